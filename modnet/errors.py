@@ -1,0 +1,86 @@
+"""Every error that `modnet` raises on purpose.
+
+    ModnetError
+    ├─ ConfigError             a setting out of range; says name, value, allowed
+    ├─ DatasetError            missing pair, wrong size, empty split, bad archive
+    │  └─ DownloadError        cut connection, 5xx: worth another try
+    ├─ CheckpointError         unreadable, wrong spec, missing or unexpected keys
+    ├─ PruningError            a request that cannot yield a working network
+    ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
+    └─ ExportError             conversion failed
+       └─ ParityError          differs beyond tolerance; carries the numbers
+
+A message says what, got, wanted, where: it is read at night by somebody who did not write the code.
+"""
+
+
+class ModnetError(Exception):
+    """Base of every error raised on purpose by `modnet`."""
+
+
+class ConfigError(ModnetError, ValueError):
+    """A setting is out of range."""
+
+
+class DatasetError(ModnetError):
+    """A data set, archive, image or matte cannot be used."""
+
+
+class DownloadError(DatasetError):
+    """A download was cut or refused in passing; another try may succeed."""
+
+
+class CheckpointError(ModnetError):
+    """A checkpoint cannot be read or does not fit the network."""
+
+
+class PruningError(ModnetError, ValueError):
+    """A pruning request cannot yield a working network."""
+
+
+class TrainingDivergedError(ModnetError):
+    """The loss became infinite or not a number.
+
+    Attributes:
+        step: optimiser step at which it happened, from 0.
+        last_finite_loss: the loss of the last good step; None when there was none.
+    """
+
+    def __init__(self, message: str, *, step: int, last_finite_loss: float | None) -> None:
+        super().__init__(message, step, last_finite_loss)
+        self.message = message
+        self.step = step
+        self.last_finite_loss = last_finite_loss
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Crosses the process border of a Ray worker, where keyword-only arguments do not survive by themselves.
+        return _rebuild_diverged, (self.message, self.step, self.last_finite_loss)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def _rebuild_diverged(message: str, step: int, last_finite_loss: float | None) -> TrainingDivergedError:
+    return TrainingDivergedError(message, step=step, last_finite_loss=last_finite_loss)
+
+
+class ExportError(ModnetError):
+    """A conversion to ONNX or OpenVINO failed."""
+
+
+class ParityError(ExportError):
+    """An exported network differs from its source by more than the tolerance.
+
+    Attributes:
+        max_difference: largest absolute difference of alpha, in [0, 1].
+        mean_difference: mean absolute difference of alpha, in [0, 1].
+    """
+
+    def __init__(self, message: str, max_difference: float, mean_difference: float) -> None:
+        super().__init__(message, max_difference, mean_difference)
+        self.message = message
+        self.max_difference = max_difference
+        self.mean_difference = mean_difference
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,102 @@
+"""The layers that MODNet is made of.
+
+Shapes in comments: B batch, C channels, H and W height and width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modnet.spec import BlockSpec, SplitWidth
+
+
+class ConvBN(nn.Module):
+    """Convolution without bias, batch norm and, unless `activation` is false, ReLU6: the unit of MobileNetV2."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        padding = kernel_size // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        return F.relu6(x) if self.activation else x
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1×1 → depthwise 3×3 → project 1×1 (Sandler et al. 2018, arXiv 1801.04381)."""
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__()
+        hidden = spec.hidden_channels
+        self.expand = ConvBN(spec.in_channels, hidden, 1) if spec.expands else None
+        self.depthwise = ConvBN(hidden, hidden, 3, stride=spec.stride, groups=hidden)
+        self.project = ConvBN(hidden, spec.out_channels, 1, activation=False)
+        self.residual = spec.residual
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, in, H, W) -> (B, out, H / stride, W / stride)
+        hidden = x if self.expand is None else self.expand(x)
+        out: Tensor = self.project(self.depthwise(hidden))
+        return x + out if self.residual else out
+
+
+class IBNorm(nn.Module):
+    """Batch norm on the first channels, instance norm without parameters on the rest (MODNet, arXiv 2011.11961)."""
+
+    def __init__(self, width: SplitWidth) -> None:
+        super().__init__()
+        self.batch = nn.BatchNorm2d(width.batch) if width.batch else None
+        self.instance = nn.InstanceNorm2d(width.instance) if width.instance else None
+        self.batch_channels = width.batch
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.batch is None:
+            assert self.instance is not None
+            return self.instance(x)
+        if self.instance is None:
+            return self.batch(x)
+        return torch.cat((self.batch(x[:, : self.batch_channels]), self.instance(x[:, self.batch_channels :])), dim=1)
+
+
+class ConvIBNormReLU(nn.Module):
+    """Convolution with bias, IBNorm, ReLU: the unit of MODNet's branches."""
+
+    def __init__(self, in_channels: int, width: SplitWidth, kernel_size: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, width.total, kernel_size, stride, padding=kernel_size // 2)
+        self.norm = IBNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+class SqueezeExcite(nn.Module):
+    """Scales every channel by a gate in (0, 1) computed from all channels' means (Hu et al. 2018, arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, squeeze_channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, squeeze_channels, bias=False)
+        self.excite = nn.Linear(squeeze_channels, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H, W)
+        means = x.mean(dim=(2, 3))  # (B, C)
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(means))))  # (B, C)
+        return x * gate[:, :, None, None]
+
+
+def resize(x: Tensor, scale: float) -> Tensor:
+    """`x` (B, C, H, W) resized bilinearly by `scale`; corners are not aligned, as in the published network."""
+    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=True)

@@ -1,0 +1,174 @@
+"""Channel groups: which runs of which tensors hold the same channels.
+
+A network declares its groups by module names (see `modnet.models.channels`); here the declaration becomes slices of
+state-dict tensors, and is refused unless it accounts for every channel of every tensor. Nothing below this line knows
+a network: with the slices, pruning is indexing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from modnet.errors import PruningError
+
+Policy = Literal["adaptive", "ratio", "keep"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A module that holds a group's channels, and where they begin.
+
+    For a consumer `offset` counts in the module's concatenated inputs; for a norm it counts in the group, so that a
+    norm may cover only the part of the group that follows the offset.
+    """
+
+    module: str
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that can only be removed together, in every tensor that holds them.
+
+    Attributes:
+        name: unique in its network; what configs, plans and reports call the group.
+        parts: channels of each part, in order; a channel never leaves its part (the halves of an IBNorm).
+        producers: modules whose outputs are these channels: convolutions, depthwise ones, linear layers. Several
+            when their outputs meet channel by channel: residual partners, expand and depthwise, gates.
+        norms: batch norms on these channels.
+        consumers: modules that read these channels.
+        policy: how the number of channels to keep is found by default.
+    """
+
+    name: str
+    parts: tuple[int, ...]
+    producers: tuple[str, ...] = ()
+    norms: tuple[Member, ...] = ()
+    consumers: tuple[Member, ...] = ()
+    policy: Policy = "adaptive"
+
+    @property
+    def channels(self) -> int:
+        """Channels of all parts."""
+        return sum(self.parts)
+
+
+class PrunableNetwork(nn.Module, ABC):
+    """What pruning asks of a network."""
+
+    @abstractmethod
+    def channel_groups(self) -> tuple[ChannelGroup, ...]:
+        """Every channel of every tensor, in groups."""
+
+    @abstractmethod
+    def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:
+        """A fresh network of the same kind in which the named groups have the given channels per part."""
+
+
+@dataclass(frozen=True)
+class TensorSlice:
+    """Positions `start … start + length` of one tensor axis hold the channels `first … first + length` of a group."""
+
+    tensor: str
+    axis: int
+    start: int
+    length: int
+    group: str
+    first: int = 0
+
+
+def tensor_slices(model: nn.Module, groups: Sequence[ChannelGroup]) -> tuple[TensorSlice, ...]:
+    """The slices of all state-dict tensors of `model` that its groups hold.
+
+    Raises:
+        PruningError: two groups share a name; a member is not a module that can hold channels; or the groups leave
+            out, exceed or share channels of a tensor, which is named.
+    """
+    slices: list[TensorSlice] = []
+    names: set[str] = set()
+    for group in groups:
+        if group.name in names:
+            raise PruningError(f"two channel groups are called {group.name!r}")
+        names.add(group.name)
+        for path in group.producers:
+            weight, bias = _weight_and_bias(model, path, group)
+            slices.append(TensorSlice(weight, 0, 0, group.channels, group.name))
+            if bias is not None:
+                slices.append(TensorSlice(bias, 0, 0, group.channels, group.name))
+        for norm in group.norms:
+            slices.extend(_norm_slices(model, norm, group))
+        for consumer in group.consumers:
+            weight, _ = _weight_and_bias(model, consumer.module, group)
+            slices.append(TensorSlice(weight, 1, consumer.offset, group.channels, group.name))
+    _require_cover(model, slices)
+    return tuple(slices)
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """True for a convolution in which output channel i reads input channel i alone."""
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels > 1
+
+
+def _module(model: nn.Module, path: str, group: ChannelGroup) -> nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError as error:
+        raise PruningError(f"group {group.name!r} names module {path!r}, which the network does not have") from error
+
+
+def _weight_and_bias(model: nn.Module, path: str, group: ChannelGroup) -> tuple[str, str | None]:
+    module = _module(model, path, group)
+    if not isinstance(module, nn.Conv2d | nn.Linear):
+        raise PruningError(
+            f"group {group.name!r}: {path} is a {type(module).__name__}; channels are made and read by Conv2d and Linear"
+        )
+    if isinstance(module, nn.Conv2d) and module.groups != 1 and not is_depthwise(module):
+        raise PruningError(
+            f"group {group.name!r}: {path} has {module.groups} groups of channels; only 1 or depthwise can be pruned"
+        )
+    return f"{path}.weight", None if module.bias is None else f"{path}.bias"
+
+
+def _norm_slices(model: nn.Module, norm: Member, group: ChannelGroup) -> list[TensorSlice]:
+    module = _module(model, norm.module, group)
+    if not isinstance(module, nn.BatchNorm2d):
+        raise PruningError(f"group {group.name!r}: {norm.module} is a {type(module).__name__}, wanted BatchNorm2d")
+    tensors = [name for name in ("weight", "bias", "running_mean", "running_var") if getattr(module, name) is not None]
+    length = module.num_features
+    return [TensorSlice(f"{norm.module}.{name}", 0, 0, length, group.name, norm.offset) for name in tensors]
+
+
+def _require_cover(model: nn.Module, slices: Sequence[TensorSlice]) -> None:
+    """Refuses a declaration that does not account for each channel of each tensor exactly once."""
+    owners: dict[tuple[str, int], Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        # Axes 0 and 1 of a weight are channels; the second axis of a depthwise weight has length 1 and holds none.
+        module = model.get_submodule(name.rpartition(".")[0])
+        axes = range(min(tensor.dim(), 1 if is_depthwise(module) else 2))
+        for axis in axes:
+            owners[name, axis] = torch.zeros(tensor.shape[axis], dtype=torch.int64)
+    for piece in slices:
+        owner = owners.get((piece.tensor, piece.axis))
+        if owner is None:
+            raise PruningError(f"group {piece.group!r} holds axis {piece.axis} of {piece.tensor}, which has no channels")
+        end = piece.start + piece.length
+        if piece.start < 0 or end > len(owner):
+            raise PruningError(
+                f"group {piece.group!r} holds channels {piece.start}..{end - 1} of axis {piece.axis} of {piece.tensor}, "
+                f"which has {len(owner)}"
+            )
+        owner[piece.start : end] += 1
+    for (name, axis), owner in owners.items():
+        wrong = (owner != 1).nonzero().flatten().tolist()
+        if wrong:
+            count = int(owner[wrong[0]])
+            raise PruningError(
+                f"the channel groups do not fit {name}: channel {wrong[0]} of axis {axis} (of {len(owner)}) "
+                f"belongs to {count} groups, wanted exactly 1"
+            )

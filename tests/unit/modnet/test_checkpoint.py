@@ -1,0 +1,134 @@
+"""Our layout round-trips; published layouts give the outputs recorded from the published code."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.errors import CheckpointError
+from modnet.models.modnet import MODNet
+from modnet.spec import ModnetSpec
+
+SHARED = Path(__file__).resolve().parents[4] / "shared"
+needs_oracle = pytest.mark.skipif(not (SHARED / "oracle").is_dir(), reason="the recorded outputs are not here")
+
+
+def oracle(name: str) -> dict:
+    return json.loads((SHARED / "oracle" / name).read_text())
+
+
+def oracle_weights():
+    spec = importlib.util.spec_from_file_location("oracle_weights", SHARED / "oracle" / "weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def saved_state(keys: dict, salt: int, path: Path) -> Path:
+    weights = oracle_weights()
+    state = {key: torch.from_numpy(np.asarray(weights.weights_for(key, tuple(shape), salt))) for key, shape in keys.items()}
+    torch.save(state, path)
+    return path
+
+
+def assert_outputs(network: MODNet, recorded: dict) -> None:
+    with torch.inference_mode():
+        prediction = network(torch.from_numpy(oracle_weights().image()))
+    for name, got in (("semantic", prediction.semantic), ("detail", prediction.detail), ("matte", prediction.alpha)):
+        wanted, values = recorded[name], got.numpy()
+        assert list(values.shape) == wanted["shape"]
+        probe = values.flatten()[:: max(1, values.size // 16)][:16]
+        np.testing.assert_allclose(probe, wanted["probe"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose([values.mean(), values.std()], [wanted["mean"], wanted["std"]], rtol=0, atol=1e-4)
+
+
+@needs_oracle
+@pytest.mark.parametrize(
+    ("file", "layout"), [("seed_visible.json", "seed"), ("official_visible.json", "official")], ids=["seed", "official"]
+)
+def test_load_reproduces_recorded_outputs_when_checkpoint_is_published(tmp_path: Path, file: str, layout: str) -> None:
+    recorded = oracle(file)
+    salt, recorded = recorded["salt"], recorded.get("base", recorded)
+    checkpoint = read_checkpoint(saved_state(recorded["keys"], salt, tmp_path / "published.ckpt"))
+    assert checkpoint.layout == layout
+    assert checkpoint.network.spec == ModnetSpec.full()
+    assert_outputs(checkpoint.network, recorded["outputs"])
+
+
+@needs_oracle
+@pytest.mark.parametrize("case", range(3))
+def test_load_reproduces_recorded_outputs_when_seed_checkpoint_is_pruned(tmp_path: Path, case: int) -> None:
+    recorded = oracle("seed_visible.json")
+    pruned = recorded["cases"][case]
+    info = tmp_path / "pruned.json"
+    info.write_text(json.dumps(pruned["prune_info"]))
+    network = load(saved_state(pruned["keys"], recorded["salt"], tmp_path / "pruned.ckpt"), info)
+    assert sum(p.numel() for p in network.parameters()) == pruned["parameters"]
+    assert_outputs(network, pruned["outputs"])
+
+
+@needs_oracle
+def test_load_raises_when_prune_info_is_of_another_checkpoint(tmp_path: Path) -> None:
+    recorded = oracle("seed_visible.json")
+    info = tmp_path / "pruned.json"
+    info.write_text(json.dumps(recorded["cases"][1]["prune_info"]))
+    checkpoint = saved_state(recorded["cases"][0]["keys"], 0, tmp_path / "pruned.ckpt")
+    with pytest.raises(CheckpointError, match="new_cfg is"):
+        load(checkpoint, info)
+
+
+def test_save_checkpoint_gives_back_spec_weights_and_provenance_when_read(tmp_path: Path) -> None:
+    network = MODNet(ModnetSpec.tiny())
+    path = save_checkpoint(network, tmp_path / "deep" / "tiny.safetensors", {"base": "abc", "epochs": 3})
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.provenance == {"base": "abc", "epochs": 3}
+    assert checkpoint.network.spec == network.spec
+    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), checkpoint.network.state_dict().values()))
+    assert [p.name for p in path.parent.iterdir()] == ["tiny.safetensors"]
+
+
+def test_save_checkpoint_raises_when_a_file_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "file" / "tiny.safetensors", {})
+
+
+@pytest.mark.parametrize("size", [0, 3, 100, 5000], ids=lambda n: f"{n}-bytes")
+def test_load_raises_when_file_is_cut_off(tmp_path: Path, size: int) -> None:
+    path = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match="tiny.safetensors"):
+        load(path)
+
+
+def test_load_raises_when_torch_file_is_cut_off(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(100)}, tmp_path / "a.ckpt")
+    (tmp_path / "a.ckpt").write_bytes((tmp_path / "a.ckpt").read_bytes()[:300])
+    with pytest.raises(CheckpointError, match="cannot read"):
+        load(tmp_path / "a.ckpt")
+
+
+class _Hostile:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"features.0.weight": torch.zeros(3)}, [1, 2], {"a": {"b": torch.zeros(1)}}, _Hostile()],
+    ids=["another network", "a list", "nested", "code"],
+)
+def test_load_raises_when_torch_file_is_no_modnet(tmp_path: Path, content: object, capsys: pytest.CaptureFixture) -> None:
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match="other.ckpt"):
+        load(tmp_path / "other.ckpt")
+    assert capsys.readouterr().out == ""
+
+
+def test_load_raises_when_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="No such file"):
+        load(tmp_path / "nothing.safetensors")
