@@ -97,7 +97,7 @@ def _read_own(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"cannot read checkpoint {path}: {error} (wanted safetensors of this project, "
@@ -210,7 +210,7 @@ def _read_published(path: Path, prune_info: Path | None) -> Checkpoint:
 
 
 def _spec_from_shapes(state: Mapping[str, Tensor], path: Path) -> ModnetSpec:
-    """The architecture that published weights imply: widths from shapes, a skip wherever stride 1 meets equal widths."""
+    """The architecture that published weights imply: widths from shapes, a skip where stride 1 meets equal widths."""
 
     def width(name: str, axis: int = 0) -> int:
         tensor = state.get(f"{name}.weight")
@@ -284,4 +284,6 @@ def _require_agreement(spec: ModnetSpec, prune_info: Path) -> None:
     ]
     for name, said, found in compared:
         if said != found:
-            raise CheckpointError(f"{prune_info} is of another checkpoint: {name} is {said} there, the tensors have {found}")
+            raise CheckpointError(
+                f"{prune_info} is of another checkpoint: {name} is {said} there, the tensors have {found}"
+            )

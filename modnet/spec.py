@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from modnet.errors import CheckpointError
 
 # MobileNetV2 1.0 (Sandler et al. 2018, arXiv 1801.04381, table 2): expansion, channels, repeats, first stride.
-MOBILENET_V2_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+MOBILENET_V2_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 
 class _Frozen(BaseModel):

@@ -5,6 +5,8 @@ Shapes in comments: B batch, C channels, H and W height and width.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,9 +67,9 @@ class IBNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.batch is None:
             assert self.instance is not None
-            return self.instance(x)
+            return cast(Tensor, self.instance(x))
         if self.instance is None:
-            return self.batch(x)
+            return cast(Tensor, self.batch(x))
         return torch.cat((self.batch(x[:, : self.batch_channels]), self.instance(x[:, self.batch_channels :])), dim=1)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from modnet.pruning.groups import ChannelGroup, Member, Policy
 from modnet.spec import BlockSpec, ModnetSpec, SplitWidth
 
-BRANCH_LAYERS = (  # spec field, module path, how many channels stay by default
+BRANCH_LAYERS: tuple[tuple[str, str, Policy], ...] = (  # spec field, module path, how many channels stay by default
     ("lr16x", "semantic.lr16x", "adaptive"),
     ("lr8x", "semantic.lr8x", "keep"),
     ("to_enc2x", "detail.to_enc2x", "ratio"),
@@ -182,7 +182,11 @@ def _branch_groups(spec: ModnetSpec) -> list[ChannelGroup]:
     groups = []
     for field, field_path, policy in BRANCH_LAYERS:
         value = getattr(spec, field)
-        layers = [(f"{field_path}.{i}", w) for i, w in enumerate(value)] if isinstance(value, tuple) else [(field_path, value)]
+        layers = (
+            [(f"{field_path}.{i}", w) for i, w in enumerate(value)]
+            if isinstance(value, tuple)
+            else [(field_path, value)]
+        )
         for path, width in layers:
             groups.append(
                 ChannelGroup(

@@ -126,7 +126,7 @@ def _weight_and_bias(model: nn.Module, path: str, group: ChannelGroup) -> tuple[
     module = _module(model, path, group)
     if not isinstance(module, nn.Conv2d | nn.Linear):
         raise PruningError(
-            f"group {group.name!r}: {path} is a {type(module).__name__}; channels are made and read by Conv2d and Linear"
+            f"group {group.name!r}: {path} is a {type(module).__name__}; only Conv2d and Linear hold channels"
         )
     if isinstance(module, nn.Conv2d) and module.groups != 1 and not is_depthwise(module):
         raise PruningError(
@@ -156,11 +156,13 @@ def _require_cover(model: nn.Module, slices: Sequence[TensorSlice]) -> None:
     for piece in slices:
         owner = owners.get((piece.tensor, piece.axis))
         if owner is None:
-            raise PruningError(f"group {piece.group!r} holds axis {piece.axis} of {piece.tensor}, which has no channels")
+            raise PruningError(
+                f"group {piece.group!r} holds axis {piece.axis} of {piece.tensor}, which has no channels"
+            )
         end = piece.start + piece.length
         if piece.start < 0 or end > len(owner):
             raise PruningError(
-                f"group {piece.group!r} holds channels {piece.start}..{end - 1} of axis {piece.axis} of {piece.tensor}, "
+                f"group {piece.group!r} holds {piece.start}..{end - 1} of axis {piece.axis} of {piece.tensor}, "
                 f"which has {len(owner)}"
             )
         owner[piece.start : end] += 1

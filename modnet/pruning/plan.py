@@ -40,7 +40,8 @@ class GroupPlan(BaseModel):
         """Channels of each part after pruning."""
         ends = [sum(self.parts[: i + 1]) for i in range(len(self.parts))]
         return tuple(
-            sum(end - part <= channel < end for channel in self.kept) for part, end in zip(self.parts, ends, strict=True)
+            sum(end - part <= channel < end for channel in self.kept)
+            for part, end in zip(self.parts, ends, strict=True)
         )
 
 

@@ -26,7 +26,9 @@ def apply_plan(model: Network, plan: PruningPlan) -> Network:
     for name, group_plan in plan.groups.items():
         parts = groups[name].parts if name in groups else None
         if parts != group_plan.parts:
-            raise PruningError(f"the plan is for another network: group {name!r} has {group_plan.parts} there, {parts} here")
+            raise PruningError(
+                f"the plan is for another network: group {name!r} has {group_plan.parts} there, {parts} here"
+            )
 
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     kept = {

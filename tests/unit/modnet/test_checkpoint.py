@@ -30,7 +30,9 @@ def oracle_weights():
 
 def saved_state(keys: dict, salt: int, path: Path) -> Path:
     weights = oracle_weights()
-    state = {key: torch.from_numpy(np.asarray(weights.weights_for(key, tuple(shape), salt))) for key, shape in keys.items()}
+    state = {
+        key: torch.from_numpy(np.asarray(weights.weights_for(key, tuple(shape), salt))) for key, shape in keys.items()
+    }
     torch.save(state, path)
     return path
 
@@ -87,7 +89,9 @@ def test_save_checkpoint_gives_back_spec_weights_and_provenance_when_read(tmp_pa
     checkpoint = read_checkpoint(path)
     assert checkpoint.provenance == {"base": "abc", "epochs": 3}
     assert checkpoint.network.spec == network.spec
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), checkpoint.network.state_dict().values()))
+    assert all(
+        torch.equal(tensor, checkpoint.network.state_dict()[name]) for name, tensor in network.state_dict().items()
+    )
     assert [p.name for p in path.parent.iterdir()] == ["tiny.safetensors"]
 
 
@@ -122,7 +126,9 @@ class _Hostile:
     [{"features.0.weight": torch.zeros(3)}, [1, 2], {"a": {"b": torch.zeros(1)}}, _Hostile()],
     ids=["another network", "a list", "nested", "code"],
 )
-def test_load_raises_when_torch_file_is_no_modnet(tmp_path: Path, content: object, capsys: pytest.CaptureFixture) -> None:
+def test_load_raises_when_torch_file_is_no_modnet(
+    tmp_path: Path, content: object, capsys: pytest.CaptureFixture
+) -> None:
     torch.save(content, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match="other.ckpt"):
         load(tmp_path / "other.ckpt")

@@ -1,0 +1,54 @@
+# What people type. Everything happens in .venv and .modnet beside this file.
+PYTHON ?= python3.11
+PROFILE ?= demo
+DATASET ?= synthetic
+BASE ?=
+PRUNING ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install nightly up down test test-all check format
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: $(INSTALLED)  ## .venv with everything pinned
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= PROFILE=demo|standard PRUNING=)
+	@mkdir -p .modnet
+	@$(BIN)/modnet config --json --profile $(PROFILE) --dataset '$(DATASET)' \
+	  $(if $(BASE),--base '$(BASE)') $(if $(PRUNING),--pruning '$(PRUNING)') > .modnet/parameters.json
+	@$(BIN)/python -m infra.local_stack nightly --parameters-file .modnet/parameters.json
+
+up: install  ## start Prefect, SeaweedFS and worker, and say where the UI is
+	@$(BIN)/python -m infra.local_stack up
+
+down: install  ## stop what `make up` started
+	@$(BIN)/python -m infra.local_stack down
+
+test: install  ## the default tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install  ## all tests, the slow ones too
+	$(BIN)/python -m pytest
+
+check: install  ## format, lint, types, imports, unit and contract tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations infra/errors.py infra/atomic_file.py \
+	  infra/contract.py infra/object_store.py infra/releases.py infra/reports.py infra/edge_agent
+	$(BIN)/python -m pytest -q tests/unit tests/contract
+
+format: install  ## format and sort imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

@@ -1,0 +1,26 @@
+"""Flow export."""
+
+from prefect import flow
+
+from modnet.configs import ComputeConfig, ExportConfig
+from modnet.records import HostLatency
+from tasks.export import export_network, measure_on_host
+
+
+@flow(name="export")
+def export(
+    network_id: str,
+    others: list[str] | None = None,
+    config: ExportConfig = ExportConfig(),
+    compute: ComputeConfig = ComputeConfig(),
+) -> list[HostLatency]:
+    """Exports a base or a retrained candidate to ONNX and OpenVINO, and times it beside others.
+
+    `network_id` gets every precision of the config; the `others` only FP32, to be timed in turns with it here. A form
+    that computes another matte than torch is refused.
+    """
+    timing = config.model_copy(update={"precisions": ("fp32",)})
+    release = export_network.submit(network_id, config, compute)
+    references = [export_network.submit(other, timing, compute) for other in others or []]
+    exports = [release.result(), *(reference.result() for reference in references)]
+    return measure_on_host([one for one in exports if "fp32" in one.precisions], compute)

@@ -1,0 +1,18 @@
+"""Flow train-baseline."""
+
+from prefect import flow
+
+from modnet.configs import BaselineConfig, ComputeConfig
+from modnet.records import BaseRecord
+from tasks.prune import put_base
+
+
+@flow(name="train-baseline")
+def train_baseline(
+    dataset_id: str, config: BaselineConfig, seed: int = 0, compute: ComputeConfig = ComputeConfig()
+) -> BaseRecord:
+    """Provides the unpruned network: the given checkpoint, or one trained on the data set's `fit` split.
+
+    The result's `base_id` is what the other flows ask for.
+    """
+    return put_base(dataset_id, config, seed, compute)

@@ -1,0 +1,208 @@
+"""One round of the agent: look at each target's pointer, measure what is new, send the reports."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Protocol
+
+from infra.atomic_file import atomic_file
+from infra.contract import canonical_json, utc_now
+from infra.edge_agent.device import machine_conditions
+from infra.edge_agent.latency import measure
+from infra.edge_agent.runtime import device_of, load_ir, runtime_text
+from infra.edge_agent.spool import Spool
+from infra.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.object_store import ObjectStore
+from infra.releases import Pointer, fetch_release, read_current
+from infra.reports import FAILED, MEASURED, LatencyReport, summarise
+
+_log = logging.getLogger(__name__)
+
+SKIPPED = "skipped"
+REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How a model is measured; `threads` None leaves them to the runtime."""
+
+    warm_up: int = 5
+    repeats: int = 50
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one target: `measured`, `skipped` (nothing new) or `rejected` (the model cannot be used)."""
+
+    target: str
+    status: str
+    detail: str
+
+
+class RunnableModel(Protocol):
+    """What the agent needs of a loaded model; see `runtime.LoadedModel`."""
+
+    input_shape: tuple[int, ...]
+    precision: str | None
+    threads: int | None
+    load_ms: float
+
+    def run_once(self) -> None:
+        """One inference, finished when it returns."""
+        ...
+
+
+class LoadModel(Protocol):
+    """Loads an IR; see `runtime.load_ir`."""
+
+    def __call__(self, ir_xml: Path, *, device: str, threads: int | None) -> RunnableModel:
+        """The model, compiled for the runtime's `device`, input in place."""
+        ...
+
+
+class Agent:
+    """Measures releases on this device.
+
+    Work folder: `spool/` (reports not yet sent), `releases/` (the model being measured, removed afterwards),
+    `seen.json` (what was measured or rejected). The device may write reports but not read them, so it remembers by
+    itself what it has reported.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        device: str,
+        work_folder: Path,
+        settings: MeasureSettings,
+        load: LoadModel = load_ir,
+        now: Callable[[], str] = utc_now,
+    ) -> None:
+        self._store = store
+        self._device = device
+        self._settings = settings
+        self._load = load
+        self._now = now
+        self._spool = Spool(work_folder / "spool")
+        self._releases = work_folder / "releases"
+        self._seen = SeenReleases(work_folder / "seen.json")
+
+    def run_once(self, targets: Sequence[str]) -> list[Outcome]:
+        """One round over the targets, in order; reports are sent as they come.
+
+        Raises:
+            StoreUnavailableError: the store does not answer; what was measured stays in the spool.
+            SettingsError: the store refuses this device, or this machine has not what a target needs.
+            DiskFullError: no room for the model.
+        """
+        self._spool.upload(self._store)
+        outcomes = []
+        for target in targets:
+            outcomes.append(self._run_target(target))
+            _log.info("%s: %s (%s)", target, outcomes[-1].status, outcomes[-1].detail)
+            self._spool.upload(self._store)
+        return outcomes
+
+    def _run_target(self, target: str) -> Outcome:
+        try:
+            pointer = read_current(self._store, target)
+        except NotStoredError:
+            return Outcome(target, SKIPPED, "no release was promoted for it")
+        except ContractError as error:
+            return Outcome(target, REJECTED, str(error))
+        question = f"{pointer.release_id}/{target}/{self._device}/{runtime_text()}"
+        if self._seen.status(question) == MEASURED:
+            return Outcome(target, SKIPPED, f"release {pointer.release_id} was measured before")
+        started_at = self._now()
+        try:
+            report = self._measure(pointer, started_at)
+        except (ContractError, DigestMismatchError, NotStoredError) as error:
+            if self._seen.status(question) != REJECTED:
+                self._spool.add(self._failed(pointer, started_at, str(error)))
+                self._seen.add(question, REJECTED)
+            return Outcome(target, REJECTED, str(error))
+        self._spool.add(report)
+        self._seen.add(question, MEASURED)
+        return Outcome(target, MEASURED, f"release {pointer.release_id}: {_in_words(report)}")
+
+    def _measure(self, pointer: Pointer, started_at: str) -> LatencyReport:
+        try:
+            ir_xml = fetch_release(self._store, pointer, self._releases)
+            model = self._load(ir_xml, device=device_of(pointer.target), threads=self._settings.threads)
+            conditions = machine_conditions()
+            samples = measure(model.run_once, warm_up=self._settings.warm_up, repeats=self._settings.repeats)
+        finally:
+            shutil.rmtree(self._releases, ignore_errors=True)
+        if model.threads is not None:
+            conditions["inference_threads_count"] = model.threads
+        return LatencyReport(
+            release_id=pointer.release_id,
+            target=pointer.target,
+            device=self._device,
+            runtime=runtime_text(),
+            status=MEASURED,
+            started_at=started_at,
+            conditions=conditions,
+            precision=model.precision,
+            input_shape=model.input_shape,
+            load_ms=model.load_ms,
+            warm_up_ms=samples.warm_up_ms,
+            samples_ms=samples.samples_ms,
+            summary=summarise(samples.samples_ms),
+        )
+
+    def _failed(self, pointer: Pointer, started_at: str, reason: str) -> LatencyReport:
+        return LatencyReport(
+            release_id=pointer.release_id,
+            target=pointer.target,
+            device=self._device,
+            runtime=runtime_text(),
+            status=FAILED,
+            started_at=started_at,
+            conditions=machine_conditions(),
+            reason=reason,
+        )
+
+
+class SeenReleases:
+    """What became of each (release, target, device, runtime) on this device, on its disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._statuses = _read_statuses(path)
+
+    def status(self, question: str) -> str | None:
+        """`measured`, `rejected`, or None for what was never seen."""
+        return self._statuses.get(question)
+
+    def add(self, question: str, status: str) -> None:
+        """Remembers, on the disk before it returns."""
+        self._statuses[question] = status
+        with atomic_file(self._path) as file:
+            file.write(canonical_json(self._statuses))
+
+
+def _read_statuses(path: Path) -> dict[str, str]:
+    """The remembered statuses; a damaged file is forgotten, which costs one more measurement of each release."""
+    if not path.exists():
+        return {}
+    try:
+        statuses = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        _log.warning("%s is damaged, everything is measured again: %s", path, error)
+        return {}
+    if not isinstance(statuses, dict):
+        _log.warning("%s is damaged, everything is measured again: no JSON object", path)
+        return {}
+    return {str(question): str(status) for question, status in statuses.items()}
+
+
+def _in_words(report: LatencyReport) -> str:
+    summary = summarise(report.samples_ms)
+    return f"p50 {summary.p50_ms:.2f} ms, p90 {summary.p90_ms:.2f} ms, {report.precision or 'precision unknown'}"

@@ -1,0 +1,66 @@
+"""Where this process finds its services and keeps its files: the one reader of our environment variables.
+
+* `MODNET_STORE`: the object store, `s3://bucket[/prefix]` or `file:///folder`; default `.modnet/store` in the current
+  folder.
+* `MODNET_CACHE`: folder for downloaded and extracted inputs; default `~/.cache/modnet`.
+* `RAY_ADDRESS`: the Ray cluster, `auto`, `local`, `host:port` or `ray://host:port`; default none, Ray starts here.
+
+S3 endpoint and credentials are boto3's own: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.errors import SettingsError
+
+_RAY_ADDRESS = re.compile(r"auto|local|(ray://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process; `from_env` reads and checks them."""
+
+    store_url: str
+    cache_folder: Path
+    ray_address: str | None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """The settings that the environment gives, defaults filled in.
+
+        Raises:
+            SettingsError: a value cannot be used; says variable, value and what is allowed.
+        """
+        return cls(
+            store_url=_store_url(environ.get("MODNET_STORE")),
+            cache_folder=_cache_folder(environ.get("MODNET_CACHE")),
+            ray_address=_ray_address(environ.get("RAY_ADDRESS")),
+        )
+
+
+def _store_url(value: str | None) -> str:
+    if value is None:
+        return (Path.cwd() / ".modnet" / "store").as_uri()
+    if not value.startswith(("s3://", "file:///")):
+        raise SettingsError(f"MODNET_STORE = {value!r}: wanted s3://bucket[/prefix] or file:///folder")
+    return value
+
+
+def _cache_folder(value: str | None) -> Path:
+    folder = Path("~/.cache/modnet" if value is None else value).expanduser()
+    if not folder.is_absolute():
+        raise SettingsError(f"MODNET_CACHE = {value!r}: wanted an absolute path")
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"MODNET_CACHE = {value!r}: wanted a folder, this is a file")
+    return folder
+
+
+def _ray_address(value: str | None) -> str | None:
+    if value is not None and not _RAY_ADDRESS.fullmatch(value):
+        raise SettingsError(f"RAY_ADDRESS = {value!r}: wanted auto, local, host:port or ray://host:port")
+    return value

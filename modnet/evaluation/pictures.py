@@ -1,0 +1,77 @@
+"""Pictures for reports, as PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Alpha = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ParetoPoint:
+    """One network in the plot of accuracy against latency."""
+
+    label: str
+    latency_ms: float
+    mse: float
+    kind: str  # "unpruned", "candidate" or "winner"
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class MatteRow:
+    """One image of the matte sheet: uint8 (H, W, 3) RGB and its mattes, float32 (H, W) in [0, 1]."""
+
+    stem: str
+    image: Image
+    true: Alpha
+    unpruned: Alpha
+    pruned: Alpha
+
+
+def pareto_plot(points: Sequence[ParetoPoint], title: str) -> bytes:
+    """MSE against latency; the Pareto front is joined by a line."""
+    colours = {"unpruned": "tab:gray", "candidate": "tab:blue", "winner": "tab:red"}
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    front = sorted((p for p in points if p.on_front), key=lambda p: p.latency_ms)
+    axes.plot([p.latency_ms for p in front], [p.mse for p in front], color="tab:blue", linewidth=1, alpha=0.5)
+    for kind, colour in colours.items():
+        chosen = [p for p in points if p.kind == kind]
+        if chosen:
+            axes.scatter([p.latency_ms for p in chosen], [p.mse for p in chosen], color=colour, label=kind, zorder=3)
+    for point in points:
+        axes.annotate(point.label, (point.latency_ms, point.mse), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.15, y=0.15)
+    axes.set(xlabel="median latency of the FP32 IR on the machine of the run [ms]", ylabel="MSE on val", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return _png(figure)
+
+
+def matte_sheet(rows: Sequence[MatteRow]) -> bytes:
+    """One line per image: the image, the true matte, the unpruned network's and the pruned one's."""
+    titles = ("image", "true matte", "unpruned", "pruned")
+    figure = Figure(figsize=(8, 2.7 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(titles), squeeze=False)
+    for line, row in zip(grid, rows, strict=True):
+        line[0].imshow(row.image)
+        for axes, alpha in zip(line[1:], (row.true, row.unpruned, row.pruned), strict=True):
+            axes.imshow(alpha, cmap="gray", vmin=0, vmax=1)
+        for axes, title in zip(line, titles, strict=True):
+            axes.set(xticks=[], yticks=[], title=title if line is grid[0] else "")
+        line[0].set_ylabel(row.stem, fontsize=8)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -1,0 +1,164 @@
+"""What a stage reports: small, frozen, JSON; never a tensor, never a path of one machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from modnet.configs import PruningConfig, RetrainConfig
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainingReport(Record):
+    """How a training run went."""
+
+    epochs: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    images_seen: int = Field(ge=0)
+    epoch_losses: tuple[float, ...]
+    precision: Literal["fp32", "bf16"]
+    seconds: float = Field(ge=0)
+
+
+class Complexity(Record):
+    """Cost of the deployed graph: without the two heads that only training uses."""
+
+    parameters: int = Field(ge=0)
+    macs: int = Field(ge=0, description="multiply-accumulates of convolutions and linear layers for one image")
+    size: int = Field(ge=32, description="side of the square input in pixels")
+
+
+class ImageScore(Record):
+    """Errors of one image, over all its pixels at original size."""
+
+    stem: str
+    mse: float = Field(ge=0, le=1)
+    mad: float = Field(ge=0, le=1)
+
+
+class MattingScores(Record):
+    """Mean errors of a network on one split under one preprocessing protocol."""
+
+    split: Literal["tune", "val", "fit", "train"]
+    protocol: Literal["seed", "aspect", "device-512"]
+    images: int = Field(ge=1)
+    mse: float = Field(ge=0, le=1)
+    mad: float = Field(ge=0, le=1)
+    per_image: tuple[ImageScore, ...]
+
+
+class StoredFile(Record):
+    """An object in the store and what its bytes must be."""
+
+    key: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+
+class DatasetRecord(Record):
+    """A data set in the store. `dataset_id` names its content."""
+
+    dataset_id: str
+    archive: StoredFile
+    source: str
+    is_synthetic: bool
+    fit: int
+    tune: int
+    val: int
+
+
+class BaseRecord(Record):
+    """An unpruned network in the store, and the data set it is compressed for."""
+
+    base_id: str
+    dataset_id: str
+    checkpoint: StoredFile
+    complexity: Complexity
+    origin: str = Field(description="where it came from, for people")
+    training: TrainingReport | None = Field(description="None when a checkpoint was given")
+
+
+class Candidate(Record):
+    """One pruning config applied to one base: a smaller network waiting to be retrained."""
+
+    candidate_id: str
+    base_id: str
+    dataset_id: str
+    pruning: PruningConfig
+    retrain: RetrainConfig
+    seed: int
+    pruned: StoredFile
+    complexity: Complexity
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return f"{self.pruning.backbone_threshold:g}/{self.pruning.global_ratio:g}"
+
+
+class RetrainReport(Record):
+    """A retrained candidate."""
+
+    candidate_id: str
+    checkpoint: StoredFile
+    training: TrainingReport
+
+
+class NetworkScores(Record):
+    """A network on the split that choices read and on the one that only reports."""
+
+    network_id: str = Field(description="a base_id or a candidate_id")
+    tune: MattingScores
+    val: MattingScores
+    complexity: Complexity
+    size_bytes: int = Field(description="of its checkpoint file")
+    seconds: float = Field(ge=0)
+
+
+class Choice(Record):
+    """Which candidate is released, and why not the others."""
+
+    winner: str
+    front: tuple[str, ...] = Field(description="candidates that no other beats in both tune MSE and MACs, by MACs")
+    reasons: dict[str, str] = Field(description="one sentence for every candidate, the winner's included")
+
+
+class ExportRecord(Record):
+    """The deployable forms of one network in the store, keys by file name."""
+
+    network_id: str
+    size: int
+    files: dict[str, StoredFile]
+    precisions: tuple[str, ...] = Field(description="those that are good enough to be released")
+    refused: dict[str, str] = Field(description="the others, with the reason")
+    parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
+    tune_mse: dict[str, float] = Field(description="per form, torch's own included, protocol device-512")
+    seconds: float
+
+
+class ReleaseRecord(Record):
+    """A published release and the targets whose pointers lead to it."""
+
+    release_id: str
+    targets: tuple[str, ...]
+
+
+class HostLatency(Record):
+    """Median latency of one network's FP32 IR on the machine of the run, all networks interleaved."""
+
+    network_id: str
+    median_ms: float = Field(gt=0)
+
+
+class Failure(Record):
+    """A configuration that did not make it: a row in every summary, never an absence."""
+
+    candidate_id: str
+    label: str
+    reason: str

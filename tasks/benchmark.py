@@ -1,0 +1,33 @@
+"""Task of the flow benchmark."""
+
+import time
+
+from prefect import get_run_logger, task
+
+from infra.object_store import open_store
+from infra.releases import read_manifest
+from infra.reports import LatencyReport, read_reports
+from infra.settings import Settings
+from modnet.configs import BenchmarkConfig
+from tasks.retries import RETRIES, is_transient
+
+POLL_S = 2.0
+
+
+@task(task_run_name="reports of {release_id}", retry_condition_fn=is_transient, **RETRIES)
+def collect_reports(release_id: str, config: BenchmarkConfig) -> list[LatencyReport]:
+    """Waits until every target of the release has a report, or the time is up; refused reports are named in the log."""
+    store = open_store(Settings.from_env().store_url)
+    targets = set(read_manifest(store, release_id).targets)
+    deadline = time.monotonic() + config.wait_s
+    while True:
+        reports, refused = read_reports(store, release_id)
+        missing = targets - {report.target for report in reports}
+        if not missing or time.monotonic() >= deadline:
+            break
+        time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
+    for report in refused:
+        get_run_logger().warning("refused report %s: %s", report.key, report.reason)
+    if missing:
+        get_run_logger().warning("no report yet for %s", ", ".join(sorted(missing)))
+    return reports

@@ -1,0 +1,56 @@
+"""Tasks of the flow deploy."""
+
+import tempfile
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from infra.object_store import open_store
+from infra.releases import Manifest, ReleaseFile, TargetFiles, promote, publish_release
+from infra.settings import Settings
+from modnet.configs import ExportConfig
+from modnet.records import ExportRecord, NetworkScores, ReleaseRecord
+from tasks.retries import RETRIES, is_transient
+from tasks.stored import fetch_to, get_record
+from tasks.stored_network import export_prefix, scores_key, stored_network
+
+
+@task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
+def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
+    """Stores the release, files first, manifest last; the same content is the same release."""
+    store = open_store(Settings.from_env().store_url)
+    checkpoint, dataset_id = stored_network(store, network_id)
+    scores = get_record(store, scores_key(checkpoint, dataset_id), NetworkScores)
+    export = get_record(store, f"{export_prefix(checkpoint, dataset_id, config)}/export.json", ExportRecord)
+    with tempfile.TemporaryDirectory() as temporary:
+        files = {name: Path(temporary) / name for name in export.files}
+        for name, path in files.items():
+            fetch_to(store, export.files[name], path)
+        shape = (1, 3, export.size, export.size)
+        manifest = Manifest(
+            model="modnet",
+            candidate_id=network_id,
+            targets={
+                f"cpu-{precision}": TargetFiles(
+                    f"modnet-{precision}.xml", f"modnet-{precision}.bin", "input", shape, precision
+                )
+                for precision in export.precisions
+            },
+            files=tuple(ReleaseFile.of(name, path) for name, path in sorted(files.items())),
+            scores={"val_mse": scores.val.mse, "val_mad": scores.val.mad},
+            provenance={
+                "scores_protocol": scores.val.protocol,
+                "parameters": scores.complexity.parameters,
+                "macs": scores.complexity.macs,
+            },
+        )
+        release_id = publish_release(store, manifest, files)
+    get_run_logger().info("release %s of %s", release_id, network_id)
+    return ReleaseRecord(release_id=release_id, targets=tuple(sorted(manifest.targets)))
+
+
+@task(task_run_name="promote {target}", retry_condition_fn=is_transient, **RETRIES)
+def move_pointer(target: str, release_id: str) -> None:
+    """Makes a release the current one of a target; devices see it at once."""
+    pointer = promote(open_store(Settings.from_env().store_url), target, release_id)
+    get_run_logger().info("%s runs %s since %s", target, pointer.release_id, pointer.moved_at)

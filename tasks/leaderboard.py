@@ -1,0 +1,148 @@
+"""The result of a run as tables and one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+
+from infra.reports import LatencyReport
+from modnet.evaluation.pictures import ParetoPoint
+from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatency, NetworkScores
+
+Row = dict[str, str]
+
+
+def network_rows(
+    base: NetworkScores,
+    scores: Sequence[NetworkScores],
+    candidates: Mapping[str, Candidate],
+    latencies: Sequence[HostLatency],
+    choice: Choice,
+    failures: Sequence[Failure],
+) -> list[Row]:
+    """One row per network, the unpruned first, then by tune MSE, then what failed."""
+    milliseconds = {latency.network_id: latency.median_ms for latency in latencies}
+    rows = [_network_row("unpruned", base, base, milliseconds, "what the others are compared with")]
+    for one in sorted(scores, key=lambda one: one.tune.mse):
+        label = candidates[one.network_id].label
+        won = "winner; " if one.network_id == choice.winner else ""
+        rows.append(_network_row(label, one, base, milliseconds, won + choice.reasons[one.network_id]))
+    empty = dict.fromkeys(rows[0], "")
+    rows += [empty | {"network": f.label, "id": f.candidate_id, "verdict": f"failed: {f.reason}"} for f in failures]
+    return rows
+
+
+def _network_row(
+    label: str, one: NetworkScores, base: NetworkScores, milliseconds: Mapping[str, float], verdict: str
+) -> Row:
+    latency = milliseconds.get(one.network_id)
+    return {
+        "network": label,
+        "id": one.network_id,
+        "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
+        "GMAC": f"{one.complexity.macs / 1e9:.2f}",
+        "size MB": f"{one.size_bytes / 1e6:.2f}",
+        "tune MSE": f"{one.tune.mse:.6f}",
+        "val MSE": f"{one.val.mse:.6f}",
+        "val MAD": f"{one.val.mad:.6f}",
+        "val MSE ratio": f"{one.val.mse / base.val.mse:.2f}" if base.val.mse else "",
+        "host ms": "" if latency is None else f"{latency:.1f}",
+        "verdict": verdict,
+    }
+
+
+def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
+    """One row per report of a device."""
+    rows = []
+    for report in sorted(reports, key=lambda report: (report.device, report.target, report.started_at)):
+        summary = report.summary
+        rows.append(
+            {
+                "device": report.device,
+                "target": report.target,
+                "runtime": report.runtime,
+                "precision": report.precision or "",
+                "p50 ms": "" if summary is None else f"{summary.p50_ms:.1f}",
+                "p90 ms": "" if summary is None else f"{summary.p90_ms:.1f}",
+                "p99 ms": "" if summary is None else f"{summary.p99_ms:.1f}",
+                "samples": str(len(report.samples_ms)),
+                "status": report.status if report.reason is None else f"{report.status}: {report.reason}",
+            }
+        )
+    return rows
+
+
+def pareto_points(
+    base: NetworkScores,
+    scores: Sequence[NetworkScores],
+    candidates: Mapping[str, Candidate],
+    latencies: Sequence[HostLatency],
+    choice: Choice,
+) -> list[ParetoPoint]:
+    """Where each measured network stands in accuracy against latency."""
+    milliseconds = {latency.network_id: latency.median_ms for latency in latencies}
+    points = []
+    for one in (base, *scores):
+        if one.network_id in milliseconds:
+            is_base, is_winner = one is base, one.network_id == choice.winner
+            points.append(
+                ParetoPoint(
+                    label="unpruned" if is_base else candidates[one.network_id].label,
+                    latency_ms=milliseconds[one.network_id],
+                    mse=one.val.mse,
+                    kind="unpruned" if is_base else "winner" if is_winner else "candidate",
+                    on_front=one.network_id in choice.front,
+                )
+            )
+    return points
+
+
+def data_note(dataset: DatasetRecord, protocol: str) -> str:
+    """What the scores were measured on."""
+    what = "SYNTHETIC portraits, which say nothing about photographs" if dataset.is_synthetic else dataset.source
+    return (
+        f"Data: {what} (data set {dataset.dataset_id}: {dataset.fit} fit, {dataset.tune} tune, {dataset.val} val). "
+        f"Protocol: {protocol}. The choice reads tune; val only reports. Host ms: FP32 IR, median, interleaved."
+    )
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    if not rows:
+        return "(nothing)"
+    columns = list(rows[0])
+    cells = [columns, ["---"] * len(columns), *([row[c].replace("|", "\\|") for c in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def html_page(
+    title: str, note: str, networks: Sequence[Row], devices: Sequence[Row], pareto: bytes, mattes: bytes
+) -> bytes:
+    """One page without anything to load: tables, plot and mattes."""
+    style = (
+        "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
+        "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
+        "text-align:left;vertical-align:top}img{max-width:100%}div{overflow-x:auto}"
+    )
+    body = (
+        f"<h1>{html.escape(title)}</h1><p>{html.escape(note)}</p>"
+        f"<h2>Networks</h2><div>{_html_table(networks)}</div>"
+        f"<h2>Devices</h2><div>{_html_table(devices) if devices else '<p>No report yet.</p>'}</div>"
+        f"<h2>Accuracy against latency</h2>{_html_image(pareto, 'accuracy against latency')}"
+        f"<h2>Sample mattes</h2>{_html_image(mattes, 'sample mattes')}"
+    )
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'.encode()
+
+
+def _html_table(rows: Sequence[Row]) -> str:
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in rows[0])
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _html_image(png: bytes, description: str) -> str:
+    return f'<img alt="{description}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

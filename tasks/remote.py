@@ -1,0 +1,289 @@
+"""What runs on a Ray node: one function per stage, each from records and store to a record in the store.
+
+A node shares nothing with the others but the object store; its address and keys come from the node's environment
+(`infra.settings`). Every function looks first whether its answer is there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from infra.edge_agent.latency import measure_interleaved
+from infra.edge_agent.runtime import load_ir
+from infra.errors import NotStoredError
+from infra.object_store import ObjectStore, open_store
+from infra.reports import percentile
+from infra.settings import Settings
+from modnet.checkpoint import load, read_checkpoint, to_bytes
+from modnet.configs import BaselineConfig, ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
+from modnet.data.dataset import MattingDataset
+from modnet.data.images import prepare, read_image, read_pair
+from modnet.evaluation.complexity import complexity
+from modnet.evaluation.evaluate import Predictor, evaluate
+from modnet.evaluation.pictures import MatteRow, matte_sheet
+from modnet.evaluation.selection import refused_precisions
+from modnet.export.export import export_network
+from modnet.export.predictors import IrPredictor, TorchPredictor
+from modnet.models.modnet import MODNet
+from modnet.pruning.plan import plan_pruning
+from modnet.pruning.surgery import apply_plan
+from modnet.records import (
+    BaseRecord,
+    Candidate,
+    ExportRecord,
+    HostLatency,
+    NetworkScores,
+    RetrainReport,
+    StoredFile,
+    TrainingReport,
+)
+from modnet.spec import ModnetSpec
+from modnet.training.retrain import retrain
+from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, upload
+from tasks.stored_dataset import open_dataset
+from tasks.stored_network import export_prefix, scores_key, stored_network
+
+SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this and one epoch
+SHEET_IMAGES = 4
+PARITY_IMAGES = 2
+
+
+def train_base(dataset_id: str, config: BaselineConfig, seed: int, cpus: int) -> BaseRecord:
+    """Trains an unpruned network on the `fit` split, from random weights."""
+    settings, store = _node(cpus)
+    question = {"dataset": dataset_id, "training": config.training.model_dump(), "seed": seed}
+    base_id = identify(**question, version=STAGE_VERSIONS["base"])
+
+    def compute() -> BaseRecord:
+        torch.manual_seed(seed)
+        network = MODNet(ModnetSpec.full())
+        report = _trained(network, dataset_id, config.training, seed, f"bases/{base_id}", settings, store)
+        origin = f"trained in this project on data set {dataset_id}, {config.training.epochs} epochs"
+        return _stored_base(network, base_id, dataset_id, origin, report, store)
+
+    return once(store, f"bases/{base_id}/base.json", BaseRecord, lambda r: [r.checkpoint], compute)
+
+
+def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
+    """Puts a given unpruned checkpoint, of any layout that `modnet.checkpoint` reads, into the store."""
+    _, store = _node(cpus=1)
+    network = load(checkpoint)
+    weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
+    base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
+
+    def compute() -> BaseRecord:
+        return _stored_base(network, base_id, dataset_id, f"given as {checkpoint.name}", None, store)
+
+    return once(store, f"bases/{base_id}/base.json", BaseRecord, lambda r: [r.checkpoint], compute)
+
+
+def prune_base(base_id: str, pruning: PruningConfig, training: RetrainConfig, seed: int) -> Candidate:
+    """Removes channels of the base by one config; the candidate remembers how it is to be retrained."""
+    settings, store = _node(cpus=1)
+    base = get_record(store, f"bases/{base_id}/base.json", BaseRecord)
+    candidate_id = identify(
+        base=base.checkpoint.sha256,
+        dataset=base.dataset_id,
+        pruning=pruning.model_dump(),
+        retrain=training.model_dump(),
+        seed=seed,
+        versions={stage: STAGE_VERSIONS[stage] for stage in ("dataset", "base", "prune", "retrain")},
+    )
+
+    def compute() -> Candidate:
+        network = load(fetch(store, base.checkpoint, settings.cache_folder / "objects"))
+        plan = plan_pruning(network, pruning)
+        compact = apply_plan(network, plan)
+        put_file(store, f"candidates/{candidate_id}/plan.json", plan.model_dump_json().encode())
+        provenance = {"base": base.checkpoint.sha256, "pruning": pruning.model_dump()}
+        return Candidate(
+            candidate_id=candidate_id,
+            base_id=base_id,
+            dataset_id=base.dataset_id,
+            pruning=pruning,
+            retrain=training,
+            seed=seed,
+            pruned=put_file(store, f"candidates/{candidate_id}/pruned.safetensors", to_bytes(compact, provenance)),
+            complexity=complexity(compact),
+        )
+
+    return once(store, f"candidates/{candidate_id}/candidate.json", Candidate, lambda r: [r.pruned], compute)
+
+
+def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
+    """Retrains a pruned candidate on the `fit` split of its data set."""
+    settings, store = _node(cpus)
+    candidate = get_record(store, f"candidates/{candidate_id}/candidate.json", Candidate)
+
+    def compute() -> RetrainReport:
+        folder = f"candidates/{candidate_id}"
+        checkpoint = read_checkpoint(fetch(store, candidate.pruned, settings.cache_folder / "objects"))
+        network = checkpoint.network
+        if candidate.retrain.initialise == "scratch":
+            torch.manual_seed(candidate.seed)
+            network = MODNet(network.spec)
+        report = _trained(network, candidate.dataset_id, candidate.retrain, candidate.seed, folder, settings, store)
+        provenance = {
+            **checkpoint.provenance,
+            "dataset": candidate.dataset_id,
+            "retrain": candidate.retrain.model_dump(),
+            "seed": candidate.seed,
+        }
+        file = put_file(store, f"{folder}/retrained.safetensors", to_bytes(network, provenance))
+        return RetrainReport(candidate_id=candidate_id, checkpoint=file, training=report)
+
+    return once(store, f"candidates/{candidate_id}/retrained.json", RetrainReport, lambda r: [r.checkpoint], compute)
+
+
+def score_network(network_id: str, cpus: int) -> NetworkScores:
+    """Scores a base or a retrained candidate on `tune`, which choices read, and on `val`, which only reports."""
+    settings, store = _node(cpus)
+    checkpoint, dataset_id = stored_network(store, network_id)
+
+    def compute() -> NetworkScores:
+        began = time.monotonic()
+        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
+        folder, index = open_dataset(dataset_id, settings, store)
+        predictor = TorchPredictor(network, "seed")
+        return NetworkScores(
+            network_id=network_id,
+            tune=evaluate(predictor, folder, index, "tune", "seed"),
+            val=evaluate(predictor, folder, index, "val", "seed"),
+            complexity=complexity(network),
+            size_bytes=checkpoint.size_bytes,
+            seconds=time.monotonic() - began,
+        )
+
+    return once(store, scores_key(checkpoint, dataset_id), NetworkScores, lambda r: [], compute)
+
+
+def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRecord:
+    """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same matte."""
+    settings, store = _node(cpus)
+    checkpoint, dataset_id = stored_network(store, network_id)
+    prefix = export_prefix(checkpoint, dataset_id, config)
+
+    def compute() -> ExportRecord:
+        began = time.monotonic()
+        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
+        images, index = open_dataset(dataset_id, settings, store)
+        fit = index.split("fit")[: config.calibration_images]
+        inputs = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "export"
+            report = export_network(
+                network, folder, precisions=config.precisions, calibration=inputs, parity_images=inputs[:PARITY_IMAGES]
+            )
+            predictors: dict[str, Predictor] = {"torch": TorchPredictor(network, "device-512")}
+            predictors |= {form: IrPredictor(folder / f"modnet-{form}.xml") for form in config.precisions}
+            tune_mse = {
+                form: evaluate(predictor, images, index, "tune", "device-512").mse
+                for form, predictor in predictors.items()
+            }
+            refused = refused_precisions(tune_mse, config)
+            accepted = tuple(form for form in config.precisions if form not in refused)
+            kept = {f"modnet-{form}.{ending}" for form in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
+            files = {name: upload(store, f"{prefix}/{name}", folder / name) for name in sorted(kept)}
+        return ExportRecord(
+            network_id=network_id,
+            size=report.size,
+            files=files,
+            precisions=accepted,
+            refused=refused,
+            parity={form: parity.mean_difference for form, parity in report.parity.items()},
+            tune_mse=tune_mse,
+            seconds=time.monotonic() - began,
+        )
+
+    return once(store, f"{prefix}/export.json", ExportRecord, lambda r: list(r.files.values()), compute)
+
+
+def measure_on_host(exports: list[ExportRecord], rounds: int, threads: int) -> list[HostLatency]:
+    """Median latency of each network's FP32 IR on this node, all networks interleaved round by round.
+
+    Interleaving lets a passing disturbance fall on all of them, so that their ratios hold.
+    """
+    settings, store = _node(threads)
+    runs = {}
+    for export in exports:
+        folder = settings.cache_folder / "exports" / export.files["modnet-fp32.xml"].sha256[:16]
+        for name in ("modnet-fp32.xml", "modnet-fp32.bin"):
+            fetch_to(store, export.files[name], folder / name)
+        runs[export.network_id] = load_ir(folder / "modnet-fp32.xml", threads=threads).run_once
+    samples = measure_interleaved(runs, warm_up=3, rounds=rounds)
+    return [
+        HostLatency(network_id=name, median_ms=percentile(sample.samples_ms, 0.5)) for name, sample in samples.items()
+    ]
+
+
+def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredFile:
+    """A sheet of the first val images: image, true matte, the unpruned network's matte and the candidate's."""
+    settings, store = _node(cpus)
+    predictors = []
+    for network_id in (base_id, candidate_id):
+        checkpoint, dataset_id = stored_network(store, network_id)
+        predictors.append(TorchPredictor(load(fetch(store, checkpoint, settings.cache_folder / "objects")), "seed"))
+    folder, index = open_dataset(dataset_id, settings, store)
+    rows = []
+    for pair in index.split("val")[:SHEET_IMAGES]:
+        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        rows.append(MatteRow(pair.stem, image, alpha, *(predictor(image) for predictor in predictors)))
+    return put_file(store, key, matte_sheet(rows))
+
+
+def _node(cpus: int) -> tuple[Settings, ObjectStore]:
+    """This node's settings and store; torch uses the CPUs that were asked of Ray."""
+    torch.set_num_threads(cpus)
+    settings = Settings.from_env()
+    return settings, open_store(settings.store_url)
+
+
+def _trained(
+    network: MODNet,
+    dataset_id: str,
+    config: TrainingConfig,
+    seed: int,
+    folder: str,
+    settings: Settings,
+    store: ObjectStore,
+) -> TrainingReport:
+    """Trains `network`, from where an earlier, killed run left off; its state is kept in the store meanwhile."""
+    images, index = open_dataset(dataset_id, settings, store)
+    samples = MattingDataset(images, index.split("fit"), size=config.image_size, seed=seed)
+    key = f"{folder}/training-state.pt"
+    try:
+        state = store.get(key)
+    except NotStoredError:
+        state = None
+    saved = time.monotonic()
+
+    def save_state(epoch: int, content: bytes) -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= SAVE_STATE_EVERY_S:
+            store.put(key, content)
+            saved = time.monotonic()
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    report = retrain(network.to(device), samples, config, seed=seed, resume_from=state, after_epoch=save_state)
+    network.to("cpu")
+    store.delete(key)
+    return report
+
+
+def _stored_base(
+    network: MODNet, base_id: str, dataset_id: str, origin: str, training: TrainingReport | None, store: ObjectStore
+) -> BaseRecord:
+    content = to_bytes(network, {"origin": origin})
+    return BaseRecord(
+        base_id=base_id,
+        dataset_id=dataset_id,
+        checkpoint=put_file(store, f"bases/{base_id}/base.safetensors", content),
+        complexity=complexity(network),
+        origin=origin,
+        training=training,
+    )

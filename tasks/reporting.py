@@ -1,0 +1,58 @@
+"""What a finished run shows: Prefect artifacts, and the page in the store that they link to."""
+
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
+
+from infra.object_store import open_store
+from infra.ray_pool import run_on_ray
+from infra.reports import LatencyReport
+from infra.settings import Settings
+from modnet.configs import ComputeConfig
+from modnet.evaluation.pictures import pareto_plot
+from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatency, NetworkScores
+from tasks import leaderboard, remote
+from tasks.retries import RETRIES, is_transient
+from tasks.stored import identify
+
+
+@task(retry_condition_fn=is_transient, **RETRIES)
+def publish_report(
+    dataset: DatasetRecord,
+    base: NetworkScores,
+    scores: list[NetworkScores],
+    candidates: list[Candidate],
+    latencies: list[HostLatency],
+    choice: Choice,
+    failures: list[Failure],
+    reports: list[LatencyReport],
+    compute: ComputeConfig,
+) -> str:
+    """Leaderboard, Pareto plot, mattes and page of one run; returns the page's address."""
+    settings = Settings.from_env()
+    store = open_store(settings.store_url)
+    by_id = {candidate.candidate_id: candidate for candidate in candidates}
+    networks = leaderboard.network_rows(base, scores, by_id, latencies, choice, failures)
+    devices = leaderboard.device_rows(reports)
+    note = leaderboard.data_note(dataset, base.val.protocol)
+    pareto = pareto_plot(leaderboard.pareto_points(base, scores, by_id, latencies, choice), "Accuracy against latency")
+
+    folder = f"runs/{identify(networks=networks, devices=devices)}"
+    mattes = run_on_ray(
+        remote.draw_mattes,
+        *(base.network_id, choice.winner, f"{folder}/mattes.png", compute.base_cpus),
+        cpus=compute.base_cpus,
+        timeout_s=compute.timeout_s,
+        address=settings.ray_address,
+        name="draw mattes",
+    )
+    page = leaderboard.html_page("MODNet compression run", note, networks, devices, pareto, store.get(mattes.key))
+    store.put(f"{folder}/pareto.png", pareto)
+    store.put(f"{folder}/report.html", page)
+
+    address = store.link(f"{folder}/report.html")
+    create_table_artifact(networks, key="leaderboard", description=note)
+    create_table_artifact(devices, key="devices", description="Latency as devices report it.")
+    create_image_artifact(store.link(f"{folder}/pareto.png"), key="pareto", description="Accuracy against latency.")
+    create_image_artifact(store.link(mattes.key), key="mattes", description="Image, true matte, unpruned, pruned.")
+    create_link_artifact(address, key="report", link_text="Report of this run", description=f"{folder}/report.html")
+    return address

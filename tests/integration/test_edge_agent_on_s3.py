@@ -1,0 +1,56 @@
+"""A release travels from the pipeline to a device and its report back, each side with its own identity."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino
+from openvino import opset8
+
+from infra import releases
+from infra.object_store import S3Store
+from infra.releases import Manifest, ReleaseFile, TargetFiles
+from infra.reports import read_reports
+
+ROOT = Path(__file__).parents[2]
+
+
+def _publish(store: S3Store, folder: Path) -> str:
+    image = opset8.parameter([1, 3, 8, 8], np.float32, name="input")
+    openvino.save_model(openvino.Model([opset8.relu(image)], [image], "relu"), folder / "cpu-fp32.xml")
+    files = {name: folder / name for name in ("cpu-fp32.xml", "cpu-fp32.bin")}
+    manifest = Manifest(
+        model="modnet",
+        candidate_id="0123456789ab",
+        targets={"cpu-fp32": TargetFiles("cpu-fp32.xml", "cpu-fp32.bin", "input", (1, 3, 8, 8), "fp32")},
+        files=tuple(ReleaseFile.of(path, local) for path, local in files.items()),
+        scores={"mse": 0.01},
+        provenance={"run": folder.name},
+    )
+    release = releases.publish_release(store, manifest, files)
+    releases.promote(store, "cpu-fp32", release)
+    return release
+
+
+def test_agent_measures_a_promoted_release_once_as_the_device_identity(
+    s3_environ: Callable[[str], dict[str, str]], s3_store: Callable[[str], S3Store], tmp_path: Path
+) -> None:
+    pipeline = s3_store("pipeline")
+    release = _publish(pipeline, tmp_path)
+    agent = [sys.executable, "-m", "infra.edge_agent", "--once", "--target", "cpu-fp32", "--device", "pi"]
+    agent += ["--store", "s3://modnet", "--work-folder", str(tmp_path / "work"), "--warm-up", "1", "--repeats", "3"]
+    for _ in range(2):
+        ended = subprocess.run(
+            agent, cwd=ROOT, env={**os.environ, **s3_environ("device")}, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+
+    (report,), refused = read_reports(pipeline, release)
+
+    assert refused == []
+    assert (report.status, report.device, len(report.samples_ms)) == ("measured", "pi", 3)

@@ -1,0 +1,247 @@
+"""The same tests on a folder and on a real S3 server; then what the server allows to a device."""
+
+from __future__ import annotations
+
+import multiprocessing
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from infra.errors import ConflictError, ContractError, NotStoredError, SettingsError
+from infra.object_store import FolderStore, ObjectStore, open_store
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An empty store; on S3 a prefix of its own, which `open_store` opens in this test and its child processes."""
+    if request.param == "folder":
+        return FolderStore(tmp_path / "store")
+    for name, value in request.getfixturevalue("s3_environ")("pipeline").items():
+        monkeypatch.setenv(name, value)
+    return open_store(f"s3://modnet/tests/{uuid4().hex}")
+
+
+def test_get_gives_what_was_put(store: ObjectStore) -> None:
+    for data in (b"", b"first", bytes(range(256)) * 1000):
+        etag = store.put("a/b c/d.bin", data)
+        assert store.get("a/b c/d.bin") == data
+        assert store.get_with_etag("a/b c/d.bin") == (data, etag)
+
+
+def test_get_says_not_stored_when_the_key_is_missing(store: ObjectStore, tmp_path: Path) -> None:
+    store.put("a/b", b"")
+    for read in (store.get, store.get_with_etag, lambda key: store.download_file(key, tmp_path / "copy")):
+        for key in ("a/c", "a", "z"):
+            with pytest.raises(NotStoredError, match=key):
+                read(key)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_get_refuses_an_object_beyond_max_bytes(store: ObjectStore) -> None:
+    store.put("a", b"12345")
+    assert store.get("a", max_bytes=5) == b"12345"
+    with pytest.raises(ContractError, match="5 bytes, wanted at most 4"):
+        store.get("a", max_bytes=4)
+
+
+def test_exists_says_whether_a_key_holds_an_object(store: ObjectStore) -> None:
+    store.put("a/b", b"")
+    assert [store.exists(key) for key in ("a/b", "a", "a/bc")] == [True, False, False]
+
+
+def test_link_opens_the_object_without_credentials(store: ObjectStore) -> None:
+    store.put("a/page.html", b"<p>page</p>")
+    with urllib.request.urlopen(store.link("a/page.html"), timeout=10) as answer:
+        assert answer.read() == b"<p>page</p>"
+        assert answer.headers["Content-Type"] == "text/html"
+
+
+def test_put_if_absent_keeps_the_first(store: ObjectStore) -> None:
+    store.put("a", b"first", if_absent=True)
+    with pytest.raises(ConflictError, match="a"):
+        store.put("a", b"second", if_absent=True)
+    assert store.get("a") == b"first"
+
+
+def test_put_if_match_replaces_only_what_was_read(store: ObjectStore) -> None:
+    first = store.put("a", b"first")
+    second = store.put("a", b"second", if_match=first)
+    with pytest.raises(ConflictError):
+        store.put("a", b"third", if_match=first)
+    assert store.get_with_etag("a") == (b"second", second)
+
+
+def test_put_if_match_refuses_when_the_object_is_gone(store: ObjectStore) -> None:
+    etag = store.put("a", b"first")
+    store.delete("a")
+    with pytest.raises(ConflictError):
+        store.put("a", b"second", if_match=etag)
+    assert not store.exists("a")
+
+
+def test_upload_file_and_download_file_keep_the_content(store: ObjectStore, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 20_000)
+    store.upload_file("big", source)
+    store.download_file("big", tmp_path / "made" / "copy")
+    assert (tmp_path / "made" / "copy").read_bytes() == source.read_bytes()
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["copy"]
+
+
+def test_upload_file_if_absent_keeps_the_first(store: ObjectStore, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).write_bytes(name.encode())
+    store.upload_file("a", tmp_path / "first", if_absent=True)
+    with pytest.raises(ConflictError):
+        store.upload_file("a", tmp_path / "second", if_absent=True)
+    assert store.get("a") == b"first"
+
+
+def test_list_gives_every_key_below_a_prefix_in_order(store: ObjectStore) -> None:
+    keys = ["a/1", "a/10", "a/2", "ab/1", "b", "a-b/c/d"]
+    for key in keys:
+        store.put(key, b"")
+    assert store.list("") == sorted(keys)
+    assert store.list("a/") == ["a/1", "a/10", "a/2"]
+    assert store.list("a/1") == ["a/1", "a/10"]
+    assert store.list("a") == sorted(key for key in keys if key.startswith("a"))
+    assert store.list("none/") == []
+
+
+def test_list_gives_all_pages(store: ObjectStore) -> None:
+    keys = [f"many/{number:04d}" for number in range(1005)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.put(key, b""), keys))
+    assert store.list("many/") == keys
+
+
+def test_delete_removes_and_may_be_repeated(store: ObjectStore) -> None:
+    store.put("a", b"")
+    for _ in range(2):
+        store.delete("a")
+        assert not store.exists("a")
+    assert store.list("") == []
+
+
+@pytest.mark.parametrize("key", ["../a", "/a", "a//b", ""])
+def test_every_operation_refuses_an_unsafe_key(store: ObjectStore, tmp_path: Path, key: str) -> None:
+    operations: list[Callable[[str], object]] = [
+        lambda key: store.put(key, b""),
+        store.get,
+        store.exists,
+        store.delete,
+        lambda key: store.upload_file(key, Path(__file__)),
+        lambda key: store.download_file(key, tmp_path / "copy"),
+    ]
+    for operation in operations:
+        with pytest.raises(ContractError, match="key"):
+            operation(key)
+
+
+def _write_first(url: str, me: int, winners: multiprocessing.Queue[int]) -> None:
+    try:
+        open_store(url).put("raced", str(me).encode(), if_absent=True)
+        winners.put(me)
+    except ConflictError:
+        pass
+
+
+def _count_up(url: str, times: int) -> None:
+    store = open_store(url)
+    for _ in range(times):
+        while True:
+            data, etag = store.get_with_etag("counter")
+            try:
+                store.put("counter", str(int(data) + 1).encode(), if_match=etag)
+                break
+            except ConflictError:
+                continue
+
+
+def _in_processes(target: Callable[..., None], arguments: list[tuple[object, ...]]) -> None:
+    processes = [multiprocessing.get_context("fork").Process(target=target, args=args) for args in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def test_put_if_absent_has_one_winner_when_processes_race(store: ObjectStore) -> None:
+    winners: multiprocessing.Queue[int] = multiprocessing.Queue()
+    _in_processes(_write_first, [(store.url, me, winners) for me in range(4)])
+    assert store.get("raced") == str(winners.get(timeout=5)).encode()
+    assert winners.empty()
+
+
+def test_put_if_match_loses_no_update_when_processes_race(store: ObjectStore) -> None:
+    store.put("counter", b"0")
+    _in_processes(_count_up, [(store.url, 10) for _ in range(3)])
+    assert store.get("counter") == b"30"
+
+
+@pytest.fixture(scope="module")
+def device(s3_store: Callable[[str], ObjectStore]) -> ObjectStore:
+    """The store as a device sees it, with one object of each kind in it."""
+    pipeline = s3_store("pipeline")
+    for key in ("releases/r/manifest.json", "targets/t/current.json", "reports/r/d/1.json", "datasets/d"):
+        pipeline.put(key, b"pipeline's")
+    return s3_store("device")
+
+
+@pytest.mark.parametrize("key", ["releases/r/manifest.json", "targets/t/current.json"])
+def test_device_reads_releases_and_targets(device: ObjectStore, key: str) -> None:
+    assert device.get(key) == b"pipeline's"
+    assert device.exists(key)
+    assert key in device.list(key.partition("/")[0] + "/")
+
+
+def test_device_learns_that_nothing_was_promoted(device: ObjectStore) -> None:
+    with pytest.raises(NotStoredError):
+        device.get("targets/none/current.json")
+
+
+def test_device_adds_a_report_once(device: ObjectStore) -> None:
+    key = f"reports/r/d/{uuid4().hex}.json"
+    device.put(key, b"{}", if_absent=True)
+    with pytest.raises(ConflictError):
+        device.put(key, b"{}", if_absent=True)
+
+
+@pytest.mark.parametrize("key", ["reports/r/d/1.json", "datasets/d"])
+def test_device_is_refused_to_read_anything_else(device: ObjectStore, key: str) -> None:
+    with pytest.raises(SettingsError, match=r"refused.*AWS_ACCESS_KEY_ID"):
+        device.get(key)
+
+
+@pytest.mark.parametrize("prefix", ["", "reports/", "reports/r/", "datasets/", "rel"])
+def test_device_is_refused_to_list_anything_else(device: ObjectStore, prefix: str) -> None:
+    with pytest.raises(SettingsError, match="refused"):
+        device.list(prefix)
+
+
+@pytest.mark.parametrize("key", ["releases/r/evil", "targets/t/current.json", "datasets/d", "reportsx/a", "a"])
+def test_device_is_refused_to_write_anything_else(device: ObjectStore, key: str) -> None:
+    with pytest.raises(SettingsError, match="refused"):
+        device.put(key, b"device's")
+
+
+@pytest.mark.parametrize("key", ["releases/r/manifest.json", "targets/t/current.json", "reports/r/d/1.json"])
+def test_device_is_refused_to_delete(s3_store: Callable[[str], ObjectStore], device: ObjectStore, key: str) -> None:
+    with pytest.raises(SettingsError, match="refused"):
+        device.delete(key)
+    assert s3_store("pipeline").get(key) == b"pipeline's"
+
+
+def test_store_refuses_a_wrong_secret(
+    s3_environ: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {**s3_environ("pipeline"), "AWS_SECRET_ACCESS_KEY": "guessed"}
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="refused"):
+        open_store("s3://modnet").get("targets/t/current.json")

@@ -1,0 +1,82 @@
+"""Builders for a small valid manifest, release and report; each test spoils what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.object_store import FolderStore
+from infra.releases import Manifest, ReleaseFile, TargetFiles, publish_release
+from infra.reports import LatencyReport, summarise
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture
+def release_files(tmp_path: Path) -> dict[str, Path]:
+    """Path in the release -> local file."""
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    for name in ("cpu-fp32.xml", "cpu-fp32.bin", "model.onnx"):
+        (folder / name).write_bytes(b"content of " + name.encode())
+    return {f"model/{path.name}": path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def manifest(release_files: dict[str, Path]) -> Manifest:
+    return Manifest(
+        model="modnet",
+        candidate_id="0123456789ab",
+        targets={
+            "cpu-fp32": TargetFiles("model/cpu-fp32.xml", "model/cpu-fp32.bin", "input", (1, 3, 512, 512), "fp32")
+        },
+        files=tuple(ReleaseFile.of(path, local) for path, local in release_files.items()),
+        scores={"mse": 0.01, "parameters": 1340000},
+        provenance={"seed": 7, "code_version": "0.1.0"},
+        created_at="20261122T063000.000000Z",
+    )
+
+
+@pytest.fixture
+def published(store: FolderStore, manifest: Manifest, release_files: dict[str, Path]) -> str:
+    """Release id of the manifest, published."""
+    return publish_release(store, manifest, release_files)
+
+
+@pytest.fixture
+def make_report() -> Callable[..., LatencyReport]:
+    def make(**changes: Any) -> LatencyReport:
+        samples_ms = (4.0, 2.0, 1.0, 3.0)
+        measured: dict[str, Any] = {
+            "release_id": "0123456789ab",
+            "target": "cpu-fp32",
+            "device": "kitchen-pi",
+            "runtime": "openvino 2026.4.1",
+            "status": "measured",
+            "started_at": "20261122T063000.000000Z",
+            "conditions": {"cpu_model_text": "Example", "logical_cores_count": 4, "temperature_celsius": 41.5},
+            "precision": "f32",
+            "input_shape": (1, 3, 512, 512),
+            "load_ms": 12.5,
+            "warm_up_ms": (9.0,),
+            "samples_ms": samples_ms,
+            "summary": summarise(samples_ms),
+        }
+        return LatencyReport(**{**measured, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_failed_report(make_report: Callable[..., LatencyReport]) -> Callable[..., LatencyReport]:
+    def make(**changes: Any) -> LatencyReport:
+        nothing_measured = {"load_ms": None, "warm_up_ms": (), "samples_ms": (), "summary": None}
+        return make_report(**{"status": "failed", "reason": "cannot read the model", **nothing_measured, **changes})
+
+    return make

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra import releases
+from infra.edge_agent.agent import Agent, MeasureSettings, Outcome
+from infra.edge_agent.runtime import load_ir
+from infra.errors import SettingsError, StoreUnavailableError
+from infra.object_store import FolderStore
+from infra.releases import Manifest, ReleaseFile, TargetFiles
+from infra.reports import LatencyReport, read_reports
+
+SETTINGS = MeasureSettings(warm_up=1, repeats=4, threads=1)
+
+
+class _UnreachableForWriting(FolderStore):
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        raise StoreUnavailableError("the cable is out")
+
+
+def _promote(store: FolderStore, ir_xml: Path, *, seed: int = 0) -> str:
+    files = {path.name: path for path in (ir_xml, ir_xml.with_suffix(".bin"))}
+    manifest = Manifest(
+        model="modnet",
+        candidate_id="0123456789ab",
+        targets={"cpu-fp32": TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", (1, 3, 8, 8), "fp32")},
+        files=tuple(ReleaseFile.of(path, local) for path, local in files.items()),
+        scores={},
+        provenance={"seed": seed},
+    )
+    release = releases.publish_release(store, manifest, files)
+    releases.promote(store, "cpu-fp32", release)
+    return release
+
+
+def _run(store: FolderStore, work_folder: Path, target: str = "cpu-fp32") -> Outcome:
+    """One round of an agent that has just been started."""
+    agent = Agent(store, device="pi", work_folder=work_folder, settings=SETTINGS)
+    (outcome,) = agent.run_once([target])
+    return outcome
+
+
+def _reports(store: FolderStore, release: str) -> list[LatencyReport]:
+    reports, refused = read_reports(store, release)
+    assert refused == []
+    return reports
+
+
+def test_run_once_reports_the_current_release_once(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
+    release = _promote(store, ir_xml)
+    assert [_run(store, tmp_path / "work").status for _ in range(2)] == ["measured", "skipped"]
+    (report,) = _reports(store, release)
+    assert (report.status, report.target, report.device) == ("measured", "cpu-fp32", "pi")
+    assert len(report.warm_up_ms) == 1
+    assert len(report.samples_ms) == 4
+    assert report.input_shape == (1, 3, 8, 8)
+    assert report.conditions["inference_threads_count"] == 1
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["seen.json", "spool"]
+
+
+def test_run_once_measures_again_when_the_pointer_moves(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
+    _promote(store, ir_xml)
+    _run(store, tmp_path / "work")
+    second = _promote(store, ir_xml, seed=1)
+    assert _run(store, tmp_path / "work").status == "measured"
+    assert len(_reports(store, second)) == 1
+
+
+def test_run_once_has_nothing_to_do_when_nothing_was_promoted(store: FolderStore, tmp_path: Path) -> None:
+    assert _run(store, tmp_path / "work").status == "skipped"
+
+
+@pytest.mark.parametrize("spoilt", ["weights changed", "weights missing", "manifest changed"])
+def test_run_once_reports_a_failure_once_when_the_release_is_damaged(
+    store: FolderStore, ir_xml: Path, tmp_path: Path, spoilt: str
+) -> None:
+    release = _promote(store, ir_xml)
+    weights = releases.release_file_key(release, "cpu-fp32.bin")
+    if spoilt == "weights changed":
+        store.put(weights, b"evil")
+    elif spoilt == "weights missing":
+        store.delete(weights)
+    else:
+        manifest = releases.read_manifest(store, release)
+        changed = replace(manifest, created_at="20200101T000000.000000Z")
+        store.put(releases.manifest_key(release), changed.to_json())
+    assert [_run(store, tmp_path / "work").status for _ in range(2)] == ["rejected", "rejected"]
+    (report,) = _reports(store, release)
+    assert report.status == "failed"
+    assert report.reason
+
+
+def test_run_once_reports_a_failure_when_the_runtime_refuses_the_model(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    ir_xml.write_bytes(b"<net/>")
+    release = _promote(store, ir_xml)
+    assert _run(store, tmp_path / "work").status == "rejected"
+    (report,) = _reports(store, release)
+    assert report.reason is not None
+    assert "openvino" in report.reason
+
+
+def test_run_once_measures_a_rejected_release_when_it_was_repaired(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    release = _promote(store, ir_xml)
+    weights = releases.release_file_key(release, "cpu-fp32.bin")
+    store.delete(weights)
+    assert _run(store, tmp_path / "work").status == "rejected"
+    store.upload_file(weights, ir_xml.with_suffix(".bin"))
+    assert _run(store, tmp_path / "work").status == "measured"
+    assert [report.status for report in _reports(store, release)] == ["failed", "measured"]
+
+
+def test_run_once_rejects_a_malformed_pointer(store: FolderStore, tmp_path: Path) -> None:
+    store.put(releases.pointer_key("cpu-fp32"), b'{"schema_version": 1')
+    assert _run(store, tmp_path / "work").status == "rejected"
+
+
+def test_run_once_sends_the_report_later_without_measuring_again_when_the_store_was_away(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    release = _promote(store, ir_xml)
+    with pytest.raises(StoreUnavailableError):
+        _run(_UnreachableForWriting(store.folder), tmp_path / "work")
+    assert _reports(store, release) == []
+    assert _run(store, tmp_path / "work").status == "skipped"
+    assert [report.status for report in _reports(store, release)] == ["measured"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"a'])
+def test_run_once_measures_again_when_its_memory_is_damaged(
+    store: FolderStore, ir_xml: Path, tmp_path: Path, content: bytes
+) -> None:
+    _promote(store, ir_xml)
+    _run(store, tmp_path / "work")
+    (tmp_path / "work/seen.json").write_bytes(content)
+    assert _run(store, tmp_path / "work").status == "measured"
+
+
+def test_run_once_leaves_no_model_behind_when_loading_is_interrupted(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    _promote(store, ir_xml)
+
+    def load(ir_xml: Path, *, device: str, threads: int | None) -> object:
+        raise SettingsError("the stick was pulled")
+
+    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="stick"):
+        agent.run_once(["cpu-fp32"])
+    assert not (tmp_path / "work/releases").exists()
+
+
+def test_run_once_reports_the_precision_that_was_used(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
+    release = _promote(store, ir_xml)
+    _run(store, tmp_path / "work")
+    assert _reports(store, release)[0].precision == load_ir(ir_xml).precision

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.edge_agent.device import UNITS, machine_conditions
+
+MACHINE = {
+    "proc/cpuinfo": "processor\t: 0\nmodel name\t: Example CPU @ 2.0GHz\n\nprocessor\t: 1\nmodel name\t: Other\n",
+    "proc/meminfo": "MemTotal:        2048 kB\nMemFree:  1 kB\nMemAvailable:    1024 kB\n",
+    "proc/loadavg": "0.25 0.10 0.05 1/200 4242\n",
+    "proc/device-tree/model": "Example Board\0",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1500000\n",
+    "sys/class/thermal/thermal_zone0/temp": "41500\n",
+    "sys/class/thermal/thermal_zone1/temp": "52250\n",
+    "sys/class/power_supply/AC/type": "Mains\n",
+    "sys/class/power_supply/AC/online": "0\n",
+    "sys/class/power_supply/BAT0/type": "Battery\n",
+}
+READ_FROM_FILES = {
+    "cpu_model_text": "Example CPU @ 2.0GHz",
+    "memory_total_bytes": 2048 * 1024,
+    "memory_available_bytes": 1024 * 1024,
+    "load_average_1min_processes": 0.25,
+    "board_model_text": "Example Board",
+    "cpu_governor_text": "powersave",
+    "cpu_frequency_khz": 1500000,
+    "temperature_celsius": 52.25,
+    "power_supply_text": "battery",
+}
+
+
+def _write_machine(root: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def test_machine_conditions_reads_what_the_machine_says(tmp_path: Path) -> None:
+    _write_machine(tmp_path, MACHINE)
+    conditions = machine_conditions(tmp_path)
+    assert {name: conditions[name] for name in READ_FROM_FILES} == READ_FROM_FILES
+    assert "cpu_frequency_limit_khz" not in conditions
+
+
+def test_machine_conditions_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
+    assert not set(machine_conditions(tmp_path)) & set(READ_FROM_FILES)
+
+
+def test_machine_conditions_leaves_out_what_makes_no_sense(tmp_path: Path) -> None:
+    _write_machine(tmp_path, dict.fromkeys(MACHINE, "\x00garbage \xff 12 kB"))
+    found = set(machine_conditions(tmp_path)) & set(READ_FROM_FILES)
+    assert found <= {"board_model_text", "cpu_governor_text"}
+
+
+def test_machine_conditions_says_mains_when_it_is_plugged_in(tmp_path: Path) -> None:
+    _write_machine(tmp_path, {**MACHINE, "sys/class/power_supply/AC/online": "1\n"})
+    assert machine_conditions(tmp_path)["power_supply_text"] == "mains"
+
+
+def test_machine_conditions_names_end_in_their_unit() -> None:
+    assert [name for name in machine_conditions() if name.rpartition("_")[2] not in UNITS] == []

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.edge_agent.__main__ import main, wait_s
+from infra.object_store import FolderStore
+from infra.releases import Manifest, promote, publish_release
+
+
+@pytest.fixture(autouse=True)
+def keep_signal_handlers() -> Iterator[None]:
+    """`main` takes SIGTERM and SIGINT over; the tests give them back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _arguments(work_folder: Path, store_url: str, *more: str) -> list[str]:
+    fixed = ["--target", "cpu-fp32", "--device", "pi", "--store", store_url, "--work-folder", str(work_folder)]
+    return [*fixed, *more]
+
+
+def test_main_exits_0_when_there_is_nothing_to_do(
+    tmp_path: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_arguments(tmp_path, store.url, "--once")) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--repeats", "0"], ["--interval-s", "nan"], ["--threads", "x"], ["--device", "a/b"]]
+)
+def test_main_exits_2_when_an_option_is_wrong(tmp_path: Path, wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(_arguments(tmp_path, "file:///nowhere", *wrong))
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--store", "ftp://somewhere"], ["--target", "toaster-fp32"], ["--work-folder", "/dev/null/folder"]]
+)
+def test_main_exits_3_when_the_configuration_is_wrong(
+    tmp_path: Path, store: FolderStore, caplog: pytest.LogCaptureFixture, wrong: list[str]
+) -> None:
+    assert main(_arguments(tmp_path, store.url, "--once", *wrong)) == 3
+    assert wrong[1] in caplog.text
+
+
+def test_main_exits_4_when_the_store_is_unreachable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert main(_arguments(tmp_path, "s3://bucket", "--once")) == 4
+    assert "http://127.0.0.1:9" in caplog.text
+
+
+def test_main_exits_5_when_the_model_is_rejected(
+    tmp_path: Path, store: FolderStore, manifest: Manifest, release_files: dict[str, Path]
+) -> None:
+    promote(store, "cpu-fp32", publish_release(store, manifest, release_files))
+    assert main(_arguments(tmp_path / "work", store.url, "--once")) == 5
+    assert len(store.list("reports/")) == 1
+
+
+def test_main_ends_cleanly_when_it_is_terminated(tmp_path: Path) -> None:
+    arguments = _arguments(tmp_path, (tmp_path / "store").as_uri(), "--interval-s", "600")
+    command = [sys.executable, "-m", "infra.edge_agent", *arguments]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[4], stderr=subprocess.PIPE, text=True) as agent:
+        assert agent.stderr is not None
+        for line in agent.stderr:
+            if "no release was promoted" in line:
+                break
+        time.sleep(0.1)
+        agent.send_signal(signal.SIGTERM)
+        rest = agent.stderr.read()
+        assert agent.wait(timeout=20) == 0
+    assert "SIGTERM" in rest
+    assert "Traceback" not in rest
+
+
+def test_wait_s_is_the_interval_when_all_went_well() -> None:
+    assert wait_s(300.0, 0, 0.9) == 300.0
+
+
+def test_wait_s_doubles_with_each_failure_up_to_an_hour() -> None:
+    assert [wait_s(300.0, failures, 0.0) for failures in range(1, 6)] == [600.0, 1200.0, 2400.0, 3600.0, 3600.0]
+    assert wait_s(300.0, 1000, 0.0) == 3600.0
+    assert wait_s(7200.0, 3, 0.0) == 7200.0
+
+
+def test_wait_s_takes_off_up_to_half_as_jitter() -> None:
+    assert wait_s(300.0, 1, 0.5) == 450.0

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from infra import contract
+from infra.errors import ContractError
+
+
+def _parse(text: bytes) -> contract.JsonObject:
+    return contract.parse_json(text, "thing", max_bytes=10_000)
+
+
+def test_canonical_json_is_equal_for_equal_values_in_another_order() -> None:
+    assert contract.canonical_json({"b": [1, 2.5], "a": "é"}) == '{"a":"é","b":[1,2.5]}'.encode()
+    assert contract.canonical_json({"a": 1, "b": 2}) == contract.canonical_json({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), {1, 2}, "\ud800"], ids=["nan", "inf", "set", "surrogate"]
+)
+def test_canonical_json_refuses_what_json_cannot_say(value: object) -> None:
+    with pytest.raises(ContractError):
+        contract.canonical_json({"a": value})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b'{"a": 1',
+        b'{"a": 1}x',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 1, "a": 2}',
+        b"\xff\xfe",
+        b"[" * 9_000,
+        b"[1]",
+        b'"text"',
+        b'{"a": ' + b"9" * 9_000 + b"}",
+        b'{"a": "' + b"x" * 10_000 + b'"}',
+    ],
+    ids=["empty", "cut", "trailing", "nan", "inf", "repeat", "utf16", "deep", "array", "string", "digits", "large"],
+)
+def test_parse_json_refuses_what_is_no_safe_object(data: bytes) -> None:
+    with pytest.raises(ContractError, match="thing"):
+        _parse(data)
+
+
+@pytest.mark.parametrize(
+    ("method", "json_value"),
+    [
+        ("text", b"1"),
+        ("integer", b"1.0"),
+        ("integer", b"true"),
+        ("number", b'"1"'),
+        ("number", b"false"),
+        ("number", b"1e999"),
+        ("number", b"1" + b"0" * 400),
+        ("numbers", b"[1, null]"),
+        ("numbers", b"{}"),
+        ("integers", b"[1, 2.0]"),
+        ("array", b'"ab"'),
+        ("nested", b"[]"),
+        ("nested_list", b"[1]"),
+        ("nested_by_name", b'{"x": 1}'),
+        ("numbers_by_name", b'{"x": "1"}'),
+        ("plain", b"null"),
+    ],
+)
+def test_json_object_names_the_field_when_its_type_is_wrong(method: str, json_value: bytes) -> None:
+    parsed = _parse(b'{"field": ' + json_value + b"}")
+    with pytest.raises(ContractError, match=r"thing\.field.*wanted"):
+        getattr(parsed, method)("field")
+
+
+def test_json_object_names_the_field_when_it_is_missing() -> None:
+    with pytest.raises(ContractError, match=r"thing\.absent: missing"):
+        _parse(b"{}").text("absent")
+
+
+def test_only_refuses_unknown_fields() -> None:
+    with pytest.raises(ContractError, match="surprise"):
+        _parse(b'{"a": 1, "surprise": 2}').only("a")
+
+
+def test_json_object_reads_each_kind() -> None:
+    parsed = _parse(b'{"t": "x", "i": 3, "n": 2, "l": [1, 2.5], "o": {"n": 1}, "z": null}')
+    assert parsed.text("t") == "x"
+    assert parsed.integer("i") == 3
+    assert parsed.number("n") == 2.0
+    assert parsed.numbers("l") == (1.0, 2.5)
+    assert parsed.numbers_by_name("o") == {"n": 1.0}
+    assert parsed.is_null("z")
+    assert not parsed.is_null("t")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "a b", "a\n", "ä", "x" * 129])
+def test_check_name_refuses_what_cannot_stand_in_a_key(name: str) -> None:
+    with pytest.raises(ContractError):
+        contract.check_name("device", name)
+
+
+def test_check_time_accepts_the_time_now() -> None:
+    now = contract.utc_now()
+    assert contract.check_time("at", now) == now
+
+
+@pytest.mark.parametrize("value", ["", "2026-11-22T06:30:00Z", "20261322T063000.000000Z", "20261122T063000.0Z"])
+def test_check_time_refuses_other_forms(value: str) -> None:
+    with pytest.raises(ContractError, match="at"):
+        contract.check_time("at", value)

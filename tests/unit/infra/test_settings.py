@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.errors import SettingsError
+from infra.settings import Settings
+
+
+def test_from_env_gives_local_defaults_when_nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_env({})
+    assert settings.store_url == (tmp_path / ".modnet/store").as_uri()
+    assert settings.cache_folder == Path.home() / ".cache/modnet"
+    assert settings.ray_address is None
+
+
+def test_from_env_gives_what_is_set(tmp_path: Path) -> None:
+    environ = {"MODNET_STORE": "s3://bucket/prefix", "MODNET_CACHE": str(tmp_path), "RAY_ADDRESS": "ray://head:10001"}
+    assert Settings.from_env(environ) == Settings("s3://bucket/prefix", tmp_path, "ray://head:10001")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MODNET_STORE", ""),
+        ("MODNET_STORE", "/a/folder"),
+        ("MODNET_STORE", "https://bucket"),
+        ("MODNET_CACHE", "relative/folder"),
+        ("MODNET_CACHE", __file__),
+        ("RAY_ADDRESS", ""),
+        ("RAY_ADDRESS", "head"),
+        ("RAY_ADDRESS", "head:port"),
+    ],
+)
+def test_from_env_names_variable_and_value_when_it_is_wrong(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({variable: value})
+    assert variable in str(caught.value)
+    assert repr(value) in str(caught.value)
