@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install nightly up down test test-all check format
+.PHONY: help install nightly up down test test-slow check format
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,8 +37,8 @@ down: install  ## stop what `make up` started
 test: install  ## the default tests
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: install  ## all tests, the slow ones too
-	$(BIN)/python -m pytest
+test-slow: install  ## what takes minutes: whole runs, all photographs
+	$(BIN)/python -m pytest -m slow
 
 check: install  ## format, lint, types, imports, unit and contract tests
 	$(BIN)/ruff format --check .

@@ -1,0 +1,135 @@
+"""One flow run on a single-machine stack: started as the UI does it, followed to its end, and summed up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from infra.errors import StackError
+from infra.prefect_api import PrefectApi
+from infra.stack import Stack
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+LEADERBOARD_KEY = "leaderboard"
+_POLL_S = 1.0
+_SILENT_S = 120.0
+_CANCELLED_WITHIN_S = 60.0
+_LOG_OVERLAP = timedelta(seconds=5)  # lines of several flows arrive a little out of order
+_LINK = re.compile(r"\[(.*)\]\((\S+)\)")
+
+
+def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> int:
+    """Starts the services, runs a deployment, prints its log, results and end, and stops the services again.
+
+    Services that ran before stay. When interrupted, the flow run is cancelled first.
+
+    Returns:
+        0 when the run completed, else 1.
+
+    Raises:
+        StackError: a service does not start or ends by itself, or there is no such deployment.
+    """
+    was_up = stack.is_up()
+    try:
+        stack.up()
+        run_id = stack.api.start_run(deployment, parameters)
+        print(f"{deployment}: {stack.ui_url}/runs/flow-run/{run_id}", flush=True)
+        follower = RunFollower(stack.api, run_id)
+        try:
+            end = follower.follow(stack.check)
+        except KeyboardInterrupt:
+            stack.api.cancel(run_id)
+            follower.follow(stack.check, limit_s=_CANCELLED_WITHIN_S)
+            raise
+        for line in summary(follower.artifacts()):
+            print(line)
+        print(f"{deployment}: {end['name']}{': ' + end['message'] if end['message'] else ''}", flush=True)
+        return 0 if end["type"] == "COMPLETED" else 1
+    finally:
+        if not was_up:
+            stack.down()
+
+
+class RunFollower:
+    """Prints what a flow run and the flow runs that it starts write to their logs, each line once."""
+
+    def __init__(self, api: PrefectApi, run_id: str) -> None:
+        self._api = api
+        self._run_id = run_id
+        self._run_ids = {run_id}
+        self._seen: set[str] = set()
+        self._since = datetime.now(UTC) - timedelta(minutes=1)
+        self._state = ""
+
+    def follow(self, check: Callable[[], None], limit_s: float | None = None) -> dict[str, Any]:
+        """Prints new lines until the run has ended or the time is up, and returns its last state.
+
+        Args:
+            check: raises when the run can no longer end: without its services it would be `Running` for ever.
+            limit_s: seconds to follow; None for as long as it takes.
+
+        Raises:
+            StackError: what `check` raised, or Prefect has not answered for two minutes.
+        """
+        started_at = answered_at = time.monotonic()
+        while True:
+            try:
+                state = self._look()
+                answered_at = time.monotonic()
+                if state["type"] in ENDED:
+                    time.sleep(_POLL_S)  # its last lines may arrive after its end
+                    return self._look()
+                if limit_s is not None and answered_at - started_at > limit_s:
+                    return state
+            except StackError:
+                if time.monotonic() - answered_at > _SILENT_S:  # a busy machine answers late, not never
+                    raise
+            check()
+            time.sleep(_POLL_S)
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Artifacts of the run and of the runs that it started."""
+        return self._api.artifacts(self._run_ids)
+
+    def _look(self) -> dict[str, Any]:
+        """Prints what is new and returns the state as it was before."""
+        state = self._api.state(self._run_id)
+        if state["name"] != self._state:
+            self._state = state["name"]
+            print(f"{datetime.now():%H:%M:%S} {self._state}", flush=True)
+        self._run_ids.update(self._api.subflow_runs(self._run_ids))
+        since = self._since
+        for line in self._api.logs(self._run_ids, since - _LOG_OVERLAP):
+            written_at = datetime.fromisoformat(line["timestamp"])
+            self._since = max(self._since, written_at)
+            if line["id"] not in self._seen:
+                self._seen.add(line["id"])
+                level = logging.getLevelName(line["level"])
+                print(f"{written_at.astimezone():%H:%M:%S} {level:7} {line['message']}", flush=True)
+        return state
+
+
+def summary(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The leaderboard, then the links, as lines to print."""
+    lines: list[str] = []
+    for artifact in artifacts:
+        if artifact["key"] == LEADERBOARD_KEY:
+            table = artifact["type"] == "table"
+            lines += ["", *(table_lines(json.loads(artifact["data"])) if table else [str(artifact["data"])]), ""]
+    for artifact in artifacts:
+        if link := _LINK.fullmatch(str(artifact["data"])):
+            lines.append(f"{artifact['key']}: {link[2]}")
+    return lines
+
+
+def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows as aligned columns under their names, in the order in which the names first appear."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -1,0 +1,94 @@
+"""The few calls of Prefect's REST API that a single-machine run needs: what the UI does, without importing Prefect."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any
+
+from infra.errors import StackError
+
+_TIMEOUT_S = 20.0
+_PAGE = 200
+
+
+class PrefectApi:
+    """A Prefect server; every method raises StackError when it does not answer or refuses."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # A proxy of the environment would be asked for loopback addresses too.
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+    def is_healthy(self) -> bool:
+        """The server answers that it is well."""
+        try:
+            return self._call("GET", "/health") is True
+        except StackError:
+            return False
+
+    def work_pools(self) -> list[str]:
+        """Names of the work pools."""
+        return [str(pool["name"]) for pool in self._call("POST", "/work_pools/filter", {})]
+
+    def has_worker(self, work_pool: str, name: str) -> bool:
+        """A worker of this name has told the server that it is there."""
+        workers = self._call("POST", f"/work_pools/{work_pool}/workers/filter", {})
+        return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in workers)
+
+    def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """Id of a new flow run of `flow/deployment`, due now."""
+        found = self._call("GET", f"/deployments/name/{deployment}")
+        return str(self._call("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        """State of a flow run: `type`, `name` and `message`."""
+        return dict(self._call("GET", f"/flow_runs/{run_id}")["state"])
+
+    def cancel(self, run_id: str) -> None:
+        """Asks for the end of a flow run; its worker ends the process."""
+        self._call("POST", f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
+        """Ids of the flow runs that these flow runs have started."""
+        where = {"flow_runs": {"parent_flow_run_id": {"any_": list(run_ids)}}, "limit": _PAGE}
+        return [str(run["id"]) for run in self._call("POST", "/flow_runs/filter", where)]
+
+    def logs(self, run_ids: Collection[str], since: datetime) -> Iterator[dict[str, Any]]:
+        """Log lines of flow runs, oldest first: `id`, `timestamp`, `level` and `message`."""
+        where = {"flow_run_id": {"any_": list(run_ids)}, "timestamp": {"after_": since.isoformat()}}
+        for offset in range(0, 1 << 30, _PAGE):
+            page = self._call(
+                "POST", "/logs/filter", {"logs": where, "sort": "TIMESTAMP_ASC", "offset": offset, "limit": _PAGE}
+            )
+            yield from page
+            if len(page) < _PAGE:
+                return
+
+    def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        """Artifacts of flow runs, oldest first: `key`, `type` and `data`; results without a key are left out."""
+        where = {"artifacts": {"flow_run_id": {"any_": list(run_ids)}}, "sort": "ID_DESC", "limit": _PAGE}
+        found = [one for one in self._call("POST", "/artifacts/filter", where) if one["key"]]
+        return sorted(found, key=lambda one: str(one["created"]))
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        where = f"{method} {self.url}{path}"
+        try:
+            with self._open(request, timeout=_TIMEOUT_S) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = error.read(4000).decode(errors="replace")
+            raise StackError(f"{where}: Prefect refuses ({error.code}): {reason}") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise StackError(f"{where}: Prefect does not answer: {error}") from error

@@ -1,0 +1,247 @@
+"""Runs one function on Ray and waits for it: the only importer of ray.
+
+Ray decides where a function computes, and nothing else: it is asked for one attempt in a fresh process, so that
+retries, limits and records stay with the caller and memory goes back to the machine after every call.
+
+Without an address a Ray of this process is started on this machine. Its workers see the environment as it was at that
+moment, which is how store URL and S3 credentials reach them (Ray writes a runtime environment into its logs, so secrets
+do not go that way). On the nodes of another cluster, set `MODNET_STORE` and the `AWS_*` variables where Ray is started,
+and install the same wheel; this process must run on one of its nodes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import math
+import os
+import pickle
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayTaskError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
+
+from infra.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
+
+Result = TypeVar("Result")
+
+OBJECT_STORE_BYTES = 256 << 20  # results are records, and tensors travel by the object store of the pipeline
+_POLL_S = 0.5
+_SETTLE_S = 15.0
+# What decides a result besides Python and Ray, whose versions Ray compares by itself.
+_DISTRIBUTIONS = ("modnet-edge", "torch", "numpy", "opencv-python-headless", "openvino", "nncf")
+_LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError, ObjectLostError)
+
+_log = logging.getLogger(__name__)
+
+
+class _Connection:
+    """The link of this process to one Ray.
+
+    It is made in a thread of its own that stays as long as the link: Linux ends the processes of a local Ray together
+    with the thread that started them, and a task's thread is gone after the task.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+        self._close = threading.Event()
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._hold, args=(ready,), name="ray-connection", daemon=True)
+        self._thread.start()
+        ready.result()
+
+    def close(self) -> None:
+        self._close.set()
+        self._thread.join()
+
+    def _hold(self, ready: Future[None]) -> None:
+        try:
+            _init(self.address)
+        except BaseException as error:
+            ready.set_exception(error)
+            return
+        ready.set_result(None)
+        self._close.wait()
+        ray.shutdown()
+
+
+_lock = threading.Lock()
+_connection: _Connection | None = None
+
+
+def run_on_ray(
+    function: Callable[..., Result],
+    *args: Any,
+    cpus: float = 1,
+    gpus: float = 0,
+    timeout_s: float,
+    address: str | None = None,
+    name: str = "",
+    cancelled: threading.Event | None = None,
+) -> Result:
+    """The function's result, computed by a Ray worker; may be called by many threads at once.
+
+    Function and arguments travel by pickle, the function by its name in its module. The worker's OMP_NUM_THREADS is the
+    number of CPUs asked for. Whenever this call ends early, the worker is killed first.
+
+    Args:
+        cpus: CPUs to set aside on one node.
+        gpus: GPUs to set aside on one node.
+        timeout_s: seconds that the function may compute; waiting for a free node is not counted.
+        address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
+        name: what log lines and errors call this computation; by default the function's name.
+        cancelled: when another thread sets it, the computation ends.
+
+    Raises:
+        ResourcesUnavailableError: no node of the cluster is large enough.
+        WorkerLostError: the worker or its node died, was killed for memory, or no cluster answers at the address.
+        TimeoutError: it computed longer than `timeout_s`.
+        CancelledError: `cancelled` was set, or somebody cancelled the computation in Ray.
+        SettingsError: the worker has other versions than this process, or the address cannot be used.
+        Exception: whatever the function raised, with the worker's traceback as its cause.
+    """
+    label = name or getattr(function, "__name__", "function")
+    _connect(address)
+    _require_room(label, cpus, gpus)
+    task = _compute.options(name=label, num_cpus=cpus, num_gpus=gpus)
+    stream = task.remote(pickle.dumps((function, args)), _versions())
+    try:
+        started_at = time.monotonic()
+        place = _next_item(stream, label, math.inf, cancelled, on_wait=lambda: _require_room(label, cpus, gpus))
+        _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
+        result: Result = _next_item(stream, label, timeout_s, cancelled)
+        return result
+    except BaseException:
+        _kill(stream)
+        raise
+
+
+def shutdown() -> None:
+    """Ends the connection, and with it the Ray that this process started; does nothing without one."""
+    global _connection
+    with _lock:
+        if _connection is not None:
+            _connection.close()
+            _connection = None
+
+
+def _connect(address: str | None) -> None:
+    """Connects this process, once.
+
+    Raises:
+        SettingsError: connected already, to another address.
+    """
+    global _connection
+    with _lock:
+        if _connection is None:
+            _connection = _Connection(address)
+        if _connection.address != address:
+            raise SettingsError(
+                f"Ray address {address!r}: this process is connected to {_connection.address!r} and can have one only"
+            )
+
+
+def _init(address: str | None) -> None:
+    """Starts a local Ray or joins a cluster, and says in our words what Ray refuses."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is not None and address.startswith("ray://"):
+        raise SettingsError(f"Ray address {address!r}: Ray Client is not supported, run on a node and give host:port")
+    # `local` and not None: with None Ray would join whatever Ray was started last on this machine.
+    local = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    try:
+        ray.init(**(local if address in (None, "local") else {"address": address}), logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(f"Ray at {address!r}: cannot be used from this process: {error}") from error
+
+
+def _require_room(label: str, cpus: float, gpus: float) -> None:
+    """Refuses what no node could ever give; Ray would wait for it without end.
+
+    Raises:
+        ResourcesUnavailableError: no node has that many CPUs and GPUs, busy or not.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        have = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes) or "no node"
+        raise ResourcesUnavailableError(
+            f"{label}: asked for {cpus:g} CPUs and {gpus:g} GPUs on one node, the Ray cluster has {have}"
+        )
+
+
+def _versions() -> dict[str, str]:
+    found = {name: _version(name) for name in _DISTRIBUTIONS}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@ray.remote(max_retries=0, max_calls=1)
+def _compute(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
+    """On the worker: says where it runs, then yields the function's result.
+
+    The call stays pickled until the versions are known to agree: reading it imports what the function needs.
+    """
+    place = f"{platform.node()} (pid {os.getpid()})"
+    yield place
+    here = _versions()
+    if here != versions:
+        differ = ", ".join(
+            f"{name} {here.get(name, 'missing')} instead of {versions.get(name, 'none')}"
+            for name in sorted(here.keys() | versions.keys())
+            if here.get(name) != versions.get(name)
+        )
+        raise SettingsError(f"Ray worker on {place}: has {differ}; install the same wheel on every node")
+    function, args = pickle.loads(call)
+    yield function(*args)
+
+
+def _next_item(
+    stream: Any,
+    label: str,
+    timeout_s: float,
+    cancelled: threading.Event | None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Any:
+    """The next thing that the worker yields; `on_wait` is called while there is none."""
+    deadline = time.monotonic() + timeout_s
+    while not ray.wait([stream], timeout=min(_POLL_S, max(0.0, deadline - time.monotonic())), fetch_local=False)[0]:
+        if cancelled is not None and cancelled.is_set():
+            raise CancelledError(f"{label}: cancelled")
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"{label}: not finished after {timeout_s:g} s of computing on Ray")
+        on_wait()
+    try:
+        return ray.get(next(stream))
+    except RayTaskError as error:
+        # Ray raises a class that it made up for the occasion; callers get the function's own exception.
+        raise error.cause from error
+    except TaskCancelledError as error:
+        raise CancelledError(f"{label}: cancelled in Ray") from error
+    except _LOST as error:
+        raise WorkerLostError(f"{label}: its Ray worker was lost: {error}") from error
+
+
+def _kill(stream: Any) -> None:
+    """Ends the worker of an unfinished computation and waits until Ray has settled it."""
+    ray.cancel(stream, force=True)
+    ray.wait([stream.completed()], timeout=_SETTLE_S, fetch_local=False)

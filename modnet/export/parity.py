@@ -1,0 +1,95 @@
+"""Whether an exported network still computes what its source computes, on the same pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from modnet.errors import ExportError, ParityError
+from modnet.export.predictors import MatteFunction
+from modnet.records import Record
+
+
+class Tolerance(NamedTuple):
+    """Largest acceptable absolute difference of alpha: of any pixel, and of the mean over all pixels."""
+
+    maximum: float
+    mean: float
+
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "onnx": Tolerance(maximum=1e-3, mean=math.inf),
+    "fp32": Tolerance(maximum=1e-3, mean=math.inf),
+    # Rounding the weights moves single pixels of a border by more (0.04 seen); a wrong conversion moves the mean.
+    "fp16": Tolerance(maximum=math.inf, mean=2e-3),
+    # Quantisation changes the matte by design: how much is too much is for the scores on labelled images to say.
+    "int8": Tolerance(maximum=math.inf, mean=math.inf),
+}
+
+
+class ParityReport(Record):
+    """Absolute differences of alpha between two forms of one network, in [0, 1], over all pixels of all images."""
+
+    max_difference: float = Field(ge=0)
+    mean_difference: float = Field(ge=0)
+    images: int = Field(ge=1)
+
+
+def check_parity(
+    reference: MatteFunction,
+    candidate: MatteFunction,
+    images: Iterable[NDArray[np.float32]],
+    *,
+    max_tolerance: float,
+    mean_tolerance: float,
+    names: tuple[str, str] = ("reference", "candidate"),
+) -> ParityReport:
+    """Compares two networks on the same pixels.
+
+    Args:
+        reference: what the candidate should compute.
+        candidate: the exported form.
+        images: network inputs, float32 (1, 3, S, S) in [-1, 1].
+        max_tolerance: largest accepted difference of any pixel; `math.inf` accepts any finite one.
+        mean_tolerance: largest accepted mean difference; likewise.
+        names: of the reference and the candidate, for messages.
+
+    Raises:
+        ParityError: a tolerance is exceeded or a value is not finite; names the worst image and pixel.
+        ExportError: no images, or alphas of different shapes.
+    """
+    worst, where, total, pixels, count = 0.0, "nowhere", 0.0, 0, 0
+    for index, image in enumerate(images):
+        difference = _difference(reference(image), candidate(image), names)
+        largest = int(difference.argmax())  # of NaN if there is one
+        if not difference.flat[largest] <= worst:
+            worst = float(difference.flat[largest])
+            row, column = np.unravel_index(largest, difference.shape)[-2:]
+            where = f"image {index}, row {row}, column {column}"
+        total += float(difference.sum())
+        pixels += difference.size
+        count += 1
+        if not math.isfinite(worst):
+            break
+    if not count:
+        raise ExportError(f"cannot compare {names[1]} with {names[0]}: no images given")
+    mean = total / pixels
+    if not (math.isfinite(worst) and worst <= max_tolerance and mean <= mean_tolerance):
+        raise ParityError(
+            f"alpha of {names[1]} differs from {names[0]} by {worst:.3g} at {where} (accepted {max_tolerance:.3g}) "
+            f"and on average by {mean:.3g} (accepted {mean_tolerance:.3g}) over {count} images",
+            worst,
+            mean,
+        )
+    return ParityReport(max_difference=worst, mean_difference=mean, images=count)
+
+
+def _difference(wanted: NDArray[np.float32], got: NDArray[np.float32], names: tuple[str, str]) -> NDArray[np.float64]:
+    if wanted.shape != got.shape:
+        raise ExportError(f"alpha of {names[1]} has shape {got.shape}, that of {names[0]} {wanted.shape}")
+    return np.abs(wanted.astype(np.float64) - got)

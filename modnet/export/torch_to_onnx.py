@@ -1,0 +1,104 @@
+"""PyTorch → ONNX: the deployed graph, without the two heads that only training uses."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx
+import torch
+
+from modnet.data.images import STRIDE
+from modnet.errors import ConfigError, ExportError
+from modnet.files import write_atomically
+from modnet.models.modnet import MODNet
+
+OPSET = 11  # every OpenVINO since 2021.4 reads this graph directly
+INPUT_NAME, OUTPUT_NAME = "input", "output"
+
+# What the tracer warns of by itself: (category, start of the message, module that it blames). A warning about a line of
+# this project is none of these and still shows.
+_EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
+    # The newer exporter cannot write opset 11.
+    (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export", r"modnet\.export\.torch_to_onnx"),
+    (DeprecationWarning, "The feature will be removed", r"torch\.onnx\."),
+    # resize()'s scale factors, which are constants.
+    (Warning, "torch.tensor results are registered as constants", r"torch\.nn\.functional"),
+    # Instance norm's checks of its input, which pass at every size.
+    (Warning, "Converting a tensor to a Python boolean", r"torch\.nn\.(functional|modules\.instancenorm)"),
+    # IBNorm's instance norm has no running statistics: it reads the image's own in evaluation as well.
+    (UserWarning, ".*operator 'instance_norm' is set to train=True", r"torch\.onnx\."),
+)
+
+
+def export_onnx(network: MODNet, path: Path, *, size: int = 512, dynamic: bool = False) -> Path:
+    """Writes the deployed graph of `network` as ONNX, opset 11; the file appears whole and checked, or not at all.
+
+    Input `input`: float32 (1, 3, size, size), RGB in [-1, 1]. Output `output`: alpha, float32 (1, 1, size, size) in
+    [0, 1]. The network itself is not touched: a copy in evaluation mode is traced. Equal networks give equal bytes.
+
+    Args:
+        network: may be in training mode, on any device.
+        path: the file to write; its folder is made when missing.
+        size: side of the input in pixels, a multiple of 32.
+        dynamic: batch, height and width stay open (height and width multiples of 32).
+
+    Raises:
+        ConfigError: the size is no positive multiple of 32.
+        ExportError: a weight is not finite, the conversion failed, or the file cannot be written.
+    """
+    if size < STRIDE or size % STRIDE:
+        raise ConfigError(f"the side of the network's input must be a positive multiple of {STRIDE}, got {size}")
+    _require_finite_weights(network)
+    try:
+        content = _traced(network, size, dynamic)
+        onnx.checker.check_model(content, full_check=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the ONNX graph made for {path} is not valid: {error}") from error
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _require_finite_weights(network: MODNet) -> None:
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            count = int((~torch.isfinite(tensor)).sum())
+            raise ExportError(f"{count} of {tensor.numel()} values of tensor {name!r} are infinite or not a number")
+
+
+def _traced(network: MODNet, size: int, dynamic: bool) -> bytes:
+    # torch.onnx.export switches the mode of what it traces, hence a copy.
+    model = copy.deepcopy(network).cpu().float().matte_only().eval()
+    open_axes = {0: "batch", 2: "height", 3: "width"}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "traced.onnx"
+        try:
+            with _without_expected_warnings():
+                torch.onnx.export(
+                    model,
+                    (torch.zeros(1, 3, size, size),),
+                    path,
+                    dynamo=False,
+                    opset_version=OPSET,
+                    input_names=[INPUT_NAME],
+                    output_names=[OUTPUT_NAME],
+                    dynamic_axes={INPUT_NAME: open_axes, OUTPUT_NAME: open_axes} if dynamic else None,
+                )
+        except RuntimeError as error:  # torch.onnx's own errors are RuntimeErrors
+            raise ExportError(f"torch could not export the network at {size}×{size} to ONNX: {error}") from error
+        return path.read_bytes()
+
+
+@contextmanager
+def _without_expected_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for category, message, module in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message, category, module)
+        yield

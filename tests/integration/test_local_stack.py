@@ -1,0 +1,145 @@
+"""A real stack in a temporary folder: SeaweedFS, Prefect server and worker, an edge agent, and a trivial flow."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra import local_stack
+from infra.errors import SettingsError, StackError
+from infra.nightly import RunFollower, run_nightly
+from infra.object_store import open_store
+from infra.processes import Process, end_processes, processes_with
+from infra.stack import MARKER, Stack
+
+FLOW = '''
+import subprocess, sys, time
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+@flow
+def inner():
+    get_run_logger().info("said by the inner flow")
+
+@flow
+def trivial(seconds: float = 0, reason: str = ""):
+    """Does what it is told."""
+    inner()
+    create_table_artifact([{"network": "pruned", "mse": 0.1}], key="leaderboard")
+    create_link_artifact("http://127.0.0.1/report.html", key="report")
+    time.sleep(seconds)
+    if reason:  # and, as Ray can, it leaves a process behind
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        raise ValueError(reason)
+'''
+DEPLOYMENTS = """
+name: trivial
+deployments:
+  - name: on-demand
+    entrypoint: trivial.py:trivial
+    work_pool: {name: modnet}
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that is up; every port is its own, so that it disturbs no other."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "trivial.py").write_text(FLOW)
+    (project / "prefect.yaml").write_text(DEPLOYMENTS)
+    stack = Stack(project / ".modnet", project, os.environ, targets=["cpu-fp32"])
+    try:
+        stack.up()
+        yield stack
+    finally:
+        end_processes(processes_with(MARKER, str(stack.folder)), 0.0)
+
+
+def test_up_starts_nothing_twice(stack: Stack) -> None:
+    before = stack.status()
+    assert all(before.values())
+    stack.up()
+    assert stack.status() == before
+
+
+def test_store_gives_pipeline_and_device_their_rights(stack: Stack) -> None:
+    for identity in (stack.pipeline_environ(), stack.device_environ()):
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in identity.items():
+                environment.setenv(name, value)
+            store = open_store("s3://modnet")
+        if identity["AWS_ACCESS_KEY_ID"] == "pipeline":
+            store.put("releases/one", b"model")
+        else:
+            assert store.get("releases/one") == b"model"
+            with pytest.raises(SettingsError, match="AccessDenied"):
+                store.put("releases/one", b"another model")
+
+
+def test_run_nightly_prints_log_results_and_end_of_its_own_run(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three runs at a time: each starts a Python process, which takes seconds."""
+    failing = stack.api.start_run("trivial/on-demand", {"reason": "the matte is torn"})
+    endless = stack.api.start_run("trivial/on-demand", {"seconds": 600})
+
+    assert run_nightly(stack, "trivial/on-demand", {}) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("said by the inner flow" in line for line in lines) == 1
+    assert lines[-6:] == [
+        "",
+        "network  mse",
+        "pruned   0.1",
+        "",
+        "report: http://127.0.0.1/report.html",
+        "trivial/on-demand: Completed",
+    ]
+    assert stack.is_up()
+
+    end = RunFollower(stack.api, failing).follow(stack.check, limit_s=60)
+    assert end["type"] == "FAILED"
+    assert "the matte is torn" in end["message"]
+
+    stack.api.cancel(endless)
+    assert RunFollower(stack.api, endless).follow(stack.check, limit_s=60)["type"] == "CANCELLED"
+
+
+def test_start_run_says_what_prefect_refuses(stack: Stack) -> None:
+    with pytest.raises(StackError, match="'soon' is not of type 'number'"):
+        stack.api.start_run("trivial/on-demand", {"seconds": "soon"})
+    with pytest.raises(StackError, match="no/such"):
+        stack.api.start_run("no/such", {})
+
+
+def test_down_leaves_no_process_and_keeps_the_data(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["--folder", str(stack.folder), "--project", str(stack.folder.parent), "--target", "cpu-fp32"]
+    before_it = signal.getsignal(signal.SIGTERM)
+    assert local_stack.main([*place, "status"]) == 0
+    assert stack.ui_url in capsys.readouterr().out
+    assert len(running(stack)) > 4  # the four services, and what the failed flow left behind
+    assert local_stack.main([*place, "down"]) == 0
+    assert running(stack) == []
+    assert local_stack.main([*place, "status"]) == 1
+    assert list((stack.folder / "seaweedfs").iterdir())
+    signal.signal(signal.SIGTERM, before_it)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{"], ids=["empty", "list", "cut"])
+def test_nightly_refuses_parameters_that_are_no_json_object(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "parameters.json").write_text(content)
+    arguments = ["--folder", str(tmp_path / "stack"), "nightly", "--parameters-file", str(tmp_path / "parameters.json")]
+    before_it = signal.getsignal(signal.SIGTERM)
+    assert local_stack.main(arguments) == 3
+    assert "wanted a JSON object" in capsys.readouterr().err
+    assert not (tmp_path / "stack").exists()
+    signal.signal(signal.SIGTERM, before_it)
+
+
+def running(stack: Stack) -> list[Process]:
+    return processes_with(MARKER, str(stack.folder))

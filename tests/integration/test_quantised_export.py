@@ -1,0 +1,67 @@
+"""INT8: quantised, close to the network on real tensors, reproducible, quiet."""
+
+import filecmp
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from modnet.configs import PruningConfig
+from modnet.export.export import ExportReport, export_network
+from modnet.export.onnx_to_openvino import convert_ir
+from modnet.models.modnet import MODNet
+from modnet.pruning.plan import plan_pruning
+from modnet.pruning.surgery import apply_plan
+from modnet.spec import ModnetSpec
+
+Pixels = list[NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Pixels:
+    """Four network inputs, (1, 3, 64, 64) in [-1, 1]."""
+    generator = np.random.default_rng(0)
+    return [generator.uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32) for _ in range(4)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path, pixels: Pixels) -> ExportReport:
+    """What the export of a network with odd channel counts says."""
+    torch.manual_seed(0)
+    network = MODNet(ModnetSpec.tiny())
+    for name, tensor in network.state_dict().items():
+        if "norm" in name and tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
+    config = PruningConfig(backbone_threshold=0.3, global_ratio=0.3, channel_multiple=1, min_channels=1)
+    pruned = apply_plan(network, plan_pruning(network, config))
+    assert pruned.spec.f2x.total % 2
+    return export_network(pruned, folder, size=64, calibration=pixels, parity_images=pixels)
+
+
+def test_export_network_stays_close_to_the_network_when_quantised(report: ExportReport) -> None:
+    assert set(report.parity) == {"onnx", "fp32", "fp16", "int8"}
+    assert report.parity["fp16"].mean_difference < report.parity["int8"].mean_difference < 0.02
+
+
+def test_export_network_stores_bytes_when_quantised(report: ExportReport, folder: Path) -> None:
+    sizes = {name: file.size_bytes for name, file in report.files.items()}
+    assert sizes["modnet-int8.bin"] < 0.6 * sizes["modnet-fp32.bin"]
+    operations = [operation.get_type_name() for operation in ov.Core().read_model(folder / "modnet-int8.xml").get_ops()]
+    assert operations.count("FakeQuantize") > 20
+
+
+def test_convert_ir_writes_equal_files_and_prints_nothing_when_int8_is_repeated(
+    report: ExportReport, folder: Path, pixels: Pixels, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ir = convert_ir(folder / "modnet.onnx", tmp_path, precisions=["int8"], calibration=pixels)["int8"]
+    assert capfd.readouterr() == ("", "")
+    for path in (ir.xml, ir.bin):
+        assert filecmp.cmp(path, folder / path.name, shallow=False), path.name

@@ -1,0 +1,136 @@
+"""A real local Ray: results, errors, lost workers, limits and cancellation reach the caller as promised."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from infra import ray_pool
+from infra.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
+from infra.ray_pool import run_on_ray, shutdown
+from modnet.errors import ParityError, TrainingDivergedError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    """Started from a task's thread that ends at once, as Prefect's threads do."""
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(run_on_ray, os.getpid, timeout_s=60).result() != os.getpid()
+    yield
+    shutdown()
+
+
+def threads_and_sum(numbers: list[int]) -> tuple[str, int]:
+    return os.environ["OMP_NUM_THREADS"], sum(numbers)
+
+
+def diverge() -> None:
+    raise TrainingDivergedError("loss is nan at step 7", step=7, last_finite_loss=0.5)
+
+
+def lose_parity() -> None:
+    raise ParityError("alpha differs", 0.3, 0.1)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stay(pid_file: Path) -> None:
+    pid_file.write_text(str(os.getpid()))
+    time.sleep(120)
+
+
+def pid_in(pid_file: Path) -> int:
+    """Waits for a worker that runs `stay`."""
+    deadline = time.monotonic() + 30
+    while not (pid_file.exists() and pid_file.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return int(pid_file.read_text())
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_run_on_ray_gives_the_result_and_the_threads_that_were_asked_for() -> None:
+    assert run_on_ray(threads_and_sum, [1, 2, 3], cpus=2, timeout_s=60) == ("2", 6)
+
+
+def test_run_on_ray_serves_many_threads_each_in_a_fresh_process() -> None:
+    with ThreadPoolExecutor(4) as threads:
+        pids = list(threads.map(lambda _: run_on_ray(os.getpid, timeout_s=60), range(4)))
+    assert len(set(pids)) == 4
+
+
+def test_run_on_ray_raises_the_functions_own_error_with_the_remote_traceback() -> None:
+    with pytest.raises(TrainingDivergedError, match="loss is nan at step 7") as caught:
+        run_on_ray(diverge, timeout_s=60)
+    assert type(caught.value) is TrainingDivergedError
+    assert (caught.value.step, caught.value.last_finite_loss) == (7, 0.5)
+    assert "in diverge" in str(caught.value.__cause__)
+
+
+def test_run_on_ray_keeps_the_numbers_of_an_error() -> None:
+    with pytest.raises(ParityError) as caught:
+        run_on_ray(lose_parity, timeout_s=60)
+    assert (caught.value.max_difference, caught.value.mean_difference) == (0.3, 0.1)
+
+
+def test_run_on_ray_says_worker_lost_when_the_worker_is_killed() -> None:
+    with pytest.raises(WorkerLostError, match="training of abc"):
+        run_on_ray(die, timeout_s=60, name="training of abc")
+
+
+def test_run_on_ray_kills_the_worker_when_the_time_is_up(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match=r"stay: not finished after 3 s"):
+        run_on_ray(stay, tmp_path / "pid", timeout_s=3)
+    assert not is_running(pid_in(tmp_path / "pid"))
+
+
+def test_run_on_ray_kills_the_worker_when_cancelled(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run_on_ray, stay, tmp_path / "pid", timeout_s=60, cancelled=cancelled)
+        pid = pid_in(tmp_path / "pid")
+        cancelled.set()
+        with pytest.raises(CancelledError, match="stay"):
+            running.result(timeout=30)
+    assert not is_running(pid)
+
+
+def test_run_on_ray_does_not_count_the_wait_for_a_free_cpu(tmp_path: Path) -> None:
+    every_cpu = os.cpu_count() or 1
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(run_on_ray, time.sleep, 4, cpus=every_cpu, timeout_s=60)
+        time.sleep(1)
+        waiting = threads.submit(run_on_ray, time.sleep, 0, cpus=every_cpu, timeout_s=2)
+        assert waiting.result(timeout=60) is None
+        assert running.done()
+
+
+def test_run_on_ray_refuses_when_no_node_is_large_enough() -> None:
+    with pytest.raises(ResourcesUnavailableError, match="asked for 1 CPUs and 64 GPUs on one node"):
+        run_on_ray(os.getpid, gpus=64, timeout_s=60)
+
+
+def test_run_on_ray_refuses_when_connected_to_another_address() -> None:
+    with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1"):
+        run_on_ray(os.getpid, timeout_s=60, address="127.0.0.1:1")
+
+
+def test_run_on_ray_refuses_when_the_workers_packages_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "_versions", lambda: {"numpy": "0.1"})
+    with pytest.raises(SettingsError, match=r"numpy \S+ instead of 0\.1.*same wheel"):
+        run_on_ray(os.getpid, timeout_s=60)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import nightly
+from infra.errors import StackError
+from infra.nightly import RunFollower, run_nightly, summary, table_lines
+from infra.prefect_api import PrefectApi
+from infra.stack import Stack
+
+START = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
+
+
+class ScriptedApi(PrefectApi):
+    """A run that takes one step a look: a state name, and log lines of the run or of its subflow."""
+
+    def __init__(self, *steps: tuple[str, list[str]], silent: int = 0) -> None:
+        super().__init__("http://nowhere")
+        self.steps = steps
+        self.looks = 0
+        self.silent = silent
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        if self.silent:
+            self.silent -= 1
+            raise StackError("no answer")
+        self.looks += 1
+        name = self.steps[min(self.looks, len(self.steps)) - 1][0]
+        return {"name": name, "type": name.upper(), "message": "no room" if name == "Failed" else None}
+
+    def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        return "run"
+
+    def cancel(self, run_id: str) -> None:
+        self.steps = (("Cancelled", []),)
+
+    def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        return []
+
+    def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
+        return ["child"]
+
+    def logs(self, run_ids: Collection[str], since: datetime) -> Iterator[dict[str, Any]]:
+        assert set(run_ids) == {"run", "child"}
+        for number, (_, lines) in enumerate(self.steps[: self.looks]):
+            written_at = START + timedelta(seconds=number)
+            for line in lines:
+                yield {"id": line, "timestamp": written_at.isoformat(), "level": 20, "message": line}
+
+
+class FakeStack(Stack):
+    """Services without processes; `check` raises what it is told to, once."""
+
+    def __init__(self, api: ScriptedApi, *, up: bool = False, trouble: BaseException | None = None) -> None:
+        super().__init__(Path("/nowhere"), Path("/nowhere"), {})
+        self.fake_api = api
+        self.runs = up
+        self.trouble = trouble
+
+    @property
+    def api(self) -> PrefectApi:
+        return self.fake_api
+
+    def is_up(self) -> bool:
+        return self.runs
+
+    def up(self) -> None:
+        self.runs = True
+
+    def down(self) -> None:
+        self.runs = False
+
+    def check(self) -> None:
+        trouble, self.trouble = self.trouble, None
+        if trouble is not None:
+            raise trouble
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nightly, "_POLL_S", 0.0)
+
+
+def nothing() -> None: ...
+
+
+def test_follow_prints_every_line_and_state_once_also_the_late_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    api = ScriptedApi(("Running", ["one"]), ("Running", ["two"]), ("Completed", ["three"]), ("Completed", ["late"]))
+    assert RunFollower(api, "run").follow(nothing)["type"] == "COMPLETED"
+    words = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["Running", "one", "two", "Completed", "three", "late"]
+
+
+def test_follow_raises_when_a_service_has_ended() -> None:
+    def check() -> None:
+        raise StackError("worker: ended by itself")
+
+    with pytest.raises(StackError, match="worker"):
+        RunFollower(ScriptedApi(("Running", [])), "run").follow(check)
+
+
+def test_follow_waits_when_prefect_answers_late() -> None:
+    api = ScriptedApi(("Completed", []), silent=5)
+    assert RunFollower(api, "run").follow(nothing)["type"] == "COMPLETED"
+
+
+def test_follow_raises_when_prefect_answers_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nightly, "_SILENT_S", 0.05)
+    with pytest.raises(StackError, match="no answer"):
+        RunFollower(ScriptedApi(("Running", []), silent=10**9), "run").follow(nothing)
+
+
+def test_follow_gives_the_last_state_when_the_time_is_up() -> None:
+    assert RunFollower(ScriptedApi(("Running", [])), "run").follow(nothing, limit_s=0.0)["type"] == "RUNNING"
+
+
+def test_summary_gives_the_leaderboard_then_the_links() -> None:
+    rows = [{"network": "a", "mse": 0.1}, {"network": "bcd"}]
+    artifacts = [
+        {"key": "report", "type": "markdown", "data": "[Report](http://store/report.html)"},
+        {"key": "leaderboard", "type": "table", "data": json.dumps(rows)},
+        {"key": "devices", "type": "table", "data": "[]"},
+    ]
+    assert summary(artifacts) == ["", "network  mse", "a        0.1", "bcd", "", "report: http://store/report.html"]
+
+
+def test_summary_gives_a_markdown_leaderboard_as_it_is() -> None:
+    assert summary([{"key": "leaderboard", "type": "markdown", "data": "| a |"}]) == ["", "| a |", ""]
+
+
+def test_table_lines_is_empty_when_there_are_no_rows() -> None:
+    assert table_lines([]) == [""]
+
+
+@pytest.mark.parametrize("was_up", [True, False])
+@pytest.mark.parametrize(
+    ("state", "exit_code", "last"),
+    [("Completed", 0, "f/d: Completed"), ("Failed", 1, "f/d: Failed: no room"), ("Crashed", 1, "f/d: Crashed")],
+)
+def test_run_nightly_ends_with_the_reason_and_leaves_the_stack_as_it_was(
+    state: str, exit_code: int, last: str, was_up: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = FakeStack(ScriptedApi((state, [])), up=was_up)
+    assert run_nightly(stack, "f/d", {}) == exit_code
+    assert capsys.readouterr().out.splitlines()[-1] == last
+    assert stack.runs == was_up
+
+
+def test_run_nightly_cancels_its_run_and_ends_the_services_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    stack = FakeStack(ScriptedApi(("Running", [])), trouble=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run_nightly(stack, "f/d", {})
+    assert capsys.readouterr().out.split()[-1] == "Cancelled"
+    assert not stack.runs
+
+
+def test_run_nightly_ends_the_services_when_one_ended_by_itself() -> None:
+    stack = FakeStack(ScriptedApi(("Running", [])), trouble=StackError("worker: ended by itself"))
+    with pytest.raises(StackError, match="worker"):
+        run_nightly(stack, "f/d", {})
+    assert not stack.runs

@@ -1,0 +1,102 @@
+"""Against a small HTTP server with Prefect's paths; the real server is met in the integration tests."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from infra.errors import StackError
+from infra.prefect_api import PrefectApi
+
+Answers = dict[str, Callable[[Any], tuple[int, Any]]]
+
+
+@pytest.fixture
+def answers() -> Answers:
+    """By method and path: from the request's JSON to status and JSON (or bytes) of the answer."""
+    return {}
+
+
+@pytest.fixture
+def api(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectApi]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, content = answers[f"{self.command} {self.path}"](json.loads(sent) if sent else None)
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer  # noqa: N815
+
+        def log_message(self, *_: Any) -> None: ...
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # loopback must not go through a proxy
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield PrefectApi(f"http://127.0.0.1:{server.server_port}/api")
+        server.shutdown()
+
+
+def test_start_run_passes_the_parameters_to_the_deployment(api: PrefectApi, answers: Answers) -> None:
+    sent = []
+    answers["GET /api/deployments/name/compress/on-demand"] = lambda _: (200, {"id": "d1"})
+    answers["POST /api/deployments/d1/create_flow_run"] = lambda body: (sent.append(body), (201, {"id": "r1"}))[1]
+    assert api.start_run("compress/on-demand", {"config": {"seed": 1}}) == "r1"
+    assert sent == [{"parameters": {"config": {"seed": 1}}}]
+
+
+def test_start_run_says_what_prefect_refuses(api: PrefectApi, answers: Answers) -> None:
+    answers["GET /api/deployments/name/no/such"] = lambda _: (404, {"detail": "Deployment not found"})
+    with pytest.raises(StackError, match=r"deployments/name/no/such: Prefect refuses \(404\).*Deployment not found"):
+        api.start_run("no/such", {})
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b'{"state": {'], ids=["empty", "html", "cut"])
+def test_state_refuses_an_answer_that_is_not_json(content: bytes, api: PrefectApi, answers: Answers) -> None:
+    answers["GET /api/flow_runs/r1"] = lambda _: (200, content)
+    with pytest.raises(StackError, match="does not answer"):
+        api.state("r1")
+
+
+def test_is_healthy_is_false_when_nobody_listens() -> None:
+    assert not PrefectApi("http://127.0.0.1:1/api").is_healthy()
+
+
+def test_is_healthy_is_what_the_server_says(api: PrefectApi, answers: Answers) -> None:
+    answers["GET /api/health"] = lambda _: (200, True)
+    assert api.is_healthy()
+    answers["GET /api/health"] = lambda _: (503, {"detail": "starting"})
+    assert not api.is_healthy()
+
+
+def test_logs_gives_every_page(api: PrefectApi, answers: Answers) -> None:
+    lines = [{"id": str(number)} for number in range(450)]
+    answers["POST /api/logs/filter"] = lambda body: (200, lines[body["offset"] : body["offset"] + body["limit"]])
+    assert list(api.logs(["r1"], datetime.now(UTC))) == lines
+
+
+def test_artifacts_leaves_out_results_and_sorts_by_age(api: PrefectApi, answers: Answers) -> None:
+    found = [
+        {"key": "new", "created": "2026-01-02T00:00:00Z"},
+        {"key": None, "created": "2026-01-01T12:00:00Z"},
+        {"key": "old", "created": "2026-01-01T00:00:00Z"},
+    ]
+    answers["POST /api/artifacts/filter"] = lambda _: (200, found)
+    assert [one["key"] for one in api.artifacts(["r1"])] == ["old", "new"]
+
+
+def test_has_worker_wants_the_named_worker_online(api: PrefectApi, answers: Answers) -> None:
+    workers = [{"name": "old", "status": "ONLINE"}, {"name": "new", "status": "OFFLINE"}]
+    answers["POST /api/work_pools/pool/workers/filter"] = lambda _: (200, workers)
+    assert api.has_worker("pool", "old")
+    assert not api.has_worker("pool", "new")
+    assert not api.has_worker("pool", "none")

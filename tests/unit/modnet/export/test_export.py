@@ -1,0 +1,80 @@
+"""The folder of an export is complete and true, or it is not there."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from modnet.errors import ExportError, ParityError
+from modnet.export.export import ExportReport, export_network
+from modnet.models.modnet import MODNet
+
+Pixels = list[NDArray[np.float32]]
+
+
+def test_export_network_writes_and_reports_every_form(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "export"
+    report = export_network(network, folder, size=64, precisions=["fp32", "fp16"], parity_images=pixels)
+    assert report.size == 64
+    assert set(report.parity) == {"onnx", "fp32", "fp16"}
+    assert report.parity["fp32"].mean_difference < report.parity["fp16"].mean_difference
+    assert set(report.files) == {"modnet.onnx"} | {f"modnet-{p}.{s}" for p in ("fp32", "fp16") for s in ("xml", "bin")}
+    assert {path.name for path in folder.iterdir()} == set(report.files)
+    for name, file in report.files.items():
+        content = (folder / name).read_bytes()
+        assert (file.sha256, file.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert ExportReport.model_validate_json(report.model_dump_json()) == report
+    assert [path.name for path in folder.parent.iterdir()] == ["export"]
+
+
+def test_export_network_leaves_nothing_when_interrupted(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:
+    def interrupted() -> Iterator[NDArray[np.float32]]:
+        yield pixels[0]
+        assert list(tmp_path.rglob("modnet.onnx"))  # it is in the middle of it
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_network(network, tmp_path / "export", size=64, calibration=interrupted(), parity_images=pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_network_leaves_nothing_when_a_weight_is_not_finite(
+    network: MODNet, pixels: Pixels, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        network.fusion.head.bias.fill_(float("nan"))
+    with pytest.raises(ExportError, match=r"fusion\.head\.bias"):
+        export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_network_leaves_nothing_when_alpha_is_no_number(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:
+    with torch.no_grad():
+        network.fusion.head_features.conv.weight.fill_(3e38)  # finite, but no sum of them is
+    with pytest.raises(ParityError, match=r"modnet\.onnx differs from the network by nan at image 0"):
+        export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_export_network_raises_and_keeps_content_when_folder_is_in_use(
+    network: MODNet, pixels: Pixels, tmp_path: Path, kind: str
+) -> None:
+    kept = tmp_path / "export" if kind == "file" else tmp_path / "export" / "mine.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    with pytest.raises(ExportError, match="cannot export to"):
+        export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=pixels)
+    assert kept.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_export_network_raises_when_parity_images_are_unfit(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:
+    for images, message in (([], "parity needs at least 1 image"), ([pixels[0][..., :32]], "parity image 0: wanted")):
+        with pytest.raises(ExportError, match=message):
+            export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=images)
+    assert list(tmp_path.iterdir()) == []
