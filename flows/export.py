@@ -3,7 +3,7 @@
 from prefect import flow
 
 from modnet.configs import ComputeConfig, ExportConfig
-from modnet.records import HostLatency
+from modnet.records import HostLatencies
 from tasks.export import export_network, measure_on_host
 
 
@@ -13,7 +13,7 @@ def export(
     others: list[str] | None = None,
     config: ExportConfig = ExportConfig(),
     compute: ComputeConfig = ComputeConfig(),
-) -> list[HostLatency]:
+) -> HostLatencies:
     """Exports a base or a retrained candidate to ONNX and OpenVINO, and times it beside others.
 
     `network_id` gets every precision of the config; the `others` only FP32, to be timed in turns with it here. A form

@@ -3,7 +3,7 @@
 * `MODNET_STORE`: the object store, `s3://bucket[/prefix]` or `file:///folder`; default `.modnet/store` in the current
   folder.
 * `MODNET_CACHE`: folder for downloaded and extracted inputs; default `~/.cache/modnet`.
-* `RAY_ADDRESS`: the Ray cluster, `auto`, `local`, `host:port` or `ray://host:port`; default none, Ray starts here.
+* `RAY_ADDRESS`: the Ray cluster, `auto`, `local` or `host:port`; default none, Ray starts here.
 
 S3 endpoint and credentials are boto3's own: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from infra.errors import SettingsError
 
-_RAY_ADDRESS = re.compile(r"auto|local|(ray://)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+_RAY_ADDRESS = re.compile(r"auto|local|([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,5 @@ def _cache_folder(value: str | None) -> Path:
 
 def _ray_address(value: str | None) -> str | None:
     if value is not None and not _RAY_ADDRESS.fullmatch(value):
-        raise SettingsError(f"RAY_ADDRESS = {value!r}: wanted auto, local, host:port or ray://host:port")
+        raise SettingsError(f"RAY_ADDRESS = {value!r}: wanted auto, local or host:port")
     return value

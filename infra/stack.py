@@ -156,6 +156,9 @@ class Stack:
             "DO_NOT_TRACK": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONUNBUFFERED": "1",
+            # OpenMP threads that spin while they wait take the cores from everything else here.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "GOMP_SPINCOUNT": "0",
         }
 
     def device_environ(self) -> dict[str, str]:

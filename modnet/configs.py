@@ -124,7 +124,7 @@ class ComputeConfig(Config):
 
     base_cpus: int = Field(2, ge=1, le=256, description="Cores for what runs alone: training the base, timing.")
     candidate_cpus: int = Field(1, ge=1, le=256, description="Cores for each candidate; the others run beside it.")
-    timeout_s: float = Field(12 * 3600, gt=0, description="Longest time for one piece of work, its wait included.")
+    timeout_s: float = Field(12 * 3600, gt=0, description="Longest computation of one piece of work, in seconds.")
 
 
 class CompressConfig(Config):
@@ -161,8 +161,8 @@ class CompressConfig(Config):
     def demo(cls) -> Self:
         """The same run in minutes on two cores: too short to judge an idea, long enough to see every part work."""
         return cls(
-            base=BaselineConfig(training=TrainingConfig(epochs=12, image_size=192, learning_rate=2e-3)),
-            retrain=RetrainConfig(epochs=3, image_size=192),
+            base=BaselineConfig(training=TrainingConfig(epochs=10, image_size=160, learning_rate=2e-3)),
+            retrain=RetrainConfig(epochs=3, image_size=160),
             export=ExportConfig(calibration_images=8),
             benchmark=BenchmarkConfig(wait_s=120, min_reports=1),
         )

@@ -14,6 +14,10 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        """The objects in the store that the record speaks of; without them it is worth nothing."""
+        return ()
+
 
 class TrainingReport(Record):
     """How a training run went."""
@@ -60,6 +64,9 @@ class StoredFile(Record):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0)
 
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self,)
+
 
 class DatasetRecord(Record):
     """A data set in the store. `dataset_id` names its content."""
@@ -72,6 +79,9 @@ class DatasetRecord(Record):
     tune: int
     val: int
 
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.archive,)
+
 
 class BaseRecord(Record):
     """An unpruned network in the store, and the data set it is compressed for."""
@@ -82,6 +92,9 @@ class BaseRecord(Record):
     complexity: Complexity
     origin: str = Field(description="where it came from, for people")
     training: TrainingReport | None = Field(description="None when a checkpoint was given")
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.checkpoint,)
 
 
 class Candidate(Record):
@@ -101,6 +114,9 @@ class Candidate(Record):
         """Short name for tables and plots."""
         return f"{self.pruning.backbone_threshold:g}/{self.pruning.global_ratio:g}"
 
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.pruned,)
+
 
 class RetrainReport(Record):
     """A retrained candidate."""
@@ -108,6 +124,9 @@ class RetrainReport(Record):
     candidate_id: str
     checkpoint: StoredFile
     training: TrainingReport
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.checkpoint,)
 
 
 class NetworkScores(Record):
@@ -141,6 +160,9 @@ class ExportRecord(Record):
     tune_mse: dict[str, float] = Field(description="per form, torch's own included, protocol device-512")
     seconds: float
 
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return tuple(self.files.values())
+
 
 class ReleaseRecord(Record):
     """A published release and the targets whose pointers lead to it."""
@@ -149,11 +171,11 @@ class ReleaseRecord(Record):
     targets: tuple[str, ...]
 
 
-class HostLatency(Record):
-    """Median latency of one network's FP32 IR on the machine of the run, all networks interleaved."""
+class HostLatencies(Record):
+    """Median latency of each network's FP32 IR on one machine, all networks interleaved."""
 
-    network_id: str
-    median_ms: float = Field(gt=0)
+    host: str
+    median_ms: dict[str, float] = Field(description="by network_id")
 
 
 class Failure(Record):

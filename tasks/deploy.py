@@ -12,16 +12,15 @@ from modnet.configs import ExportConfig
 from modnet.records import ExportRecord, NetworkScores, ReleaseRecord
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import fetch_to, get_record
-from tasks.stored_network import export_prefix, scores_key, stored_network
+from tasks.stored_network import export_key, scores_key
 
 
 @task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
     """Stores the release, files first, manifest last; the same content is the same release."""
     store = open_store(Settings.from_env().store_url)
-    checkpoint, dataset_id = stored_network(store, network_id)
-    scores = get_record(store, scores_key(checkpoint, dataset_id), NetworkScores)
-    export = get_record(store, f"{export_prefix(checkpoint, dataset_id, config)}/export.json", ExportRecord)
+    scores = get_record(store, scores_key(store, network_id), NetworkScores)
+    export = get_record(store, export_key(store, network_id, config), ExportRecord)
     with tempfile.TemporaryDirectory() as temporary:
         files = {name: Path(temporary) / name for name in export.files}
         for name, path in files.items():

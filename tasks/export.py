@@ -2,25 +2,26 @@
 
 from prefect import get_run_logger, task
 
-from infra.ray_pool import run_on_ray
+from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
-from modnet.records import ExportRecord, HostLatency
+from modnet.records import ExportRecord, HostLatencies
 from tasks import remote
+from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
-
-TIMING_ROUNDS = 15
+from tasks.stored_network import export_key, latencies_key
 
 
 @task(task_run_name="export {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig) -> ExportRecord:
     """ONNX and IRs of one network, on Ray; a difference beyond tolerance fails it."""
-    record = run_on_ray(
+    record = recalled_or_computed(
+        export_key(open_store(Settings.from_env().store_url), network_id, config),
+        ExportRecord,
         remote.export_stored,
         *(network_id, config, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
-        timeout_s=compute.timeout_s,
-        address=Settings.from_env().ray_address,
+        compute=compute,
         name=f"export {network_id}",
     )
     for form, mse in record.tune_mse.items():
@@ -31,13 +32,14 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
-def measure_on_host(exports: list[ExportRecord], compute: ComputeConfig) -> list[HostLatency]:
-    """Median latency of each FP32 IR with nothing else on the cores."""
-    return run_on_ray(
+def measure_on_host(exports: list[ExportRecord], compute: ComputeConfig) -> HostLatencies:
+    """Median latency of each FP32 IR with nothing else of this run on the cores."""
+    return recalled_or_computed(
+        latencies_key(exports, compute.base_cpus),
+        HostLatencies,
         remote.measure_on_host,
-        *(exports, TIMING_ROUNDS, compute.base_cpus),
+        *(exports, latencies_key(exports, compute.base_cpus), compute.base_cpus),
         cpus=compute.base_cpus,
-        timeout_s=compute.timeout_s,
-        address=Settings.from_env().ray_address,
+        compute=compute,
         name="measure on host",
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from infra.reports import LatencyReport
 from modnet.evaluation.pictures import ParetoPoint
-from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatency, NetworkScores
+from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatencies, NetworkScores
 
 Row = dict[str, str]
 
@@ -17,12 +17,12 @@ def network_rows(
     base: NetworkScores,
     scores: Sequence[NetworkScores],
     candidates: Mapping[str, Candidate],
-    latencies: Sequence[HostLatency],
+    latencies: HostLatencies,
     choice: Choice,
     failures: Sequence[Failure],
 ) -> list[Row]:
     """One row per network, the unpruned first, then by tune MSE, then what failed."""
-    milliseconds = {latency.network_id: latency.median_ms for latency in latencies}
+    milliseconds = latencies.median_ms
     rows = [_network_row("unpruned", base, base, milliseconds, "what the others are compared with")]
     for one in sorted(scores, key=lambda one: one.tune.mse):
         label = candidates[one.network_id].label
@@ -77,11 +77,11 @@ def pareto_points(
     base: NetworkScores,
     scores: Sequence[NetworkScores],
     candidates: Mapping[str, Candidate],
-    latencies: Sequence[HostLatency],
+    latencies: HostLatencies,
     choice: Choice,
 ) -> list[ParetoPoint]:
     """Where each measured network stands in accuracy against latency."""
-    milliseconds = {latency.network_id: latency.median_ms for latency in latencies}
+    milliseconds = latencies.median_ms
     points = []
     for one in (base, *scores):
         if one.network_id in milliseconds:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from infra.ray_pool import run_on_ray
-from infra.settings import Settings
 from modnet.configs import BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
 from tasks import remote
+from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
+from tasks.stored_network import base_key, trained_base_id
 
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
@@ -18,12 +18,14 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
     if config.checkpoint is not None:
         record = remote.import_base(dataset_id, Path(config.checkpoint))
     else:
-        record = run_on_ray(
+        record = recalled_or_computed(
+            base_key(trained_base_id(dataset_id, config.training, seed)),
+            BaseRecord,
             remote.train_base,
-            *(dataset_id, config, seed, compute.base_cpus),
+            *(dataset_id, config.training, seed, compute.base_cpus),
             cpus=compute.base_cpus,
-            timeout_s=compute.timeout_s,
-            address=Settings.from_env().ray_address,
+            compute=compute,
+            name="train base",
         )
     get_run_logger().info("base %s: %s", record.base_id, record.origin)
     return record

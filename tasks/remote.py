@@ -7,6 +7,7 @@ A node shares nothing with the others but the object store; its address and keys
 from __future__ import annotations
 
 import hashlib
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from infra.object_store import ObjectStore, open_store
 from infra.reports import percentile
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
-from modnet.configs import BaselineConfig, ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
+from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.data.dataset import MattingDataset
 from modnet.data.images import prepare, read_image, read_pair
 from modnet.evaluation.complexity import complexity
@@ -36,7 +37,7 @@ from modnet.records import (
     BaseRecord,
     Candidate,
     ExportRecord,
-    HostLatency,
+    HostLatencies,
     NetworkScores,
     RetrainReport,
     StoredFile,
@@ -46,27 +47,35 @@ from modnet.spec import ModnetSpec
 from modnet.training.retrain import retrain
 from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, upload
 from tasks.stored_dataset import open_dataset
-from tasks.stored_network import export_prefix, scores_key, stored_network
+from tasks.stored_network import (
+    base_key,
+    candidate_key,
+    export_key,
+    retrained_key,
+    scores_key,
+    stored_network,
+    trained_base_id,
+)
 
 SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this and one epoch
 SHEET_IMAGES = 4
 PARITY_IMAGES = 2
+TIMING_WARM_UP, TIMING_ROUNDS = 3, 15
 
 
-def train_base(dataset_id: str, config: BaselineConfig, seed: int, cpus: int) -> BaseRecord:
+def train_base(dataset_id: str, config: TrainingConfig, seed: int, cpus: int) -> BaseRecord:
     """Trains an unpruned network on the `fit` split, from random weights."""
     settings, store = _node(cpus)
-    question = {"dataset": dataset_id, "training": config.training.model_dump(), "seed": seed}
-    base_id = identify(**question, version=STAGE_VERSIONS["base"])
+    base_id = trained_base_id(dataset_id, config, seed)
 
     def compute() -> BaseRecord:
         torch.manual_seed(seed)
         network = MODNet(ModnetSpec.full())
-        report = _trained(network, dataset_id, config.training, seed, f"bases/{base_id}", settings, store)
-        origin = f"trained in this project on data set {dataset_id}, {config.training.epochs} epochs"
+        report = _trained(network, dataset_id, config, seed, f"bases/{base_id}", settings, store)
+        origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
         return _stored_base(network, base_id, dataset_id, origin, report, store)
 
-    return once(store, f"bases/{base_id}/base.json", BaseRecord, lambda r: [r.checkpoint], compute)
+    return once(store, base_key(base_id), BaseRecord, compute)
 
 
 def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
@@ -79,13 +88,13 @@ def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
     def compute() -> BaseRecord:
         return _stored_base(network, base_id, dataset_id, f"given as {checkpoint.name}", None, store)
 
-    return once(store, f"bases/{base_id}/base.json", BaseRecord, lambda r: [r.checkpoint], compute)
+    return once(store, base_key(base_id), BaseRecord, compute)
 
 
 def prune_base(base_id: str, pruning: PruningConfig, training: RetrainConfig, seed: int) -> Candidate:
     """Removes channels of the base by one config; the candidate remembers how it is to be retrained."""
     settings, store = _node(cpus=1)
-    base = get_record(store, f"bases/{base_id}/base.json", BaseRecord)
+    base = get_record(store, base_key(base_id), BaseRecord)
     candidate_id = identify(
         base=base.checkpoint.sha256,
         dataset=base.dataset_id,
@@ -112,13 +121,13 @@ def prune_base(base_id: str, pruning: PruningConfig, training: RetrainConfig, se
             complexity=complexity(compact),
         )
 
-    return once(store, f"candidates/{candidate_id}/candidate.json", Candidate, lambda r: [r.pruned], compute)
+    return once(store, candidate_key(candidate_id), Candidate, compute)
 
 
 def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
     """Retrains a pruned candidate on the `fit` split of its data set."""
     settings, store = _node(cpus)
-    candidate = get_record(store, f"candidates/{candidate_id}/candidate.json", Candidate)
+    candidate = get_record(store, candidate_key(candidate_id), Candidate)
 
     def compute() -> RetrainReport:
         folder = f"candidates/{candidate_id}"
@@ -137,7 +146,7 @@ def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
         file = put_file(store, f"{folder}/retrained.safetensors", to_bytes(network, provenance))
         return RetrainReport(candidate_id=candidate_id, checkpoint=file, training=report)
 
-    return once(store, f"candidates/{candidate_id}/retrained.json", RetrainReport, lambda r: [r.checkpoint], compute)
+    return once(store, retrained_key(candidate_id), RetrainReport, compute)
 
 
 def score_network(network_id: str, cpus: int) -> NetworkScores:
@@ -159,14 +168,14 @@ def score_network(network_id: str, cpus: int) -> NetworkScores:
             seconds=time.monotonic() - began,
         )
 
-    return once(store, scores_key(checkpoint, dataset_id), NetworkScores, lambda r: [], compute)
+    return once(store, scores_key(store, network_id), NetworkScores, compute)
 
 
 def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRecord:
     """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same matte."""
     settings, store = _node(cpus)
     checkpoint, dataset_id = stored_network(store, network_id)
-    prefix = export_prefix(checkpoint, dataset_id, config)
+    key = export_key(store, network_id, config)
 
     def compute() -> ExportRecord:
         began = time.monotonic()
@@ -188,7 +197,7 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
             refused = refused_precisions(tune_mse, config)
             accepted = tuple(form for form in config.precisions if form not in refused)
             kept = {f"modnet-{form}.{ending}" for form in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
-            files = {name: upload(store, f"{prefix}/{name}", folder / name) for name in sorted(kept)}
+            files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)}
         return ExportRecord(
             network_id=network_id,
             size=report.size,
@@ -200,40 +209,47 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
             seconds=time.monotonic() - began,
         )
 
-    return once(store, f"{prefix}/export.json", ExportRecord, lambda r: list(r.files.values()), compute)
+    return once(store, key, ExportRecord, compute)
 
 
-def measure_on_host(exports: list[ExportRecord], rounds: int, threads: int) -> list[HostLatency]:
+def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> HostLatencies:
     """Median latency of each network's FP32 IR on this node, all networks interleaved round by round.
 
     Interleaving lets a passing disturbance fall on all of them, so that their ratios hold.
     """
     settings, store = _node(threads)
-    runs = {}
-    for export in exports:
-        folder = settings.cache_folder / "exports" / export.files["modnet-fp32.xml"].sha256[:16]
-        for name in ("modnet-fp32.xml", "modnet-fp32.bin"):
-            fetch_to(store, export.files[name], folder / name)
-        runs[export.network_id] = load_ir(folder / "modnet-fp32.xml", threads=threads).run_once
-    samples = measure_interleaved(runs, warm_up=3, rounds=rounds)
-    return [
-        HostLatency(network_id=name, median_ms=percentile(sample.samples_ms, 0.5)) for name, sample in samples.items()
-    ]
+
+    def compute() -> HostLatencies:
+        runs = {}
+        for export in exports:
+            folder = settings.cache_folder / "exports" / export.files["modnet-fp32.xml"].sha256[:16]
+            for name in ("modnet-fp32.xml", "modnet-fp32.bin"):
+                fetch_to(store, export.files[name], folder / name)
+            runs[export.network_id] = load_ir(folder / "modnet-fp32.xml", threads=threads).run_once
+        samples = measure_interleaved(runs, warm_up=TIMING_WARM_UP, rounds=TIMING_ROUNDS)
+        medians = {name: percentile(sample.samples_ms, 0.5) for name, sample in samples.items()}
+        return HostLatencies(host=socket.gethostname(), median_ms=medians)
+
+    return once(store, key, HostLatencies, compute)
 
 
 def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredFile:
     """A sheet of the first val images: image, true matte, the unpruned network's matte and the candidate's."""
     settings, store = _node(cpus)
-    predictors = []
-    for network_id in (base_id, candidate_id):
-        checkpoint, dataset_id = stored_network(store, network_id)
-        predictors.append(TorchPredictor(load(fetch(store, checkpoint, settings.cache_folder / "objects")), "seed"))
-    folder, index = open_dataset(dataset_id, settings, store)
-    rows = []
-    for pair in index.split("val")[:SHEET_IMAGES]:
-        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
-        rows.append(MatteRow(pair.stem, image, alpha, *(predictor(image) for predictor in predictors)))
-    return put_file(store, key, matte_sheet(rows))
+
+    def compute() -> StoredFile:
+        predictors = []
+        for network_id in (base_id, candidate_id):
+            checkpoint, dataset_id = stored_network(store, network_id)
+            predictors.append(TorchPredictor(load(fetch(store, checkpoint, settings.cache_folder / "objects")), "seed"))
+        folder, index = open_dataset(dataset_id, settings, store)
+        rows = []
+        for pair in index.split("val")[:SHEET_IMAGES]:
+            image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+            rows.append(MatteRow(pair.stem, image, alpha, *(predictor(image) for predictor in predictors)))
+        return put_file(store, key.replace(".json", ".png"), matte_sheet(rows))
+
+    return once(store, key, StoredFile, compute)
 
 
 def _node(cpus: int) -> tuple[Settings, ObjectStore]:

@@ -4,13 +4,13 @@ from prefect import task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
 from infra.object_store import open_store
-from infra.ray_pool import run_on_ray
 from infra.reports import LatencyReport
 from infra.settings import Settings
 from modnet.configs import ComputeConfig
 from modnet.evaluation.pictures import pareto_plot
-from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatency, NetworkScores
+from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatencies, NetworkScores, StoredFile
 from tasks import leaderboard, remote
+from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import identify
 
@@ -21,15 +21,14 @@ def publish_report(
     base: NetworkScores,
     scores: list[NetworkScores],
     candidates: list[Candidate],
-    latencies: list[HostLatency],
+    latencies: HostLatencies,
     choice: Choice,
     failures: list[Failure],
     reports: list[LatencyReport],
     compute: ComputeConfig,
 ) -> str:
     """Leaderboard, Pareto plot, mattes and page of one run; returns the page's address."""
-    settings = Settings.from_env()
-    store = open_store(settings.store_url)
+    store = open_store(Settings.from_env().store_url)
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
     networks = leaderboard.network_rows(base, scores, by_id, latencies, choice, failures)
     devices = leaderboard.device_rows(reports)
@@ -37,12 +36,13 @@ def publish_report(
     pareto = pareto_plot(leaderboard.pareto_points(base, scores, by_id, latencies, choice), "Accuracy against latency")
 
     folder = f"runs/{identify(networks=networks, devices=devices)}"
-    mattes = run_on_ray(
+    mattes = recalled_or_computed(
+        f"{folder}/mattes.json",
+        StoredFile,
         remote.draw_mattes,
-        *(base.network_id, choice.winner, f"{folder}/mattes.png", compute.base_cpus),
+        *(base.network_id, choice.winner, f"{folder}/mattes.json", compute.base_cpus),
         cpus=compute.base_cpus,
-        timeout_s=compute.timeout_s,
-        address=settings.ray_address,
+        compute=compute,
         name="draw mattes",
     )
     page = leaderboard.html_page("MODNet compression run", note, networks, devices, pareto, store.get(mattes.key))

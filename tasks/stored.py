@@ -84,24 +84,22 @@ def get_record(store: ObjectStore, key: str, kind: type[Kind]) -> Kind:
         raise ContractError(f"{store.url}/{key} is not a {kind.__name__} of this version: {problems}") from error
 
 
-def once(
-    store: ObjectStore,
-    key: str,
-    kind: type[Kind],
-    files: Callable[[Kind], list[StoredFile]],
-    compute: Callable[[], Kind],
-) -> Kind:
-    """The record at `key` when it and the files it speaks of are there; otherwise computes and writes it.
+def recall(store: ObjectStore, key: str, kind: type[Kind]) -> Kind | None:
+    """The record at `key` when it and the files it speaks of are there.
 
-    A record of another version, or one whose file is gone, counts as absent: the answer is computed anew. Bytes are
-    verified when a file is fetched.
+    A record of another version, or one whose file is gone, counts as absent. Bytes are verified when a file is fetched.
     """
     try:
         record = get_record(store, key, kind)
     except (NotStoredError, ContractError):
-        record = None
-    if record is not None and all(store.exists(file.key) for file in files(record)):
-        return record
-    record = compute()
-    put_record(store, key, record)
+        return None
+    return record if all(store.exists(file.key) for file in record.stored_files()) else None
+
+
+def once(store: ObjectStore, key: str, kind: type[Kind], compute: Callable[[], Kind]) -> Kind:
+    """The record at `key`; computed and written when it cannot be recalled."""
+    record = recall(store, key, kind)
+    if record is None:
+        record = compute()
+        put_record(store, key, record)
     return record

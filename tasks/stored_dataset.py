@@ -50,7 +50,7 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
             val=len(index.val),
         )
 
-    return once(store, f"datasets/{dataset_id}/dataset.json", DatasetRecord, lambda r: [r.archive], compute)
+    return once(store, f"datasets/{dataset_id}/dataset.json", DatasetRecord, compute)
 
 
 def read_dataset(store: ObjectStore, dataset_id: str) -> DatasetRecord:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Sequence
+
 from infra.errors import NotStoredError
 from infra.object_store import ObjectStore
-from modnet.configs import ExportConfig
-from modnet.records import BaseRecord, Candidate, RetrainReport, StoredFile
+from modnet.configs import ExportConfig, TrainingConfig
+from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile
 from tasks.stored import STAGE_VERSIONS, get_record, identify
 
 
@@ -16,21 +19,49 @@ def stored_network(store: ObjectStore, network_id: str) -> tuple[StoredFile, str
         NotStoredError: there is neither a base nor a retrained candidate of this name.
     """
     try:
-        candidate = get_record(store, f"candidates/{network_id}/candidate.json", Candidate)
+        candidate = get_record(store, candidate_key(network_id), Candidate)
     except NotStoredError:
-        base = get_record(store, f"bases/{network_id}/base.json", BaseRecord)
+        base = get_record(store, base_key(network_id), BaseRecord)
         return base.checkpoint, base.dataset_id
-    report = get_record(store, f"candidates/{network_id}/retrained.json", RetrainReport)
+    report = get_record(store, retrained_key(network_id), RetrainReport)
     return report.checkpoint, candidate.dataset_id
 
 
-def scores_key(checkpoint: StoredFile, dataset_id: str) -> str:
-    """Key of a network's scores on a data set, in the `seed` protocol."""
+def trained_base_id(dataset_id: str, config: TrainingConfig, seed: int) -> str:
+    """Name of the unpruned network that this training gives."""
+    return identify(dataset=dataset_id, training=config.model_dump(), seed=seed, version=STAGE_VERSIONS["base"])
+
+
+def base_key(base_id: str) -> str:
+    """Key of a BaseRecord."""
+    return f"bases/{base_id}/base.json"
+
+
+def candidate_key(candidate_id: str) -> str:
+    """Key of a Candidate."""
+    return f"candidates/{candidate_id}/candidate.json"
+
+
+def retrained_key(candidate_id: str) -> str:
+    """Key of a RetrainReport."""
+    return f"candidates/{candidate_id}/retrained.json"
+
+
+def scores_key(store: ObjectStore, network_id: str) -> str:
+    """Key of a network's NetworkScores on its data set, in the `seed` protocol."""
+    checkpoint, dataset_id = stored_network(store, network_id)
     question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "protocol": "seed"}
     return f"scores/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
-def export_prefix(checkpoint: StoredFile, dataset_id: str, config: ExportConfig) -> str:
-    """Where the deployable forms of a network stand; the data set counts because it calibrates INT8."""
+def export_key(store: ObjectStore, network_id: str, config: ExportConfig) -> str:
+    """Key of a network's ExportRecord; the data set counts because it calibrates INT8."""
+    checkpoint, dataset_id = stored_network(store, network_id)
     question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "export": config.model_dump()}
-    return f"exports/{identify(**question, version=STAGE_VERSIONS['export'])}"
+    return f"exports/{identify(**question, version=STAGE_VERSIONS['export'])}/export.json"
+
+
+def latencies_key(exports: Sequence[ExportRecord], threads: int) -> str:
+    """Key of the HostLatencies of these exports on this machine."""
+    irs = [export.files["modnet-fp32.xml"].sha256 for export in exports]
+    return f"latencies/{identify(irs=irs, threads=threads, host=socket.gethostname())}.json"

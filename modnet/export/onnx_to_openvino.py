@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import nncf
 import numpy as np
 import openvino as ov
 import rich
@@ -108,6 +108,9 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
 
     Leaving squeeze-excite or the fusion head in float32 changed nothing that could be measured.
     """
+    os.environ.setdefault("NNCF_CI", "1")  # without it nncf sends usage statistics
+    import nncf  # here, as it takes seconds that only this precision needs
+
     with _quiet_unless_terminal():
         quantised: ov.Model = nncf.quantize(
             model,
@@ -144,7 +147,7 @@ def _converted(onnx_path: Path, variant: Variant, calibration: Sequence[NDArray[
     if not onnx_path.is_file():
         raise ExportError(f"no ONNX file at {onnx_path}")
     try:
-        model = ov.convert_model(onnx_path)
+        model = ov.Core().read_model(onnx_path)  # convert_model reads it likewise, and sends usage statistics
     except Exception as error:  # what OpenVINO's converters raise has no other base in common
         raise ExportError(f"OpenVINO cannot convert {onnx_path}: {error}") from error
     if variant.quantised:
@@ -169,9 +172,8 @@ def _write_ir(model: ov.Model, xml: Path, variant: Variant) -> IrFiles:
     files = IrFiles(xml, xml.with_suffix(".bin"))
     try:
         ov.save_model(model, xml, compress_to_fp16=variant.half_weights)
-        ov.Core().read_model(xml)  # a full disk shows here: save_model does not look whether its bytes arrived
-    except RuntimeError as error:
-        raise ExportError(f"OpenVINO cannot write a readable {xml.name}: {error}") from error
+    except RuntimeError as error:  # a full disk, for one
+        raise ExportError(f"OpenVINO cannot write {xml.name}: {error}") from error
     return files
 
 

@@ -22,9 +22,13 @@ class Tolerance(NamedTuple):
     mean: float
 
 
+# OpenVINO sums instance norm's mean in float32. A channel whose mean is large against its deviation loses digits there:
+# 1e-4 at a pixel of the trained network, 3e-3 (1e-4 on average) of one just pruned; torch stays at 1e-5 in both.
+_SAME_WEIGHTS = Tolerance(maximum=1 / 255, mean=5e-4)
+
 TOLERANCES: Mapping[str, Tolerance] = {
-    "onnx": Tolerance(maximum=1e-3, mean=math.inf),
-    "fp32": Tolerance(maximum=1e-3, mean=math.inf),
+    "onnx": _SAME_WEIGHTS,
+    "fp32": _SAME_WEIGHTS,
     # Rounding the weights moves single pixels of a border by more (0.04 seen); a wrong conversion moves the mean.
     "fp16": Tolerance(maximum=math.inf, mean=2e-3),
     # Quantisation changes the matte by design: how much is too much is for the scores on labelled images to say.

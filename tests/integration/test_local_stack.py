@@ -47,7 +47,7 @@ deployments:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that is up; every port is its own, so that it disturbs no other."""
+    """A stack that is up, for all tests of this file; whatever they leave running is killed."""
     project = tmp_path_factory.mktemp("project")
     (project / "trivial.py").write_text(FLOW)
     (project / "prefect.yaml").write_text(DEPLOYMENTS)

@@ -17,8 +17,8 @@ def test_from_env_gives_local_defaults_when_nothing_is_set(tmp_path: Path, monke
 
 
 def test_from_env_gives_what_is_set(tmp_path: Path) -> None:
-    environ = {"MODNET_STORE": "s3://bucket/prefix", "MODNET_CACHE": str(tmp_path), "RAY_ADDRESS": "ray://head:10001"}
-    assert Settings.from_env(environ) == Settings("s3://bucket/prefix", tmp_path, "ray://head:10001")
+    environ = {"MODNET_STORE": "s3://bucket/prefix", "MODNET_CACHE": str(tmp_path), "RAY_ADDRESS": "head:6379"}
+    assert Settings.from_env(environ) == Settings("s3://bucket/prefix", tmp_path, "head:6379")
 
 
 @pytest.mark.parametrize(

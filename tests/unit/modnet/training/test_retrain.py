@@ -1,6 +1,5 @@
 """Training learns, is the same twice, goes on where it was cut, and says when it diverges."""
 
-
 import pytest
 import torch
 

@@ -1,0 +1,71 @@
+"""prefect.yaml deploys every flow, and its parameters are those of the configs, in full."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+
+from modnet.configs import CompressConfig
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+
+
+def flow_of(deployment: dict[str, Any]) -> Flow:
+    path, _, name = deployment["entrypoint"].partition(":")
+    return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one['entrypoint']}-{one['name']}")
+def test_deployment_names_a_flow_and_parameters_that_it_takes(deployment: dict[str, Any]) -> None:
+    flow = flow_of(deployment)
+    assert isinstance(flow, Flow)
+    signature = inspect.signature(flow.fn)
+    given = deployment["parameters"]
+    assert set(given) <= set(signature.parameters)
+    # What stays to be filled in by hand are the ids of earlier results.
+    missing = {
+        name for name, p in signature.parameters.items() if name not in given and p.default is inspect.Parameter.empty
+    }
+    assert missing <= {"dataset_id", "base_id", "candidate_ids", "network_id", "release_id"}
+    for name, value in given.items():
+        annotation = inspect.get_annotations(flow.fn, eval_str=True)[name]
+        if hasattr(annotation, "model_validate"):
+            config = annotation.model_validate(value)
+            assert config.model_dump(mode="json") == value, f"{name} is not written in full"
+
+
+def test_every_flow_is_deployed() -> None:
+    deployed = {flow_of(deployment).name for deployment in DEPLOYMENTS}
+    files = {path.stem for path in (PROJECT / "flows").glob("*.py")} - {"__init__"}
+    assert deployed == {name.replace("_", "-") for name in files}
+
+
+def test_nightly_runs_at_two_one_at_a_time_with_the_standard_profile() -> None:
+    nightly = next(one for one in DEPLOYMENTS if one["name"] == "nightly")
+    assert flow_of(nightly).name == "compress"
+    assert nightly["schedules"][0]["cron"] == "0 2 * * *"
+    assert nightly["schedules"][0]["timezone"]
+    assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig.standard()
+
+
+def test_every_flow_explains_itself_in_the_user_interface() -> None:
+    for deployment in DEPLOYMENTS:
+        assert len(flow_of(deployment).fn.__doc__) > 80, deployment["entrypoint"]
+
+
+def test_every_config_field_has_a_description() -> None:
+    import modnet.configs
+
+    for name, config in vars(modnet.configs).items():
+        if inspect.isclass(config) and issubclass(config, modnet.configs.Config):
+            for field, info in config.model_fields.items():
+                is_nested = hasattr(info.annotation, "model_fields")
+                assert is_nested or info.description, f"{name}.{field}"

@@ -1,0 +1,160 @@
+"""The command line, verb by verb, on small synthetic portraits and a tiny network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.configs import RetrainConfig
+from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.dataset import MattingDataset
+from modnet.data.images import read_matte
+from modnet.data.synthetic import write_synthetic_archive
+from modnet.models.modnet import MODNet
+from modnet.spec import ModnetSpec
+from modnet.training.retrain import retrain
+from tasks.cli import main
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    return write_synthetic_archive(tmp_path / "portraits.zip", train=7, val=2, size=(96, 64), seed=0)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    return save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {"made": "here"})
+
+
+def run(capsys: pytest.CaptureFixture, *arguments: object) -> dict:
+    code = main([*map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return json.loads(captured.out)
+
+
+def test_prune_retrain_evaluate_infer_work_one_after_another(
+    archive: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    found = run(capsys, "dataset", "fetch", archive)
+    assert (found["fit"], found["tune"], found["val"]) == (3, 4, 2)
+
+    settings = ("--backbone-threshold", 0.5, "--global-ratio", 0.5, "--channel-multiple", 2, "--min-channels", 2)
+    pruned = run(capsys, "prune", "--checkpoint", checkpoint, *settings, "--out", tmp_path / "pruned")
+    assert pruned["parameters"] < run(capsys, "inspect", "--checkpoint", checkpoint)["parameters"]
+    assert json.loads((tmp_path / "pruned" / "plan.json").read_text())["config"]["global_ratio"] == 0.5
+
+    out = tmp_path / "retrained.safetensors"
+    training = ("--epochs", 1, "--batch-size", 2, "--image-size", 64, "--precision", "fp32", "--seed", 3)
+    retrained = run(
+        capsys, "retrain", "--checkpoint", pruned["checkpoint"], "--dataset", archive, *training, "--out", out
+    )
+    assert retrained["images_seen"] == 3
+    assert read_checkpoint(out).provenance["retrain"]["epochs"] == 1
+    assert not list(tmp_path.glob("*.training-state"))
+
+    scores = run(capsys, "evaluate", "--checkpoint", out, "--dataset", archive, "--split", "val", "--protocol", "seed")
+    assert set(scores) == {"mse", "mad", "images", "split", "protocol", "parameters", "macs"}
+    assert scores["images"] == 2
+    assert 0 < scores["mse"] < scores["mad"] < 1
+
+    images = Path(found["folder"]) / "synthetic" / "val" / "fg"
+    mattes = run(capsys, "infer", "--checkpoint", out, "--input", images, "--out", tmp_path / "mattes")
+    assert mattes["mattes"] == 2
+    assert read_matte(tmp_path / "mattes" / "0000.png").shape == (96, 64)
+
+
+def test_train_resumes_from_the_state_file_of_a_cut_run(
+    archive: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    common = ("--checkpoint", checkpoint, "--dataset", archive, "--batch-size", 2, "--image-size", 64)
+    common += ("--precision", "fp32", "--epochs", 2)
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    run(capsys, "retrain", *common, "--out", whole)
+
+    # A run that ends after its first epoch, as a killed one does: its state file stays.
+    class KilledError(Exception):
+        pass
+
+    def kill(epoch: int, state: bytes) -> None:
+        cut.with_name("cut.safetensors.training-state").write_bytes(state)
+        raise KilledError
+
+    folder = extract_archive(archive, tmp_path / "extracted")
+    dataset = MattingDataset(folder, index_dataset(folder).split("fit"), size=64, seed=0)
+    config = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32")
+    with pytest.raises(KilledError):
+        retrain(load(checkpoint), dataset, config, seed=0, after_epoch=kill)
+
+    run(capsys, "retrain", *common, "--out", cut)
+    one, other = load(whole).state_dict(), load(cut).state_dict()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_export_optimize_benchmark_work_one_after_another(
+    archive: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    exported = run(capsys, "export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--size", 512)
+    optimized = run(
+        capsys, "optimize", "--onnx", exported["onnx"], "--precisions", "fp32,fp16", "--out", tmp_path / "ir"
+    )
+    assert set(optimized) == {"fp32", "fp16"}
+    timing = ("--batch", "1,2", "--warm-up", 1, "--repeats", 3, "--threads", 1)
+    measured = run(capsys, "benchmark", "--ir", optimized["fp32"], *timing)
+    assert [row["batch"] for row in measured["rows"]] == ["1", "2"]
+    scores = run(capsys, "evaluate", "--ir", optimized["fp32"], "--dataset", archive, "--protocol", "device-512")
+    torch_scores = run(capsys, "evaluate", "--checkpoint", checkpoint, "--dataset", archive, "--protocol", "device-512")
+    np.testing.assert_allclose(scores["mse"], torch_scores["mse"], atol=1e-5)
+
+
+def test_config_gives_the_parameters_of_a_run_with_absolute_paths(capsys: pytest.CaptureFixture) -> None:
+    given = run(
+        capsys, "config", "--dataset", "some/portraits.zip", "--base", "base.ckpt", "--pruning", "0.5/0.5,0.3/0.25"
+    )
+    config = given["config"]
+    assert config["dataset"]["source"] == str(Path("some/portraits.zip").absolute())
+    assert config["base"]["checkpoint"] == str(Path("base.ckpt").absolute())
+    assert [(p["backbone_threshold"], p["global_ratio"]) for p in config["pruning"]] == [(0.5, 0.5), (0.3, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["inspect", "--checkpoint", "nothing.ckpt"], 3, "cannot read checkpoint nothing.ckpt"),
+        (["prune", "--checkpoint", "{tiny}", "--global-ratio", "1", "--out", "{tmp}"], 3, "--global-ratio 1.0"),
+        (
+            ["prune", "--checkpoint", "{tiny}", "--backbone-threshold", "-1", "--out", "{tmp}"],
+            3,
+            "--backbone-threshold",
+        ),
+        (["evaluate", "--dataset", "nothing.zip", "--checkpoint", "{tiny}"], 3, "no such file"),
+        (["evaluate", "--dataset", "synthetic"], 3, "either --checkpoint or --ir"),
+        (["optimize", "--onnx", "x.onnx", "--out", "{tmp}"], 3, "say which with --dataset"),
+        (["infer", "--checkpoint", "{tiny}", "--input", "{tmp}/empty", "--out", "{tmp}"], 3, "holds no image"),
+        (["benchmark", "--ir", "nothing.xml"], 1, "nothing.xml"),
+    ],
+    ids=["no file", "ratio 1", "negative", "no archive", "no network", "no images", "empty folder", "no ir"],
+)
+def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
+    arguments: list[str], code: int, message: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main([a.format(tiny=checkpoint, tmp=tmp_path) for a in arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.err.startswith("modnet: error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_main_exits_with_2_when_usage_is_wrong(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate"])
+    assert caught.value.code == 2
+    assert "--dataset" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""Records in the store: same question, same key; an answer that is there is not computed again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.object_store import FolderStore
+from modnet.configs import PruningConfig
+from modnet.records import ReleaseRecord, RetrainReport, TrainingReport
+from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file, put_record, upload
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def test_identify_is_the_same_when_the_question_is_the_same() -> None:
+    assert identify(a=1, b=[2, 3]) == identify(b=[2, 3], a=1)
+    assert identify(a=1) != identify(a=2)
+
+
+def test_identify_keeps_its_name_for_a_known_question() -> None:
+    """Golden: when this changes, every name in every store changes; raise STAGE_VERSIONS instead of this value."""
+    assert identify(pruning=PruningConfig().model_dump(), seed=0) == "7aa35e0fffda"
+    assert STAGE_VERSIONS == {"dataset": 1, "base": 1, "prune": 1, "retrain": 1, "evaluate": 1, "export": 1}
+
+
+def test_fetch_gives_what_was_put_and_verifies_it(store: FolderStore, tmp_path: Path) -> None:
+    file = put_file(store, "a/b.bin", b"content")
+    (tmp_path / "c.bin").write_bytes(b"content")
+    assert upload(store, "a/c.bin", tmp_path / "c.bin").sha256 == file.sha256
+    assert fetch(store, file, tmp_path / "cache").read_bytes() == b"content"
+
+
+def test_fetch_raises_and_keeps_nothing_when_bytes_are_others(store: FolderStore, tmp_path: Path) -> None:
+    file = put_file(store, "a/b.bin", b"content")
+    store.put("a/b.bin", b"c0ntent")
+    with pytest.raises(DigestMismatchError, match="a/b.bin has SHA-256"):
+        fetch(store, file, tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"release_id": 3}', b"[]"])
+def test_get_record_raises_when_content_is_no_record(store: FolderStore, content: bytes) -> None:
+    store.put("r.json", content)
+    with pytest.raises(ContractError, match="r.json is not a ReleaseRecord of this version"):
+        get_record(store, "r.json", ReleaseRecord)
+    with pytest.raises(NotStoredError):
+        get_record(store, "other.json", ReleaseRecord)
+
+
+def make_report(store: FolderStore, key: str) -> RetrainReport:
+    training = TrainingReport(epochs=1, steps=1, images_seen=1, epoch_losses=(0.5,), precision="fp32", seconds=1)
+    return RetrainReport(candidate_id="c", checkpoint=put_file(store, key, b"weights"), training=training)
+
+
+def test_once_computes_only_when_record_or_file_is_missing(store: FolderStore) -> None:
+    calls = []
+
+    def compute() -> RetrainReport:
+        calls.append(1)
+        return make_report(store, "c/w.bin")
+
+    def ask() -> RetrainReport:
+        return once(store, "c/r.json", RetrainReport, compute)
+
+    assert ask() == ask()
+    assert len(calls) == 1
+    store.delete("c/w.bin")
+    ask()
+    assert len(calls) == 2
+    store.put("c/r.json", b'{"of": "another version"}')
+    ask()
+    assert len(calls) == 3
+
+
+def test_once_leaves_no_record_when_the_computation_fails(store: FolderStore) -> None:
+    def fail() -> ReleaseRecord:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        once(store, "r.json", ReleaseRecord, fail)
+    assert not store.exists("r.json")
+
+
+def test_put_record_reads_back_equal(store: FolderStore) -> None:
+    record = ReleaseRecord(release_id="0123456789ab", targets=("cpu-fp32",))
+    put_record(store, "r.json", record)
+    assert get_record(store, "r.json", ReleaseRecord) == record
