@@ -43,5 +43,14 @@ def compress(config: CompressConfig) -> str:
         if one.candidate_id in failed
     ]
     return publish_report(
-        dataset, base_scores, scores, candidates, latencies, choice, failures, reports, config.compute
+        dataset,
+        base_scores,
+        scores,
+        candidates,
+        latencies,
+        choice,
+        failures,
+        release.release_id,
+        reports,
+        config.compute,
     )

@@ -15,7 +15,7 @@ from infra.prefect_api import PrefectApi
 from infra.stack import Stack
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-LEADERBOARD_KEY = "leaderboard"
+TABLE_KEYS = ("leaderboard", "devices")
 _POLL_S = 1.0
 _SILENT_S = 120.0
 _CANCELLED_WITHIN_S = 60.0
@@ -115,14 +115,16 @@ class RunFollower:
 
 
 def summary(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The leaderboard, then the links, as lines to print."""
+    """The tables of networks and devices, then where the rest is, as lines to print."""
     lines: list[str] = []
     for artifact in artifacts:
-        if artifact["key"] == LEADERBOARD_KEY:
+        if artifact["key"] in TABLE_KEYS:
             table = artifact["type"] == "table"
             lines += ["", *(table_lines(json.loads(artifact["data"])) if table else [str(artifact["data"])]), ""]
     for artifact in artifacts:
-        if link := _LINK.fullmatch(str(artifact["data"])):
+        if artifact["type"] == "image":
+            lines.append(f"{artifact['key']}: {artifact['data']}")
+        elif link := _LINK.fullmatch(str(artifact["data"])):
             lines.append(f"{artifact['key']}: {link[2]}")
     return lines
 

@@ -45,9 +45,23 @@ class PrefectApi:
         found = self._call("GET", f"/deployments/name/{deployment}")
         return str(self._call("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
 
+    def latest_run(self, flow: str) -> str | None:
+        """Id of the flow run that completed last; None when there is none."""
+        where = {
+            "flows": {"name": {"any_": [flow]}},
+            "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+            "sort": "END_TIME_DESC",
+            "limit": 1,
+        }
+        return next((str(run["id"]) for run in self._call("POST", "/flow_runs/filter", where)), None)
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """A flow run: `expected_start_time`, `start_time`, `end_time`, `parent_task_run_id`, `state` and more."""
+        return dict(self._call("GET", f"/flow_runs/{run_id}"))
+
     def state(self, run_id: str) -> dict[str, Any]:
         """State of a flow run: `type`, `name` and `message`."""
-        return dict(self._call("GET", f"/flow_runs/{run_id}")["state"])
+        return dict(self.run(run_id)["state"])
 
     def cancel(self, run_id: str) -> None:
         """Asks for the end of a flow run; its worker ends the process."""
@@ -58,22 +72,27 @@ class PrefectApi:
         where = {"flow_runs": {"parent_flow_run_id": {"any_": list(run_ids)}}, "limit": _PAGE}
         return [str(run["id"]) for run in self._call("POST", "/flow_runs/filter", where)]
 
+    def task_runs(self, run_ids: Collection[str]) -> Iterator[dict[str, Any]]:
+        """Task runs of flow runs: `id`, `name`, `flow_run_id`, `start_time`, `end_time` and more."""
+        return self._pages("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": list(run_ids)}}})
+
     def logs(self, run_ids: Collection[str], since: datetime) -> Iterator[dict[str, Any]]:
         """Log lines of flow runs, oldest first: `id`, `timestamp`, `level` and `message`."""
         where = {"flow_run_id": {"any_": list(run_ids)}, "timestamp": {"after_": since.isoformat()}}
-        for offset in range(0, 1 << 30, _PAGE):
-            page = self._call(
-                "POST", "/logs/filter", {"logs": where, "sort": "TIMESTAMP_ASC", "offset": offset, "limit": _PAGE}
-            )
-            yield from page
-            if len(page) < _PAGE:
-                return
+        return self._pages("/logs/filter", {"logs": where, "sort": "TIMESTAMP_ASC"})
 
     def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
         """Artifacts of flow runs, oldest first: `key`, `type` and `data`; results without a key are left out."""
         where = {"artifacts": {"flow_run_id": {"any_": list(run_ids)}}, "sort": "ID_DESC", "limit": _PAGE}
         found = [one for one in self._call("POST", "/artifacts/filter", where) if one["key"]]
         return sorted(found, key=lambda one: str(one["created"]))
+
+    def _pages(self, path: str, where: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for offset in range(0, 1 << 30, _PAGE):
+            page = self._call("POST", path, {**where, "offset": offset, "limit": _PAGE})
+            yield from page
+            if len(page) < _PAGE:
+                return
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(

@@ -1,7 +1,7 @@
 """Runs one function on Ray and waits for it: the only importer of ray.
 
-Ray decides where a function computes, and nothing else: it is asked for one attempt in a fresh process, so that
-retries, limits and records stay with the caller and memory goes back to the machine after every call.
+Ray decides where a function computes, and nothing else: it is asked for one attempt, so that retries, limits and
+records stay with the caller.
 
 Without an address a Ray of this process is started on this machine. Its workers see the environment as it was at that
 moment, which is how store URL and S3 credentials reach them (Ray writes a runtime environment into its logs, so secrets
@@ -39,6 +39,8 @@ from infra.errors import ResourcesUnavailableError, SettingsError, WorkerLostErr
 Result = TypeVar("Result")
 
 OBJECT_STORE_BYTES = 256 << 20  # results are records, and tensors travel by the object store of the pipeline
+# A worker process is kept for a few calls, since importing torch takes it seconds, and then gives its memory back.
+CALLS_PER_PROCESS = 8
 _POLL_S = 0.5
 _SETTLE_S = 15.0
 # What decides a result besides Python and Ray, whose versions Ray compares by itself.
@@ -195,7 +197,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-@ray.remote(max_retries=0, max_calls=1)
+@ray.remote(max_retries=0, max_calls=CALLS_PER_PROCESS)
 def _compute(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
     """On the worker: says where it runs, then yields the function's result.
 

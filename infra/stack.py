@@ -8,6 +8,7 @@ taken one is replaced by another.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -99,14 +100,14 @@ class Stack:
         with self._locked():
             self._start("store", self._start_store)
             self._start("prefect", self._start_prefect)
-            self._wait_for_store()
             self._wait("prefect", self.api.is_healthy)
             if WORK_POOL not in self.api.work_pools():
                 self._run_prefect("work-pool", "create", "--type", "process", WORK_POOL)
             self._start("worker", self._start_worker)
             if self._targets:
                 self._start("agent", self._start_agent)
-            self._run_prefect("--no-prompt", "deploy", "--all")
+            self._deploy()
+            self._wait_for_store()  # last: after a restart it needs longest
             self._wait("worker", lambda: self.api.has_worker(WORK_POOL, self._worker_name()))
             self.check()
 
@@ -251,6 +252,14 @@ class Stack:
                 raise StackError(f"{name}: not ready after {_READY_WITHIN_S:g} s; {self._log_end(name)}")
             time.sleep(_POLL_S)
 
+    def _deploy(self) -> None:
+        """Deploys the project's flows unless Prefect has them as they are: it takes as long as all the rest of `up`."""
+        digest = _digest_of_project(self._project)
+        if self._state.deployed != digest:
+            self._run_prefect("--no-prompt", "deploy", "--all")
+            self._state.deployed = digest
+            self._state.write(self._state_file)
+
     def _run_prefect(self, *arguments: str) -> None:
         """Runs Prefect's command line in the project folder."""
         command = [sys.executable, "-m", "prefect", *arguments]
@@ -309,6 +318,18 @@ class Stack:
                 raise StackError(f"{self.folder}: another command is starting or stopping this stack") from error
             self._state = self._read_state()
             yield
+
+
+def _digest_of_project(project: Path) -> str:
+    """SHA-256 over `prefect.yaml` and every Python file of the project, hidden folders left out."""
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(project):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(".py") or name == "prefect.yaml":
+                path = Path(folder) / name
+                digest.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def store_identities(secrets: Mapping[str, str]) -> dict[str, Any]:

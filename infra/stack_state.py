@@ -25,11 +25,13 @@ class StackState:
         secrets: secret key of each S3 identity.
         ports: port of each listener, as it was when the listener was last started.
         processes: what was started and not ended by us, by the service's name.
+        deployed: digest of the project whose flows Prefect knows; empty before the first deployment.
     """
 
     secrets: dict[str, str]
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
+    deployed: str = ""
 
     @classmethod
     def new(cls, identities: Iterable[str]) -> StackState:
@@ -53,6 +55,7 @@ class StackState:
                 secrets={str(name): str(secret) for name, secret in content["secrets"].items()},
                 ports={str(name): int(port) for name, port in content["ports"].items()},
                 processes={str(n): Process(int(p["pid"]), str(p["started"])) for n, p in content["processes"].items()},
+                deployed=str(content["deployed"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StackError(

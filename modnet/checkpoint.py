@@ -46,12 +46,9 @@ class Checkpoint:
 def to_bytes(network: MODNet, provenance: Mapping[str, Any]) -> bytes:
     """The content of our checkpoint file; equal networks and provenances give equal bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {
-        "format": FORMAT,
-        "spec": network.spec.to_json(),
-        "provenance": json.dumps(provenance, sort_keys=True, separators=(",", ":")),
-    }
-    return save(tensors, metadata)
+    header = {"format": FORMAT, "spec": network.spec.model_dump(), "provenance": provenance}
+    # One entry only: safetensors writes several in another order in every process.
+    return save(tensors, {"modnet": json.dumps(header, sort_keys=True, separators=(",", ":"))})
 
 
 def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any]) -> Path:
@@ -96,20 +93,22 @@ def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> C
 def _read_own(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            text = (file.metadata() or {}).get("modnet", "{}")
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"cannot read checkpoint {path}: {error} (wanted safetensors of this project, "
             "or a state dict saved by torch of the official MODNet or the seed)"
         ) from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is of format {metadata.get('format')!r}, wanted {FORMAT!r}")
     try:
-        provenance = json.loads(metadata["provenance"])
-        spec = ModnetSpec.from_json(metadata["spec"])
-    except (KeyError, ValueError, CheckpointError) as error:
-        raise CheckpointError(f"the metadata of checkpoint {path} are damaged: {error}") from error
+        header = json.loads(text)
+        found = header.get("format")
+        if found != FORMAT:
+            raise CheckpointError(f"{path} is of format {found!r}, wanted {FORMAT!r}")
+        spec = ModnetSpec.from_json(json.dumps(header["spec"]))
+        provenance = dict(header["provenance"])
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"the header of checkpoint {path} is damaged: {error!r}") from error
     return Checkpoint(_network(spec, state, path), provenance, "modnet")
 
 

@@ -4,6 +4,7 @@ from prefect import task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
 from infra.object_store import open_store
+from infra.releases import manifest_key
 from infra.reports import LatencyReport
 from infra.settings import Settings
 from modnet.configs import ComputeConfig
@@ -24,6 +25,7 @@ def publish_report(
     latencies: HostLatencies,
     choice: Choice,
     failures: list[Failure],
+    release_id: str,
     reports: list[LatencyReport],
     compute: ComputeConfig,
 ) -> str:
@@ -54,5 +56,7 @@ def publish_report(
     create_table_artifact(devices, key="devices", description="Latency as devices report it.")
     create_image_artifact(store.link(f"{folder}/pareto.png"), key="pareto", description="Accuracy against latency.")
     create_image_artifact(store.link(mattes.key), key="mattes", description="Image, true matte, unpruned, pruned.")
+    manifest = manifest_key(release_id)
+    create_link_artifact(store.link(manifest), key="release", link_text=release_id, description=manifest)
     create_link_artifact(address, key="report", link_text="Report of this run", description=f"{folder}/report.html")
     return address

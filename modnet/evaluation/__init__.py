@@ -1,1 +1,1 @@
-"""modnet/evaluation"""
+"""How good, how expensive, and which one to release."""

@@ -1,1 +1,1 @@
-"""modnet/export"""
+"""From a checkpoint to what devices run, with proof that it computes the same."""

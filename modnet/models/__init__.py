@@ -1,1 +1,1 @@
-"""modnet/models"""
+"""The network: blocks, backbone, branches, and which of their channels belong together."""

@@ -1,1 +1,1 @@
-"""modnet/training"""
+"""Losses, schedule, loop."""

@@ -84,6 +84,36 @@ def test_logs_gives_every_page(api: PrefectApi, answers: Answers) -> None:
     assert list(api.logs(["r1"], datetime.now(UTC))) == lines
 
 
+def test_task_runs_gives_every_page(api: PrefectApi, answers: Answers) -> None:
+    found = [{"id": str(number)} for number in range(250)]
+
+    def page(body: Any) -> tuple[int, Any]:
+        assert body["task_runs"] == {"flow_run_id": {"any_": ["r1", "r2"]}}
+        return 200, found[body["offset"] : body["offset"] + body["limit"]]
+
+    answers["POST /api/task_runs/filter"] = page
+    assert list(api.task_runs(["r1", "r2"])) == found
+
+
+def test_latest_run_is_the_completed_run_that_ended_last(api: PrefectApi, answers: Answers) -> None:
+    sent = []
+    answers["POST /api/flow_runs/filter"] = lambda body: (sent.append(body), (200, [{"id": "r2"}]))[1]
+    assert api.latest_run("compress") == "r2"
+    assert sent == [
+        {
+            "flows": {"name": {"any_": ["compress"]}},
+            "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+            "sort": "END_TIME_DESC",
+            "limit": 1,
+        }
+    ]
+
+
+def test_latest_run_is_none_when_none_completed(api: PrefectApi, answers: Answers) -> None:
+    answers["POST /api/flow_runs/filter"] = lambda _: (200, [])
+    assert api.latest_run("compress") is None
+
+
 def test_artifacts_leaves_out_results_and_sorts_by_age(api: PrefectApi, answers: Answers) -> None:
     found = [
         {"key": "new", "created": "2026-01-02T00:00:00Z"},

@@ -2,11 +2,14 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from modnet.checkpoint import load, read_checkpoint, save_checkpoint
 from modnet.errors import CheckpointError
@@ -93,6 +96,28 @@ def test_save_checkpoint_gives_back_spec_weights_and_provenance_when_read(tmp_pa
         torch.equal(tensor, checkpoint.network.state_dict()[name]) for name, tensor in network.state_dict().items()
     )
     assert [p.name for p in path.parent.iterdir()] == ["tiny.safetensors"]
+
+
+def test_to_bytes_are_the_same_in_every_process() -> None:
+    program = (
+        "import hashlib, torch\n"
+        "from modnet.checkpoint import to_bytes\nfrom modnet.models.modnet import MODNet\n"
+        "from modnet.spec import ModnetSpec\ntorch.manual_seed(0)\n"
+        "print(hashlib.sha256(to_bytes(MODNet(ModnetSpec.tiny()), {'a': 1, 'b': {'c': 2}})).hexdigest())"
+    )
+    digests = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(3)
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "header", ["{", "[]", "{}", '{"format": "modnet-checkpoint-1"}', '{"format": "modnet-checkpoint-9"}']
+)
+def test_load_raises_when_header_is_not_ours(tmp_path: Path, header: str) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"modnet": header})
+    with pytest.raises(CheckpointError, match="a.safetensors"):
+        load(tmp_path / "a.safetensors")
 
 
 def test_save_checkpoint_raises_when_a_file_is_in_the_way(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""The whole loop with every real service, small: once, again without work, and with inputs that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.nightly import run_nightly
+from infra.object_store import ObjectStore, open_store
+from infra.releases import read_current, read_manifest
+from infra.reports import read_reports
+from infra.stack import Stack
+from modnet.checkpoint import save_checkpoint
+from modnet.configs import (
+    BaselineConfig,
+    BenchmarkConfig,
+    CompressConfig,
+    DatasetConfig,
+    ExportConfig,
+    PruningConfig,
+    RetrainConfig,
+    SyntheticConfig,
+)
+from modnet.models.modnet import MODNet
+from modnet.spec import ModnetSpec
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEPLOYMENT = "compress/on-demand"
+SMALL = PruningConfig(backbone_threshold=0.5, global_ratio=0.5, channel_multiple=2, min_channels=2)
+TARGETS = ("cpu-fp32", "cpu-int8")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    import os
+
+    stack = Stack(tmp_path_factory.mktemp("stack"), PROJECT, os.environ, TARGETS)
+    stack.up()  # so that a run finds it up and leaves it up
+    yield stack
+    stack.down()
+    assert not any(stack.status().values())
+
+
+@pytest.fixture
+def store(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    for name, value in stack.pipeline_environ().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return open_store("s3://modnet")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path_factory.mktemp("base") / "tiny.safetensors", {})
+
+
+def parameters(base: Path, **changes: object) -> dict:
+    config = CompressConfig(
+        dataset=DatasetConfig(synthetic=SyntheticConfig(train=8, val=2, height=128, width=96)),
+        base=BaselineConfig(checkpoint=str(base)),
+        pruning=(SMALL, SMALL.model_copy(update={"global_ratio": 0.25})),
+        retrain=RetrainConfig(epochs=2, image_size=64, batch_size=2),
+        export=ExportConfig(precisions=("fp32", "int8"), calibration_images=2, max_relative_mse_increase=1.0),
+        benchmark=BenchmarkConfig(wait_s=120, min_reports=2),
+    )
+    return {"config": config.model_copy(update=changes).model_dump(mode="json")}
+
+
+def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
+    stack: Stack, store: ObjectStore, base: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run_nightly(stack, DEPLOYMENT, parameters(base)) == 0
+    printed = capsys.readouterr().out
+    assert "unpruned" in printed
+    assert "winner" in printed
+
+    release = read_current(store, "cpu-int8").release_id
+    manifest = read_manifest(store, release)
+    assert set(manifest.targets) == set(TARGETS)
+    assert all(store.exists(f"releases/{release}/{file.path}") for file in manifest.files)
+    reports, refused = read_reports(store, release)
+    assert {report.target for report in reports if report.summary} == set(TARGETS)
+    assert not refused
+
+    page = next(key for key in store.list("runs/") if key.endswith("report.html"))
+    with urllib.request.urlopen(store.link(page), timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/html")
+        assert b"SYNTHETIC portraits" in answer.read()
+
+    keys = [key for key in store.list("") if not key.startswith("stack/")]
+    etags = {key: store.get_with_etag(key)[1] for key in keys}
+    assert run_nightly(stack, DEPLOYMENT, parameters(base)) == 0
+    again = [key for key in store.list("") if not key.startswith("stack/")]
+    assert again == keys
+    computed = [key for key in keys if not key.startswith(("runs/", "targets/"))]
+    assert {key: store.get_with_etag(key)[1] for key in computed} == {key: etags[key] for key in computed}
+    assert not [key for key in keys if "training-state" in key]
+
+
+def test_nightly_keeps_the_survivors_when_one_candidate_cannot_be_retrained(
+    stack: Stack, store: ObjectStore, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """A candidate's pruned file is spoilt behind the run's back: it fails alone, and stands in the summary."""
+    changed = parameters(base, seed=1)
+    assert run_nightly(stack, DEPLOYMENT, changed) == 0
+    candidates = {
+        key: json.loads(store.get(key)) for key in store.list("candidates/") if key.endswith("candidate.json")
+    }
+    spoilt = next(one for one in candidates.values() if one["seed"] == 1)
+    store.put(spoilt["pruned"]["key"], b"spoilt")
+    store.delete(f"candidates/{spoilt['candidate_id']}/retrained.json")
+    for cached in (stack.folder / "cache" / "objects" / spoilt["pruned"]["sha256"][:16]).iterdir():
+        cached.unlink()
+    capsys.readouterr()
+
+    assert run_nightly(stack, DEPLOYMENT, changed) == 0
+    printed = capsys.readouterr().out
+    assert "failed: " in printed
+    assert "DigestMismatchError" in printed
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dataset": DatasetConfig(source="/nowhere/portraits.zip")}, "no such file"),
+        ({"base": BaselineConfig(checkpoint="/nowhere/base.ckpt")}, "cannot read checkpoint /nowhere/base.ckpt"),
+        ({"min_survivors": 3}, "2 of 2 candidates were retrained, wanted at least 3"),
+    ],
+    ids=["no data set", "no base", "too few survivors"],
+)
+def test_nightly_fails_with_the_reason_last_and_no_release(
+    stack: Stack, store: ObjectStore, base: Path, capsys: pytest.CaptureFixture, changes: dict, reason: str
+) -> None:
+    before = store.list("releases/") + store.list("targets/")
+    assert run_nightly(stack, DEPLOYMENT, parameters(base, seed=2, **changes)) != 0
+    assert reason in capsys.readouterr().out.strip().splitlines()[-1]
+    assert store.list("releases/") + store.list("targets/") == before

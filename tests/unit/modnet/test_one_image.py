@@ -1,0 +1,57 @@
+"""The table in `modnet/__init__.py`, step by step: shapes and ranges of one image on its way through training."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from modnet.configs import TrainingConfig
+from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.dataset import MattingDataset, batch_of
+from modnet.data.images import read_pair
+from modnet.data.synthetic import write_synthetic_archive
+from modnet.data.trimap import trimap_from_alpha
+from modnet.models.modnet import MODNet
+from modnet.spec import ModnetSpec
+from modnet.training.losses import matting_loss
+from modnet.training.retrain import retrain
+
+
+def test_one_image_through_training(tmp_path: Path) -> None:
+    archive = write_synthetic_archive(tmp_path / "portraits.zip", train=7, val=1, size=(96, 80), seed=5)
+    folder = extract_archive(archive, tmp_path / "extracted")
+    fit = index_dataset(folder).split("fit")
+
+    image, alpha = read_pair(folder / fit[0].image, folder / fit[0].matte)
+    assert (image.shape, image.dtype) == ((96, 80, 3), np.uint8)
+    assert (alpha.shape, alpha.dtype) == ((96, 80), np.float32)
+    assert 0 <= alpha.min() < alpha.max() <= 1
+    trimap = trimap_from_alpha(alpha, np.random.default_rng(0))
+    assert set(np.unique(trimap)) <= {0, 0.5, 1}
+    assert (trimap[(alpha > 0) & (alpha < 1)] == 0.5).all()
+
+    size = 64
+    dataset = MattingDataset(folder, fit, size=size, seed=0)
+    batch = batch_of([dataset[0], dataset[1]])
+    assert batch.image.shape == (2, 3, size, size)
+    assert batch.trimap.shape == batch.alpha.shape == (2, 1, size, size)
+    assert -1 <= batch.image.min() < batch.image.max() <= 1
+
+    torch.manual_seed(0)
+    network = MODNet(ModnetSpec.tiny()).train()
+    encoded = network.backbone(batch.image)
+    assert [tuple(features.shape[2:]) for features in encoded] == [(32, 32), (16, 16), (2, 2)]
+    assert network.semantic(encoded.enc32x).shape[2:] == (8, 8)
+    prediction = network(batch.image)
+    assert prediction.semantic.shape == (2, 1, 4, 4)
+    assert prediction.detail.shape == prediction.alpha.shape == (2, 1, size, size)
+    assert all(0 <= output.min() <= output.max() <= 1 for output in prediction)
+
+    loss = matting_loss(prediction, batch)
+    assert min(loss.semantic.item(), loss.detail.item(), loss.matte.item()) >= 0
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    report = retrain(
+        network, dataset, TrainingConfig(epochs=8, batch_size=3, image_size=size, learning_rate=5e-3), seed=0
+    )
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert report.epoch_losses[-1] < report.epoch_losses[0]
