@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install nightly up down test test-slow check format
+.PHONY: help install nightly up down test test-slow check lint format
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,14 +40,16 @@ test: install  ## the default tests
 test-slow: install  ## what takes minutes: whole runs, all photographs
 	$(BIN)/python -m pytest -m slow
 
-check: install  ## format, lint, types, imports, unit and contract tests
+check: lint  ## lint, unit and contract tests
+	$(BIN)/python -m pytest -q tests/unit tests/contract -m "not slow"
+
+lint: install  ## format, style, types, import arrows, the Python 3.9 floor of what runs on devices
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations infra/errors.py infra/atomic_file.py \
 	  infra/contract.py infra/object_store.py infra/releases.py infra/reports.py infra/edge_agent
-	$(BIN)/python -m pytest -q tests/unit tests/contract
 
 format: install  ## format and sort imports
 	$(BIN)/ruff check --fix .

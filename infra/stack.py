@@ -104,10 +104,10 @@ class Stack:
             if WORK_POOL not in self.api.work_pools():
                 self._run_prefect("work-pool", "create", "--type", "process", WORK_POOL)
             self._start("worker", self._start_worker)
+            self._deploy()
+            self._wait_for_store()  # late: after a restart it needs longest
             if self._targets:
                 self._start("agent", self._start_agent)
-            self._deploy()
-            self._wait_for_store()  # last: after a restart it needs longest
             self._wait("worker", lambda: self.api.has_worker(WORK_POOL, self._worker_name()))
             self.check()
 

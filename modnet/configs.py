@@ -150,19 +150,25 @@ class CompressConfig(Config):
     seed: int = Field(0, ge=0, lt=2**31, description="Same seed and settings, same networks.")
 
     @classmethod
-    def standard(cls) -> Self:
+    def standard(cls, checkpoint: str | None = None) -> Self:
         """A night's work: whole epochs at the scale of use."""
         return cls(
-            base=BaselineConfig(training=TrainingConfig(epochs=40, image_size=448)),
+            base=BaselineConfig(checkpoint=checkpoint, training=TrainingConfig(epochs=40, image_size=448)),
             retrain=RetrainConfig(epochs=20, image_size=448, learning_rate=7e-4),
         )
 
     @classmethod
-    def demo(cls) -> Self:
-        """The same run in minutes on two cores: too short to judge an idea, long enough to see every part work."""
+    def demo(cls, checkpoint: str | None = None) -> Self:
+        """The same run in minutes on two cores and some dozen images, too short to judge an idea.
+
+        Without a checkpoint most of the time goes into a base network; with one it goes into retraining.
+        """
+        retrain = RetrainConfig(epochs=3, image_size=160) if checkpoint is None else RetrainConfig(epochs=16)
         return cls(
-            base=BaselineConfig(training=TrainingConfig(epochs=10, image_size=160, learning_rate=2e-3)),
-            retrain=RetrainConfig(epochs=3, image_size=160),
+            base=BaselineConfig(
+                checkpoint=checkpoint, training=TrainingConfig(epochs=10, image_size=160, learning_rate=2e-3)
+            ),
+            retrain=retrain,
             export=ExportConfig(calibration_images=8),
             benchmark=BenchmarkConfig(wait_s=120, min_reports=1),
         )

@@ -22,7 +22,7 @@ from infra.errors import InfraError, SettingsError
 from infra.reports import summarise
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, save_checkpoint
-from modnet.configs import BaselineConfig, CompressConfig, DatasetConfig, PruningConfig, RetrainConfig, TrainingConfig
+from modnet.configs import CompressConfig, DatasetConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.data.download import sha256_of_file
@@ -204,13 +204,12 @@ def benchmark(options: Options) -> Result:
 
 def config(options: Options) -> Result:
     """The parameters of a compress run, as the Prefect deployment takes them."""
-    chosen: CompressConfig = getattr(CompressConfig, options.profile)()
+    checkpoint = None if options.base is None else os.path.abspath(options.base)
+    chosen: CompressConfig = getattr(CompressConfig, options.profile)(checkpoint)
     update: dict[str, Any] = {}
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
         update["dataset"] = DatasetConfig(source=os.path.abspath(options.dataset) if is_path else options.dataset)
-    if options.base is not None:
-        update["base"] = BaselineConfig(checkpoint=os.path.abspath(options.base), training=chosen.base.training)
     if options.pruning:
         update["pruning"] = tuple(
             PruningConfig(backbone_threshold=threshold, global_ratio=ratio) for threshold, ratio in options.pruning

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the agent and returns its exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found each setting
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     try:

@@ -120,14 +120,17 @@ def test_follow_gives_the_last_state_when_the_time_is_up() -> None:
     assert RunFollower(ScriptedApi(("Running", [])), "run").follow(nothing, limit_s=0.0)["type"] == "RUNNING"
 
 
-def test_summary_gives_the_leaderboard_then_the_links() -> None:
+def test_summary_gives_the_tables_then_where_the_rest_is() -> None:
     rows = [{"network": "a", "mse": 0.1}, {"network": "bcd"}]
     artifacts = [
         {"key": "report", "type": "markdown", "data": "[Report](http://store/report.html)"},
+        {"key": "pareto", "type": "image", "data": "http://store/pareto.png"},
         {"key": "leaderboard", "type": "table", "data": json.dumps(rows)},
-        {"key": "devices", "type": "table", "data": "[]"},
+        {"key": "devices", "type": "table", "data": json.dumps([{"device": "d"}])},
+        {"key": "another", "type": "table", "data": "[]"},
     ]
-    assert summary(artifacts) == ["", "network  mse", "a        0.1", "bcd", "", "report: http://store/report.html"]
+    tables = ["", "network  mse", "a        0.1", "bcd", "", "", "device", "d", ""]
+    assert summary(artifacts) == [*tables, "report: http://store/report.html", "pareto: http://store/pareto.png"]
 
 
 def test_summary_gives_a_markdown_leaderboard_as_it_is() -> None:

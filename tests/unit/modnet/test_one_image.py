@@ -51,7 +51,7 @@ def test_one_image_through_training(tmp_path: Path) -> None:
     assert min(loss.semantic.item(), loss.detail.item(), loss.matte.item()) >= 0
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     report = retrain(
-        network, dataset, TrainingConfig(epochs=8, batch_size=3, image_size=size, learning_rate=5e-3), seed=0
+        network, dataset, TrainingConfig(epochs=40, batch_size=3, image_size=size, learning_rate=1e-2), seed=0
     )
     assert any(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert report.epoch_losses[-1] < report.epoch_losses[0]
+    assert sum(report.epoch_losses[-5:]) < sum(report.epoch_losses[:5])
