@@ -23,8 +23,9 @@ class Tolerance(NamedTuple):
 
 
 # OpenVINO sums instance norm's mean in float32. A channel whose mean is large against its deviation loses digits there:
-# 1e-4 at a pixel of the trained network, 3e-3 (1e-4 on average) of one just pruned; torch stays at 1e-5 in both.
-_SAME_WEIGHTS = Tolerance(maximum=1 / 255, mean=5e-4)
+# 1e-4 at a pixel of the trained network, 5e-3 (2e-4 on average) of ones hardly trained; torch stays at 1e-5 in both.
+# A wrong conversion moves the average.
+_SAME_WEIGHTS = Tolerance(maximum=0.02, mean=5e-4)
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "onnx": _SAME_WEIGHTS,
