@@ -287,6 +287,7 @@ class S3Store:
             # Callers retry too; more here would multiply their waiting.
             retries={"total_max_attempts": 3, "mode": "standard"},
             s3={"addressing_style": "path"},
+            signature_version="s3v4",  # boto3 presigns by the old version 2 otherwise, which servers refuse
         )
         try:
             session = boto3.session.Session()
