@@ -222,9 +222,11 @@ def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> Host
     def compute() -> HostLatencies:
         runs = {}
         for export in exports:
-            folder = settings.cache_folder / "exports" / export.files["modnet-fp32.xml"].sha256[:16]
-            for name in ("modnet-fp32.xml", "modnet-fp32.bin"):
-                fetch_to(store, export.files[name], folder / name)
+            files = {name: export.files[name] for name in ("modnet-fp32.xml", "modnet-fp32.bin")}
+            # Networks of one architecture share the .xml, and the runtime wants its .bin beside it.
+            folder = settings.cache_folder / "exports" / identify(**{name: file.sha256 for name, file in files.items()})
+            for name, file in files.items():
+                fetch_to(store, file, folder / name)
             runs[export.network_id] = load_ir(folder / "modnet-fp32.xml", threads=threads).run_once
         samples = measure_interleaved(runs, warm_up=TIMING_WARM_UP, rounds=TIMING_ROUNDS)
         medians = {name: percentile(sample.samples_ms, 0.5) for name, sample in samples.items()}

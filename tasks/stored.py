@@ -34,10 +34,8 @@ def put_file(store: ObjectStore, key: str, content: bytes) -> StoredFile:
 
 def upload(store: ObjectStore, key: str, path: Path) -> StoredFile:
     """Writes a local file as an object, without holding it in memory."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     store.upload_file(key, path)
-    return StoredFile(key=key, sha256=digest, size_bytes=path.stat().st_size)
+    return StoredFile(key=key, sha256=_sha256(path), size_bytes=path.stat().st_size)
 
 
 def fetch(store: ObjectStore, file: StoredFile, folder: Path) -> Path:
@@ -53,15 +51,19 @@ def fetch(store: ObjectStore, file: StoredFile, folder: Path) -> Path:
 
 
 def fetch_to(store: ObjectStore, file: StoredFile, path: Path) -> None:
-    """Like `fetch`, to a given path; a file that is there already is verified and used."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store.download_file(file.key, path)
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != file.sha256:
+    """Like `fetch`, to a given path; a file that is there already is used when it is the right one."""
+    if path.exists() and _sha256(path) == file.sha256:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.download_file(file.key, path)
+    if (digest := _sha256(path)) != file.sha256:
         path.unlink()
         raise DigestMismatchError(f"{store.url}/{file.key} has SHA-256 {digest}, its record says {file.sha256}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put_record(store: ObjectStore, key: str, record: Record) -> None:

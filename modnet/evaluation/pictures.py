@@ -65,9 +65,11 @@ def matte_sheet(rows: Sequence[MatteRow]) -> bytes:
         line[0].imshow(row.image)
         for axes, alpha in zip(line[1:], (row.true, row.unpruned, row.pruned), strict=True):
             axes.imshow(alpha, cmap="gray", vmin=0, vmax=1)
-        for axes, title in zip(line, titles, strict=True):
-            axes.set(xticks=[], yticks=[], title=title if line is grid[0] else "")
+        for axes in line:
+            axes.set(xticks=[], yticks=[])
         line[0].set_ylabel(row.stem, fontsize=8)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title)
     return _png(figure)
 
 

@@ -60,10 +60,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path_factory.mktemp("base") / "tiny.safetensors", {})
 
 
-def parameters(base: Path, **changes: object) -> dict:
+def parameters(checkpoint: Path, **changes: object) -> dict:
     config = CompressConfig(
         dataset=DatasetConfig(synthetic=SyntheticConfig(train=8, val=2, height=128, width=96)),
-        base=BaselineConfig(checkpoint=str(base)),
+        base=BaselineConfig(checkpoint=str(checkpoint)),
         pruning=(SMALL, SMALL.model_copy(update={"global_ratio": 0.25})),
         retrain=RetrainConfig(epochs=2, image_size=64, batch_size=2),
         export=ExportConfig(precisions=("fp32", "int8"), calibration_images=2, max_relative_mse_increase=1.0),

@@ -10,7 +10,7 @@ from infra.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.object_store import FolderStore
 from modnet.configs import PruningConfig
 from modnet.records import ReleaseRecord, RetrainReport, TrainingReport
-from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file, put_record, upload
+from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, put_record, upload
 
 
 @pytest.fixture
@@ -42,6 +42,13 @@ def test_fetch_raises_and_keeps_nothing_when_bytes_are_others(store: FolderStore
     with pytest.raises(DigestMismatchError, match="a/b.bin has SHA-256"):
         fetch(store, file, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_fetch_to_replaces_a_local_file_that_is_not_the_right_one(store: FolderStore, tmp_path: Path) -> None:
+    file = put_file(store, "a/b.bin", b"content")
+    (tmp_path / "b.bin").write_bytes(b"of another network")
+    fetch_to(store, file, tmp_path / "b.bin")
+    assert (tmp_path / "b.bin").read_bytes() == b"content"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"release_id": 3}', b"[]"])
