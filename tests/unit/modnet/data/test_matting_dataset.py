@@ -141,7 +141,9 @@ def test_matting_dataset_gives_the_same_samples_whatever_the_number_of_workers(
     portraits: tuple[Path, list[Pair]], workers: int
 ) -> None:
     dataset = MattingDataset(*portraits, size=SIZE, seed=5)
-    loaded = DataLoader(dataset, batch_size=2, num_workers=workers)
+    # Spawned, as forking a process in which Ray, OpenVINO or OpenMP have threads ends in a crash.
+    context = "spawn" if workers else None
+    loaded = DataLoader(dataset, batch_size=2, num_workers=workers, multiprocessing_context=context)
     for number, (image, _, _) in enumerate(loaded):
         assert torch.equal(image, torch.stack([dataset[2 * number].image, dataset[2 * number + 1].image]))
 
