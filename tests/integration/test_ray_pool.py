@@ -64,6 +64,14 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def ends(pid: int) -> bool:
+    """True when a killed process is gone within what a busy machine needs for it."""
+    deadline = time.monotonic() + 20
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not is_running(pid)
+
+
 def test_run_on_ray_gives_the_result_and_the_threads_that_were_asked_for() -> None:
     assert run_on_ray(threads_and_sum, [1, 2, 3], cpus=2, timeout_s=60) == ("2", 6)
 
@@ -108,7 +116,7 @@ def test_run_on_ray_kills_the_worker_when_cancelled(tmp_path: Path) -> None:
         cancelled.set()
         with pytest.raises(CancelledError, match="stay"):
             running.result(timeout=30)
-    assert not is_running(pid)
+    assert ends(pid)
 
 
 def test_run_on_ray_does_not_count_the_wait_for_a_free_cpu(tmp_path: Path) -> None:

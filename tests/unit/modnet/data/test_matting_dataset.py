@@ -136,7 +136,6 @@ def test_matting_dataset_depends_on_seed_epoch_and_index_only(portraits: tuple[P
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
 def test_matting_dataset_gives_the_same_samples_whatever_the_number_of_workers(
     portraits: tuple[Path, list[Pair]], workers: int
 ) -> None:
