@@ -105,7 +105,7 @@ def test_run_on_ray_says_worker_lost_when_the_worker_is_killed() -> None:
 def test_run_on_ray_kills_the_worker_when_the_time_is_up(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match=r"stay: not finished after 3 s"):
         run_on_ray(stay, tmp_path / "pid", timeout_s=3)
-    assert not is_running(pid_in(tmp_path / "pid"))
+    assert ends(pid_in(tmp_path / "pid"))
 
 
 def test_run_on_ray_kills_the_worker_when_cancelled(tmp_path: Path) -> None:
