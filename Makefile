@@ -35,7 +35,8 @@ down: install  ## stop what `make up` started
 	@$(BIN)/python -m infra.local_stack down
 
 test: install  ## the default tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" tests/contract tests/unit
+	$(BIN)/python -m pytest -m "not slow" tests/integration
 
 test-slow: install  ## what takes minutes: whole runs, all photographs
 	$(BIN)/python -m pytest -m slow
