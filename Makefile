@@ -35,14 +35,16 @@ down: install  ## stop what `make up` started
 	@$(BIN)/python -m infra.local_stack down
 
 test: install  ## the default tests
-	$(BIN)/python -m pytest -m "not slow" tests/contract tests/unit
+	$(BIN)/python -m pytest -m "not slow" -p no:faulthandler tests/contract tests/unit/modnet tests/unit/tasks
+	$(BIN)/python -m pytest -m "not slow" tests/unit/infra tests/unit/benchmarks
 	$(BIN)/python -m pytest -m "not slow" tests/integration
 
 test-slow: install  ## what takes minutes: whole runs, all photographs
 	$(BIN)/python -m pytest -m slow
 
 check: lint  ## lint, unit and contract tests
-	$(BIN)/python -m pytest -q tests/unit tests/contract -m "not slow"
+	$(BIN)/python -m pytest -q -p no:faulthandler tests/contract tests/unit/modnet tests/unit/tasks -m "not slow"
+	$(BIN)/python -m pytest -q tests/unit/infra tests/unit/benchmarks
 
 lint: install  ## format, style, types, import arrows, the Python 3.9 floor of what runs on devices
 	$(BIN)/ruff format --check .
