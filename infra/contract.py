@@ -9,7 +9,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
+from typing import Any, ClassVar, TypeVar
 
 from infra.errors import ContractError
 
@@ -18,8 +20,9 @@ SCHEMA_VERSION = 1
 # Colons are left out so that a time stamp can stand in a key and in a file name; fixed width, so names sort by time.
 _TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_RELEASE_ID = re.compile(r"[0-9a-f]{12}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]+")
+
+_Document = TypeVar("_Document", bound="Document")
 
 
 def canonical_json(value: object) -> bytes:
@@ -73,9 +76,7 @@ def check_sha256(where: str, value: str) -> str:
     Raises:
         ContractError: it is not.
     """
-    if not _SHA256.fullmatch(value):
-        raise ContractError(f"{where}: got {value[:80]!r}, wanted 64 lower-case hexadecimal digits")
-    return value
+    return _check_hexadecimal(where, value, digits=64)
 
 
 def check_release_id(where: str, value: str) -> str:
@@ -84,8 +85,12 @@ def check_release_id(where: str, value: str) -> str:
     Raises:
         ContractError: it is not.
     """
-    if not _RELEASE_ID.fullmatch(value):
-        raise ContractError(f"{where}: got {value[:80]!r}, wanted 12 lower-case hexadecimal digits")
+    return _check_hexadecimal(where, value, digits=12)
+
+
+def _check_hexadecimal(where: str, value: str, *, digits: int) -> str:
+    if len(value) != digits or not _HEXADECIMAL.fullmatch(value):
+        raise ContractError(f"{where}: got {value[:80]!r}, wanted {digits} lower-case hexadecimal digits")
     return value
 
 
@@ -134,12 +139,13 @@ class JsonObject:
         self._members: dict[str, object] = value
         self._where = where
 
-    def only(self, *names: str) -> JsonObject:
-        """This object, when it has no other members than these.
+    def only_fields_of(self, dataclass_type: type[Any]) -> JsonObject:
+        """This object, when it has no other members than the fields of a dataclass.
 
         Raises:
             ContractError: an unknown member; a new one needs a new schema_version.
         """
+        names = [field.name for field in fields(dataclass_type)]
         unknown = sorted(set(self._members) - set(names))
         if unknown:
             raise ContractError(f"{self._where}: unknown fields {unknown[:5]}, wanted only {sorted(names)}")
@@ -217,6 +223,37 @@ class JsonObject:
 
     def _wrong(self, name: str, wanted: str) -> ContractError:
         return ContractError(f"{self._path(name)}: got {_kind(self._members[name])}, wanted {wanted}")
+
+
+@dataclass(frozen=True)
+class Document:
+    """What is stored as one JSON object: a subclass adds the fields, and `_read`, which takes them from the JSON.
+
+    Attributes:
+        kind: what errors call the document.
+        max_bytes: the most that is read of one.
+    """
+
+    kind: ClassVar[str]
+    max_bytes: ClassVar[int]
+
+    def to_json(self) -> bytes:
+        """Canonical JSON that `from_json` reads back to an equal document."""
+        return canonical_json(asdict(self))
+
+    @classmethod
+    def from_json(cls: type[_Document], data: bytes) -> _Document:
+        """The document in `data`, from a writer who may be broken or hostile.
+
+        Raises:
+            ContractError: says field, got and wanted.
+        """
+        return cls._read(parse_json(data, cls.kind, max_bytes=cls.max_bytes).only_fields_of(cls))
+
+    @classmethod
+    def _read(cls: type[_Document], members: JsonObject) -> _Document:
+        """The document in a JSON object that has no unknown members."""
+        raise NotImplementedError
 
 
 def check_finite(where: str, numbers: Mapping[str, float]) -> None:

@@ -8,24 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, ClassVar, Union
 
 from infra.contract import (
     SCHEMA_VERSION,
-    canonical_json,
+    Document,
+    JsonObject,
     check_finite,
     check_name,
     check_release_id,
     check_schema_version,
     check_time,
-    parse_json,
 )
 from infra.errors import ContractError, NotStoredError
 
 if TYPE_CHECKING:
     from infra.object_store import ObjectStore
 
-MAX_REPORT_BYTES = 8 << 20
 MAX_MILLISECONDS = 1e9  # eleven days; keeps sums of hostile numbers finite
 MEASURED = "measured"
 FAILED = "failed"
@@ -86,7 +85,7 @@ def _mean(samples: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class LatencyReport:
+class LatencyReport(Document):
     """What one device measured of one release, or why it could not.
 
     Attributes:
@@ -100,6 +99,9 @@ class LatencyReport:
         samples_ms: every inference after them, in order.
         summary: statistics of samples_ms; None when failed.
     """
+
+    kind: ClassVar[str] = "report"
+    max_bytes: ClassVar[int] = 8 << 20
 
     release_id: str
     target: str
@@ -159,19 +161,8 @@ class LatencyReport:
         """Where this report is stored."""
         return report_key(self.release_id, self.device, self.target, self.started_at)
 
-    def to_json(self) -> bytes:
-        """Canonical JSON that `from_json` reads back to an equal report."""
-        return canonical_json(asdict(self))
-
     @classmethod
-    def from_json(cls, data: bytes) -> LatencyReport:
-        """The report in `data`, from a device that may be broken or hostile.
-
-        Raises:
-            ContractError: says field, got and wanted.
-        """
-        report = parse_json(data, "report", max_bytes=MAX_REPORT_BYTES)
-        report.only(*(field.name for field in fields(cls)))
+    def _read(cls, report: JsonObject) -> LatencyReport:
         return cls(
             schema_version=report.integer("schema_version"),
             release_id=report.text("release_id"),
@@ -244,7 +235,7 @@ def read_reports(store: ObjectStore, release_id: str) -> tuple[list[LatencyRepor
     refused: list[RefusedReport] = []
     for key in store.list(f"reports/{release_id}/"):
         try:
-            report = LatencyReport.from_json(store.get(key, max_bytes=MAX_REPORT_BYTES))
+            report = LatencyReport.from_json(store.get(key, max_bytes=LatencyReport.max_bytes))
             if report.key() != key:
                 raise ContractError(f"report: stored under {key[:200]!r}, wanted {report.key()!r}")
         except (ContractError, NotStoredError) as error:

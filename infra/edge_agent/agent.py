@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable, Protocol
 
@@ -17,8 +18,9 @@ from infra.edge_agent.latency import measure
 from infra.edge_agent.runtime import device_of, load_ir, runtime_text
 from infra.edge_agent.spool import Spool
 from infra.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.manifest import Pointer
 from infra.object_store import ObjectStore
-from infra.releases import Pointer, fetch_release, read_current
+from infra.releases import fetch_release, read_current
 from infra.reports import FAILED, MEASURED, LatencyReport, summarise
 
 _log = logging.getLogger(__name__)
@@ -119,19 +121,26 @@ class Agent:
         question = f"{pointer.release_id}/{target}/{self._device}/{runtime_text()}"
         if self._seen.status(question) == MEASURED:
             return Outcome(target, SKIPPED, f"release {pointer.release_id} was measured before")
-        started_at = self._now()
+        new_report = partial(
+            LatencyReport,
+            release_id=pointer.release_id,
+            target=target,
+            device=self._device,
+            runtime=runtime_text(),
+            started_at=self._now(),
+        )
         try:
-            report = self._measure(pointer, started_at)
+            report = self._measure(pointer, new_report)
         except (ContractError, DigestMismatchError, NotStoredError) as error:
             if self._seen.status(question) != REJECTED:
-                self._spool.add(self._failed(pointer, started_at, str(error)))
+                self._spool.add(new_report(status=FAILED, conditions=machine_conditions(), reason=str(error)))
                 self._seen.add(question, REJECTED)
             return Outcome(target, REJECTED, str(error))
         self._spool.add(report)
         self._seen.add(question, MEASURED)
         return Outcome(target, MEASURED, f"release {pointer.release_id}: {_in_words(report)}")
 
-    def _measure(self, pointer: Pointer, started_at: str) -> LatencyReport:
+    def _measure(self, pointer: Pointer, new_report: Callable[..., LatencyReport]) -> LatencyReport:
         try:
             ir_xml = fetch_release(self._store, pointer, self._releases)
             model = self._load(ir_xml, device=device_of(pointer.target), threads=self._settings.threads)
@@ -141,13 +150,8 @@ class Agent:
             shutil.rmtree(self._releases, ignore_errors=True)
         if model.threads is not None:
             conditions["inference_threads_count"] = model.threads
-        return LatencyReport(
-            release_id=pointer.release_id,
-            target=pointer.target,
-            device=self._device,
-            runtime=runtime_text(),
+        return new_report(
             status=MEASURED,
-            started_at=started_at,
             conditions=conditions,
             precision=model.precision,
             input_shape=model.input_shape,
@@ -155,18 +159,6 @@ class Agent:
             warm_up_ms=samples.warm_up_ms,
             samples_ms=samples.samples_ms,
             summary=summarise(samples.samples_ms),
-        )
-
-    def _failed(self, pointer: Pointer, started_at: str, reason: str) -> LatencyReport:
-        return LatencyReport(
-            release_id=pointer.release_id,
-            target=pointer.target,
-            device=self._device,
-            runtime=runtime_text(),
-            status=FAILED,
-            started_at=started_at,
-            conditions=machine_conditions(),
-            reason=reason,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def load_ir(
         SettingsError: the runtime has no such device here.
         ContractError: the runtime cannot read, reshape or compile the network.
     """
-    core = Core()
+    core = _core()
     if device not in {name.split(".")[0] for name in core.available_devices}:
         raise SettingsError(f"device {device}: {runtime_text()} finds only {core.available_devices} here")
     properties = {"PERFORMANCE_HINT": "LATENCY", **(hints or {})}
@@ -123,6 +124,16 @@ def load_ir(
         raise ContractError(f"{runtime_text()} refuses {ir_xml.name} on {device}: {_first_lines(error)}") from error
     model.fill_input(seed)
     return model
+
+
+@cache
+def _core() -> Any:
+    """One for the life of the process.
+
+    OpenVINO's CPU plugin changes the thread's alternate signal stack, and of two cores that go in the order in which
+    they came, the second puts back memory that the first has freed: the next SIGTERM would then kill the agent.
+    """
+    return Core()
 
 
 def _reshape(network: Any, batch: int | None) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.errors import SettingsError, StoreUnavailableError
-from infra.object_store import S3Store
+from infra.s3_store import S3Store
 
 BUCKET = "modnet"
 _READY_WITHIN_S = 60.0

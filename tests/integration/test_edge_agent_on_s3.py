@@ -13,9 +13,9 @@ import openvino
 from openvino import opset8
 
 from infra import releases
-from infra.object_store import S3Store
-from infra.releases import Manifest, ReleaseFile, TargetFiles
+from infra.manifest import Manifest, ReleaseFile, TargetFiles
 from infra.reports import read_reports
+from infra.s3_store import S3Store
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from infra import local_stack
 from infra.errors import SettingsError, StackError
-from infra.nightly import RunFollower, run_nightly
+from infra.local_stack.__main__ import main
+from infra.local_stack.environments import MARKER
+from infra.local_stack.nightly import RunFollower, run_nightly
+from infra.local_stack.processes import Process, end_processes, processes_with
+from infra.local_stack.stack import Stack
 from infra.object_store import open_store
-from infra.processes import Process, end_processes, processes_with
-from infra.stack import MARKER, Stack
 
 FLOW = '''
 import subprocess, sys, time
@@ -118,12 +119,12 @@ def test_start_run_says_what_prefect_refuses(stack: Stack) -> None:
 def test_down_leaves_no_process_and_keeps_the_data(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--folder", str(stack.folder), "--project", str(stack.folder.parent), "--target", "cpu-fp32"]
     before_it = signal.getsignal(signal.SIGTERM)
-    assert local_stack.main([*place, "status"]) == 0
+    assert main([*place, "status"]) == 0
     assert stack.ui_url in capsys.readouterr().out
     assert len(running(stack)) > 4  # the four services, and what the failed flow left behind
-    assert local_stack.main([*place, "down"]) == 0
+    assert main([*place, "down"]) == 0
     assert running(stack) == []
-    assert local_stack.main([*place, "status"]) == 1
+    assert main([*place, "status"]) == 1
     assert list((stack.folder / "seaweedfs").iterdir())
     signal.signal(signal.SIGTERM, before_it)
 
@@ -135,7 +136,7 @@ def test_nightly_refuses_parameters_that_are_no_json_object(
     (tmp_path / "parameters.json").write_text(content)
     arguments = ["--folder", str(tmp_path / "stack"), "nightly", "--parameters-file", str(tmp_path / "parameters.json")]
     before_it = signal.getsignal(signal.SIGTERM)
-    assert local_stack.main(arguments) == 3
+    assert main(arguments) == 3
     assert "wanted a JSON object" in capsys.readouterr().err
     assert not (tmp_path / "stack").exists()
     signal.signal(signal.SIGTERM, before_it)

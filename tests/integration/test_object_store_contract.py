@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 from infra.errors import ConflictError, ContractError, NotStoredError, SettingsError
-from infra.object_store import FolderStore, ObjectStore, open_store
+from infra.folder_store import FolderStore
+from infra.object_store import ObjectStore, open_store
 
 
 @pytest.fixture(params=["folder", "s3"])

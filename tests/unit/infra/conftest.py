@@ -1,16 +1,48 @@
-"""Builders for a small valid manifest, release and report; each test spoils what it is about."""
+"""A small valid manifest, release and report, S3 settings, a full disk; each test spoils what it is about."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.object_store import FolderStore
-from infra.releases import Manifest, ReleaseFile, TargetFiles, publish_release
+from infra.folder_store import FolderStore
+from infra.manifest import Manifest, ReleaseFile, TargetFiles
+from infra.releases import publish_release
 from infra.reports import LatencyReport, summarise
+
+
+@pytest.fixture(scope="session")
+def set_aws() -> Callable[[pytest.MonkeyPatch, str], None]:
+    """A function that sets boto3's variables: somebody's credentials, and an endpoint."""
+
+    def set_variables(environment: pytest.MonkeyPatch, endpoint: str) -> None:
+        environment.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        environment.setenv("AWS_ENDPOINT_URL", endpoint)
+        environment.setenv("AWS_CONFIG_FILE", "/dev/null")
+        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+
+    return set_variables
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, set_aws: Callable[[pytest.MonkeyPatch, str], None]) -> pytest.MonkeyPatch:
+    """Credentials, and an endpoint at which nobody listens."""
+    set_aws(monkeypatch, "http://127.0.0.1:9")
+    return monkeypatch
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """Files of this process may not grow beyond 64 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from infra import contract
@@ -78,9 +80,14 @@ def test_json_object_names_the_field_when_it_is_missing() -> None:
         _parse(b"{}").text("absent")
 
 
-def test_only_refuses_unknown_fields() -> None:
-    with pytest.raises(ContractError, match="surprise"):
-        _parse(b'{"a": 1, "surprise": 2}').only("a")
+def test_only_fields_of_refuses_unknown_fields() -> None:
+    @dataclass
+    class Known:
+        a: int
+
+    assert _parse(b'{"a": 1}').only_fields_of(Known).integer("a") == 1
+    with pytest.raises(ContractError, match=r"surprise.*\['a'\]"):
+        _parse(b'{"a": 1, "surprise": 2}').only_fields_of(Known)
 
 
 def test_json_object_reads_each_kind() -> None:

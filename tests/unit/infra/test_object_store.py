@@ -1,95 +1,14 @@
-"""What differs between the stores; what they share is in tests/integration/test_object_store_contract.py."""
-
 from __future__ import annotations
 
-import resource
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from infra.errors import (
-    ConflictError,
-    ContractError,
-    DiskFullError,
-    InfraError,
-    NotStoredError,
-    SettingsError,
-    StoreUnavailableError,
-)
-from infra.object_store import FolderStore, S3Store, check_key, open_store
-
-
-def _set_aws(environment: pytest.MonkeyPatch, endpoint: str) -> None:
-    environment.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    environment.setenv("AWS_ENDPOINT_URL", endpoint)
-    environment.setenv("AWS_CONFIG_FILE", "/dev/null")
-    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Credentials, and an endpoint at which nobody listens."""
-    _set_aws(monkeypatch, "http://127.0.0.1:9")
-    return monkeypatch
-
-
-class _ScriptedServer(HTTPServer):
-    """An S3 server that gives one answer to everything."""
-
-    status = 200
-    code = ""
-    body = b""
-    declared_bytes: int | None = None
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # answers `Expect: 100-continue`, for which the client would wait a second
-    server: _ScriptedServer
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        error = f"<Error><Code>{self.server.code}</Code><Message>scripted</Message></Error>".encode()
-        body = self.server.body if self.server.status == 200 else error
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(self.server.declared_bytes or len(body)))
-        self.send_header("ETag", '"scripted"')
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = True
-
-    do_PUT = do_GET  # noqa: N815 - the name that http.server looks for
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def scripted_store() -> Iterator[tuple[_ScriptedServer, S3Store]]:
-    """One server and one client for all tests: making a client takes longer than they do."""
-    with _ScriptedServer(("127.0.0.1", 0), _Handler) as scripted, pytest.MonkeyPatch.context() as environment:
-        _set_aws(environment, f"http://127.0.0.1:{scripted.server_port}")
-        thread = threading.Thread(target=scripted.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield scripted, S3Store("bucket")
-        scripted.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def server(scripted_store: tuple[_ScriptedServer, S3Store]) -> _ScriptedServer:
-    scripted = scripted_store[0]
-    scripted.status, scripted.code, scripted.body, scripted.declared_bytes = 200, "", b"", None
-    return scripted
-
-
-@pytest.fixture
-def s3(scripted_store: tuple[_ScriptedServer, S3Store]) -> S3Store:
-    return scripted_store[1]
+from infra.errors import ContractError, SettingsError
+from infra.object_store import open_store
 
 
 @pytest.mark.parametrize(
@@ -116,105 +35,16 @@ def test_open_store_gives_a_store_that_knows_its_url(aws: pytest.MonkeyPatch, tm
         assert open_store(url).url == url
 
 
-@pytest.mark.parametrize(
-    "key", ["", "/a", "a/", "a//b", "../a", "a/../b", ".hidden", "a\\b", "a\nb", "a\0", "x" * 1025]
-)
-def test_check_key_refuses_what_is_no_safe_relative_path(key: str) -> None:
-    with pytest.raises(ContractError):
-        check_key(key)
-
-
-def test_folder_store_leaves_no_partial_file_when_a_condition_fails(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
-    store.put("a/b", b"1")
-    for _ in range(2):
-        with pytest.raises(ConflictError):
-            store.put("a/b", b"2", if_absent=True)
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
-
-
-def test_folder_store_refuses_a_key_below_another_object(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
-    store.put("a", b"1")
-    with pytest.raises(ConflictError, match="below"):
-        store.put("a/b", b"2")
-    with pytest.raises(NotStoredError):
-        store.get("a/b")
-
-
-@pytest.fixture
-def little_room() -> Iterator[None]:
-    """Files of this process may not grow beyond 64 KiB."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_folder_store_put_keeps_the_old_object_when_there_is_no_room(tmp_path: Path, little_room: None) -> None:
-    store = FolderStore(tmp_path)
-    store.put("a", b"old")
-    with pytest.raises(DiskFullError, match="a in file:"):
-        store.put("a", bytes(100_000))
-    assert store.get("a") == b"old"
-    assert store.list("") == ["a"]
-
-
-def test_s3_store_download_leaves_nothing_when_there_is_no_room(
-    server: _ScriptedServer, s3: S3Store, tmp_path: Path, little_room: None
-) -> None:
-    server.body = bytes(100_000)
-    with pytest.raises(DiskFullError, match=r"model\.bin"):
-        s3.download_file("a", tmp_path / "model.bin")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_s3_store_download_leaves_nothing_when_the_connection_is_cut(
-    server: _ScriptedServer, s3: S3Store, tmp_path: Path
-) -> None:
-    server.body = b"half"
-    server.declared_bytes = 8
-    with pytest.raises(StoreUnavailableError):
-        s3.download_file("a", tmp_path / "model.bin")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "wanted"),
-    [
-        (503, "SlowDown", StoreUnavailableError),
-        (404, "NoSuchKey", NotStoredError),
-        (404, "NoSuchBucket", SettingsError),
-        (403, "SignatureDoesNotMatch", SettingsError),
-        (412, "PreconditionFailed", ConflictError),
-        (409, "ConditionalRequestConflict", ConflictError),
-        (400, "EntityTooLarge", SettingsError),
-    ],
-)
-def test_s3_store_says_key_and_endpoint_when_the_server_refuses(
-    server: _ScriptedServer, s3: S3Store, status: int, code: str, wanted: type[InfraError]
-) -> None:
-    server.status, server.code = status, code
-    with pytest.raises(wanted) as caught:
-        s3.get("some/key")
-    assert "some/key" in str(caught.value)
-    assert f"127.0.0.1:{server.server_port}" in str(caught.value)
-
-
-def test_s3_store_is_unavailable_when_nobody_listens(aws: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StoreUnavailableError, match=r"some/key.*http://127\.0\.0\.1:9"):
-        S3Store("bucket").get("some/key")
-
-
-def test_s3_store_says_what_to_set_when_credentials_are_missing(aws: pytest.MonkeyPatch) -> None:
-    aws.delenv("AWS_ACCESS_KEY_ID")
-    aws.delenv("AWS_SECRET_ACCESS_KEY")
-    aws.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(SettingsError, match="AWS_"):
-        S3Store("bucket").get("some/key")
-
-
-def test_s3_store_says_what_to_set_when_the_endpoint_is_no_url(aws: pytest.MonkeyPatch) -> None:
-    aws.setenv("AWS_ENDPOINT_URL", "not a url")
-    with pytest.raises(SettingsError, match="AWS_"):
-        S3Store("bucket")
+def test_open_store_needs_boto3_only_for_s3(tmp_path: Path) -> None:
+    program = f"""
+import sys
+sys.modules["boto3"] = None  # as on a machine without it
+from infra.object_store import open_store
+open_store({tmp_path.as_uri()!r}).put("a", b"")
+try:
+    open_store("s3://bucket")
+except ImportError:
+    print("boto3 is missing")
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "boto3 is missing\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.errors import ContractError
-from infra.object_store import FolderStore
+from infra.folder_store import FolderStore
 from infra.reports import LatencyReport, LatencySummary, percentile, read_reports, report_key, summarise
 
 MakeReport = Callable[..., LatencyReport]

@@ -9,8 +9,8 @@ from infra import releases
 from infra.edge_agent.agent import Agent, MeasureSettings, Outcome
 from infra.edge_agent.runtime import load_ir
 from infra.errors import SettingsError, StoreUnavailableError
-from infra.object_store import FolderStore
-from infra.releases import Manifest, ReleaseFile, TargetFiles
+from infra.folder_store import FolderStore
+from infra.manifest import Manifest, ReleaseFile, TargetFiles, manifest_key, pointer_key, release_file_key
 from infra.reports import LatencyReport, read_reports
 
 SETTINGS = MeasureSettings(warm_up=1, repeats=4, threads=1)
@@ -78,7 +78,7 @@ def test_run_once_reports_a_failure_once_when_the_release_is_damaged(
     store: FolderStore, ir_xml: Path, tmp_path: Path, spoilt: str
 ) -> None:
     release = _promote(store, ir_xml)
-    weights = releases.release_file_key(release, "cpu-fp32.bin")
+    weights = release_file_key(release, "cpu-fp32.bin")
     if spoilt == "weights changed":
         store.put(weights, b"evil")
     elif spoilt == "weights missing":
@@ -86,7 +86,7 @@ def test_run_once_reports_a_failure_once_when_the_release_is_damaged(
     else:
         manifest = releases.read_manifest(store, release)
         changed = replace(manifest, created_at="20200101T000000.000000Z")
-        store.put(releases.manifest_key(release), changed.to_json())
+        store.put(manifest_key(release), changed.to_json())
     assert [_run(store, tmp_path / "work").status for _ in range(2)] == ["rejected", "rejected"]
     (report,) = _reports(store, release)
     assert report.status == "failed"
@@ -108,7 +108,7 @@ def test_run_once_measures_a_rejected_release_when_it_was_repaired(
     store: FolderStore, ir_xml: Path, tmp_path: Path
 ) -> None:
     release = _promote(store, ir_xml)
-    weights = releases.release_file_key(release, "cpu-fp32.bin")
+    weights = release_file_key(release, "cpu-fp32.bin")
     store.delete(weights)
     assert _run(store, tmp_path / "work").status == "rejected"
     store.upload_file(weights, ir_xml.with_suffix(".bin"))
@@ -117,7 +117,7 @@ def test_run_once_measures_a_rejected_release_when_it_was_repaired(
 
 
 def test_run_once_rejects_a_malformed_pointer(store: FolderStore, tmp_path: Path) -> None:
-    store.put(releases.pointer_key("cpu-fp32"), b'{"schema_version": 1')
+    store.put(pointer_key("cpu-fp32"), b'{"schema_version": 1')
     assert _run(store, tmp_path / "work").status == "rejected"
 
 

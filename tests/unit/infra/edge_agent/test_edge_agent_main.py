@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from infra.edge_agent.__main__ import main, wait_s
-from infra.object_store import FolderStore
-from infra.releases import Manifest, promote, publish_release
+from infra.folder_store import FolderStore
+from infra.manifest import Manifest
+from infra.releases import promote, publish_release
 
 
 @pytest.fixture(autouse=True)

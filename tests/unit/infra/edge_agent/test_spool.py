@@ -12,7 +12,7 @@ import pytest
 
 from infra.edge_agent.spool import Spool
 from infra.errors import StoreUnavailableError
-from infra.object_store import FolderStore
+from infra.folder_store import FolderStore
 from infra.reports import LatencyReport
 
 MakeReport = Callable[..., LatencyReport]

@@ -47,7 +47,9 @@ def _gives_back(store: ObjectStore) -> bool:
 
 def main() -> int:
     """Waits as the command line says and returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m infra.wait_for_store", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local_stack.wait_for_store", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--limit-s", type=float, default=60.0, help="seconds to wait")
     limit_s = parser.parse_args().limit_s
     try:

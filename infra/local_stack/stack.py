@@ -1,4 +1,4 @@
-"""The services of a single-machine run: SeaweedFS (S3), Prefect server and worker, an edge agent. Linux.
+"""Starts and stops the services of a single-machine run. Linux.
 
 Everything a stack keeps lies in one folder: ports, secrets and processes in `stack.json`, logs, Prefect's database and
 the stored objects. All services listen on loopback. `MODNET_PREFECT_PORT` and `MODNET_S3_PORT` fix a port; otherwise a
@@ -8,42 +8,40 @@ taken one is replaced by another.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from infra.atomic_file import atomic_file
 from infra.errors import StackError
-from infra.prefect_api import PrefectApi
-from infra.processes import Process, end_processes, is_running, processes_with, start_process
-from infra.stack_state import StackState, choose_ports, fixed_port
+from infra.local_stack.deployment import digest_of_project, run_prefect
+from infra.local_stack.environments import MARKER, device_environ, pipeline_environ, store_environ
+from infra.local_stack.ports import choose_ports, fixed_port
+from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
+from infra.local_stack.services import (
+    DEFAULT_PORTS,
+    SERVICES,
+    STORE_LISTENERS,
+    TARGETS,
+    WORK_POOL,
+    agent_command,
+    prefect_command,
+    store_command,
+    worker_command,
+)
+from infra.local_stack.state import StackState
+from infra.local_stack.store_identities import store_identities
 
-BUCKET = "modnet"
-WORK_POOL = "modnet"
-TARGETS = ("cpu-fp32", "cpu-fp16", "cpu-int8")
-AGENT_INTERVAL_S = 3
-SERVICES = ("store", "prefect", "worker", "agent")
-
-# Every process of a stack carries the stack's folder in this variable, also those that flows and Ray start.
-MARKER = "MODNET_STACK"
-_LOOPBACK = "127.0.0.1"
-_STORE_LISTENERS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
-_DEFAULT_PORTS = {"prefect": 4200, "s3": 8333}
 _READY_WITHIN_S = 180.0
-_DEPLOYED_WITHIN_S = 300.0
 _POLL_S = 0.3
 # SeaweedFS needs 16 s to end in good order, and keeps every acknowledged write when it is killed.
 _GRACE_S = {"store": 2.0, "prefect": 5.0}
 _WORKER_GRACE_S = 12.0
-# What a program needs of the caller's environment whatever it does.
-_PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 
 class Stack:
@@ -70,17 +68,17 @@ class Stack:
     @property
     def api(self) -> PrefectApi:
         """Prefect's REST API."""
-        return PrefectApi(f"{self.ui_url}/api")
+        return PrefectApi(self._state.api_url)
 
     @property
     def ui_url(self) -> str:
         """Address of Prefect's user interface."""
-        return f"http://{_LOOPBACK}:{self._state.ports.get('prefect', 0)}"
+        return self._state.ui_url
 
     @property
     def store_endpoint(self) -> str:
         """Address of the S3 server."""
-        return f"http://{_LOOPBACK}:{self._state.ports.get('s3', 0)}"
+        return self._state.store_endpoint
 
     def status(self) -> dict[str, Process | None]:
         """The process of each service; None when it does not run."""
@@ -141,46 +139,12 @@ class Stack:
             self._state.write(self._state_file)
 
     def pipeline_environ(self) -> dict[str, str]:
-        """Environment of worker and flows: the caller's, with this stack's services instead of any others."""
-        foreign = ("AWS_", "PREFECT_", "MODNET_")
-        inherited = {k: v for k, v in self._environ.items() if not k.startswith(foreign) and k != "RAY_ADDRESS"}
-        return {
-            **inherited,
-            **self._store_environ("pipeline"),
-            "MODNET_STORE": f"s3://{BUCKET}",
-            "MODNET_CACHE": self._environ.get("MODNET_CACHE", str(self.folder / "cache")),
-            "PREFECT_API_URL": self.api.url,
-            "PREFECT_HOME": str(self.folder / "prefect"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.1",  # else the last lines of a short flow are lost
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "DO_NOT_TRACK": "1",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONUNBUFFERED": "1",
-            # OpenMP threads that spin while they wait take the cores from everything else here.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "GOMP_SPINCOUNT": "0",
-        }
+        """Environment of worker and flows, see `environments.pipeline_environ`."""
+        return pipeline_environ(self._environ, self.folder, self._state)
 
     def device_environ(self) -> dict[str, str]:
-        """Environment of an edge agent: the store with a device's rights, and nothing of Prefect."""
-        return {**self._plain_environ(), **self._store_environ("device")}
-
-    def _plain_environ(self) -> dict[str, str]:
-        return {name: self._environ[name] for name in _PLAIN_VARIABLES if name in self._environ}
-
-    def _store_environ(self, identity: str) -> dict[str, str]:
-        return {
-            MARKER: str(self.folder),
-            "AWS_ENDPOINT_URL": self.store_endpoint,
-            "AWS_ACCESS_KEY_ID": identity,
-            "AWS_SECRET_ACCESS_KEY": self._state.secrets[identity],
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "NO_PROXY": f"{_LOOPBACK},localhost",
-            "no_proxy": f"{_LOOPBACK},localhost",
-        }
+        """Environment of an edge agent, see `environments.device_environ`."""
+        return device_environ(self._environ, self.folder, self._state)
 
     def _start(self, name: str, start: Callable[[], Process]) -> None:
         """Starts a service unless it runs, and remembers it before anything else can go wrong."""
@@ -189,39 +153,26 @@ class Stack:
             self._state.write(self._state_file)
 
     def _start_store(self) -> Process:
-        known = {name: self._state.ports.get(name, _DEFAULT_PORTS.get(name, 0)) for name in _STORE_LISTENERS}
+        known = {name: self._state.ports.get(name, DEFAULT_PORTS.get(name, 0)) for name in STORE_LISTENERS}
         ports = self._choose(known, {"s3": fixed_port(self._environ, "MODNET_S3_PORT")})
         data = self.folder / "seaweedfs"
         data.mkdir(parents=True, exist_ok=True)
         identities = self.folder / "identities.json"
         with atomic_file(identities) as partial:
             partial.write(json.dumps(store_identities(self._state.secrets)).encode())
-        weed = Path(sys.executable).with_name("weed")
-        command = [str(weed), f"-logdir={self.folder / 'log'}", "server", f"-dir={data}", "-filer", "-s3"]
-        command += [f"-ip={_LOOPBACK}", f"-ip.bind={_LOOPBACK}", f"-s3.config={identities}"]
-        for name, port in ports.items():
-            service, _, kind = name.partition(".")
-            command.append(f"-{service}.port{'.' * bool(kind)}{kind}={port}")
-        # Services with fixed ports that nobody asked for, usage statistics, and files of 30 GB.
-        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
-        command += ["-master.volumeSizeLimitMB=256", "-volume.max=0", "-master.volumePreallocate=false"]
-        return self._spawn("store", command, {**self._plain_environ(), MARKER: str(self.folder)})
+        command = store_command(ports, data=data, identities=identities, log_folder=self.folder / "log")
+        return self._spawn("store", command, store_environ(self._environ, self.folder))
 
     def _start_prefect(self) -> Process:
-        known = {"prefect": self._state.ports.get("prefect", _DEFAULT_PORTS["prefect"])}
+        known = {"prefect": self._state.ports.get("prefect", DEFAULT_PORTS["prefect"])}
         port = self._choose(known, {"prefect": fixed_port(self._environ, "MODNET_PREFECT_PORT")})["prefect"]
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", _LOOPBACK, "--port", str(port)]
-        return self._spawn("prefect", command, self.pipeline_environ())
+        return self._spawn("prefect", prefect_command(port), self.pipeline_environ())
 
     def _start_worker(self) -> Process:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", WORK_POOL]
-        return self._spawn("worker", [*command, "--name", self._worker_name()], self.pipeline_environ())
+        return self._spawn("worker", worker_command(self._worker_name()), self.pipeline_environ())
 
     def _start_agent(self) -> Process:
-        command = [sys.executable, "-m", "infra.edge_agent", "--device", "local", "--store", f"s3://{BUCKET}"]
-        command += ["--work-folder", str(self.folder / "agent"), "--interval-s", str(AGENT_INTERVAL_S)]
-        for target in self._targets:
-            command += ["--target", target]
+        command = agent_command(self.folder / "agent", self._targets)
         return self._spawn("agent", command, self.device_environ())
 
     def _worker_name(self) -> str:
@@ -238,7 +189,7 @@ class Stack:
         return start_process(command, environ=environ, log=self._log(name))
 
     def _wait_for_store(self) -> None:
-        command = [sys.executable, "-m", "infra.wait_for_store", "--limit-s", str(_READY_WITHIN_S)]
+        command = [sys.executable, "-m", "infra.local_stack.wait_for_store", "--limit-s", str(_READY_WITHIN_S)]
         done = subprocess.run(command, env=self.pipeline_environ(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise StackError(f"store: {done.stderr.strip()}; {self._log_end('store')}")
@@ -254,31 +205,14 @@ class Stack:
 
     def _deploy(self) -> None:
         """Deploys the project's flows unless Prefect has them as they are: it takes as long as all the rest of `up`."""
-        digest = _digest_of_project(self._project)
+        digest = digest_of_project(self._project)
         if self._state.deployed != digest:
             self._run_prefect("--no-prompt", "deploy", "--all")
             self._state.deployed = digest
             self._state.write(self._state_file)
 
     def _run_prefect(self, *arguments: str) -> None:
-        """Runs Prefect's command line in the project folder."""
-        command = [sys.executable, "-m", "prefect", *arguments]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self._project,
-                env=self.pipeline_environ(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_DEPLOYED_WITHIN_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise StackError(f"prefect {' '.join(arguments)}: not done after {_DEPLOYED_WITHIN_S:g} s") from error
-        if done.returncode:
-            output = (done.stdout + done.stderr).strip()[-3000:]
-            raise StackError(f"prefect {' '.join(arguments)} in {self._project}: exit code {done.returncode}: {output}")
+        run_prefect(arguments, project=self._project, environ=self.pipeline_environ())
 
     def _processes(self) -> list[Process]:
         """Every running process of this stack, started by it or by one of its own."""
@@ -287,7 +221,7 @@ class Stack:
 
     def _remove_sockets(self) -> None:
         """Removes what a killed SeaweedFS leaves behind; it puts its sockets there whatever it is told."""
-        for name in _STORE_LISTENERS:
+        for name in STORE_LISTENERS:
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-{self._state.ports.get(name, 0)}.sock"):
                 socket_file.unlink(missing_ok=True)
 
@@ -318,47 +252,3 @@ class Stack:
                 raise StackError(f"{self.folder}: another command is starting or stopping this stack") from error
             self._state = self._read_state()
             yield
-
-
-def _digest_of_project(project: Path) -> str:
-    """SHA-256 over `prefect.yaml` and every Python file of the project, hidden folders left out."""
-    digest = hashlib.sha256()
-    for folder, folders, names in os.walk(project):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.endswith(".py") or name == "prefect.yaml":
-                path = Path(folder) / name
-                digest.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def store_identities(secrets: Mapping[str, str]) -> dict[str, Any]:
-    """SeaweedFS's identities: `pipeline` may do everything, and so makes the bucket by its first write.
-
-    `device` reads releases and pointers and adds reports; it cannot list, change or remove anything else.
-    """
-    bucket = f"arn:aws:s3:::{BUCKET}"
-    listing = {"Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*"]}}}
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetObject"],
-                "Resource": [f"{bucket}/releases/*", f"{bucket}/targets/*"],
-            },
-            {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [bucket], **listing},
-            {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{bucket}/reports/*"]},
-        ],
-    }
-    rights: dict[str, dict[str, list[str]]] = {
-        "pipeline": {"actions": ["Admin"]},
-        "device": {"policyNames": ["device"]},
-    }
-    return {
-        "identities": [
-            {"name": name, "credentials": [{"accessKey": name, "secretKey": secrets[name]}], **right}
-            for name, right in rights.items()
-        ],
-        "policies": [{"name": "device", "content": json.dumps(policy)}],
-    }

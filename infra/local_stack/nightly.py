@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from infra.errors import StackError
-from infra.prefect_api import PrefectApi
-from infra.stack import Stack
+from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.stack import Stack
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 TABLE_KEYS = ("leaderboard", "devices")

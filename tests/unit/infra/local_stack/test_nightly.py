@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from infra import nightly
 from infra.errors import StackError
-from infra.nightly import RunFollower, run_nightly, summary, table_lines
-from infra.prefect_api import PrefectApi
-from infra.stack import Stack
+from infra.local_stack import nightly
+from infra.local_stack.nightly import RunFollower, run_nightly, summary, table_lines
+from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.stack import Stack
 
 START = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from infra.atomic_file import atomic_file
 from infra.errors import StackError
-from infra.processes import Process
+from infra.local_stack.ports import LOOPBACK
+from infra.local_stack.processes import Process
 
 STATE_VERSION = 1
 
@@ -32,6 +31,21 @@ class StackState:
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
     deployed: str = ""
+
+    @property
+    def ui_url(self) -> str:
+        """Address of Prefect's user interface."""
+        return f"http://{LOOPBACK}:{self.ports.get('prefect', 0)}"
+
+    @property
+    def api_url(self) -> str:
+        """Address of Prefect's REST API."""
+        return f"{self.ui_url}/api"
+
+    @property
+    def store_endpoint(self) -> str:
+        """Address of the S3 server."""
+        return f"http://{LOOPBACK}:{self.ports.get('s3', 0)}"
 
     @classmethod
     def new(cls, identities: Iterable[str]) -> StackState:
@@ -67,45 +81,3 @@ class StackState:
         """Replaces the file, whole or not at all; only its owner may read it."""
         with atomic_file(path) as partial:  # a temporary file is born with mode 0600
             partial.write(json.dumps({"version": STATE_VERSION, **asdict(self)}, indent=1).encode())
-
-
-def choose_ports(known: Mapping[str, int], fixed: Mapping[str, int]) -> dict[str, int]:
-    """A free loopback port for every name in `known`: the fixed one, else the known one, else any.
-
-    Args:
-        known: port to try by name; 0 for any.
-        fixed: ports that the user insists on, by name.
-
-    Raises:
-        StackError: a fixed port is taken.
-    """
-    chosen = {}
-    with ExitStack() as held:  # all are held until the last is chosen, so that no two are the same
-        for name, port in {**known, **fixed}.items():
-            listener = _listen(port)
-            if listener is None and name in fixed:
-                raise StackError(f"port {port} for {name}: taken by another program; free it or choose another")
-            listener = held.enter_context(listener or socket.create_server(("127.0.0.1", 0)))
-            chosen[name] = int(listener.getsockname()[1])
-    return chosen
-
-
-def fixed_port(environ: Mapping[str, str], variable: str) -> int | None:
-    """The port that an environment variable asks for; None when it is not set.
-
-    Raises:
-        StackError: it is not a port.
-    """
-    text = environ.get(variable)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
-        raise StackError(f"{variable} = {text!r}: wanted a port from 1 to 65535")
-    return int(text)
-
-
-def _listen(port: int) -> socket.socket | None:
-    try:
-        return socket.create_server(("127.0.0.1", port))
-    except OSError:
-        return None

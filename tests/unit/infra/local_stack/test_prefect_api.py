@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.errors import StackError
-from infra.prefect_api import PrefectApi
+from infra.local_stack.prefect_api import PrefectApi
 
 Answers = dict[str, Callable[[Any], tuple[int, Any]]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import StackError
-from infra.processes import Process, end_processes, is_running, processes_with, start_process
+from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
 
 Start = Callable[..., Process]
 
@@ -106,8 +106,8 @@ def test_processes_with_finds_what_a_started_process_started_in_another_session(
 
 def test_processes_with_leaves_out_this_process() -> None:
     program = (
-        "import os; from infra.processes import processes_with; assert processes_with('STACK', 'mine') == []; "
-        "assert os.environ['STACK'] == 'mine'"
+        "import os; from infra.local_stack.processes import processes_with; "
+        "assert processes_with('STACK', 'mine') == []; assert os.environ['STACK'] == 'mine'"
     )
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "STACK": "mine"}, check=True)
 

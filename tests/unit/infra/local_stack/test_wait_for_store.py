@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.errors import StoreUnavailableError
-from infra.object_store import FolderStore
-from infra.wait_for_store import READY_KEY, wait_for_store
+from infra.folder_store import FolderStore
+from infra.local_stack.wait_for_store import READY_KEY, wait_for_store
 
 
 class StartingStore(FolderStore):
@@ -41,7 +41,7 @@ def test_wait_for_store_says_why_when_the_time_is_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("url", "exit_code"), [("file://{}", 0), ("http://nowhere", 3)], ids=["ready", "setting"])
 def test_main_exits_with_the_outcome(url: str, exit_code: int, tmp_path: Path) -> None:
     environ = {**os.environ, "MODNET_STORE": url.format(tmp_path)}
-    command = [sys.executable, "-m", "infra.wait_for_store", "--limit-s", "5"]
+    command = [sys.executable, "-m", "infra.local_stack.wait_for_store", "--limit-s", "5"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == exit_code
     assert ("MODNET_STORE" in done.stderr) == (exit_code == 3)

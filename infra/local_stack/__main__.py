@@ -16,8 +16,9 @@ from types import FrameType
 from typing import Any
 
 from infra.errors import InfraError, SettingsError
-from infra.nightly import run_nightly
-from infra.stack import BUCKET, TARGETS, Stack
+from infra.local_stack.nightly import run_nightly
+from infra.local_stack.services import BUCKET, TARGETS
+from infra.local_stack.stack import Stack
 
 DEPLOYMENT = "compress/on-demand"
 
@@ -71,7 +72,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    project = Path(__file__).resolve().parents[1]
+    project = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(
         prog="python -m infra.local_stack", description="Services of a single-machine run."
     )

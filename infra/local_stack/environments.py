@@ -1,0 +1,67 @@
+"""What each process of a stack finds in its environment: the stack's own services, and no others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.local_stack.ports import LOOPBACK
+from infra.local_stack.services import BUCKET
+from infra.local_stack.state import StackState
+
+# Every process of a stack carries the stack's folder in this variable, also those that flows and Ray start.
+MARKER = "MODNET_STACK"
+# What a program needs of the caller's environment whatever it does.
+_PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
+
+
+def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState) -> dict[str, str]:
+    """Environment of Prefect and flows: the caller's, with this stack's services instead of any others."""
+    foreign = ("AWS_", "PREFECT_", "MODNET_")
+    inherited = {k: v for k, v in caller.items() if not k.startswith(foreign) and k != "RAY_ADDRESS"}
+    return {
+        **inherited,
+        **_store_client_environ(folder, state, "pipeline"),
+        "MODNET_STORE": f"s3://{BUCKET}",
+        "MODNET_CACHE": caller.get("MODNET_CACHE", str(folder / "cache")),
+        "PREFECT_API_URL": state.api_url,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.1",  # else the last lines of a short flow are lost
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "DO_NOT_TRACK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONUNBUFFERED": "1",
+        # OpenMP threads that spin while they wait take the cores from everything else here.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+    }
+
+
+def device_environ(caller: Mapping[str, str], folder: Path, state: StackState) -> dict[str, str]:
+    """Environment of an edge agent: the store with a device's rights, and nothing of Prefect."""
+    return {**_plain_environ(caller), **_store_client_environ(folder, state, "device")}
+
+
+def store_environ(caller: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Environment of the S3 server itself, which needs nobody's rights."""
+    return {**_plain_environ(caller), MARKER: str(folder)}
+
+
+def _plain_environ(caller: Mapping[str, str]) -> dict[str, str]:
+    return {name: caller[name] for name in _PLAIN_VARIABLES if name in caller}
+
+
+def _store_client_environ(folder: Path, state: StackState, identity: str) -> dict[str, str]:
+    return {
+        MARKER: str(folder),
+        "AWS_ENDPOINT_URL": state.store_endpoint,
+        "AWS_ACCESS_KEY_ID": identity,
+        "AWS_SECRET_ACCESS_KEY": state.secrets[identity],
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": f"{LOOPBACK},localhost",
+        "no_proxy": f"{LOOPBACK},localhost",
+    }

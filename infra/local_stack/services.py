@@ -1,0 +1,58 @@
+"""What a stack runs, and how it is started: SeaweedFS (S3), Prefect server and worker, an edge agent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from infra.local_stack.ports import LOOPBACK
+
+SERVICES = ("store", "prefect", "worker", "agent")
+BUCKET = "modnet"
+WORK_POOL = "modnet"
+TARGETS = ("cpu-fp32", "cpu-fp16", "cpu-int8")
+AGENT_INTERVAL_S = 3
+STORE_LISTENERS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
+DEFAULT_PORTS = {"prefect": 4200, "s3": 8333}
+
+
+def store_command(ports: Mapping[str, int], *, data: Path, identities: Path, log_folder: Path) -> list[str]:
+    """Starts SeaweedFS.
+
+    Args:
+        ports: port of each of STORE_LISTENERS.
+        data: folder of the stored objects; must exist.
+        identities: file with the JSON of `store_identities`.
+        log_folder: of SeaweedFS's own logs.
+    """
+    weed = Path(sys.executable).with_name("weed")
+    command = [str(weed), f"-logdir={log_folder}", "server", f"-dir={data}", "-filer", "-s3"]
+    command += [f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.config={identities}"]
+    for name, port in ports.items():
+        service, _, kind = name.partition(".")
+        command.append(f"-{service}.port{'.' * bool(kind)}{kind}={port}")
+    # Services with fixed ports that nobody asked for, usage statistics, and files of 30 GB.
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += ["-master.volumeSizeLimitMB=256", "-volume.max=0", "-master.volumePreallocate=false"]
+    return command
+
+
+def prefect_command(port: int) -> list[str]:
+    """Starts the Prefect server."""
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
+
+
+def worker_command(name: str) -> list[str]:
+    """Starts a Prefect worker of this name."""
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", WORK_POOL]
+    return [*command, "--name", name]
+
+
+def agent_command(work_folder: Path, targets: Sequence[str]) -> list[str]:
+    """Starts an edge agent that measures these targets on this machine."""
+    command = [sys.executable, "-m", "infra.edge_agent", "--device", "local", "--store", f"s3://{BUCKET}"]
+    command += ["--work-folder", str(work_folder), "--interval-s", str(AGENT_INTERVAL_S)]
+    for target in targets:
+        command += ["--target", target]
+    return command

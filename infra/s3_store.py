@@ -1,0 +1,165 @@
+"""An S3 bucket as object store: the only boto3 importer. Python 3.9: this file ships with the edge agent."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from infra.atomic_file import atomic_file
+from infra.errors import ConflictError, InfraError, NotStoredError, SettingsError, StoreUnavailableError
+from infra.local_errors import local_errors
+from infra.store_checks import check_key, check_prefix, check_size
+
+_CHUNK_BYTES = 1 << 20
+_LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
+_NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError, FlexibleChecksumError)
+_PASSING_CODES = {
+    *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
+    *("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),  # cut or damaged on the way
+}
+
+
+class S3Store:
+    """A bucket, or the part of it under a prefix, on any S3 server with conditional writes.
+
+    Endpoint, region and credentials come from boto3's own variables: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION (us-east-1 when none is given). An object is written by one PUT, which
+    S3 limits to 5 GiB. Threads may share a store; processes open one each, by its URL.
+    """
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        self._bucket = bucket
+        self._prefix = check_key(prefix) + "/" if prefix else ""
+        self.url = f"s3://{bucket}/{prefix}".rstrip("/")
+        config = Config(
+            connect_timeout=5,
+            read_timeout=60,
+            # Callers retry too; more here would multiply their waiting.
+            retries={"total_max_attempts": 3, "mode": "standard"},
+            s3={"addressing_style": "path"},
+            signature_version="s3v4",  # boto3 presigns by the old version 2 otherwise, which servers refuse
+        )
+        try:
+            session = boto3.session.Session()
+            self._client = session.client("s3", region_name=session.region_name or "us-east-1", config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise SettingsError(f"S3 client for {self.url}: check the AWS_* variables: {error}") from error
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """One PUT; the condition travels with it."""
+        return self._put(key, data, if_absent=if_absent, if_match=if_match)
+
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        """One GET."""
+        return self.get_with_etag(key, max_bytes=max_bytes)[0]
+
+    def get_with_etag(self, key: str, *, max_bytes: int | None = None) -> tuple[bytes, str]:
+        """One GET; the etag is the server's."""
+        with self._reading(key) as answer:
+            check_size(f"{key} in {self.url}", answer["ContentLength"], max_bytes)
+            return bytes(answer["Body"].read()), str(answer["ETag"])
+
+    def exists(self, key: str) -> bool:
+        """One HEAD."""
+        full_key = self._full(key)
+        try:
+            with self._translated(key):
+                self._client.head_object(Bucket=self._bucket, Key=full_key)
+        except NotStoredError:
+            return False
+        return True
+
+    def list(self, prefix: str) -> list[str]:
+        """Reads every page of the listing."""
+        full_prefix = self._prefix + check_prefix(prefix)
+        with self._translated(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=full_prefix)
+            return sorted(found["Key"][len(self._prefix) :] for page in pages for found in page.get("Contents", ()))
+
+    def upload_file(self, key: str, path: Path, *, if_absent: bool = False) -> None:
+        """One PUT that reads the file as it goes."""
+        with open(path, "rb") as source:
+            self._put(key, source, if_absent=if_absent, if_match=None)
+
+    def download_file(self, key: str, path: Path) -> None:
+        """Streams the object to a neighbour of `path`, then renames it."""
+        with self._reading(key) as answer, local_errors(str(path)), atomic_file(path) as partial:
+            for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+                partial.write(chunk)
+
+    def delete(self, key: str) -> None:
+        """One DELETE."""
+        full_key = self._full(key)
+        with self._translated(key):
+            self._client.delete_object(Bucket=self._bucket, Key=full_key)
+
+    def link(self, key: str) -> str:
+        """A presigned GET; the server is asked to name the type that the key's ending suggests."""
+        parameters = {"Bucket": self._bucket, "Key": self._full(key)}
+        media_type, _ = mimetypes.guess_type(key)
+        if media_type is not None:
+            parameters["ResponseContentType"] = media_type
+        with self._translated(key):
+            return str(self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=_LINK_LASTS_S))
+
+    def _full(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    def _put(self, key: str, body: bytes | IO[bytes], *, if_absent: bool, if_match: str | None) -> str:
+        condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match is not None else {}
+        full_key = self._full(key)
+        try:
+            with self._translated(key):
+                answer = self._client.put_object(Bucket=self._bucket, Key=full_key, Body=body, **condition)
+        except NotStoredError as error:  # S3's answer to If-Match when the object is gone
+            raise ConflictError(f"{key} in {self.url}: is not what was read, somebody removed it") from error
+        return str(answer["ETag"])
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[dict[str, Any]]:
+        full_key = self._full(key)
+        with self._translated(key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=full_key)
+            with closing(answer["Body"]):
+                yield answer
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """Says in our words what boto3 raises."""
+        where = f"{key!r} in {self.url} at {self._client.meta.endpoint_url}"
+        try:
+            yield
+        except ClientError as error:
+            raise _meaning(error, where) from error
+        except _NETWORK_ERRORS as error:
+            raise StoreUnavailableError(f"{where}: {error}") from error
+        except BotoCoreError as error:
+            raise SettingsError(f"{where}: check the AWS_* variables: {error}") from error
+
+
+def _meaning(error: ClientError, where: str) -> InfraError:
+    """Our error for an answer with an error status."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = error.response.get("Error", {}).get("Code", "")
+    if status >= 500 or status == 429 or code in _PASSING_CODES:
+        return StoreUnavailableError(f"{where}: the store answered {status} {code}")
+    if code == "NoSuchBucket":
+        return SettingsError(f"{where}: the bucket does not exist; make it or correct the store URL")
+    if status == 404:
+        return NotStoredError(f"{where}: no such key")
+    if status in (409, 412):
+        return ConflictError(f"{where}: exists already or is not what was read ({status} {code})")
+    if status == 403:
+        return SettingsError(
+            f"{where}: refused ({code}); check which identity AWS_ACCESS_KEY_ID names, what it may do with this "
+            "bucket and key, its secret, and the clock of this machine"
+        )
+    return SettingsError(f"{where}: the store refuses the request: {error}")
