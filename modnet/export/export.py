@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from modnet.errors import ExportError
+from modnet.errors import ExportError, ParityError
 from modnet.export.onnx_to_openvino import Precision, convert_ir, require_pixels
 from modnet.export.parity import TOLERANCES, ParityReport, check_parity
 from modnet.export.predictors import OpenvinoMatte, TorchMatte
@@ -34,7 +34,8 @@ class ExportReport(Record):
 
     size: int = Field(ge=32, description="side of the square input in pixels")
     files: dict[str, ExportedFile] = Field(description="by name within the folder")
-    parity: dict[str, ParityReport] = Field(description="by form: onnx and every precision")
+    parity: dict[str, ParityReport] = Field(description="by form: onnx and every precision that was written")
+    refused: dict[str, str] = Field({}, description="precisions whose rounding moved the matte too far, and how far")
     seconds: float = Field(ge=0)
 
 
@@ -49,8 +50,9 @@ def export_network(
 ) -> ExportReport:
     """Writes `modnet.onnx` and one IR per precision, `modnet-<precision>.xml` and `.bin`, into a new folder.
 
-    Every form is compared with the network in float32 on the same pixels (`TOLERANCES`). The folder appears when all
-    have passed; after any failure or interruption it does not exist.
+    Every form is compared with the network in float32 on the same pixels (`TOLERANCES`). A smaller precision that is
+    beyond is left out and named, since its rounding is to blame and not the conversion. After any failure or
+    interruption the folder does not exist.
 
     Args:
         network: may be in training mode; it is not touched.
@@ -63,7 +65,7 @@ def export_network(
     Raises:
         ConfigError: the size is no positive multiple of 32.
         ExportError: a conversion failed, images are unfit, or the folder is in use or cannot be written.
-        ParityError: a form computes something else than the network.
+        ParityError: ONNX or FP32 compute something else than the network.
     """
     started = time.monotonic()
     images = list(parity_images)
@@ -81,10 +83,18 @@ def export_network(
         onnx_path = export_onnx(network, staging / "modnet.onnx", size=size)
         reports = {"onnx": parity("onnx", onnx_path)}
         irs = convert_ir(onnx_path, staging, precisions=precisions, calibration=calibration)
+        refused = {}
         for precision, ir in irs.items():
-            reports[precision] = parity(precision, ir.xml)
+            try:
+                reports[precision] = parity(precision, ir.xml)
+            except ParityError as error:
+                if precision == "fp32":
+                    raise
+                refused[precision] = str(error)
+                ir.xml.unlink()
+                ir.bin.unlink()
         files = {path.name: _exported_file(path) for path in sorted(staging.iterdir())}
-    return ExportReport(size=size, files=files, parity=reports, seconds=time.monotonic() - started)
+    return ExportReport(size=size, files=files, parity=reports, refused=refused, seconds=time.monotonic() - started)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import rich
 from numpy.typing import NDArray
 
 from modnet.errors import ExportError
+from modnet.export.runtime import core
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -147,7 +148,7 @@ def _converted(onnx_path: Path, variant: Variant, calibration: Sequence[NDArray[
     if not onnx_path.is_file():
         raise ExportError(f"no ONNX file at {onnx_path}")
     try:
-        model = ov.Core().read_model(onnx_path)  # convert_model reads it likewise, and sends usage statistics
+        model = core().read_model(onnx_path)  # convert_model reads it likewise, and sends usage statistics
     except Exception as error:  # what OpenVINO's converters raise has no other base in common
         raise ExportError(f"OpenVINO cannot convert {onnx_path}: {error}") from error
     if variant.quantised:

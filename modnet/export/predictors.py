@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from modnet.data.images import SIDE, Alpha, Image, Protocol, prepare, restore
 from modnet.errors import ConfigError, ExportError
+from modnet.export.runtime import core
 from modnet.models.modnet import MODNet
 
 MatteFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -31,7 +32,7 @@ class TorchMatte:
 
     def __init__(self, network: MODNet, device: str = "cpu") -> None:
         self._device = device
-        self._network = copy.deepcopy(network).to(device).matte_only().eval()
+        self._network = copy.deepcopy(network).to(device).deployed().eval()
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -119,7 +120,7 @@ def _compiled(path: Path) -> ov.CompiledModel:
         if not file.is_file():
             raise ExportError(f"cannot load {path}: there is no file {file}")
     try:
-        compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise ExportError(f"OpenVINO cannot load {path}: {error}") from error
     shapes = [[port.partial_shape for port in ports] for ports in (compiled.inputs, compiled.outputs)]

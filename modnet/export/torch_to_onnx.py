@@ -15,7 +15,7 @@ import torch
 from modnet.data.images import STRIDE
 from modnet.errors import ConfigError, ExportError
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
+from modnet.pruning.groups import PrunableNetwork
 
 OPSET = 11  # every OpenVINO since 2021.4 reads this graph directly
 INPUT_NAME, OUTPUT_NAME = "input", "output"
@@ -35,7 +35,7 @@ _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
 )
 
 
-def export_onnx(network: MODNet, path: Path, *, size: int = 512, dynamic: bool = False) -> Path:
+def export_onnx(network: PrunableNetwork, path: Path, *, size: int = 512, dynamic: bool = False) -> Path:
     """Writes the deployed graph of `network` as ONNX, opset 11; the file appears whole and checked, or not at all.
 
     Input `input`: float32 (1, 3, size, size), RGB in [-1, 1]. Output `output`: alpha, float32 (1, 1, size, size) in
@@ -66,16 +66,16 @@ def export_onnx(network: MODNet, path: Path, *, size: int = 512, dynamic: bool =
     return path
 
 
-def _require_finite_weights(network: MODNet) -> None:
+def _require_finite_weights(network: PrunableNetwork) -> None:
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             count = int((~torch.isfinite(tensor)).sum())
             raise ExportError(f"{count} of {tensor.numel()} values of tensor {name!r} are infinite or not a number")
 
 
-def _traced(network: MODNet, size: int, dynamic: bool) -> bytes:
+def _traced(network: PrunableNetwork, size: int, dynamic: bool) -> bytes:
     # torch.onnx.export switches the mode of what it traces, hence a copy.
-    model = copy.deepcopy(network).cpu().float().matte_only().eval()
+    model = copy.deepcopy(network).cpu().float().deployed().eval()
     open_axes = {0: "batch", 2: "height", 3: "width"}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "traced.onnx"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from modnet.configs import PruningConfig
+from modnet.configs import AdaptivePolicy, PruningConfig
 from modnet.export.export import ExportReport, export_network
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.models.modnet import MODNet
@@ -40,7 +40,9 @@ def report(folder: Path, pixels: Pixels) -> ExportReport:
     for name, tensor in network.state_dict().items():
         if "norm" in name and tensor.is_floating_point():
             tensor.uniform_(0.5, 1.5)
-    config = PruningConfig(backbone_threshold=0.3, global_ratio=0.3, channel_multiple=1, min_channels=1)
+    config = PruningConfig(
+        policy=AdaptivePolicy(backbone_threshold=0.3, global_ratio=0.3), channel_multiple=1, min_channels=1
+    )
     pruned = apply_plan(network, plan_pruning(network, config))
     assert pruned.spec.f2x.total % 2
     return export_network(pruned, folder, size=64, calibration=pixels, parity_images=pixels)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from modnet.configs import PruningConfig
+from modnet.configs import AdaptivePolicy, PruningConfig
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
@@ -35,7 +35,9 @@ def tiny() -> MODNet:
 
 def odd() -> MODNet:
     """Pruned to widths that are no multiple of anything."""
-    config = PruningConfig(backbone_threshold=0.3, global_ratio=0.3, channel_multiple=1, min_channels=1)
+    config = PruningConfig(
+        policy=AdaptivePolicy(backbone_threshold=0.3, global_ratio=0.3), channel_multiple=1, min_channels=1
+    )
     pruned = apply_plan(tiny(), plan_pruning(tiny(), config))
     assert any(block.hidden_channels % 2 for block in pruned.spec.blocks)
     assert pruned.spec.f2x.total % 2

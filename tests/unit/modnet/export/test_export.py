@@ -60,6 +60,24 @@ def test_export_network_leaves_nothing_when_alpha_is_no_number(network: MODNet, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_export_network_leaves_a_precision_out_when_its_rounding_moves_the_matte(
+    network: MODNet, pixels: Pixels, tmp_path: Path
+) -> None:
+    with torch.no_grad():  # two equal channels whose difference is the matte, lost where 2049 becomes 2048
+        features, head = network.fusion.head_features, network.fusion.head
+        features.conv.weight[1], features.conv.bias[1] = features.conv.weight[0], features.conv.bias[0]
+        for tensor in features.norm.batch.state_dict().values():
+            if tensor.dim():
+                tensor[1] = tensor[0]
+        head.weight.zero_()
+        head.weight[0, :2] = torch.tensor([2049.0, -2048.0])[:, None, None]
+    report = export_network(network, tmp_path / "export", size=64, precisions=["fp32", "fp16"], parity_images=pixels)
+    assert set(report.parity) == {"onnx", "fp32"}
+    assert "modnet-fp16.xml differs from the network" in report.refused["fp16"]
+    assert set(report.files) == {"modnet.onnx", "modnet-fp32.xml", "modnet-fp32.bin"}
+    assert {path.name for path in (tmp_path / "export").iterdir()} == set(report.files)
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_export_network_raises_and_keeps_content_when_folder_is_in_use(
     network: MODNet, pixels: Pixels, tmp_path: Path, kind: str
