@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Config(BaseModel):
@@ -13,15 +13,16 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PruningConfig(Config):
-    """One way to prune the base network."""
+class AdaptivePolicy(Config):
+    """MODNet-ModelCompression's rule on tied groups: a threshold in the backbone, a ratio in the branches."""
 
+    kind: Literal["adaptive"] = Field("adaptive", description="Names this policy.")
     backbone_threshold: float = Field(
         0.5,
         ge=0,
         lt=1,
         title="Backbone threshold",
-        description="Backbone and lr16x: relative L1 norm, 0 to below 1, that a channel needs to stay. 0 keeps all.",
+        description="Backbone and lr16x: score, scaled to 0…1 in its group, that a channel needs to stay. 0 keeps all.",
     )
     global_ratio: float = Field(
         0.5,
@@ -30,8 +31,147 @@ class PruningConfig(Config):
         title="Global ratio",
         description="Detail and fusion branches: share of channels removed from each layer, 0 to below 1.",
     )
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return f"{self.backbone_threshold:g}/{self.global_ratio:g}"
+
+
+class UniformPolicy(Config):
+    """The same share of channels goes from every group (L1NormPruner of NNI with one sparsity)."""
+
+    kind: Literal["uniform"] = Field("uniform", description="Names this policy.")
+    ratio: float = Field(0.5, ge=0, lt=1, description="Share of channels removed from each group, 0 to below 1.")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return f"uniform {self.ratio:g}"
+
+
+class LayerRatio(Config):
+    """How much goes from the groups that a pattern names."""
+
+    pattern: str = Field(
+        min_length=1, description="Name of a group or of a layer in it; * and ? stand for any characters."
+    )
+    ratio: float = Field(ge=0, lt=1, description="Share of channels removed, 0 to below 1.")
+
+
+class LayerRatiosPolicy(Config):
+    """A ratio for each named group, all channels elsewhere (PaddleSlim's pruned_params and pruned_ratios)."""
+
+    kind: Literal["layer-ratios"] = Field("layer-ratios", description="Names this policy.")
+    ratios: tuple[LayerRatio, ...] = Field(min_length=1, description="Of several patterns that fit, the last counts.")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return f"{len(self.ratios)} layer ratios"
+
+
+class GlobalThresholdPolicy(Config):
+    """The lowest scores of the whole network go, wherever they are (network slimming, arXiv 1708.06519)."""
+
+    kind: Literal["global-threshold"] = Field("global-threshold", description="Names this policy.")
+    share: float = Field(0.5, ge=0, lt=1, description="Share of all prunable channels removed, 0 to below 1.")
+    floor: float = Field(0.1, gt=0, le=1, description="Share of its channels that every group keeps at least.")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return f"threshold {self.share:g}"
+
+
+class TargetPolicy(Config):
+    """Channels that matter least for what they cost go until the network is small enough."""
+
+    kind: Literal["target"] = Field("target", description="Names this policy.")
+    max_macs: int | None = Field(None, ge=1, description="Multiply-accumulates of the deployed graph, 512×512 image.")
+    max_parameters: int | None = Field(None, ge=1, description="Parameters of the deployed graph.")
+    floor: float = Field(0.1, gt=0, le=1, description="Share of its channels that every group keeps at least.")
+
+    @model_validator(mode="after")
+    def _some_target(self) -> Self:
+        if self.max_macs is None and self.max_parameters is None:
+            raise ValueError("a target needs max_macs, max_parameters or both, got neither")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        macs = [f"{self.max_macs / 1e9:.3g} GMAC"] if self.max_macs else []
+        parameters = [f"{self.max_parameters / 1e6:.3g} M"] if self.max_parameters else []
+        return " ".join(macs + parameters)
+
+
+class LatencyPolicy(Config):
+    """As a target of MACs, found by measuring: the largest network that is fast enough on this machine."""
+
+    kind: Literal["latency"] = Field("latency", description="Names this policy.")
+    max_ms: float = Field(gt=0, le=1e6, description="Median latency of the FP32 IR of one 512×512 image, milliseconds.")
+    floor: float = Field(0.1, gt=0, le=1, description="Share of its channels that every group keeps at least.")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return f"{self.max_ms:g} ms"
+
+
+Policy = AdaptivePolicy | UniformPolicy | LayerRatiosPolicy | GlobalThresholdPolicy | TargetPolicy | LatencyPolicy
+
+
+def _as_tabs(schema: dict[str, Any]) -> None:
+    """Says `anyOf` where pydantic says `oneOf`: the run form shows that as tabs with fields, the other as bare JSON."""
+    schema["anyOf"] = schema.pop("oneOf")
+    del schema["discriminator"]
+
+
+class PruningConfig(Config):
+    """One way to prune the base network: how many channels stay, and which."""
+
+    policy: Policy = Field(
+        AdaptivePolicy(), discriminator="kind", description="How many channels stay.", json_schema_extra=_as_tabs
+    )
+    criterion: Literal["l1", "l2", "bn_scale", "geometric_median", "taylor", "random"] = Field(
+        "l1", description="Which channels stay: how the importance of one is told."
+    )
+    aggregate: Literal["sum", "mean", "max"] = Field(
+        "sum", description="How a group's score follows from those of its layers; taylor has one for the whole group."
+    )
     channel_multiple: int = Field(8, ge=1, le=64, description="Widths become multiples of this; CPUs like 8 or 16.")
     min_channels: int = Field(8, ge=1, le=256, description="No layer gets narrower than this.")
+    exclude: tuple[str, ...] = Field((), description="Patterns of groups or layers that lose nothing.")
+    taylor_images: int = Field(16, ge=1, le=10_000, description="Images of the fit split that taylor looks at.")
+    taylor_steps: int = Field(
+        6, ge=1, le=64, description="Looks that taylor takes on the way to a target or global threshold; else one."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Of the random criterion.")
+
+    @classmethod
+    def towards(cls, *, max_macs: int, max_parameters: int | None = None) -> Self:
+        """What ranks best before retraining (benchmarks/ranking.py): a target, approached in steps by Taylor."""
+        target = TargetPolicy(max_macs=max_macs, max_parameters=max_parameters)
+        return cls(policy=target, criterion="taylor")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return self.policy.label if self.criterion == "l1" else f"{self.policy.label} {self.criterion}"
+
+
+class SparsityConfig(Config):
+    """Sparse training: batch-norm scales are pulled towards zero, so that they tell which channels can go."""
+
+    strength: float = Field(
+        1e-3, gt=0, le=1, description="Of the L1 penalty on the batch-norm scales of prunable channels, at its highest."
+    )
+    schedule: Literal["constant", "ramp", "ramp-decay"] = Field(
+        "constant",
+        description="constant: the strength throughout. ramp: rises from 0 over the whole training. ramp-decay: rises "
+        "over the first half and falls back to 0 over the second.",
+    )
 
 
 class TrainingConfig(Config):
@@ -46,6 +186,9 @@ class TrainingConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bfloat16 where the processor computes it, otherwise float32."
     )
+    sparsity: SparsityConfig | None = Field(
+        None, description="Sparse training on batch-norm scales, before pruning by bn_scale. Empty: none."
+    )
 
 
 class RetrainConfig(TrainingConfig):
@@ -54,6 +197,57 @@ class RetrainConfig(TrainingConfig):
     initialise: Literal["pruned", "scratch"] = Field(
         "pruned", description="pruned: start from the weights of the kept channels. scratch: from random weights."
     )
+
+
+class IterationConfig(Config):
+    """Prune, retrain, prune the retrained network again: a target reached in several smaller steps."""
+
+    steps: int = Field(3, ge=1, le=20, description="How often the network is pruned and retrained.")
+    pruning: PruningConfig = Field(
+        PruningConfig(policy=GlobalThresholdPolicy()),
+        description="What the last step arrives at; its policy is target or global-threshold.",
+    )
+    retrain: RetrainConfig = Field(RetrainConfig(), description="How the network is retrained after every step.")
+    intermediate_epochs: int | None = Field(
+        None, ge=1, le=1000, description="Epochs after every step but the last. Empty: as many as after the last."
+    )
+
+    @model_validator(mode="after")
+    def _divisible_policy(self) -> Self:
+        if not isinstance(self.pruning.policy, TargetPolicy | GlobalThresholdPolicy):
+            raise ValueError(
+                f"policy {self.pruning.policy.kind!r} cannot be divided into steps; wanted target or global-threshold"
+            )
+        return self
+
+
+class SensitivityConfig(Config):
+    """How each channel group's pruning is judged by itself, and what ratios are read off the curves."""
+
+    ratios: tuple[float, ...] = Field(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        min_length=1,
+        description="Shares of a group's channels that are tried, above 0 and below 1.",
+    )
+    images: int = Field(16, ge=1, le=10_000, description="Images of the tune split that errors are measured on.")
+    short_side: int = Field(256, ge=32, le=2048, multiple_of=32, description="Of the images, in pixels.")
+    pruning: PruningConfig = Field(
+        PruningConfig(), description="Criterion, limits and exclusions; the policy is what is looked for, and not read."
+    )
+    allowed_loss: float = Field(
+        0.1, ge=0, le=1000, description="Relative increase of the error up to which a group, by itself, is pruned."
+    )
+    max_macs: int | None = Field(
+        None, ge=1, description="Look for the allowed loss that leaves at most so many MACs, 512×512 image."
+    )
+
+    @model_validator(mode="after")
+    def _sane_ratios(self) -> Self:
+        if wrong := [ratio for ratio in self.ratios if not 0 < ratio < 1]:
+            raise ValueError(f"ratios must be above 0 and below 1, got {wrong}")
+        if len(set(self.ratios)) < len(self.ratios):
+            raise ValueError(f"ratios must be different, got {list(self.ratios)}")
+        return self
 
 
 class SyntheticConfig(Config):
@@ -134,9 +328,9 @@ class CompressConfig(Config):
     base: BaselineConfig = BaselineConfig()
     pruning: tuple[PruningConfig, ...] = Field(
         (
-            PruningConfig(backbone_threshold=0.3, global_ratio=0.25),
-            PruningConfig(backbone_threshold=0.4, global_ratio=0.5),
-            PruningConfig(backbone_threshold=0.5, global_ratio=0.5),
+            PruningConfig.towards(max_macs=10_000_000_000),
+            PruningConfig.towards(max_macs=6_500_000_000),
+            PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000),
         ),
         min_length=1,
         description="One candidate each.",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from modnet.configs import PruningConfig, RetrainConfig
+from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig
 
 
 class Record(BaseModel):
@@ -19,6 +19,13 @@ class Record(BaseModel):
         return ()
 
 
+class ScaleDistribution(Record):
+    """|gamma| of the batch norms of all prunable channels at one moment (see `modnet.training.slimming`)."""
+
+    counts: tuple[int, ...] = Field(description="channels per bin of SCALE_BINS, the outermost open to the outside")
+    quintiles: tuple[float, ...] = Field(description="what 20, 40, 60, 80 and 100 % of the channels do not exceed")
+
+
 class TrainingReport(Record):
     """How a training run went."""
 
@@ -28,6 +35,9 @@ class TrainingReport(Record):
     epoch_losses: tuple[float, ...]
     precision: Literal["fp32", "bf16"]
     seconds: float = Field(ge=0)
+    scales: tuple[ScaleDistribution, ...] = Field(
+        (), description="before the first epoch of sparse training and after each; empty where it was not asked for"
+    )
 
 
 class Complexity(Record):
@@ -98,10 +108,11 @@ class BaseRecord(Record):
 
 
 class Candidate(Record):
-    """One pruning config applied to one base: a smaller network waiting to be retrained."""
+    """One pruning config applied to one network: a smaller network waiting to be retrained."""
 
     candidate_id: str
-    base_id: str
+    base_id: str = Field(description="the unpruned network that reports compare with")
+    parent_id: str = Field(description="the network that was pruned: the base, or a retrained candidate of it")
     dataset_id: str
     pruning: PruningConfig
     retrain: RetrainConfig
@@ -112,7 +123,7 @@ class Candidate(Record):
     @property
     def label(self) -> str:
         """Short name for tables and plots."""
-        return f"{self.pruning.backbone_threshold:g}/{self.pruning.global_ratio:g}"
+        return self.pruning.label
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         return (self.pruned,)
@@ -184,3 +195,68 @@ class Failure(Record):
     candidate_id: str
     label: str
     reason: str
+
+
+class ChannelScores(Record):
+    """How important each channel of the named groups is by a criterion, see `modnet.pruning.criteria`."""
+
+    scores: dict[str, tuple[float, ...]]
+
+
+class SensitivityQuestion(Record):
+    """What sensitivities were measured of; those of different questions cannot stand in one table."""
+
+    network_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of its weights, see plan.network_digest")
+    data_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the files of images and mattes")
+    images: tuple[str, ...] = Field(min_length=1, description="their stems")
+    short_side: int = Field(ge=32, description="pixels of the network's input")
+    ranking: str = Field(description="by which channels of a group go first: criterion, and what it depends on")
+    metric: str = Field(description="what an error is")
+    higher_is_better: bool = Field(False, description="the metric is a score: a loss is its decrease")
+
+
+class ImageSensitivity(Record):
+    """One image's error with one group pruned at each ratio."""
+
+    group: str
+    image: str
+    baseline: float = Field(description="error of the intact network")
+    errors: dict[float, float] = Field(description="by share of the group's channels that is removed")
+
+
+class Sensitivities(Record):
+    """Measurements of one question: of all groups, or of those that one worker looked at."""
+
+    question: SensitivityQuestion
+    measurements: tuple[ImageSensitivity, ...]
+
+
+class SensitivityCurve(Record):
+    """What a network loses with one of its groups, in the mean over images."""
+
+    group: str
+    baseline: float = Field(description="error of the intact network")
+    errors: dict[float, float] = Field(description="by share of channels removed, ascending")
+    losses: dict[float, float] = Field(description="change for the worse relative to the baseline, by the same shares")
+
+
+class SensitivityChoice(Record):
+    """How much each group may lose by its curve, and the network that is left when all do."""
+
+    allowed_loss: float = Field(description="relative loss up to which each group, by itself, is pruned")
+    policy: LayerRatiosPolicy = Field(description="a ratio for each group, for a PruningConfig")
+    parameters: int = Field(ge=0, description="of the deployed graph that is left")
+    macs: int = Field(ge=0, description="of the deployed graph that is left, for one 512×512 image")
+
+
+class SensitivityReport(Record):
+    """Sensitivity analysis of a network in the store."""
+
+    network_id: str
+    question: SensitivityQuestion
+    curves: tuple[SensitivityCurve, ...]
+    choice: SensitivityChoice
+    plot: StoredFile
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.plot,)

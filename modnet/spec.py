@@ -1,4 +1,4 @@
-"""The architecture of one MODNet, as final numbers.
+"""The architecture of one MODNet, or of the MobileNetV2 it is built on, as final numbers.
 
 A spec holds what a pruned network *is*: how many channels each layer has and which blocks keep their skip.
 No ratio, threshold or expansion factor appears here; policies (`modnet.pruning.policies`) turn those into counts.
@@ -6,6 +6,9 @@ No ratio, threshold or expansion factor appears here; policies (`modnet.pruning.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
@@ -22,6 +25,10 @@ MOBILENET_V2_STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+TINY_STAGES = ((1, 8, 1, 1), (2, 8, 2, 2), (2, 8, 2, 2), (2, 16, 2, 2), (2, 16, 1, 2))
+
+Stages = Sequence[tuple[int, int, int, int]]
+"""(expansion, channels, repeats, first stride) of each run of blocks."""
 
 
 class _Frozen(BaseModel):
@@ -76,18 +83,55 @@ class BlockSpec(_Frozen):
         return self
 
 
-class ModnetSpec(_Frozen):
+class BackboneSpec(_Frozen):
+    """Final channel counts of a MobileNetV2 from its stem to its last 1×1 convolution, at 1/32 of the input size."""
+
+    stem_channels: PositiveInt
+    blocks: tuple[BlockSpec, ...] = Field(min_length=1)
+    last_channels: PositiveInt
+
+    @model_validator(mode="after")
+    def _chained(self) -> Self:
+        width = self.stem_channels
+        for index, block in enumerate(self.blocks):
+            if block.in_channels != width:
+                raise ValueError(f"block {index} reads {block.in_channels} channels, but {width} arrive there")
+            width = block.out_channels
+        if self.strides()[-1] != 32:
+            raise ValueError(f"the backbone must end at 1/32 of the input size, got 1/{self.strides()[-1]}")
+        return self
+
+    def strides(self) -> list[int]:
+        """Input size over output size of every block."""
+        return list(accumulate((block.stride for block in self.blocks), mul, initial=2))[1:]
+
+
+class MobileNetV2Spec(BackboneSpec):
+    """Final channel counts of a MobileNetV2 classifier (Sandler et al. 2018, arXiv 1801.04381)."""
+
+    classes: PositiveInt
+
+    @classmethod
+    def full(cls, classes: int = 1000) -> Self:
+        """The published network of width 1.0 (3.505 M parameters with 1000 classes)."""
+        blocks = inverted_residuals(32, MOBILENET_V2_STAGES)
+        return cls(stem_channels=32, blocks=blocks, last_channels=1280, classes=classes)
+
+    @classmethod
+    def tiny(cls, classes: int = 10) -> Self:
+        """The same shape of network in a few thousand parameters, for tests."""
+        return cls(stem_channels=8, blocks=inverted_residuals(8, TINY_STAGES), last_channels=32, classes=classes)
+
+
+class ModnetSpec(BackboneSpec):
     """Final channel counts of every layer of a MODNet (Ke et al. 2022, arXiv 2011.11961).
 
     The fields stand in the order in which an image meets the layers. `enc2x_block` and `enc4x_block` are the indices
     (from 0) of the blocks whose outputs, at 1/2 and 1/4 of the input size, feed the detail branch.
     """
 
-    stem_channels: PositiveInt
-    blocks: tuple[BlockSpec, ...] = Field(min_length=1)
     enc2x_block: int = Field(ge=0)
     enc4x_block: int = Field(ge=0)
-    last_channels: PositiveInt
 
     # semantic branch (LR)
     squeeze_channels: PositiveInt
@@ -109,20 +153,10 @@ class ModnetSpec(_Frozen):
     fusion_head: SplitWidth
 
     @model_validator(mode="after")
-    def _connected(self) -> Self:
-        width = self.stem_channels
-        for index, block in enumerate(self.blocks):
-            if block.in_channels != width:
-                raise ValueError(f"block {index} reads {block.in_channels} channels, but {width} arrive there")
-            width = block.out_channels
-        strides = [2]
-        for block in self.blocks:
-            strides.append(strides[-1] * block.stride)
+    def _tapped(self) -> Self:
         for name, index, wanted in (("enc2x_block", self.enc2x_block, 2), ("enc4x_block", self.enc4x_block, 4)):
-            if index >= len(self.blocks) or strides[index + 1] != wanted:
+            if index >= len(self.blocks) or self.strides()[index] != wanted:
                 raise ValueError(f"{name} = {index} is not a block with output at 1/{wanted} of the input size")
-        if strides[-1] != 32:
-            raise ValueError(f"the backbone must end at 1/32 of the input size, got 1/{strides[-1]}")
         return self
 
     @classmethod
@@ -133,35 +167,14 @@ class ModnetSpec(_Frozen):
     @classmethod
     def tiny(cls) -> Self:
         """The same shape of network in about 20 k parameters, for tests."""
-        stages = ((1, 8, 1, 1), (2, 8, 2, 2), (2, 8, 2, 2), (2, 16, 2, 2), (2, 16, 1, 2))
-        return cls.from_widths(stem=8, stages=stages, last=32, lr16x=16, lr8x=8, detail=8)
+        return cls.from_widths(stem=8, stages=TINY_STAGES, last=32, lr16x=16, lr8x=8, detail=8)
 
     @classmethod
-    def from_widths(
-        cls, *, stem: int, stages: tuple[tuple[int, int, int, int], ...], last: int, lr16x: int, lr8x: int, detail: int
-    ) -> Self:
-        """An unpruned network from stages of (expansion, channels, repeats, first stride) and branch widths.
-
-        A block keeps its skip when it is not the first of its stage, as in MobileNetV2.
-        """
-        blocks: list[BlockSpec] = []
-        width = stem
-        for expansion, channels, repeats, first_stride in stages:
-            for repeat in range(repeats):
-                blocks.append(
-                    BlockSpec(
-                        in_channels=width,
-                        hidden_channels=width * expansion,
-                        out_channels=channels,
-                        stride=first_stride if repeat == 0 else 1,
-                        expands=expansion != 1,
-                        residual=repeat > 0,
-                    )
-                )
-                width = channels
+    def from_widths(cls, *, stem: int, stages: Stages, last: int, lr16x: int, lr8x: int, detail: int) -> Self:
+        """An unpruned network from the stages of its backbone and the widths of its branches."""
         return cls(
             stem_channels=stem,
-            blocks=tuple(blocks),
+            blocks=inverted_residuals(stem, stages),
             enc2x_block=stages[0][2] - 1,
             enc4x_block=stages[0][2] + stages[1][2] - 1,
             last_channels=last,
@@ -187,6 +200,26 @@ class ModnetSpec(_Frozen):
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
             raise CheckpointError(f"not a MODNet architecture spec: {problems}") from error
+
+
+def inverted_residuals(stem_channels: int, stages: Stages) -> tuple[BlockSpec, ...]:
+    """The blocks of an unpruned MobileNetV2; one that is not the first of its stage has a skip."""
+    blocks: list[BlockSpec] = []
+    width = stem_channels
+    for expansion, channels, repeats, first_stride in stages:
+        for repeat in range(repeats):
+            blocks.append(
+                BlockSpec(
+                    in_channels=width,
+                    hidden_channels=width * expansion,
+                    out_channels=channels,
+                    stride=first_stride if repeat == 0 else 1,
+                    expands=expansion != 1,
+                    residual=repeat > 0,
+                )
+            )
+            width = channels
+    return tuple(blocks)
 
 
 def detail_widths(width: int) -> dict[str, Any]:

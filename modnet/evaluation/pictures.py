@@ -53,7 +53,7 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str) -> bytes:
     axes.set(xlabel="median latency of the FP32 IR on the machine of the run [ms]", ylabel="MSE on val", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
-    return _png(figure)
+    return png(figure)
 
 
 def matte_sheet(rows: Sequence[MatteRow]) -> bytes:
@@ -70,10 +70,11 @@ def matte_sheet(rows: Sequence[MatteRow]) -> bytes:
         line[0].set_ylabel(row.stem, fontsize=8)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
-    return _png(figure)
+    return png(figure)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

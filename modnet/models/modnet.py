@@ -71,7 +71,7 @@ class MODNet(PrunableNetwork):
             alpha=self.fusion(image, lr8x, hr2x),
         )
 
-    def matte_only(self) -> MatteOnly:
+    def deployed(self) -> MatteOnly:
         """The part of this network that is deployed."""
         return MatteOnly(self)
 

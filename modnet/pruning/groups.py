@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, Self
 
 import torch
@@ -17,16 +18,23 @@ from torch import Tensor, nn
 
 from modnet.errors import PruningError
 
-Policy = Literal["adaptive", "ratio", "keep"]
+Rule = Literal["adaptive", "ratio", "keep"]
 
 
 @dataclass(frozen=True)
-class Member:
-    """A module that holds a group's channels, and where they begin.
+class Producer:
+    """A convolution or linear layer whose outputs are a group's channels, and the batch norm that follows it.
 
-    For a consumer `offset` counts in the module's concatenated inputs; for a norm it counts in the group, so that a
-    norm may cover only the part of the group that follows the offset.
+    The norm may be narrower than the group: it then holds the group's first channels, as in IBNorm.
     """
+
+    module: str
+    norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A layer that reads a group's channels, from position `offset` of its (concatenated) inputs on."""
 
     module: str
     offset: int = 0
@@ -39,19 +47,19 @@ class ChannelGroup:
     Attributes:
         name: unique in its network; what configs, plans and reports call the group.
         parts: channels of each part, in order; a channel never leaves its part (the halves of an IBNorm).
-        producers: modules whose outputs are these channels: convolutions, depthwise ones, linear layers. Several
-            when their outputs meet channel by channel: residual partners, expand and depthwise, gates.
-        norms: batch norms on these channels.
-        consumers: modules that read these channels.
-        policy: how the number of channels to keep is found by default.
+        producers: what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs
+            meet channel by channel: residual partners, expand and depthwise, gates.
+        consumers: what reads them, after norm, activation and residual add.
+        rule: what the adaptive policy does: follow its threshold, its ratio, or keep every channel.
+        prunable: False for what the outside world decides: an image's channels, a prediction's one.
     """
 
     name: str
     parts: tuple[int, ...]
-    producers: tuple[str, ...] = ()
-    norms: tuple[Member, ...] = ()
-    consumers: tuple[Member, ...] = ()
-    policy: Policy = "adaptive"
+    producers: tuple[Producer, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    rule: Rule = "adaptive"
+    prunable: bool = True
 
     @property
     def channels(self) -> int:
@@ -67,20 +75,23 @@ class PrunableNetwork(nn.Module, ABC):
         """Every channel of every tensor, in groups."""
 
     @abstractmethod
+    def deployed(self) -> nn.Module:
+        """What runs on devices: image (B, 3, H, W) in, one tensor out; shares its weights with this network."""
+
+    @abstractmethod
     def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:
         """A fresh network of the same kind in which the named groups have the given channels per part."""
 
 
 @dataclass(frozen=True)
 class TensorSlice:
-    """Positions `start … start + length` of one tensor axis hold the channels `first … first + length` of a group."""
+    """Positions `start … start + length` of one tensor axis hold the first `length` channels of a group."""
 
     tensor: str
     axis: int
     start: int
     length: int
     group: str
-    first: int = 0
 
 
 def tensor_slices(model: nn.Module, groups: Sequence[ChannelGroup]) -> tuple[TensorSlice, ...]:
@@ -96,13 +107,13 @@ def tensor_slices(model: nn.Module, groups: Sequence[ChannelGroup]) -> tuple[Ten
         if group.name in names:
             raise PruningError(f"two channel groups are called {group.name!r}")
         names.add(group.name)
-        for path in group.producers:
-            weight, bias = _weight_and_bias(model, path, group)
+        for producer in group.producers:
+            weight, bias = _weight_and_bias(model, producer.module, group)
             slices.append(TensorSlice(weight, 0, 0, group.channels, group.name))
             if bias is not None:
                 slices.append(TensorSlice(bias, 0, 0, group.channels, group.name))
-        for norm in group.norms:
-            slices.extend(_norm_slices(model, norm, group))
+            if producer.norm is not None:
+                slices.extend(_norm_slices(model, producer.norm, group))
         for consumer in group.consumers:
             weight, _ = _weight_and_bias(model, consumer.module, group)
             slices.append(TensorSlice(weight, 1, consumer.offset, group.channels, group.name))
@@ -113,6 +124,12 @@ def tensor_slices(model: nn.Module, groups: Sequence[ChannelGroup]) -> tuple[Ten
 def is_depthwise(module: nn.Module) -> bool:
     """True for a convolution in which output channel i reads input channel i alone."""
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels > 1
+
+
+def _may_be_depthwise(model: nn.Module, tensor: str) -> bool:
+    """True for the weight of a convolution of one channel, which is depthwise and plain at once."""
+    module = model.get_submodule(tensor.rpartition(".")[0])
+    return isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels == 1
 
 
 def _module(model: nn.Module, path: str, group: ChannelGroup) -> nn.Module:
@@ -135,13 +152,17 @@ def _weight_and_bias(model: nn.Module, path: str, group: ChannelGroup) -> tuple[
     return f"{path}.weight", None if module.bias is None else f"{path}.bias"
 
 
-def _norm_slices(model: nn.Module, norm: Member, group: ChannelGroup) -> list[TensorSlice]:
-    module = _module(model, norm.module, group)
-    if not isinstance(module, nn.BatchNorm2d):
-        raise PruningError(f"group {group.name!r}: {norm.module} is a {type(module).__name__}, wanted BatchNorm2d")
-    tensors = [name for name in ("weight", "bias", "running_mean", "running_var") if getattr(module, name) is not None]
-    length = module.num_features
-    return [TensorSlice(f"{norm.module}.{name}", 0, 0, length, group.name, norm.offset) for name in tensors]
+def _norm_slices(model: nn.Module, path: str, group: ChannelGroup) -> list[TensorSlice]:
+    norm = _module(model, path, group)
+    if not isinstance(norm, nn.BatchNorm2d):
+        raise PruningError(f"group {group.name!r}: {path} is a {type(norm).__name__}, wanted BatchNorm2d")
+    covered, ends = norm.num_features, list(accumulate(group.parts))
+    if covered not in ends:
+        raise PruningError(
+            f"group {group.name!r}: {path} holds {covered} channels, which is not where a part ends {ends}"
+        )
+    tensors = [name for name in ("weight", "bias", "running_mean", "running_var") if getattr(norm, name) is not None]
+    return [TensorSlice(f"{path}.{name}", 0, 0, covered, group.name) for name in tensors]
 
 
 def _require_cover(model: nn.Module, slices: Sequence[TensorSlice]) -> None:
@@ -168,7 +189,7 @@ def _require_cover(model: nn.Module, slices: Sequence[TensorSlice]) -> None:
         owner[piece.start : end] += 1
     for (name, axis), owner in owners.items():
         wrong = (owner != 1).nonzero().flatten().tolist()
-        if wrong:
+        if wrong and not (axis == 1 and owner.tolist() == [0] and _may_be_depthwise(model, name)):
             count = int(owner[wrong[0]])
             raise PruningError(
                 f"the channel groups do not fit {name}: channel {wrong[0]} of axis {axis} (of {len(owner)}) "

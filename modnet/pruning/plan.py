@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Self
+import hashlib
+import json
+from importlib.metadata import version
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
-from torch import Tensor
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
 
-from modnet.configs import PruningConfig
-from modnet.pruning import criteria, policies
+from modnet.configs import (
+    AdaptivePolicy,
+    GlobalThresholdPolicy,
+    LatencyPolicy,
+    LayerRatiosPolicy,
+    PruningConfig,
+    UniformPolicy,
+)
+from modnet.errors import PruningError
+from modnet.pruning import policies
+from modnet.pruning.cost import CostModel
+from modnet.pruning.criteria import Scores, score_groups
 from modnet.pruning.groups import ChannelGroup, PrunableNetwork
+from modnet.pruning.latency import MeasureLatency, latency_counts
+from modnet.pruning.policies import Limits
+from modnet.pruning.targets import target_counts
 
 
-class GroupPlan(BaseModel):
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GroupPlan(_Document):
     """The channels of one group that stay.
 
     Attributes:
         parts: channels of each part before pruning.
         kept: indices of the channels that stay, ascending, counted over all parts.
+        scores: of every channel, as the criterion gave them; empty when the plan was not made from scores.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     parts: tuple[int, ...]
     kept: tuple[int, ...]
+    scores: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
@@ -33,6 +54,8 @@ class GroupPlan(BaseModel):
             raise ValueError(f"kept channels {self.kept[0]}..{self.kept[-1]} are outside 0..{sum(self.parts) - 1}")
         if 0 in self.widths:
             raise ValueError(f"every part must keep a channel, got {self.widths} of {self.parts}")
+        if len(self.scores) not in (0, sum(self.parts)):
+            raise ValueError(f"got {len(self.scores)} scores, wanted none or {sum(self.parts)}")
         return self
 
     @property
@@ -45,47 +68,173 @@ class GroupPlan(BaseModel):
         )
 
 
-class PruningPlan(BaseModel):
-    """Kept channels of every group of one network; replaying it gives the identical smaller network."""
+class PruningPlan(_Document):
+    """Kept channels of every group of one network; replaying it gives the identical smaller network.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes:
+        config: what was asked; None for a plan made in another way.
+        groups: by name; a group that is not named keeps every channel.
+        network_sha256: digest of the weights that the plan was made for (`network_digest`); None fits any weights.
+        parameters, macs: of the deployed graph that is left, for one 512×512 image.
+        versions: of what made the plan.
+    """
 
-    config: PruningConfig
     groups: dict[str, GroupPlan]
+    config: PruningConfig | None = None
+    network_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    parameters: int | None = Field(None, ge=0)
+    macs: int | None = Field(None, ge=0)
+    versions: dict[str, str] = {}
+
+    def removed(self) -> dict[str, Tensor]:
+        """Group name → bool (channels,), True for a channel that goes."""
+        masks = {}
+        for name, group in self.groups.items():
+            masks[name] = torch.ones(sum(group.parts), dtype=torch.bool)
+            masks[name][list(group.kept)] = False
+        return masks
+
+    def to_json(self) -> str:
+        """JSON that `from_json` reads back to an equal plan; carries its own digest."""
+        content = self.model_dump(mode="json")
+        return json.dumps({"sha256": _content_digest(content), "plan": content})
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "the plan") -> Self:
+        """Reads a plan.
+
+        Raises:
+            PruningError: cut off, not a plan, edited since it was written, or of another version; names the offending
+                fields, and what wrote them.
+        """
+        try:
+            document = json.loads(text)
+            sha256, content = document["sha256"], dict(document["plan"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise PruningError(f"{where} is not a pruning plan, or was cut off: {error!r}") from error
+        if _content_digest(content) != sha256:
+            raise PruningError(f"{where} was changed after it was written: its content has not the digest {sha256!r}")
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'plan'}: {e['msg']}" for e in error.errors()[:5])
+            raise PruningError(
+                f"{where} is not a pruning plan of modnet-edge {version('modnet-edge')}: {problems} "
+                f"(it was written by {content.get('versions')})"
+            ) from error
 
 
-def plan_pruning(model: PrunableNetwork, config: PruningConfig) -> PruningPlan:
+def plan_pruning(
+    model: PrunableNetwork,
+    config: PruningConfig,
+    *,
+    scores: Scores | None = None,
+    measure_latency: MeasureLatency | None = None,
+) -> PruningPlan:
     """Decides which channels of `model` stay; the model itself is not touched.
 
-    How many stay is the policy of the group; which ones is decided by score within each part of the group.
+    How many stay is said by the config's policy; which ones by score, within each part of a group.
+
+    Args:
+        model: what is to become smaller.
+        config: policy, criterion, limits.
+        scores: what `taylor` found; None scores the weights by the config's criterion.
+        measure_latency: needed by the latency policy alone.
+
+    Raises:
+        PruningError: a pattern that names nothing, a budget that cannot be met, a criterion or policy without what it
+            needs, or groups that do not account for all channels.
     """
-    plans = {}
-    for group in model.channel_groups():
-        if group.policy == "keep":
-            continue
-        scores = criteria.l1(model, group)
-        count = channels_to_keep(group, scores, config)
-        widths = policies.split_by_parts(count, group.parts)
-        plans[group.name] = GroupPlan(parts=group.parts, kept=_best_of_each_part(scores, group.parts, widths))
-    return PruningPlan(config=config, groups=plans)
+    prunable = [group for group in model.channel_groups() if group.prunable]
+    if scores is None:
+        scores = score_groups(model, config)
+    _require_scores(prunable, scores)
+    excluded = {group.name for pattern in config.exclude for group in policies.matching(prunable, pattern)}
+    free = [group for group in prunable if group.name not in excluded]
+    cost_model = CostModel(model)
+    counts = _counts(model, free, scores, config, cost_model, measure_latency)
+    groups = {
+        group.name: GroupPlan(
+            parts=group.parts,
+            kept=best_of_each_part(scores[group.name], group.parts, counts.get(group.name, group.channels)),
+            scores=tuple(float(f"{score:.6g}") for score in scores[group.name].tolist()),
+        )
+        for group in prunable
+    }
+    cost = cost_model.cost({name: group.widths for name, group in groups.items()})
+    return PruningPlan(
+        config=config,
+        groups=groups,
+        network_sha256=network_digest(model),
+        parameters=cost.parameters,
+        macs=cost.macs,
+        versions={"modnet-edge": version("modnet-edge"), "torch": torch.__version__},
+    )
 
 
-def channels_to_keep(group: ChannelGroup, scores: Tensor, config: PruningConfig) -> int:
-    """The number of channels of `group` that stay under `config`; setting 0 keeps every channel."""
-    setting = config.backbone_threshold if group.policy == "adaptive" else config.global_ratio
-    if setting == 0:
-        return group.channels
-    if group.policy == "adaptive":
-        count = policies.adaptive_count(scores, config.backbone_threshold)
-    else:
-        count = policies.ratio_count(group.channels, config.global_ratio)
-    return policies.round_to_multiple(count, group.channels, config.channel_multiple, config.min_channels)
+def network_digest(model: nn.Module) -> str:
+    """SHA-256 over names, shapes, types and values of all tensors of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
-def _best_of_each_part(scores: Tensor, parts: tuple[int, ...], widths: tuple[int, ...]) -> tuple[int, ...]:
+def _content_digest(content: dict[str, Any]) -> str:
+    """SHA-256 of a plan as its file has it: a default that a later version adds must not change it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _counts(
+    model: PrunableNetwork,
+    groups: list[ChannelGroup],
+    scores: Scores,
+    config: PruningConfig,
+    cost_model: CostModel,
+    measure_latency: MeasureLatency | None,
+) -> policies.Counts:
+    policy, limits = config.policy, Limits(config.channel_multiple, config.min_channels)
+    if isinstance(policy, AdaptivePolicy):
+        return policies.adaptive_counts(groups, scores, policy, limits)
+    if isinstance(policy, UniformPolicy):
+        return policies.uniform_counts(groups, policy, limits)
+    if isinstance(policy, LayerRatiosPolicy):
+        return policies.layer_ratio_counts(groups, policy, limits)
+    if isinstance(policy, GlobalThresholdPolicy):
+        return policies.global_threshold_counts(groups, scores, policy, limits)
+    if isinstance(policy, LatencyPolicy):
+        if measure_latency is None:
+            raise PruningError("the latency policy measures networks, and nothing to measure with was given")
+        return latency_counts(
+            model, groups, scores, limits, cost_model, measure_latency, max_ms=policy.max_ms, floor=policy.floor
+        )
+    return target_counts(
+        groups,
+        scores,
+        limits,
+        cost_model,
+        max_macs=policy.max_macs,
+        max_parameters=policy.max_parameters,
+        floor=policy.floor,
+    )
+
+
+def _require_scores(groups: list[ChannelGroup], scores: Scores) -> None:
+    for group in groups:
+        found = scores.get(group.name)
+        if found is None or found.shape != (group.channels,):
+            shape = None if found is None else tuple(found.shape)
+            raise PruningError(f"scores of group {group.name!r}: got {shape}, wanted ({group.channels},)")
+        if not found.isfinite().all():
+            raise PruningError(f"scores of group {group.name!r} are not finite: are there NaN in the weights?")
+
+
+def best_of_each_part(scores: Tensor, parts: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Indices, ascending, of `count` channels: those that score best within each part of a group."""
     kept: list[int] = []
     start = 0
-    for part, width in zip(parts, widths, strict=True):
+    for part, width in zip(parts, policies.split_by_parts(count, parts), strict=True):
         # stable: of equal scores the first channel stays, on every machine
         order = scores[start : start + part].argsort(descending=True, stable=True)
         kept += sorted(start + int(i) for i in order[:width])

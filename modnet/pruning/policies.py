@@ -1,10 +1,135 @@
-"""How many channels stay. A policy turns a setting into counts; nothing else in the project reads a ratio."""
+"""How many channels stay. A policy turns a setting into counts; nothing else in the project reads a ratio.
+
+Every policy takes what it needs and returns group name → channels to keep; groups that it leaves out keep all.
+"""
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from modnet.configs import AdaptivePolicy, GlobalThresholdPolicy, LayerRatiosPolicy, UniformPolicy
+from modnet.errors import PruningError
+from modnet.pruning.criteria import Scores
+from modnet.pruning.groups import ChannelGroup
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which widths a group may get: a multiple that devices compute well on, and not less than a minimum."""
+
+    multiple: int
+    minimum: int
+
+    def rounded(self, count: int, channels: int) -> int:
+        """`count` rounded to the nearest multiple, and up where that would lose more than a tenth.
+
+        Not below the minimum, and never above the `channels` that there are.
+        """
+        rounded = max(self.multiple, (count + self.multiple // 2) // self.multiple * self.multiple)
+        if rounded < 0.9 * count:
+            rounded += self.multiple
+        return min(channels, max(rounded, self.minimum))
+
+    def allowed(self, group: ChannelGroup, floor: float) -> list[int]:
+        """The widths that `group` may get while it keeps the share `floor` of its channels, ascending; all last."""
+        least = max(self.minimum, len(group.parts), math.ceil(floor * group.channels - 1e-9))
+        first = math.ceil(least / self.multiple) * self.multiple
+        return [*range(first, group.channels, self.multiple), group.channels]
+
+
+def adaptive_counts(
+    groups: Iterable[ChannelGroup], scores: Scores, policy: AdaptivePolicy, limits: Limits
+) -> dict[str, int]:
+    """The threshold or the ratio, as each group's rule says; a setting of 0 keeps every channel."""
+    counts = {}
+    for group in groups:
+        if group.rule == "adaptive" and policy.backbone_threshold > 0:
+            count = adaptive_count(scores[group.name], policy.backbone_threshold)
+        elif group.rule == "ratio" and policy.global_ratio > 0:
+            count = ratio_count(group.channels, policy.global_ratio)
+        else:
+            continue
+        counts[group.name] = limits.rounded(count, group.channels)
+    return counts
+
+
+def uniform_counts(groups: Iterable[ChannelGroup], policy: UniformPolicy, limits: Limits) -> dict[str, int]:
+    """One ratio for every group; 0 keeps every channel."""
+    if policy.ratio == 0:
+        return {}
+    return {group.name: limits.rounded(ratio_count(group.channels, policy.ratio), group.channels) for group in groups}
+
+
+def layer_ratio_counts(groups: Sequence[ChannelGroup], policy: LayerRatiosPolicy, limits: Limits) -> dict[str, int]:
+    """A ratio for each group that a pattern names; where several do, the last.
+
+    Raises:
+        PruningError: a pattern names nothing.
+    """
+    counts = {}
+    for entry in policy.ratios:
+        for group in matching(groups, entry.pattern):
+            count = ratio_count(group.channels, entry.ratio)
+            counts[group.name] = group.channels if entry.ratio == 0 else limits.rounded(count, group.channels)
+    return counts
+
+
+def matching(groups: Sequence[ChannelGroup], pattern: str) -> list[ChannelGroup]:
+    """The groups whose name, or one of whose producing layers, fits a shell pattern.
+
+    Raises:
+        PruningError: none does; names what comes nearest.
+    """
+    names = {group.name: (group.name, *(producer.module for producer in group.producers)) for group in groups}
+    found = [group for group in groups if any(fnmatch.fnmatchcase(name, pattern) for name in names[group.name])]
+    if not found:
+        near = difflib.get_close_matches(pattern, [name for all_names in names.values() for name in all_names], n=3)
+        wanted = f"; did you mean {' or '.join(near)}?" if near else "; `modnet inspect` lists the groups"
+        raise PruningError(f"pattern {pattern!r} names no prunable group{wanted}")
+    return found
+
+
+def global_threshold_counts(
+    groups: Sequence[ChannelGroup], scores: Scores, policy: GlobalThresholdPolicy, limits: Limits
+) -> dict[str, int]:
+    """Channels whose score reaches the threshold below which the share of all channels lies.
+
+    Every group keeps its floor, so that no share can cut the network through.
+    """
+    threshold = share_threshold(groups, scores, policy.share)
+    counts = {}
+    for group in groups:
+        count = int((scores[group.name] >= threshold).sum())
+        floor = math.ceil(policy.floor * group.channels - 1e-9)
+        if max(count, floor) < group.channels:
+            counts[group.name] = limits.rounded(max(count, floor), group.channels)
+    return counts
+
+
+def share_threshold(groups: Sequence[ChannelGroup], scores: Scores, share: float) -> float:
+    """The score that the given share of all channels, the lowest, stay below."""
+    everything = torch.cat([scores[group.name] for group in groups]).sort().values
+    return float(everything[math.floor(len(everything) * share + 1e-9)])  # 0.29 * 100 is 28.999…
+
+
+def largest_share(groups: Sequence[ChannelGroup], scores: Scores) -> float:
+    """The share of channels up to which a global threshold leaves every group at least one channel by itself.
+
+    That is how many scores lie below the smallest of the groups' largest scores (the limit that network slimming
+    reports); beyond it the floor decides.
+    """
+    limit = min(float(scores[group.name].max()) for group in groups)
+    everything = torch.cat([scores[group.name] for group in groups])
+    return float((everything < limit).double().mean())
 
 
 def adaptive_count(scores: Tensor, threshold: float) -> int:
@@ -23,18 +148,6 @@ def ratio_count(channels: int, ratio: float) -> int:
     """floor((1 - ratio) · channels), at least 1: what is left when a share `ratio` in [0, 1) is removed."""
     # 1e-9 keeps a product like (1 - 0.9) * 10 = 0.9999… from losing a channel to binary fractions.
     return max(1, math.floor((1 - ratio) * channels + 1e-9))
-
-
-def round_to_multiple(count: int, channels: int, multiple: int, minimum: int) -> int:
-    """`count` rounded to a multiple that devices compute well on.
-
-    To the nearest multiple, and up where that would lose more than a tenth; not below `minimum`, and never above the
-    `channels` that there are.
-    """
-    rounded = max(multiple, (count + multiple // 2) // multiple * multiple)
-    if rounded < 0.9 * count:
-        rounded += multiple
-    return min(channels, max(rounded, minimum))
 
 
 def split_by_parts(count: int, parts: tuple[int, ...]) -> tuple[int, ...]:

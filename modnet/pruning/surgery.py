@@ -7,42 +7,45 @@ from typing import TypeVar
 import torch
 
 from modnet.errors import PruningError
+from modnet.pruning.compensation import left_behind
 from modnet.pruning.groups import PrunableNetwork, tensor_slices
-from modnet.pruning.plan import PruningPlan
+from modnet.pruning.plan import PruningPlan, network_digest
 
 Network = TypeVar("Network", bound=PrunableNetwork)
 
 
-def apply_plan(model: Network, plan: PruningPlan) -> Network:
+def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -> Network:
     """A smaller network with the weights of the kept channels; `model` is not touched.
 
     It equals `model` with the removed channels multiplied by zero where their consumers read them: after norm,
     activation and residual add.
 
+    Args:
+        model: what the plan was made for.
+        plan: which channels stay.
+        compensate: let consumers add the constant that a removed channel leaves behind when the scales of its batch
+            norms are zero and their shifts stay (see `left_behind`).
+
     Raises:
         PruningError: the plan is for another network, or the network's groups do not account for all its channels.
     """
-    groups = {group.name: group for group in model.channel_groups()}
-    for name, group_plan in plan.groups.items():
-        parts = groups[name].parts if name in groups else None
-        if parts != group_plan.parts:
-            raise PruningError(
-                f"the plan is for another network: group {name!r} has {group_plan.parts} there, {parts} here"
-            )
-
+    _require_same_network(model, plan)
+    slices = tensor_slices(model, model.channel_groups())
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    if compensate:
+        for name, change in left_behind(model, plan.removed()).items():
+            state[name] += change
+
     kept = {
         (name, axis): torch.ones(tensor.shape[axis], dtype=torch.bool)
         for name, tensor in state.items()
         for axis in range(tensor.dim())
     }
-    for piece in tensor_slices(model, tuple(groups.values())):
-        if piece.group in plan.groups:
-            keeps = torch.zeros(groups[piece.group].channels, dtype=torch.bool)
-            keeps[list(plan.groups[piece.group].kept)] = True
-            kept[piece.tensor, piece.axis][piece.start : piece.start + piece.length] = keeps[
-                piece.first : piece.first + piece.length
-            ]
+    removed = plan.removed()
+    for piece in slices:
+        if piece.group in removed:
+            keeps = ~removed[piece.group][: piece.length]
+            kept[piece.tensor, piece.axis][piece.start : piece.start + piece.length] = keeps
     for (name, axis), keeps in kept.items():
         if not keeps.all():
             state[name] = state[name].index_select(axis, keeps.nonzero().flatten().to(state[name].device))
@@ -50,3 +53,20 @@ def apply_plan(model: Network, plan: PruningPlan) -> Network:
     compact = model.resized({name: group_plan.widths for name, group_plan in plan.groups.items()})
     compact.load_state_dict(state, assign=True)  # keeps dtype and device
     return compact.train(model.training)
+
+
+def _require_same_network(model: PrunableNetwork, plan: PruningPlan) -> None:
+    groups = {group.name: group for group in model.channel_groups()}
+    for name, group_plan in plan.groups.items():
+        parts = groups[name].parts if name in groups else None
+        if parts != group_plan.parts:
+            raise PruningError(
+                f"the plan is for another network: group {name!r} has {group_plan.parts} there, {parts} here"
+            )
+        if not groups[name].prunable and len(group_plan.kept) < groups[name].channels:
+            raise PruningError(f"the plan removes channels of group {name!r}, which the outside world decides")
+    if plan.network_sha256 is not None and plan.network_sha256 != (digest := network_digest(model)):
+        raise PruningError(
+            f"the plan is for another network of these widths: its weights have SHA-256 {plan.network_sha256}, "
+            f"these {digest}"
+        )

@@ -14,9 +14,10 @@ from modnet.configs import TrainingConfig
 from modnet.data.dataset import MattingDataset, batch_indices, batch_of, prefetch
 from modnet.errors import CheckpointError, TrainingDivergedError
 from modnet.models.modnet import MODNet
-from modnet.records import TrainingReport
+from modnet.records import ScaleDistribution, TrainingReport
 from modnet.training.losses import matting_loss
 from modnet.training.schedule import cosine_with_warm_up
+from modnet.training.slimming import add_penalty, prunable_scales, scale_distribution, strength_at
 
 
 def retrain(
@@ -46,7 +47,11 @@ def retrain(
     began = time.monotonic()
     device = next(network.parameters()).device
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    epochs_done, epoch_losses = _resumed(resume_from, network, optimiser)
+    epoch_losses, scales = _resumed(resume_from, network, optimiser)
+    epochs_done = len(epoch_losses)
+    sparse_scales = [] if config.sparsity is None else prunable_scales(network)
+    if config.sparsity is not None and not scales:
+        scales.append(scale_distribution(sparse_scales))
     uses_bf16 = config.precision == "bf16" or (config.precision == "auto" and computes_bf16(device))
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
 
@@ -77,6 +82,8 @@ def retrain(
                     )
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
+                if config.sparsity is not None:
+                    add_penalty(sparse_scales, strength_at(config.sparsity, step / total_steps))
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient_norm)
                 optimiser.step()
                 last_loss = loss.detach().item()
@@ -85,8 +92,10 @@ def retrain(
                 progress.set_postfix(loss=f"{last_loss:.3f}", refresh=False)
                 progress.update()
             epoch_losses.append(math.fsum(losses) / len(losses))
+            if config.sparsity is not None:
+                scales.append(scale_distribution(sparse_scales))
             if after_epoch is not None:
-                after_epoch(epoch + 1, _state(network, optimiser, epoch_losses))
+                after_epoch(epoch + 1, _state(network, optimiser, epoch_losses, scales))
     network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return TrainingReport(
         epochs=config.epochs,
@@ -95,6 +104,7 @@ def retrain(
         epoch_losses=tuple(epoch_losses),
         precision="bf16" if uses_bf16 else "fp32",
         seconds=time.monotonic() - began,
+        scales=tuple(scales),
     )
 
 
@@ -106,23 +116,32 @@ def computes_bf16(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def _state(network: MODNet, optimiser: torch.optim.Optimizer, epoch_losses: list[float]) -> bytes:
+def _state(
+    network: MODNet, optimiser: torch.optim.Optimizer, epoch_losses: list[float], scales: list[ScaleDistribution]
+) -> bytes:
+    content = {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "epoch_losses": epoch_losses,
+        "scales": [one.model_dump() for one in scales],
+    }
     buffer = io.BytesIO()
-    torch.save(
-        {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "epoch_losses": epoch_losses}, buffer
-    )
+    torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def _resumed(state: bytes | None, network: MODNet, optimiser: torch.optim.Optimizer) -> tuple[int, list[float]]:
-    """Finished epochs and their losses, with network and optimiser put back to where they were."""
+def _resumed(
+    state: bytes | None, network: MODNet, optimiser: torch.optim.Optimizer
+) -> tuple[list[float], list[ScaleDistribution]]:
+    """Losses and scales of the finished epochs, with network and optimiser put back to where they were."""
     if state is None:
-        return 0, []
+        return [], []
     try:
         content = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
         network.load_state_dict(content["network"])
         optimiser.load_state_dict(content["optimiser"])
         losses = [float(loss) for loss in content["epoch_losses"]]
+        scales = [ScaleDistribution.model_validate(one) for one in content["scales"]]
     except Exception as error:  # torch raises many kinds for damaged or foreign content
         raise CheckpointError(f"cannot resume training from {len(state)} bytes of saved state: {error}") from error
-    return len(losses), losses
+    return losses, scales

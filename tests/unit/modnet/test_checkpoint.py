@@ -1,6 +1,5 @@
 """Our layout round-trips; published layouts give the outputs recorded from the published code."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -14,33 +13,15 @@ from modnet.errors import CheckpointError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
 
-SHARED = Path(__file__).resolve().parents[4] / "shared"
-needs_oracle = pytest.mark.skipif(not (SHARED / "oracle").is_dir(), reason="the recorded outputs are not here")
 
-
-def oracle(name: str) -> dict:
-    return json.loads((SHARED / "oracle" / name).read_text())
-
-
-def oracle_weights():
-    spec = importlib.util.spec_from_file_location("oracle_weights", SHARED / "oracle" / "weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def saved_state(keys: dict, salt: int, path: Path) -> Path:
-    weights = oracle_weights()
-    state = {
-        key: torch.from_numpy(np.asarray(weights.weights_for(key, tuple(shape), salt))) for key, shape in keys.items()
-    }
+def saved(state: dict[str, torch.Tensor], path: Path) -> Path:
     torch.save(state, path)
     return path
 
 
-def assert_outputs(network: MODNet, recorded: dict) -> None:
+def assert_outputs(network: MODNet, image: torch.Tensor, recorded: dict) -> None:
     with torch.inference_mode():
-        prediction = network(torch.from_numpy(oracle_weights().image()))
+        prediction = network(image)
     for name, got in (("semantic", prediction.semantic), ("detail", prediction.detail), ("matte", prediction.alpha)):
         wanted, values = recorded[name], got.numpy()
         assert list(values.shape) == wanted["shape"]
@@ -49,37 +30,36 @@ def assert_outputs(network: MODNet, recorded: dict) -> None:
         np.testing.assert_allclose([values.mean(), values.std()], [wanted["mean"], wanted["std"]], rtol=0, atol=1e-4)
 
 
-@needs_oracle
 @pytest.mark.parametrize(
     ("file", "layout"), [("seed_visible.json", "seed"), ("official_visible.json", "official")], ids=["seed", "official"]
 )
-def test_load_reproduces_recorded_outputs_when_checkpoint_is_published(tmp_path: Path, file: str, layout: str) -> None:
-    recorded = oracle(file)
+def test_load_reproduces_recorded_outputs_when_checkpoint_is_published(
+    recordings, tmp_path: Path, file: str, layout: str
+) -> None:
+    recorded = recordings.read(file)
     salt, recorded = recorded["salt"], recorded.get("base", recorded)
-    checkpoint = read_checkpoint(saved_state(recorded["keys"], salt, tmp_path / "published.ckpt"))
+    checkpoint = read_checkpoint(saved(recordings.state(recorded["keys"], salt), tmp_path / "published.ckpt"))
     assert checkpoint.layout == layout
     assert checkpoint.network.spec == ModnetSpec.full()
-    assert_outputs(checkpoint.network, recorded["outputs"])
+    assert_outputs(checkpoint.network, recordings.image(), recorded["outputs"])
 
 
-@needs_oracle
 @pytest.mark.parametrize("case", range(3))
-def test_load_reproduces_recorded_outputs_when_seed_checkpoint_is_pruned(tmp_path: Path, case: int) -> None:
-    recorded = oracle("seed_visible.json")
+def test_load_reproduces_recorded_outputs_when_seed_checkpoint_is_pruned(recordings, tmp_path: Path, case: int) -> None:
+    recorded = recordings.read("seed_visible.json")
     pruned = recorded["cases"][case]
     info = tmp_path / "pruned.json"
     info.write_text(json.dumps(pruned["prune_info"]))
-    network = load(saved_state(pruned["keys"], recorded["salt"], tmp_path / "pruned.ckpt"), info)
+    network = load(saved(recordings.state(pruned["keys"], recorded["salt"]), tmp_path / "pruned.ckpt"), info)
     assert sum(p.numel() for p in network.parameters()) == pruned["parameters"]
-    assert_outputs(network, pruned["outputs"])
+    assert_outputs(network, recordings.image(), pruned["outputs"])
 
 
-@needs_oracle
-def test_load_raises_when_prune_info_is_of_another_checkpoint(tmp_path: Path) -> None:
-    recorded = oracle("seed_visible.json")
+def test_load_raises_when_prune_info_is_of_another_checkpoint(recordings, tmp_path: Path) -> None:
+    recorded = recordings.read("seed_visible.json")
     info = tmp_path / "pruned.json"
-    info.write_text(json.dumps(recorded["cases"][1]["prune_info"]))
-    checkpoint = saved_state(recorded["cases"][0]["keys"], 0, tmp_path / "pruned.ckpt")
+    info.write_text(json.dumps(recorded["cases"][1]["prune_info"] | {"ratio": 0.5, "threshold": 0.5}))
+    checkpoint = saved(recordings.state(recorded["cases"][0]["keys"], 0), tmp_path / "pruned.ckpt")
     with pytest.raises(CheckpointError, match="new_cfg is"):
         load(checkpoint, info)
 
@@ -139,8 +119,8 @@ class _Hostile:
 
 @pytest.mark.parametrize(
     "content",
-    [{"features.0.weight": torch.zeros(3)}, [1, 2], {"a": {"b": torch.zeros(1)}}, _Hostile()],
-    ids=["another network", "a list", "nested", "code"],
+    [{"features.0.weight": torch.zeros(3)}, [1, 2], {"a": {"b": torch.zeros(1)}}, {0: torch.zeros(1)}, _Hostile()],
+    ids=["another network", "a list", "nested", "numbered", "code"],
 )
 def test_load_raises_when_torch_file_is_no_modnet(
     tmp_path: Path, content: object, capsys: pytest.CaptureFixture

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modnet.errors import CheckpointError
-from modnet.spec import ModnetSpec
+from modnet.spec import MobileNetV2Spec, ModnetSpec
 
 
 @pytest.mark.parametrize("spec", [ModnetSpec.full(), ModnetSpec.tiny()], ids=["full", "tiny"])
@@ -43,3 +43,17 @@ def test_from_json_raises_with_reason_when_spec_is_impossible(change, message: s
 def test_from_json_raises_when_text_is_no_spec(text: str) -> None:
     with pytest.raises(CheckpointError, match="not a MODNet architecture spec"):
         ModnetSpec.from_json(text)
+
+
+def test_full_classifier_has_the_backbone_of_full_modnet() -> None:
+    classifier, matting = MobileNetV2Spec.full(), ModnetSpec.full()
+    assert classifier.blocks == matting.blocks
+    assert classifier.stem_channels == matting.stem_channels
+    assert classifier.last_channels == matting.last_channels
+
+
+def test_from_json_raises_when_backbone_does_not_end_at_one_32nd() -> None:
+    spec = json.loads(ModnetSpec.tiny().to_json())
+    spec["blocks"][-1]["stride"] = 1
+    with pytest.raises(CheckpointError, match=r"must end at 1/32 of the input size, got 1/16"):
+        ModnetSpec.from_json(json.dumps(spec))

@@ -2,8 +2,45 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
-from modnet.pruning.policies import adaptive_count, ratio_count, round_to_multiple, split_by_parts
+from modnet.configs import (
+    AdaptivePolicy,
+    GlobalThresholdPolicy,
+    LayerRatio,
+    LayerRatiosPolicy,
+    PruningConfig,
+    UniformPolicy,
+)
+from modnet.errors import PruningError
+from modnet.pruning.groups import ChannelGroup, Producer
+from modnet.pruning.plan import plan_pruning
+from modnet.pruning.policies import (
+    Limits,
+    adaptive_count,
+    adaptive_counts,
+    global_threshold_counts,
+    largest_share,
+    layer_ratio_counts,
+    matching,
+    ratio_count,
+    share_threshold,
+    split_by_parts,
+    uniform_counts,
+)
+from tests.unit.modnet.pruning.networks import EncoderDecoder
+
+ANY = Limits(multiple=1, minimum=1)
+GROUPS = (
+    ChannelGroup("stem", (8,), producers=(Producer("stem.conv"),), rule="adaptive"),
+    ChannelGroup("detail.enc2x", (4, 4), producers=(Producer("detail.enc2x.conv"),), rule="ratio"),
+    ChannelGroup("semantic.lr8x", (10,), producers=(Producer("semantic.lr8x.conv"),), rule="keep"),
+)
+SCORES = {
+    "stem": torch.tensor([0, 1, 2, 3, 4, 5, 6, 8], dtype=torch.float64),  # threshold 0.5: 4, 5, 6 and 8 reach it
+    "detail.enc2x": torch.arange(10, 18, dtype=torch.float64),
+    "semantic.lr8x": torch.arange(20, 30, dtype=torch.float64),
+}
 
 
 @pytest.mark.parametrize(
@@ -25,13 +62,13 @@ def test_ratio_count_is_floor_of_what_is_left(channels: int, ratio: float, count
 @pytest.mark.parametrize(
     ("count", "rounded"), [(1, 8), (8, 8), (11, 16), (12, 16), (18, 24), (26, 24), (27, 32), (31, 32), (32, 32)]
 )
-def test_round_to_multiple_rounds_up_where_more_than_a_tenth_would_go(count: int, rounded: int) -> None:
-    assert round_to_multiple(count, 32, multiple=8, minimum=1) == rounded
+def test_rounded_rounds_up_where_more_than_a_tenth_would_go(count: int, rounded: int) -> None:
+    assert Limits(multiple=8, minimum=1).rounded(count, 32) == rounded
 
 
-def test_round_to_multiple_keeps_to_minimum_and_to_what_there_is() -> None:
-    assert round_to_multiple(3, 64, multiple=4, minimum=16) == 16
-    assert round_to_multiple(10, 11, multiple=8, minimum=8) == 11
+def test_rounded_keeps_to_minimum_and_to_what_there_is() -> None:
+    assert Limits(multiple=4, minimum=16).rounded(3, 64) == 16
+    assert Limits(multiple=8, minimum=8).rounded(10, 11) == 11
 
 
 @pytest.mark.parametrize(
@@ -40,3 +77,139 @@ def test_round_to_multiple_keeps_to_minimum_and_to_what_there_is() -> None:
 )
 def test_split_by_parts_shares_in_proportion(count: int, parts: tuple, widths: tuple) -> None:
     assert split_by_parts(count, parts) == widths
+
+
+def test_split_by_parts_loses_no_channel_when_there_are_two_parts() -> None:
+    for first in range(1, 12):
+        for second in range(1, 12):
+            for count in range(1, first + second + 1):
+                widths = split_by_parts(count, (first, second))
+                assert sum(widths) == max(2, count)
+                assert 1 <= widths[0] <= first
+                assert 1 <= widths[1] <= second
+
+
+@pytest.mark.parametrize(
+    ("threshold", "ratio", "counts"),
+    [
+        (0.5, 0.5, {"stem": 4, "detail.enc2x": 4}),
+        (0.5, 0, {"stem": 4}),
+        (0, 0.25, {"detail.enc2x": 6}),
+        (0, 0, {}),
+    ],
+)
+def test_adaptive_counts_follows_each_group_s_rule(threshold: float, ratio: float, counts: dict) -> None:
+    policy = AdaptivePolicy(backbone_threshold=threshold, global_ratio=ratio)
+    assert adaptive_counts(GROUPS, SCORES, policy, ANY) == counts
+
+
+def test_uniform_counts_takes_the_same_share_from_every_group() -> None:
+    counts = uniform_counts(GROUPS, UniformPolicy(ratio=0.3), ANY)
+    assert counts == {"stem": 5, "detail.enc2x": 5, "semantic.lr8x": 7}
+
+
+def test_uniform_counts_keeps_to_multiple_and_minimum() -> None:
+    counts = uniform_counts(GROUPS, UniformPolicy(ratio=0.7), Limits(multiple=2, minimum=4))
+    assert counts == {"stem": 4, "detail.enc2x": 4, "semantic.lr8x": 4}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "counts"),
+    [
+        ([("stem", 0.5)], {"stem": 4}),
+        ([("*.lr8x", 0.5), ("detail.*", 0.25)], {"semantic.lr8x": 5, "detail.enc2x": 6}),
+        ([("*", 0.5), ("stem", 0)], {"stem": 8, "detail.enc2x": 4, "semantic.lr8x": 5}),
+        ([("detail.enc2x.conv", 0.5)], {"detail.enc2x": 4}),
+    ],
+    ids=["name", "patterns", "the last counts", "layer"],
+)
+def test_layer_ratio_counts_follows_patterns(ratios: list, counts: dict) -> None:
+    policy = LayerRatiosPolicy(ratios=tuple(LayerRatio(pattern=pattern, ratio=ratio) for pattern, ratio in ratios))
+    assert layer_ratio_counts(GROUPS, policy, ANY) == counts
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("detail.enc2", "did you mean detail.enc2x"),
+        ("???", "`modnet inspect` lists the groups"),
+        ("Stem", "did you mean stem"),
+    ],
+    ids=["misspelt", "nothing near", "case"],
+)
+def test_matching_raises_with_suggestion_when_pattern_names_nothing(pattern: str, hint: str) -> None:
+    with pytest.raises(PruningError, match="names no prunable group; ") as caught:
+        matching(GROUPS, pattern)
+    assert repr(pattern) in str(caught.value)
+    assert hint in str(caught.value)
+
+
+def test_every_pattern_of_layer_ratios_must_name_something() -> None:
+    """The first one fits; the second is refused all the same."""
+    policy = LayerRatiosPolicy(ratios=(LayerRatio(pattern="stem", ratio=0.5), LayerRatio(pattern="sten", ratio=0.5)))
+    with pytest.raises(PruningError, match="'sten' names no prunable group; did you mean stem"):
+        layer_ratio_counts(GROUPS, policy, ANY)
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1, 1.5, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        lambda ratio: UniformPolicy(ratio=ratio),
+        lambda ratio: LayerRatio(pattern="stem", ratio=ratio),
+        lambda ratio: AdaptivePolicy(global_ratio=ratio),
+        lambda ratio: AdaptivePolicy(backbone_threshold=ratio),
+        lambda ratio: GlobalThresholdPolicy(share=ratio),
+    ],
+    ids=["uniform", "layer ratio", "global ratio", "backbone threshold", "share"],
+)
+def test_policies_raise_when_ratio_is_outside_zero_to_below_one(policy, ratio: float) -> None:
+    with pytest.raises(ValidationError, match="less than 1|greater than or equal to 0"):
+        policy(ratio)
+
+
+def test_global_threshold_counts_takes_the_lowest_scores_of_all() -> None:
+    """Of 26 channels half go: all 8 of the stem but its floor, and the 5 lowest of the next."""
+    policy = GlobalThresholdPolicy(share=0.5, floor=0.25)
+    assert global_threshold_counts(GROUPS, SCORES, policy, ANY) == {"stem": 2, "detail.enc2x": 3}
+
+
+def test_global_threshold_counts_removes_nothing_when_share_is_zero() -> None:
+    assert global_threshold_counts(GROUPS, SCORES, GlobalThresholdPolicy(share=0), ANY) == {}
+
+
+def test_global_threshold_counts_keeps_floor_of_every_group_when_share_is_nearly_all() -> None:
+    counts = global_threshold_counts(GROUPS, SCORES, GlobalThresholdPolicy(share=0.99, floor=0.5), ANY)
+    assert counts == {"stem": 4, "detail.enc2x": 4, "semantic.lr8x": 5}
+
+
+def test_share_threshold_removes_the_whole_number_of_channels_that_is_meant() -> None:
+    """0.29 · 100 is 28.999… in binary fractions."""
+    groups = (ChannelGroup("all", (100,)),)
+    assert share_threshold(groups, {"all": torch.arange(100, dtype=torch.float64)}, 0.29) == 29
+
+
+def test_largest_share_is_where_the_weakest_group_would_lose_its_last_channel() -> None:
+    """The stem's best channel scores 8; 7 of all 26 score less."""
+    limit = largest_share(GROUPS, SCORES)
+    assert limit == pytest.approx(7 / 26)
+    assert share_threshold(GROUPS, SCORES, limit) == 8
+    assert share_threshold(GROUPS, SCORES, limit + 1 / 26) > 8
+
+
+def test_plan_pruning_keeps_all_channels_of_excluded_groups() -> None:
+    config = PruningConfig(
+        policy=UniformPolicy(ratio=0.5), exclude=("trunk", "down.conv"), channel_multiple=1, min_channels=1
+    )
+    plan = plan_pruning(EncoderDecoder(), config)
+    assert {name: len(group.kept) for name, group in plan.groups.items()} == {
+        "trunk": 6,
+        "inner": 2,
+        "deep": 8,  # named by one of its layers
+        "fine": 3,
+    }
+
+
+def test_plan_pruning_raises_when_exclusion_names_nothing() -> None:
+    with pytest.raises(PruningError, match="'trunc' names no prunable group; did you mean trunk"):
+        plan_pruning(EncoderDecoder(), PruningConfig(exclude=("trunc",)))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modnet.configs import TrainingConfig
+from modnet.configs import SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.data.synthetic import write_synthetic_archive
@@ -48,16 +48,32 @@ def test_retrain_gives_identical_weights_when_seed_is_the_same(portraits: Mattin
     assert not equal(networks[0], networks[2])
 
 
-def test_retrain_gives_identical_weights_when_cut_and_resumed(portraits: MattingDataset) -> None:
+@pytest.mark.parametrize("sparsity", [None, SparsityConfig(strength=0.01, schedule="ramp")], ids=["plain", "sparse"])
+def test_retrain_gives_identical_weights_when_cut_and_resumed(
+    portraits: MattingDataset, sparsity: SparsityConfig | None
+) -> None:
+    config = CONFIG.model_copy(update={"sparsity": sparsity})
     states: dict[int, bytes] = {}
     whole = fresh_network()
-    report = retrain(whole, portraits, CONFIG, seed=0, after_epoch=states.__setitem__)
+    report = retrain(whole, portraits, config, seed=0, after_epoch=states.__setitem__)
     assert list(states) == [1, 2, 3]
     for epoch, state in states.items():
         resumed = fresh_network()
-        again = retrain(resumed, portraits, CONFIG, seed=0, resume_from=state)
+        again = retrain(resumed, portraits, config, seed=0, resume_from=state)
         assert equal(whole, resumed), f"resumed after epoch {epoch}"
         assert again.epoch_losses == report.epoch_losses
+        assert again.scales == report.scales
+
+
+def test_retrain_reports_scales_before_and_after_every_epoch_when_training_is_sparse(
+    portraits: MattingDataset,
+) -> None:
+    sparse = CONFIG.model_copy(update={"sparsity": SparsityConfig(strength=0.01)})
+    report = retrain(fresh_network(), portraits, sparse, seed=0)
+    assert len(report.scales) == 1 + CONFIG.epochs
+    assert report.scales[0].quintiles == (1.0,) * 5  # a fresh network's
+    assert report.scales[-1].quintiles[0] < 1.0
+    assert retrain(fresh_network(), portraits, CONFIG, seed=0).scales == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""What a removed channel leaves behind, and the consumers that can take it up."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from modnet.pruning.gates import Removed
+from modnet.pruning.groups import ChannelGroup, PrunableNetwork
+
+Network = TypeVar("Network", bound=PrunableNetwork)
+
+
+def silenced(model: Network, removed: Removed) -> Network:
+    """A copy in which the batch norms of removed channels have scale zero and their shift; `model` is not touched.
+
+    A removed channel then is constant, whatever the image: its activation at the shift.
+    """
+    silent = copy.deepcopy(model)
+    for group in silent.channel_groups():
+        for producer in group.producers if group.name in removed else ():
+            if producer.norm is not None:
+                scale = silent.get_submodule(producer.norm).get_parameter("weight")
+                with torch.no_grad():
+                    scale[removed[group.name][: len(scale)].to(scale.device)] = 0
+    return silent
+
+
+def left_behind(model: PrunableNetwork, removed: Removed) -> dict[str, Tensor]:
+    """Changes of biases and running means that give consumers what silenced channels would have given them.
+
+    The bias compensation of YOLOv3-model-pruning. A consumer with a bias adds to it, one with a batch norm subtracts
+    from its running mean; one with neither takes nothing up. The compact network then equals `silenced(model)`, in
+    evaluation mode and away from zero-padded borders, as far as consumers read constants: a channel of which one
+    producer has no batch norm (a gate, an instance norm) follows the image, and is removed without a trace. Which
+    constants the others are where they are read is looked at, on two random images.
+
+    Returns:
+        State-dict name of a bias or running mean → what is to be added to it.
+    """
+    silent = silenced(model, removed).eval()
+    groups = {group.name: group for group in silent.channel_groups()}
+    norms = {producer.module: producer.norm for group in groups.values() for producer in group.producers}
+    inputs = _inputs_of_consumers(silent, [groups[name] for name in removed])
+
+    changes: dict[str, Tensor] = {}
+    for name, goes in removed.items():
+        silent_channels = goes & (torch.arange(len(goes)) < _normed_channels(silent, groups[name]))
+        for consumer in groups[name].consumers:
+            layer = silent.get_submodule(consumer.module)
+            taken_up = _taken_up(silent, consumer.module, norms.get(consumer.module))
+            if taken_up is None:
+                continue
+            own = slice(consumer.offset, consumer.offset + groups[name].channels)
+            values = inputs[consumer.module][:, own].transpose(0, 1).flatten(start_dim=1)  # (channels, all reads)
+            low, high = values.aminmax(dim=1)
+            is_constant = high - low <= 1e-5 * (1 + high.abs())
+            constants = torch.where(silent_channels.to(values.device) & is_constant, high, 0)
+            weight = layer.get_parameter("weight").detach()[:, own]  # (out, channels) and a kernel if it has one
+            per_channel = weight.reshape(len(weight), len(constants), -1).sum(dim=2)  # all positions read the constant
+            change = taken_up.sign * (per_channel @ constants)[: taken_up.length]
+            changes[taken_up.tensor] = changes[taken_up.tensor] + change if taken_up.tensor in changes else change
+    return changes
+
+
+def _normed_channels(model: nn.Module, group: ChannelGroup) -> int:
+    """How many of a group's first channels have a batch norm behind every producer."""
+    norms = [producer.norm for producer in group.producers]
+    return min(0 if norm is None else len(model.get_submodule(norm).get_parameter("weight")) for norm in norms)
+
+
+class _TakenUp(NamedTuple):
+    tensor: str
+    length: int
+    sign: int
+
+
+def _taken_up(model: nn.Module, path: str, norm: str | None) -> _TakenUp | None:
+    """Where a layer's output can be shifted by a constant."""
+    parameters = dict(model.get_submodule(path).named_parameters())
+    if "bias" in parameters:
+        return _TakenUp(f"{path}.bias", len(parameters["bias"]), +1)
+    if norm is not None:
+        return _TakenUp(f"{norm}.running_mean", len(model.get_submodule(norm).get_buffer("running_mean")), -1)
+    return None
+
+
+def _inputs_of_consumers(model: PrunableNetwork, groups: list[ChannelGroup]) -> dict[str, Tensor]:
+    """What the consumers of the groups read of two random images, by layer: (2, C, H, W) or (2, C)."""
+    inputs: dict[str, Tensor] = {}
+
+    def remember(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            inputs[path] = arguments[0]
+
+        return hook
+
+    paths = {consumer.module for group in groups for consumer in group.consumers}
+    handles = [model.get_submodule(path).register_forward_pre_hook(remember(path)) for path in paths]
+    parameter = next(model.parameters())
+    images = torch.rand(2, 3, 64, 64, dtype=parameter.dtype, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        model(images.to(parameter.device) * 2 - 1)
+    for handle in handles:
+        handle.remove()
+    return inputs

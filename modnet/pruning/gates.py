@@ -1,0 +1,54 @@
+"""Factors on channels where their consumers read them: what the pruning law, Taylor scores and sensitivities share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modnet.pruning.groups import PrunableNetwork
+
+Removed = Mapping[str, Tensor]
+"""Group name → bool (channels,), True for a channel that is gone."""
+
+
+@contextmanager
+def gated(model: PrunableNetwork, factors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within the block `model` multiplies each named group's value by its factors as every consumer reads it.
+
+    After norm, activation and residual add: a factor of zero is a channel that is not there, the rest of the network
+    as it was.
+
+    Args:
+        model: its weights are not touched.
+        factors: group name → (channels,), the same for all images, or (B, channels).
+    """
+    handles = []
+    groups = {group.name: group for group in model.channel_groups()}
+    for name, factor in factors.items():
+        for consumer in groups[name].consumers:
+            module = model.get_submodule(consumer.module)
+            handles.append(module.register_forward_pre_hook(_multiply(factor, consumer.offset)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _multiply(factor: Tensor, offset: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor]]:
+    end = offset + factor.shape[-1]
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+        x: Tensor = inputs[0]  # (B, C, H, W) or (B, C)
+        shaped = factor.reshape(*factor.shape, *(1,) * (x.dim() - 2))
+        read = x[:, offset:end] * shaped
+        if read.shape[1] == x.shape[1]:
+            return (read,)
+        before, after = (part.expand(len(read), *part.shape[1:]) for part in (x[:, :offset], x[:, end:]))
+        return (torch.cat((before, read, after), dim=1),)
+
+    return hook

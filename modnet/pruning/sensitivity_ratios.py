@@ -1,0 +1,93 @@
+"""How much each group may lose, read off its sensitivity curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from modnet.configs import LayerRatio, LayerRatiosPolicy, PruningConfig, SensitivityConfig
+from modnet.errors import PruningError
+from modnet.pruning.cost import Cost, CostModel
+from modnet.pruning.groups import PrunableNetwork
+from modnet.pruning.policies import Limits, layer_ratio_counts, split_by_parts
+from modnet.records import SensitivityChoice, SensitivityCurve
+
+_HALVINGS = 60  # of an interval of losses: below the digits of a float
+
+
+def choose_ratios(
+    network: PrunableNetwork, curves: Sequence[SensitivityCurve], config: SensitivityConfig
+) -> SensitivityChoice:
+    """A ratio for each group: by the config's allowed loss, or by its target of MACs where one is given.
+
+    Raises:
+        PruningError: no curves, or the target cannot be reached within the measured ratios.
+    """
+    if not curves:
+        raise PruningError("sensitivities: no group was measured")
+    joint = _JointNetwork(network, curves, config.pruning)
+    loss = config.allowed_loss if config.max_macs is None else _loss_for_macs(joint, curves, config.max_macs)
+    cost = joint.cost(loss)
+    return SensitivityChoice(
+        allowed_loss=loss,
+        policy=joint.policy(loss),
+        parameters=cost.parameters,
+        macs=cost.macs,
+    )
+
+
+def ratio_within(losses: Mapping[float, float], allowed: float) -> float:
+    """The largest ratio up to which no measured loss exceeds what is allowed; 0 where the first one does.
+
+    Between the last point within and the first beyond, the loss is taken to grow linearly. What comes after the first
+    exceedance does not count, even where the curve falls again.
+
+    >>> ratio_within({0.2: 0.1, 0.4: 0.3}, allowed=0.2)
+    0.3
+    """
+    within = 0.0
+    for ratio, loss in sorted(losses.items()):
+        if loss > allowed:
+            if within == 0:
+                return 0.0
+            below = losses[within]
+            return round(within + (allowed - below) / (loss - below) * (ratio - within), 6)
+        within = ratio
+    return within
+
+
+class _JointNetwork:
+    """The network in which every group loses what its own curve allows."""
+
+    def __init__(self, network: PrunableNetwork, curves: Sequence[SensitivityCurve], pruning: PruningConfig) -> None:
+        measured = {curve.group for curve in curves}
+        self._groups = [group for group in network.channel_groups() if group.name in measured]
+        self._curves = curves
+        self._limits = Limits(pruning.channel_multiple, pruning.min_channels)
+        self._cost_model = CostModel(network)
+
+    def policy(self, loss: float) -> LayerRatiosPolicy:
+        ratios = (LayerRatio(pattern=curve.group, ratio=ratio_within(curve.losses, loss)) for curve in self._curves)
+        return LayerRatiosPolicy(ratios=tuple(ratios))
+
+    def cost(self, loss: float) -> Cost:
+        counts = layer_ratio_counts(self._groups, self.policy(loss), self._limits)
+        return self._cost_model.cost(
+            {group.name: split_by_parts(counts[group.name], group.parts) for group in self._groups}
+        )
+
+
+def _loss_for_macs(joint: _JointNetwork, curves: Sequence[SensitivityCurve], max_macs: int) -> float:
+    """The smallest allowed loss at which the joint network has at most `max_macs`: MACs fall while it rises."""
+    losses = [loss for curve in curves for loss in curve.losses.values()]
+    low, high = min(losses) - 1, max(losses)
+    if (smallest := joint.cost(high).macs) > max_macs:
+        raise PruningError(
+            f"target of {max_macs} MACs: with every group at its largest measured ratio {smallest} are left; "
+            "measure larger ratios, or lower the multiple or the minimum"
+        )
+    if joint.cost(low).macs <= max_macs:
+        raise PruningError(f"target of {max_macs} MACs: the network has {joint.cost(low).macs} as it is")
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if joint.cost(middle).macs <= max_macs else (middle, high)
+    return high

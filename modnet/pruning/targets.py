@@ -1,0 +1,162 @@
+"""The largest network within a budget of MACs, parameters or both."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from modnet.errors import PruningError
+from modnet.pruning.cost import Cost, CostModel
+from modnet.pruning.criteria import Scores
+from modnet.pruning.groups import ChannelGroup
+from modnet.pruning.policies import Limits, split_by_parts
+
+
+def target_counts(
+    groups: Sequence[ChannelGroup],
+    scores: Scores,
+    limits: Limits,
+    cost_model: CostModel,
+    *,
+    max_macs: int | None = None,
+    max_parameters: int | None = None,
+    floor: float,
+) -> dict[str, int]:
+    """Takes away what is worth least for what it costs until the network is within budget.
+
+    A step brings one group to its next smaller width. Its worth is the score of the channels that go, its cost the
+    share of each exceeded budget that it saves. The last steps may have gone further than was needed: steps are then
+    taken back, the most worth for its cost first, until no single one fits.
+
+    Returns:
+        Group name → channels to keep.
+
+    Raises:
+        PruningError: the smallest network that floor, multiple and minimum allow is above the budget.
+    """
+    budget = _Budget(max_parameters, max_macs)
+    search = _Search([_Ladder(group, scores[group.name], limits.allowed(group, floor)) for group in groups], cost_model)
+    search.shrink_into(budget)
+    search.grow_within(budget)
+    return {name: ladder.count for name, ladder in search.ladders.items()}
+
+
+class _Budget(NamedTuple):
+    """The most that the network may cost; None is no limit."""
+
+    parameters: int | None
+    macs: int | None
+
+    def exceeded_by(self, cost: Cost) -> tuple[bool, ...]:
+        return tuple(limit is not None and got > limit for got, limit in zip(cost, self, strict=True))
+
+    def share(self, saved: Cost, counted: Iterable[bool]) -> float:
+        """`saved` in units of the budget, over the limits that are counted."""
+        return sum(
+            abs(part) / limit
+            for part, limit, is_counted in zip(saved, self, counted, strict=True)
+            if limit and is_counted
+        )
+
+
+class _Ladder:
+    """The widths that one group may have, and what its best channels are worth together at each."""
+
+    def __init__(self, group: ChannelGroup, scores: Tensor, widths: list[int]) -> None:
+        self.name = group.name
+        self._widths = widths
+        self.parts = [split_by_parts(width, group.parts) for width in widths]
+        best = [
+            [0.0, *part.sort(descending=True).values.cumsum(0).tolist()]
+            for part in torch.split(scores, list(group.parts))
+        ]
+        self.worth = [sum(sums[n] for sums, n in zip(best, parts, strict=True)) for parts in self.parts]
+        self.rung = len(widths) - 1
+
+    @property
+    def count(self) -> int:
+        return self._widths[self.rung]
+
+    @property
+    def is_full(self) -> bool:
+        return self.rung == len(self._widths) - 1
+
+
+class _Search:
+    """A network's widths on the way to the budget, and what it costs at them."""
+
+    def __init__(self, ladders: list[_Ladder], cost_model: CostModel) -> None:
+        self.ladders = {ladder.name: ladder for ladder in ladders}
+        self._model = cost_model
+        self._widths = {**cost_model.full}
+        self.cost = cost_model.cost(self._widths)
+
+    def shrink_into(self, budget: _Budget) -> None:
+        exceeded = budget.exceeded_by(self.cost)
+        queue = self._queue(self.ladders, budget, exceeded)
+        while any(exceeded):
+            if not queue:
+                raise PruningError(
+                    f"the smallest network that floor, multiple and minimum allow has {self.cost.parameters} "
+                    f"parameters and {self.cost.macs} MACs, wanted at most {budget.parameters} and {budget.macs}; "
+                    "lower them or exclude less"
+                )
+            entry = heapq.heappop(queue)
+            name = entry[1]
+            if entry != self._smaller(name, budget, exceeded):
+                continue  # the group or a neighbour has changed since; a newer entry stands in the queue
+            self._move(name, -1)
+            before, exceeded = exceeded, budget.exceeded_by(self.cost)
+            if exceeded != before:  # one limit is met, the others alone say now what a step saves
+                queue = self._queue(self.ladders, budget, exceeded)
+            else:
+                for fresh in self._queue(self._model.neighbours(name) & self.ladders.keys(), budget, exceeded):
+                    heapq.heappush(queue, fresh)
+
+    def grow_within(self, budget: _Budget) -> None:
+        while True:
+            steps = [
+                (self._worth_per_share(name, +1, budget, (True, True)), name)
+                for name, ladder in self.ladders.items()
+                if not ladder.is_full and not any(budget.exceeded_by(self._cost_after(name, +1)))
+            ]
+            if not steps:
+                return
+            self._move(max(steps)[1], +1)
+
+    def _queue(self, names: Iterable[str], budget: _Budget, exceeded: tuple[bool, ...]) -> list[tuple[float, str, int]]:
+        entries = [entry for name in names if (entry := self._smaller(name, budget, exceeded)) is not None]
+        heapq.heapify(entries)
+        return entries
+
+    def _smaller(self, name: str, budget: _Budget, exceeded: tuple[bool, ...]) -> tuple[float, str, int] | None:
+        """Worth per saving of the group's next smaller width, its name, its rung; None at the bottom."""
+        rung = self.ladders[name].rung
+        return None if rung == 0 else (self._worth_per_share(name, -1, budget, exceeded), name, rung)
+
+    def _worth_per_share(self, name: str, step: int, budget: _Budget, counted: tuple[bool, ...]) -> float:
+        ladder = self.ladders[name]
+        worth = abs(ladder.worth[ladder.rung + step] - ladder.worth[ladder.rung])
+        after = self._cost_after(name, step)
+        share = budget.share(Cost(*(old - new for old, new in zip(self.cost, after, strict=True))), counted)
+        return worth / share if share > 0 else math.inf
+
+    def _cost_after(self, name: str, step: int) -> Cost:
+        ladder = self.ladders[name]
+        widths = {**self._widths, name: ladder.parts[ladder.rung + step]}
+        parameters, macs = self.cost
+        for term in self._model.terms_of[name]:
+            old, new = term.cost(self._widths), term.cost(widths)
+            parameters += new.parameters - old.parameters
+            macs += new.macs - old.macs
+        return Cost(parameters, macs)
+
+    def _move(self, name: str, step: int) -> None:
+        self.cost = self._cost_after(name, step)
+        self.ladders[name].rung += step
+        self._widths[name] = self.ladders[name].parts[self.ladders[name].rung]

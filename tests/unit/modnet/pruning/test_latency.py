@@ -1,0 +1,90 @@
+"""Latencies here are functions of the networks' MACs, so that they are the same on every machine."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from modnet.configs import LatencyPolicy, PruningConfig
+from modnet.errors import PruningError
+from modnet.evaluation.complexity import complexity
+from modnet.models.mobilenet import MobileNetV2
+from modnet.pruning.groups import PrunableNetwork
+from modnet.pruning.plan import PruningPlan, plan_pruning
+from modnet.pruning.surgery import apply_plan
+from modnet.spec import MobileNetV2Spec, inverted_residuals
+
+FULL_MS = 100
+
+
+@pytest.fixture(scope="module")
+def network() -> MobileNetV2:
+    """Wide enough for steps of a single channel to be small."""
+    stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2), (6, 48, 1, 2), (6, 64, 1, 2))
+    blocks = inverted_residuals(16, stages)
+    return MobileNetV2(MobileNetV2Spec(stem_channels=16, blocks=blocks, last_channels=128, classes=10))
+
+
+class Machine:
+    """Measures by counting; `ms_of` says how long a share of the full network's MACs takes."""
+
+    def __init__(self, network: PrunableNetwork, ms_of: Callable[[float], float]) -> None:
+        self._full = complexity(network).macs
+        self._ms_of = ms_of
+        self.rounds = 0
+        self.slowdown = [1.0] * 9
+
+    def ms(self, network: PrunableNetwork) -> float:
+        return self._ms_of(complexity(network).macs / self._full)
+
+    def measure(self, networks: Sequence[PrunableNetwork]) -> list[float]:
+        self.rounds += 1
+        return [self.ms(network) * self.slowdown[self.rounds - 1] for network in networks]
+
+
+def plan_for(network: PrunableNetwork, machine: Machine, max_ms: float, floor: float = 0.1) -> PruningPlan:
+    policy = LatencyPolicy(max_ms=max_ms, floor=floor)
+    config = PruningConfig(policy=policy, channel_multiple=1, min_channels=1)
+    return plan_pruning(network, config, measure_latency=machine.measure)
+
+
+@pytest.mark.parametrize("max_ms", [20, 35, 60, 90])
+@pytest.mark.parametrize(
+    "ms_of",
+    [lambda share: FULL_MS * share, lambda share: 10 + 90 * share**0.7, lambda share: 5 + 95 * share**2],
+    ids=["proportional", "concave with overhead", "convex with overhead"],
+)
+def test_plan_pruning_comes_within_five_percent_of_latency(
+    network: MobileNetV2, ms_of: Callable[[float], float], max_ms: float
+) -> None:
+    machine = Machine(network, ms_of)
+    ms = machine.ms(apply_plan(network, plan_for(network, machine, max_ms)))
+    assert 0.95 * max_ms <= ms <= max_ms
+
+
+def test_plan_pruning_removes_nothing_when_network_is_fast_enough(network: MobileNetV2) -> None:
+    machine = Machine(network, lambda share: FULL_MS * share)
+    plan = plan_for(network, machine, 100)
+    assert all(group.widths == group.parts for group in plan.groups.values())
+    assert machine.rounds == 1
+
+
+def test_plan_pruning_takes_a_slower_machine_into_account_when_it_slows_down(network: MobileNetV2) -> None:
+    """What was fast enough in the first round no longer is from the second on."""
+    machine = Machine(network, lambda share: FULL_MS * share)
+    machine.slowdown = [1, 2, 2, 2, 2]
+    ms = 2 * machine.ms(apply_plan(network, plan_for(network, machine, 50)))
+    assert machine.rounds > 1
+    assert 0.9 * 50 <= ms <= 50
+
+
+def test_plan_pruning_raises_when_the_smallest_network_is_too_slow(network: MobileNetV2) -> None:
+    machine = Machine(network, lambda share: 10 + 90 * share)
+    with pytest.raises(
+        PruningError, match=r"the smallest that the floor allows takes 1\d\.\d ms here, wanted at most 9"
+    ):
+        plan_for(network, machine, 9)
+
+
+def test_plan_pruning_raises_when_there_is_nothing_to_measure_with(network: MobileNetV2) -> None:
+    with pytest.raises(PruningError, match="nothing to measure with was given"):
+        plan_pruning(network, PruningConfig(policy=LatencyPolicy(max_ms=50)))
