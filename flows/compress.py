@@ -25,7 +25,7 @@ def compress(config: CompressConfig) -> str:
     """
     dataset = prepare_dataset(config.dataset)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
-    candidates = prune(base.base_id, list(config.pruning), config.retrain, config.seed)
+    candidates = prune(base.base_id, list(config.pruning), config.retrain, config.seed, config.compute)
 
     ids = [candidate.candidate_id for candidate in candidates]
     failed = retrain_candidates(ids, config.compute, config.min_survivors)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
+from infra.manifest import Manifest, ReleaseFile, TargetFiles
 from infra.object_store import open_store
-from infra.releases import Manifest, ReleaseFile, TargetFiles, promote, publish_release
+from infra.releases import promote, publish_release
 from infra.settings import Settings
 from modnet.configs import ExportConfig
 from modnet.records import ExportRecord, NetworkScores, ReleaseRecord

@@ -4,12 +4,15 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
+from infra.object_store import open_store
+from infra.settings import Settings
 from modnet.configs import BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
 from tasks import remote
 from tasks.on_ray import recalled_or_computed
+from tasks.pruning_evidence import needs_evidence
 from tasks.retries import RETRIES, is_transient
-from tasks.stored_network import base_key, trained_base_id
+from tasks.stored_network import base_key, candidate_key, pruned_id, trained_base_id
 
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
@@ -31,14 +34,24 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
     return record
 
 
-@task(
-    task_run_name="prune {pruning.backbone_threshold}/{pruning.global_ratio}",
-    retry_condition_fn=is_transient,
-    **RETRIES,
-)
-def prune_base(base_id: str, pruning: PruningConfig, retrain: RetrainConfig, seed: int) -> Candidate:
-    """One candidate; takes seconds, so it runs here and not on Ray."""
-    candidate = remote.prune_base(base_id, pruning, retrain, seed)
+@task(task_run_name="prune {pruning.label}", retry_condition_fn=is_transient, **RETRIES)
+def prune_base(
+    base_id: str, pruning: PruningConfig, retrain: RetrainConfig, seed: int, compute: ComputeConfig
+) -> Candidate:
+    """One candidate. Scoring weights takes seconds, so it is done here; what looks at images or measures is Ray's."""
+    question = (base_id, pruning, retrain, seed)
+    if needs_evidence(pruning):
+        candidate = recalled_or_computed(
+            candidate_key(pruned_id(open_store(Settings.from_env().store_url), *question)),
+            Candidate,
+            remote.prune_network,
+            *(*question, compute.base_cpus),
+            cpus=compute.base_cpus,
+            compute=compute,
+            name=f"prune {pruning.label}",
+        )
+    else:
+        candidate = remote.prune_network(*question, cpus=1)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
     return candidate

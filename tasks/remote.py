@@ -14,11 +14,8 @@ from pathlib import Path
 
 import torch
 
-from infra.edge_agent.latency import measure_interleaved
-from infra.edge_agent.runtime import load_ir
 from infra.errors import NotStoredError
 from infra.object_store import ObjectStore, open_store
-from infra.reports import percentile
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
@@ -26,12 +23,13 @@ from modnet.data.dataset import MattingDataset
 from modnet.data.images import prepare, read_image, read_pair
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import Predictor, evaluate
+from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
 from modnet.evaluation.selection import refused_precisions
 from modnet.export.export import export_network
 from modnet.export.predictors import IrPredictor, TorchPredictor
 from modnet.models.modnet import MODNet
-from modnet.pruning.plan import plan_pruning
+from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
 from modnet.records import (
     BaseRecord,
@@ -45,13 +43,17 @@ from modnet.records import (
 )
 from modnet.spec import ModnetSpec
 from modnet.training.retrain import retrain
+from tasks.host_latency import median_latencies
+from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, upload
 from tasks.stored_dataset import open_dataset
 from tasks.stored_network import (
     base_key,
     candidate_key,
     export_key,
+    pruned_id,
     retrained_key,
+    root_id,
     scores_key,
     stored_network,
     trained_base_id,
@@ -60,12 +62,11 @@ from tasks.stored_network import (
 SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this and one epoch
 SHEET_IMAGES = 4
 PARITY_IMAGES = 2
-TIMING_WARM_UP, TIMING_ROUNDS = 3, 15
 
 
 def train_base(dataset_id: str, config: TrainingConfig, seed: int, cpus: int) -> BaseRecord:
     """Trains an unpruned network on the `fit` split, from random weights."""
-    settings, store = _node(cpus)
+    settings, store = this_node(cpus)
     base_id = trained_base_id(dataset_id, config, seed)
 
     def compute() -> BaseRecord:
@@ -80,7 +81,7 @@ def train_base(dataset_id: str, config: TrainingConfig, seed: int, cpus: int) ->
 
 def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
     """Puts a given unpruned checkpoint, of any layout that `modnet.checkpoint` reads, into the store."""
-    _, store = _node(cpus=1)
+    _, store = this_node(cpus=1)
     network = load(checkpoint)
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
@@ -91,29 +92,27 @@ def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
     return once(store, base_key(base_id), BaseRecord, compute)
 
 
-def prune_base(base_id: str, pruning: PruningConfig, training: RetrainConfig, seed: int) -> Candidate:
-    """Removes channels of the base by one config; the candidate remembers how it is to be retrained."""
-    settings, store = _node(cpus=1)
-    base = get_record(store, base_key(base_id), BaseRecord)
-    candidate_id = identify(
-        base=base.checkpoint.sha256,
-        dataset=base.dataset_id,
-        pruning=pruning.model_dump(),
-        retrain=training.model_dump(),
-        seed=seed,
-        versions={stage: STAGE_VERSIONS[stage] for stage in ("dataset", "base", "prune", "retrain")},
-    )
+def prune_network(parent_id: str, pruning: PruningConfig, training: RetrainConfig, seed: int, cpus: int) -> Candidate:
+    """Removes channels of a base or a retrained candidate; the candidate remembers how it is to be retrained."""
+    settings, store = this_node(cpus)
+    checkpoint, dataset_id = stored_network(store, parent_id)
+    candidate_id = pruned_id(store, parent_id, pruning, training, seed)
 
     def compute() -> Candidate:
-        network = load(fetch(store, base.checkpoint, settings.cache_folder / "objects"))
-        plan = plan_pruning(network, pruning)
+        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
+        plan = plan_with_evidence(network, pruning, lambda: open_dataset(dataset_id, settings, store), threads=cpus)
         compact = apply_plan(network, plan)
-        put_file(store, f"candidates/{candidate_id}/plan.json", plan.model_dump_json().encode())
-        provenance = {"base": base.checkpoint.sha256, "pruning": pruning.model_dump()}
+        put_file(store, f"candidates/{candidate_id}/plan.json", plan.to_json().encode())
+        provenance = {
+            "parent": checkpoint.sha256,
+            "parent_spec": network.spec.model_dump(),
+            "pruning": pruning.model_dump(),
+        }
         return Candidate(
             candidate_id=candidate_id,
-            base_id=base_id,
-            dataset_id=base.dataset_id,
+            base_id=root_id(store, parent_id),
+            parent_id=parent_id,
+            dataset_id=dataset_id,
             pruning=pruning,
             retrain=training,
             seed=seed,
@@ -126,7 +125,7 @@ def prune_base(base_id: str, pruning: PruningConfig, training: RetrainConfig, se
 
 def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
     """Retrains a pruned candidate on the `fit` split of its data set."""
-    settings, store = _node(cpus)
+    settings, store = this_node(cpus)
     candidate = get_record(store, candidate_key(candidate_id), Candidate)
 
     def compute() -> RetrainReport:
@@ -149,9 +148,15 @@ def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
     return once(store, retrained_key(candidate_id), RetrainReport, compute)
 
 
+def take_step(parent_id: str, step: IterationStep, seed: int, cpus: int) -> RetrainReport:
+    """Prunes and retrains once on the way to a target; what is done of it already is not done again."""
+    candidate = prune_network(parent_id, step.pruning, step.retrain, seed, cpus)
+    return retrain_candidate(candidate.candidate_id, cpus)
+
+
 def score_network(network_id: str, cpus: int) -> NetworkScores:
     """Scores a base or a retrained candidate on `tune`, which choices read, and on `val`, which only reports."""
-    settings, store = _node(cpus)
+    settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, network_id)
 
     def compute() -> NetworkScores:
@@ -173,7 +178,7 @@ def score_network(network_id: str, cpus: int) -> NetworkScores:
 
 def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRecord:
     """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same matte."""
-    settings, store = _node(cpus)
+    settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, network_id)
     key = export_key(store, network_id, config)
 
@@ -189,12 +194,13 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
                 network, folder, precisions=config.precisions, calibration=inputs, parity_images=inputs[:PARITY_IMAGES]
             )
             predictors: dict[str, Predictor] = {"torch": TorchPredictor(network, "device-512")}
-            predictors |= {form: IrPredictor(folder / f"modnet-{form}.xml") for form in config.precisions}
+            written = [form for form in config.precisions if form not in report.refused]
+            predictors |= {form: IrPredictor(folder / f"modnet-{form}.xml") for form in written}
             tune_mse = {
                 form: evaluate(predictor, images, index, "tune", "device-512").mse
                 for form, predictor in predictors.items()
             }
-            refused = refused_precisions(tune_mse, config)
+            refused = report.refused | refused_precisions(tune_mse, config)
             accepted = tuple(form for form in config.precisions if form not in refused)
             kept = {f"modnet-{form}.{ending}" for form in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
             files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)}
@@ -213,31 +219,26 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
 
 
 def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> HostLatencies:
-    """Median latency of each network's FP32 IR on this node, all networks interleaved round by round.
-
-    Interleaving lets a passing disturbance fall on all of them, so that their ratios hold.
-    """
-    settings, store = _node(threads)
+    """Median latency of each network's FP32 IR on this node, all networks interleaved round by round."""
+    settings, store = this_node(threads)
 
     def compute() -> HostLatencies:
-        runs = {}
+        irs = {}
         for export in exports:
             files = {name: export.files[name] for name in ("modnet-fp32.xml", "modnet-fp32.bin")}
             # Networks of one architecture share the .xml, and the runtime wants its .bin beside it.
             folder = settings.cache_folder / "exports" / identify(**{name: file.sha256 for name, file in files.items()})
             for name, file in files.items():
                 fetch_to(store, file, folder / name)
-            runs[export.network_id] = load_ir(folder / "modnet-fp32.xml", threads=threads).run_once
-        samples = measure_interleaved(runs, warm_up=TIMING_WARM_UP, rounds=TIMING_ROUNDS)
-        medians = {name: percentile(sample.samples_ms, 0.5) for name, sample in samples.items()}
-        return HostLatencies(host=socket.gethostname(), median_ms=medians)
+            irs[export.network_id] = folder / "modnet-fp32.xml"
+        return HostLatencies(host=socket.gethostname(), median_ms=median_latencies(irs, threads))
 
     return once(store, key, HostLatencies, compute)
 
 
 def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredFile:
     """A sheet of the first val images: image, true matte, the unpruned network's matte and the candidate's."""
-    settings, store = _node(cpus)
+    settings, store = this_node(cpus)
 
     def compute() -> StoredFile:
         predictors = []
@@ -254,7 +255,7 @@ def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredF
     return once(store, key, StoredFile, compute)
 
 
-def _node(cpus: int) -> tuple[Settings, ObjectStore]:
+def this_node(cpus: int) -> tuple[Settings, ObjectStore]:
     """This node's settings and store; torch uses the CPUs that were asked of Ray."""
     torch.set_num_threads(cpus)
     settings = Settings.from_env()
@@ -289,6 +290,8 @@ def _trained(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     report = retrain(network.to(device), samples, config, seed=seed, resume_from=state, after_epoch=save_state)
     network.to("cpu")
+    if report.scales:
+        store.put(f"{folder}/scales.png", gamma_plot(report.scales, f"sparse training of {folder}"))
     store.delete(key)
     return report
 

@@ -3,8 +3,8 @@
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
+from infra.manifest import manifest_key
 from infra.object_store import open_store
-from infra.releases import manifest_key
 from infra.reports import LatencyReport
 from infra.settings import Settings
 from modnet.configs import ComputeConfig

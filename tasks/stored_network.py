@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from infra.errors import NotStoredError
 from infra.object_store import ObjectStore
-from modnet.configs import ExportConfig, TrainingConfig
+from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile
 from tasks.stored import STAGE_VERSIONS, get_record, identify
 
@@ -25,6 +25,35 @@ def stored_network(store: ObjectStore, network_id: str) -> tuple[StoredFile, str
         return base.checkpoint, base.dataset_id
     report = get_record(store, retrained_key(network_id), RetrainReport)
     return report.checkpoint, candidate.dataset_id
+
+
+def root_id(store: ObjectStore, network_id: str) -> str:
+    """The base that a network was pruned from, in however many steps; a base's own name.
+
+    Raises:
+        NotStoredError: there is no such base or candidate.
+    """
+    try:
+        return get_record(store, candidate_key(network_id), Candidate).base_id
+    except NotStoredError:
+        return get_record(store, base_key(network_id), BaseRecord).base_id
+
+
+def pruned_id(store: ObjectStore, parent_id: str, pruning: PruningConfig, training: RetrainConfig, seed: int) -> str:
+    """Name of the candidate that pruning a stored network gives; its parent counts with its weights.
+
+    Raises:
+        NotStoredError: the parent is neither a base nor a retrained candidate.
+    """
+    parent, dataset_id = stored_network(store, parent_id)
+    return identify(
+        parent=parent.sha256,
+        dataset=dataset_id,
+        pruning=pruning.model_dump(),
+        retrain=training.model_dump(),
+        seed=seed,
+        versions={stage: STAGE_VERSIONS[stage] for stage in ("dataset", "base", "prune", "retrain")},
+    )
 
 
 def trained_base_id(dataset_id: str, config: TrainingConfig, seed: int) -> str:

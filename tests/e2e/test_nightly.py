@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.nightly import run_nightly
+from infra.local_stack.nightly import run_nightly
+from infra.local_stack.stack import Stack
 from infra.object_store import ObjectStore, open_store
 from infra.releases import read_current, read_manifest
 from infra.reports import read_reports
-from infra.stack import Stack
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
+    AdaptivePolicy,
     BaselineConfig,
     BenchmarkConfig,
     CompressConfig,
@@ -30,7 +34,8 @@ from modnet.spec import ModnetSpec
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "compress/on-demand"
-SMALL = PruningConfig(backbone_threshold=0.5, global_ratio=0.5, channel_multiple=2, min_channels=2)
+SMALL = PruningConfig(channel_multiple=2, min_channels=2)
+WIDER = SMALL.model_copy(update={"policy": AdaptivePolicy(global_ratio=0.25)})
 TARGETS = ("cpu-fp32", "cpu-int8")
 
 pytestmark = pytest.mark.slow
@@ -38,8 +43,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    import os
-
     stack = Stack(tmp_path_factory.mktemp("stack"), PROJECT, os.environ, TARGETS)
     stack.up()  # so that a run finds it up and leaves it up
     yield stack
@@ -64,7 +67,7 @@ def parameters(checkpoint: Path, **changes: object) -> dict:
     config = CompressConfig(
         dataset=DatasetConfig(synthetic=SyntheticConfig(train=8, val=2, height=128, width=96)),
         base=BaselineConfig(checkpoint=str(checkpoint)),
-        pruning=(SMALL, SMALL.model_copy(update={"global_ratio": 0.25})),
+        pruning=(SMALL, WIDER),
         retrain=RetrainConfig(epochs=2, image_size=64, batch_size=2),
         export=ExportConfig(precisions=("fp32", "int8"), calibration_images=2, max_relative_mse_increase=1.0),
         benchmark=BenchmarkConfig(wait_s=120, min_reports=2),
@@ -140,4 +143,63 @@ def test_nightly_fails_with_the_reason_last_and_no_release(
     before = store.list("releases/") + store.list("targets/")
     assert run_nightly(stack, DEPLOYMENT, parameters(base, seed=2, **changes)) != 0
     assert reason in capsys.readouterr().out.strip().splitlines()[-1]
+    assert store.list("releases/") + store.list("targets/") == before
+
+
+RUN_HERE = """
+import sys
+from flows.compress import compress
+from modnet.configs import CompressConfig
+compress(CompressConfig.model_validate_json(sys.stdin.read()))
+"""
+
+
+def run_here(stack: Stack, config: dict, **environ: str) -> str:
+    """What a flow says when it runs with other settings than the worker's; it must fail."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_HERE],
+        input=json.dumps(config["config"]),
+        env={**os.environ, **stack.pipeline_environ(), **environ},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Finished in state Failed" in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "check which identity AWS_ACCESS_KEY_ID names"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "StoreUnavailableError"),
+        ({"MODNET_STORE": "s3://nowhere"}, "the bucket does not exist"),
+    ],
+    ids=["wrong key", "store unreachable", "no bucket"],
+)
+def test_compress_fails_and_leaves_the_store_as_it_was_when_the_store_refuses(
+    stack: Stack, store: ObjectStore, base: Path, environ: dict, reason: str
+) -> None:
+    before = store.list("")
+    assert reason in run_here(stack, parameters(base, seed=3), **environ)
+    assert store.list("") == before
+
+
+def test_compress_fails_and_releases_nothing_when_the_disk_is_full(
+    stack: Stack, store: ObjectStore, base: Path, tmp_path: Path
+) -> None:
+    """The cache lies on a file system of 64 KiB."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=False).returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    before = store.list("releases/") + store.list("targets/")
+    try:
+        said = run_here(stack, parameters(base, seed=4), MODNET_CACHE=str(small))
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert "No space left on device" in said
     assert store.list("releases/") + store.list("targets/") == before

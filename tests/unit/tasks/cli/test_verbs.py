@@ -3,81 +3,62 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import load, read_checkpoint
 from modnet.configs import RetrainConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.data.images import read_matte
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
 from modnet.training.retrain import retrain
 from tasks.cli import main
 
-
-@pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
-    return write_synthetic_archive(tmp_path / "portraits.zip", train=7, val=2, size=(96, 64), seed=0)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    return save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {"made": "here"})
-
-
-def run(capsys: pytest.CaptureFixture, *arguments: object) -> dict:
-    code = main([*map(str, arguments), "--json"])
-    captured = capsys.readouterr()
-    assert code == 0, captured.err
-    return json.loads(captured.out)
+Run = Callable[..., dict]
 
 
 def test_prune_retrain_evaluate_infer_work_one_after_another(
-    archive: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
 ) -> None:
-    found = run(capsys, "dataset", "fetch", archive)
+    found = run("dataset", "fetch", archive)
     assert (found["fit"], found["tune"], found["val"]) == (3, 4, 2)
 
     settings = ("--backbone-threshold", 0.5, "--global-ratio", 0.5, "--channel-multiple", 2, "--min-channels", 2)
-    pruned = run(capsys, "prune", "--checkpoint", checkpoint, *settings, "--out", tmp_path / "pruned")
-    assert pruned["parameters"] < run(capsys, "inspect", "--checkpoint", checkpoint)["parameters"]
-    assert json.loads((tmp_path / "pruned" / "plan.json").read_text())["config"]["global_ratio"] == 0.5
+    pruned = run("prune", "--checkpoint", checkpoint, *settings, "--out", tmp_path / "pruned")
+    assert pruned["parameters"] < run("inspect", "--checkpoint", checkpoint)["parameters"]
+    assert (
+        json.loads((tmp_path / "pruned" / "plan.json").read_text())["plan"]["config"]["policy"]["global_ratio"] == 0.5
+    )
 
     out = tmp_path / "retrained.safetensors"
     training = ("--epochs", 1, "--batch-size", 2, "--image-size", 64, "--precision", "fp32", "--seed", 3)
-    retrained = run(
-        capsys, "retrain", "--checkpoint", pruned["checkpoint"], "--dataset", archive, *training, "--out", out
-    )
+    retrained = run("retrain", "--checkpoint", pruned["checkpoint"], "--dataset", archive, *training, "--out", out)
     assert retrained["images_seen"] == 3
     assert read_checkpoint(out).provenance["retrain"]["epochs"] == 1
     assert not list(tmp_path.glob("*.training-state"))
 
-    scores = run(capsys, "evaluate", "--checkpoint", out, "--dataset", archive, "--split", "val", "--protocol", "seed")
+    scores = run("evaluate", "--checkpoint", out, "--dataset", archive, "--split", "val", "--protocol", "seed")
     assert set(scores) == {"mse", "mad", "images", "split", "protocol", "parameters", "macs"}
     assert scores["images"] == 2
     assert 0 < scores["mse"] < scores["mad"] < 1
 
     images = Path(found["folder"]) / "synthetic" / "val" / "fg"
-    mattes = run(capsys, "infer", "--checkpoint", out, "--input", images, "--out", tmp_path / "mattes")
+    mattes = run("infer", "--checkpoint", out, "--input", images, "--out", tmp_path / "mattes")
     assert mattes["mattes"] == 2
     assert read_matte(tmp_path / "mattes" / "0000.png").shape == (96, 64)
 
 
 def test_train_resumes_from_the_state_file_of_a_cut_run(
-    archive: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
 ) -> None:
     common = ("--checkpoint", checkpoint, "--dataset", archive, "--batch-size", 2, "--image-size", 64)
     common += ("--precision", "fp32", "--epochs", 2)
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    run(capsys, "retrain", *common, "--out", whole)
+    run("retrain", *common, "--out", whole)
 
     # A run that ends after its first epoch, as a killed one does: its state file stays.
     class KilledError(Exception):
@@ -93,35 +74,34 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
     with pytest.raises(KilledError):
         retrain(load(checkpoint), dataset, config, seed=0, after_epoch=kill)
 
-    run(capsys, "retrain", *common, "--out", cut)
+    run("retrain", *common, "--out", cut)
     one, other = load(whole).state_dict(), load(cut).state_dict()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_export_optimize_benchmark_work_one_after_another(
-    archive: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+def test_retrain_shows_what_sparsity_did_to_the_scales(
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
 ) -> None:
-    exported = run(capsys, "export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--size", 512)
-    optimized = run(
-        capsys, "optimize", "--onnx", exported["onnx"], "--precisions", "fp32,fp16", "--out", tmp_path / "ir"
-    )
+    training = ("--dataset", archive, "--epochs", 2, "--batch-size", 2, "--image-size", 64)
+    sparsity = ("--sparsity", 0.01, "--sparsity-schedule", "ramp")
+    trained = run("retrain", "--checkpoint", checkpoint, *training, *sparsity, "--out", tmp_path / "sparse.safetensors")
+    assert len(json.loads(Path(trained["scales"]).read_text())["epochs"]) == 3  # before the first and after each
+    assert Path(trained["scales_plot"]).read_bytes().startswith(b"\x89PNG")
+    assert read_checkpoint(trained["checkpoint"]).provenance["retrain"]["sparsity"]["schedule"] == "ramp"
+
+
+def test_export_optimize_benchmark_work_one_after_another(
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
+) -> None:
+    exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--size", 512)
+    optimized = run("optimize", "--onnx", exported["onnx"], "--precisions", "fp32,fp16", "--out", tmp_path / "ir")
     assert set(optimized) == {"fp32", "fp16"}
     timing = ("--batch", "1,2", "--warm-up", 1, "--repeats", 3, "--threads", 1)
-    measured = run(capsys, "benchmark", "--ir", optimized["fp32"], *timing)
+    measured = run("benchmark", "--ir", optimized["fp32"], *timing)
     assert [row["batch"] for row in measured["rows"]] == ["1", "2"]
-    scores = run(capsys, "evaluate", "--ir", optimized["fp32"], "--dataset", archive, "--protocol", "device-512")
-    torch_scores = run(capsys, "evaluate", "--checkpoint", checkpoint, "--dataset", archive, "--protocol", "device-512")
+    scores = run("evaluate", "--ir", optimized["fp32"], "--dataset", archive, "--protocol", "device-512")
+    torch_scores = run("evaluate", "--checkpoint", checkpoint, "--dataset", archive, "--protocol", "device-512")
     np.testing.assert_allclose(scores["mse"], torch_scores["mse"], atol=1e-5)
-
-
-def test_config_gives_the_parameters_of_a_run_with_absolute_paths(capsys: pytest.CaptureFixture) -> None:
-    given = run(
-        capsys, "config", "--dataset", "some/portraits.zip", "--base", "base.ckpt", "--pruning", "0.5/0.5,0.3/0.25"
-    )
-    config = given["config"]
-    assert config["dataset"]["source"] == str(Path("some/portraits.zip").absolute())
-    assert config["base"]["checkpoint"] == str(Path("base.ckpt").absolute())
-    assert [(p["backbone_threshold"], p["global_ratio"]) for p in config["pruning"]] == [(0.5, 0.5), (0.3, 0.25)]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +119,25 @@ def test_config_gives_the_parameters_of_a_run_with_absolute_paths(capsys: pytest
         (["optimize", "--onnx", "x.onnx", "--out", "{tmp}"], 3, "say which with --dataset"),
         (["infer", "--checkpoint", "{tiny}", "--input", "{tmp}/empty", "--out", "{tmp}"], 3, "holds no image"),
         (["benchmark", "--ir", "nothing.xml"], 1, "nothing.xml"),
+        (
+            ["train", "--dataset", "{tmp}", "--out", "{tmp}/x", "--sparsity-schedule", "ramp"],
+            2,
+            "give the strength with --sparsity",
+        ),
+        (["train", "--dataset", "{tmp}", "--out", "{tmp}/x", "--sparsity", "2"], 3, "--sparsity 2.0"),
     ],
-    ids=["no file", "ratio 1", "negative", "no archive", "no network", "no images", "empty folder", "no ir"],
+    ids=[
+        "no file",
+        "ratio 1",
+        "negative",
+        "no archive",
+        "no network",
+        "no images",
+        "empty folder",
+        "no ir",
+        "schedule",
+        "sparsity",
+    ],
 )
 def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
     arguments: list[str], code: int, message: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -153,8 +150,19 @@ def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
     assert captured.err.count("\n") == 1
 
 
-def test_main_exits_with_2_when_usage_is_wrong(capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate"], "--dataset"),
+        (["train", "--dataset", "x", "--out", "y", "--device", "gpu"], "got 'gpu', wanted cpu, or cuda"),
+        (["benchmark", "--ir", "x", "--threads", "0"], "got '0', wanted a whole number from 1 up"),
+    ],
+    ids=["missing", "device", "threads"],
+)
+def test_main_exits_with_2_when_usage_is_wrong(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["evaluate"])
+        main(arguments)
     assert caught.value.code == 2
-    assert "--dataset" in capsys.readouterr().err
+    assert message in capsys.readouterr().err

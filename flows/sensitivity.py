@@ -1,0 +1,29 @@
+"""Flow sensitivity."""
+
+from prefect import flow, get_run_logger, unmapped
+
+from modnet.configs import ComputeConfig, SensitivityConfig
+from modnet.records import SensitivityReport
+from tasks.sensitivity import measure_group, publish_sensitivity, score_channels
+
+
+@flow(name="sensitivity")
+def sensitivity(
+    network_id: str, config: SensitivityConfig = SensitivityConfig(), compute: ComputeConfig = ComputeConfig()
+) -> SensitivityReport:
+    """Prunes each channel group of a base or a retrained candidate alone, at several ratios, and measures the error.
+
+    One task run per group on Ray; each group that was measured stays in the store, so a killed run goes on where it
+    was. At the end stand the curves, as plot and table, and a ratio for each group: by allowed loss or by MACs.
+    """
+    groups = score_channels(network_id, config, compute)
+    futures = measure_group.map(unmapped(network_id), groups, unmapped(config), unmapped(compute))
+    futures.wait()
+    failed = {}
+    for group, future in zip(groups, futures, strict=True):
+        if not future.state.is_completed():
+            failed[group] = future.state.message or future.state.name or "unknown"
+            get_run_logger().error("group %s failed: %s", group, failed[group])
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(groups)} groups were not measured, the others are stored: {failed}")
+    return publish_sensitivity(network_id, groups, config)

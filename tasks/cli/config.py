@@ -1,0 +1,32 @@
+"""`modnet config`: the settings of a nightly run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from modnet.configs import CompressConfig, DatasetConfig
+from tasks.cli.flags import Options, Result, Verbs
+from tasks.cli.pruning_shorthand import FORMS, prunings
+
+
+def add_to(verbs: Verbs) -> None:
+    """Adds the verbs of this file."""
+    configuring = verbs.add("config", config)
+    configuring.add_argument("--profile", choices=("demo", "standard"), default="demo")
+    configuring.add_argument("--dataset", help="synthetic, ppm-100, a zip or a URL")
+    configuring.add_argument("--base", help="checkpoint to prune; without it one is trained in the run")
+    configuring.add_argument("--pruning", type=prunings, help=f"candidates: {FORMS}")
+
+
+def config(options: Options) -> Result:
+    """The parameters of a compress run, as the Prefect deployment takes them."""
+    checkpoint = None if options.base is None else os.path.abspath(options.base)
+    chosen: CompressConfig = getattr(CompressConfig, options.profile)(checkpoint)
+    update: dict[str, Any] = {}
+    if options.dataset is not None:
+        is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
+        update["dataset"] = DatasetConfig(source=os.path.abspath(options.dataset) if is_path else options.dataset)
+    if options.pruning:
+        update["pruning"] = options.pruning
+    return {"config": chosen.model_copy(update=update).model_dump(mode="json")}

@@ -1,0 +1,89 @@
+"""`modnet export`, `modnet optimize` and `modnet benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from infra.edge_agent.latency import measure
+from infra.edge_agent.runtime import load_ir, runtime_text
+from infra.reports import summarise
+from modnet.checkpoint import load
+from modnet.data.images import prepare, read_image
+from modnet.errors import ConfigError
+from modnet.export.onnx_to_openvino import convert_ir
+from modnet.export.torch_to_onnx import export_onnx
+from tasks.cli import flags
+from tasks.cli.flags import Options, Result, Verbs
+from tasks.cli.given import given_dataset
+from tasks.leaderboard import markdown_table
+
+
+def add_to(verbs: Verbs) -> None:
+    """Adds the verbs of this file."""
+    exporting = verbs.add("export", export, flags.network(), flags.out_folder(), flags.size())
+    exporting.add_argument("--dynamic", action="store_true", help="batch, height and width stay open")
+    optimizing = verbs.add("optimize", optimize, flags.out_folder())
+    optimizing.add_argument("--onnx", type=Path, required=True)
+    optimizing.add_argument("--dataset", help=f"calibrates INT8: {flags.DATASET}")
+    optimizing.add_argument(
+        "--precisions", type=_precisions, default=["fp32", "fp16", "int8"], help="some of fp32,fp16,int8"
+    )
+    optimizing.add_argument("--calibration-images", type=int, default=24)
+    measuring = verbs.add("benchmark", benchmark)
+    measuring.add_argument("--ir", type=Path, required=True, help=flags.IR)
+    measuring.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
+    measuring.add_argument("--batch", type=flags.integers, default=[1], help="batch sizes, as 1,2,4")
+    measuring.add_argument("--threads", type=flags.positive, help="inference threads (default: the runtime's choice)")
+    measuring.add_argument("--warm-up", type=int, default=5)
+    measuring.add_argument("--repeats", type=int, default=50)
+
+
+def export(options: Options) -> Result:
+    """Writes the deployed graph as ONNX."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    network = load(options.checkpoint, options.prune_info)
+    path = export_onnx(network, options.out / "model.onnx", size=options.size, dynamic=options.dynamic)
+    return {"onnx": str(path), "size_bytes": path.stat().st_size}
+
+
+def optimize(options: Options) -> Result:
+    """Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split."""
+    calibration = None
+    if "int8" in options.precisions:
+        if options.dataset is None:
+            raise ConfigError(
+                "INT8 is calibrated on images: say which with --dataset, or leave int8 out of --precisions"
+            )
+        folder, index = given_dataset(options.dataset)
+        pairs = index.split("fit")[: options.calibration_images]
+        calibration = [prepare(read_image(folder / pair.image), "device-512").pixels.numpy() for pair in pairs]
+    files = convert_ir(options.onnx, options.out, precisions=options.precisions, calibration=calibration)
+    return {precision: str(ir.xml) for precision, ir in files.items()}
+
+
+def benchmark(options: Options) -> Result:
+    """Measures an IR on this machine with the edge agent's code, for each batch size."""
+    rows = []
+    for batch in options.batch:
+        model = load_ir(options.ir, device=options.device.upper(), threads=options.threads, batch=batch)
+        samples = measure(model.run_once, warm_up=options.warm_up, repeats=options.repeats)
+        summary = summarise(samples.samples_ms)
+        rows.append(
+            {
+                "batch": str(batch),
+                "p50 ms": f"{summary.p50_ms:.2f}",
+                "p90 ms": f"{summary.p90_ms:.2f}",
+                "p99 ms": f"{summary.p99_ms:.2f}",
+                "images/s": f"{1000 * batch / summary.p50_ms:.2f}",
+                "precision": str(model.precision),
+            }
+        )
+    return {"runtime": runtime_text(), "rows": rows} if options.json else {"table": markdown_table(rows)}
+
+
+def _precisions(text: str) -> list[str]:
+    chosen = text.split(",")
+    if unknown := set(chosen) - {"fp32", "fp16", "int8"}:
+        raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted some of fp32,fp16,int8")
+    return chosen

@@ -1,0 +1,176 @@
+"""What verbs share: how one is added, and flags that several have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from modnet.configs import RetrainConfig, SparsityConfig, TrainingConfig
+from modnet.data.images import Protocol
+
+Options = argparse.Namespace
+Result = dict[str, Any]
+"""What a verb found: printed as one JSON object, or as lines `name: value`, the value of `table` by itself."""
+
+Flags = argparse.ArgumentParser
+CHECKPOINT = "of this project, of the official MODNet or of the seed"
+DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
+IR = "OpenVINO .xml, its .bin beside it"
+
+
+class UsageError(Exception):
+    """Flags that do not go together; as with an unknown flag, the exit code is 2."""
+
+
+class Verbs:
+    """The verbs of a command line, each with the function that runs it."""
+
+    def __init__(self, parser: Flags) -> None:
+        self._verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(self, name: str, run: Callable[[Options], Result], *parents: Flags) -> Flags:
+        """Adds a verb that says of itself what `run` says of itself, with the flags of `parents` and `--json`."""
+        added = self._verbs.add_parser(name, help=run.__doc__, description=run.__doc__, parents=[_output(), *parents])
+        added.set_defaults(run=run)
+        return added
+
+    def group(self, name: str, description: str) -> Verbs:
+        """Adds a verb that has verbs of its own."""
+        return Verbs(self._verbs.add_parser(name, help=description, description=description))
+
+
+def network() -> Flags:
+    """The checkpoint that a verb works on."""
+    flags = _flags()
+    flags.add_argument("--checkpoint", type=Path, required=True, help=CHECKPOINT)
+    flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
+    return flags
+
+
+def network_or_ir() -> Flags:
+    """The network that makes mattes, and how images are prepared for it."""
+    flags = _flags()
+    flags.add_argument("--checkpoint", type=Path, help=CHECKPOINT)
+    flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
+    flags.add_argument("--ir", type=Path, help=f"{IR}; takes the protocol device-512")
+    flags.add_argument("--protocol", choices=get_args(Protocol), default="seed", help="preprocessing (default: seed)")
+    return flags
+
+
+def dataset() -> Flags:
+    """The data set that a verb reads."""
+    flags = _flags()
+    flags.add_argument("--dataset", required=True, help=DATASET)
+    return flags
+
+
+def device() -> Flags:
+    """Where a verb computes."""
+    flags = _flags()
+    flags.add_argument("--device", type=_device, default="cpu", help="cpu, or cuda (default: cpu)")
+    return flags
+
+
+def out_folder() -> Flags:
+    """Where a verb writes its files."""
+    flags = _flags()
+    flags.add_argument("--out", type=Path, required=True, help="folder to write into")
+    return flags
+
+
+def out_checkpoint() -> Flags:
+    """What a verb writes."""
+    flags = _flags()
+    flags.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
+    return flags
+
+
+def seed() -> Flags:
+    """What a verb draws its random numbers from."""
+    flags = _flags()
+    flags.add_argument("--seed", type=int, default=0, help="same seed, same result (default: 0)")
+    return flags
+
+
+def size() -> Flags:
+    """The input that a graph is made, or its cost counted, for."""
+    flags = _flags()
+    flags.add_argument("--size", type=int, default=512, help="side of the square input (default: 512)")
+    return flags
+
+
+def training(title: str = "training") -> Flags:
+    """How a verb trains."""
+    flags = _flags()
+    group = flags.add_argument_group(title)
+    for name, kind in (("epochs", int), ("batch-size", int), ("image-size", int), ("learning-rate", float)):
+        field = TrainingConfig.model_fields[name.replace("-", "_")]
+        group.add_argument(f"--{name}", type=kind, help=field.description)
+    precision, sparsity = TrainingConfig.model_fields["precision"], SparsityConfig.model_fields
+    group.add_argument("--precision", choices=get_args(precision.annotation), help=precision.description)
+    group.add_argument(
+        "--sparsity",
+        type=float,
+        help=f"sparse training, before pruning by bn_scale: {sparsity['strength'].description}",
+    )
+    group.add_argument(
+        "--sparsity-schedule",
+        choices=get_args(sparsity["schedule"].annotation),
+        help=f"of the strength. {sparsity['schedule'].description}",
+    )
+    return flags
+
+
+def retraining(title: str = "training") -> Flags:
+    """How a verb retrains what was pruned."""
+    flags = Flags(add_help=False, parents=[training(title)])
+    field = RetrainConfig.model_fields["initialise"]
+    flags.add_argument("--initialise", choices=get_args(field.annotation), help=field.description)
+    return flags
+
+
+def texts(text: str) -> list[str]:
+    """`a,b` as its elements."""
+    return [part.strip() for part in text.split(",")]
+
+
+def numbers(text: str) -> list[float]:
+    """`0.1,0.3` as numbers."""
+    return [float(part) for part in text.split(",")]
+
+
+def integers(text: str) -> list[int]:
+    """`1,2,4` as numbers."""
+    return [int(part) for part in text.split(",")]
+
+
+def positive(text: str) -> int:
+    """`2` as a number.
+
+    Raises:
+        ArgumentTypeError: not a whole number from 1 up.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from 1 up")
+    return int(text)
+
+
+def _device(text: str) -> str:
+    is_there = text == "cpu" or (text.partition(":")[0] == "cuda" and torch.cuda.is_available())
+    if not is_there:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted cpu, or cuda where there is one")
+    return text
+
+
+def _output() -> Flags:
+    flags = _flags()
+    flags.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return flags
+
+
+def _flags() -> Flags:
+    return Flags(add_help=False)

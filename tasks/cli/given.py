@@ -1,0 +1,90 @@
+"""From what was typed to what it names: data sets, predictors, configs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from infra.settings import Settings
+from modnet.checkpoint import load
+from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
+from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.errors import ConfigError
+from modnet.evaluation.complexity import complexity
+from modnet.evaluation.evaluate import Predictor
+from modnet.export.predictors import IrPredictor, TorchPredictor
+from modnet.models.modnet import MODNet
+from tasks.cli.flags import Options, Result, UsageError
+from tasks.stored_dataset import local_archive
+
+
+def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, DatasetIndex]:
+    """Folder and index of a folder, zip, URL or preset."""
+    if Path(source).is_dir():
+        return Path(source), index_dataset(Path(source))
+    cache = Settings.from_env().cache_folder
+    archive = local_archive(DatasetConfig(source=source, sha256=sha256), cache / "archives")
+    folder = extract_archive(archive, cache / "datasets")
+    return folder, index_dataset(folder)
+
+
+def given_predictor(options: Options) -> Predictor:
+    """What makes mattes: the checkpoint or the IR."""
+    if (options.checkpoint is None) == (options.ir is None):
+        raise ConfigError("say which network: either --checkpoint or --ir, not both and not none")
+    if options.ir is not None:
+        return IrPredictor(options.ir, options.protocol)
+    return TorchPredictor(load(options.checkpoint, options.prune_info), options.protocol, options.device)
+
+
+def given_config(
+    kind: type[Any], options: Options, flag_names: Mapping[str, str] | None = None, /, **fields: Any
+) -> Any:
+    """A config from `fields` and the flags of its other fields' names; those not given keep their defaults.
+
+    Args:
+        kind: the config's class.
+        options: what was typed.
+        flag_names: fields whose flag has another name than the field.
+        **fields: values that no flag gives.
+
+    Raises:
+        ConfigError: a value that its field does not take; says flag, value and what was wanted.
+    """
+    flags = {name: (flag_names or {}).get(name, name) for name in kind.model_fields if name not in fields}
+    given = {name: getattr(options, flag) for name, flag in flags.items() if getattr(options, flag, None) is not None}
+    try:
+        return kind(**given, **fields)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_problem(flags, problem) for problem in error.errors())) from error
+
+
+def given_training(kind: type[TrainingConfig], options: Options) -> Any:
+    """A training config from the flags of its fields' names, `--sparsity` among them.
+
+    Raises:
+        ConfigError: a value that its field does not take; says flag, value and what was wanted.
+        UsageError: a schedule without a strength.
+    """
+    if options.sparsity is None:
+        if options.sparsity_schedule is not None:
+            raise UsageError("--sparsity-schedule says how the strength changes: give the strength with --sparsity")
+        return given_config(kind, options, sparsity=None)
+    names = {"strength": "sparsity", "schedule": "sparsity_schedule"}
+    return given_config(kind, options, sparsity=given_config(SparsityConfig, options, names))
+
+
+def cost(network: MODNet, size: int = 512) -> Result:
+    """Parameters and MACs of the deployed graph."""
+    found = complexity(network, size)
+    return {"parameters": found.parameters, "macs": found.macs}
+
+
+def _problem(flags: Mapping[str, str], problem: ErrorDetails) -> str:
+    if not problem["loc"]:  # several fields together
+        return problem["msg"]
+    return f"--{flags[str(problem['loc'][0])].replace('_', '-')} {problem['input']}: {problem['msg']}"

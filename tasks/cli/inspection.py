@@ -1,0 +1,88 @@
+"""`modnet inspect`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modnet.checkpoint import load, read_checkpoint
+from modnet.evaluation.channel_chart import channel_chart
+from modnet.evaluation.inspection import Inspection, group_changes, inspect_network
+from modnet.evaluation.inspection_tables import cost_rows, group_rows
+from modnet.files import write_atomically
+from modnet.models.modnet import MODNet
+from modnet.pruning.cost import Cost
+from modnet.spec import ModnetSpec
+from tasks.cli import flags
+from tasks.cli.flags import Options, Result, Verbs
+from tasks.leaderboard import markdown_table
+
+
+def add_to(verbs: Verbs) -> None:
+    """Adds the verbs of this file."""
+    inspection = verbs.add("inspect", inspect, flags.network(), flags.size())
+    inspection.add_argument(
+        "--against",
+        type=Path,
+        help="checkpoint that it was before pruning (default: the widths that a pruned checkpoint of this project "
+        "remembers)",
+    )
+    inspection.add_argument("--picture", type=Path, help="PNG to draw the channels of every group into")
+
+
+def inspect(options: Options) -> Result:
+    """Shows channel groups, parameters and MACs of the deployed graph, before and after pruning."""
+    checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
+    network = inspect_network(checkpoint.network, options.size)
+    earlier = load(options.against) if options.against is not None else _pruned_from(checkpoint.provenance)
+    before = None if earlier is None else inspect_network(earlier, options.size)
+    if options.picture is not None:
+        options.picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.picture, channel_chart(network, before))
+    if options.json:
+        return {**_described(network, before), "spec": checkpoint.network.spec.model_dump()}
+    tables = (group_rows(network, before), cost_rows(network, before))
+    return {"table": "\n\n".join(markdown_table(rows) for rows in tables)}
+
+
+def _pruned_from(provenance: Mapping[str, Any]) -> MODNet | None:
+    """A network of the widths before pruning, where a checkpoint tells them."""
+    spec = provenance.get("parent_spec")
+    return None if spec is None else MODNet(ModnetSpec.from_json(json.dumps(spec)))
+
+
+def _described(network: Inspection, before: Inspection | None) -> Result:
+    described: Result = {
+        **_cost(network.total),
+        "branches": {name: _cost(cost) for name, cost in network.branches.items()},
+        "layers": {path: _cost(cost) for path, cost in network.layers.items()},
+        "groups": {
+            name: {
+                "parts": group.parts,
+                "prunable": group.prunable,
+                "layers": [producer.module for producer in group.producers],
+                "read_by": [consumer.module for consumer in group.consumers],
+                "tensors": [
+                    {"tensor": piece.tensor, "axis": piece.axis, "start": piece.start, "length": piece.length}
+                    for piece in network.tensors[name]
+                ],
+            }
+            for name, group in network.groups.items()
+        },
+    }
+    if before is not None:
+        described["before"] = {
+            **_cost(before.total),
+            "branches": {name: _cost(cost) for name, cost in before.branches.items()},
+            "layers": {path: _cost(cost) for path, cost in before.layers.items()},
+        }
+        described["changes"] = {
+            change.name: {"before": change.before, "after": change.after} for change in group_changes(before, network)
+        }
+    return described
+
+
+def _cost(cost: Cost) -> Result:
+    return {"parameters": cost.parameters, "macs": cost.macs}

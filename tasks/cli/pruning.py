@@ -1,0 +1,139 @@
+"""`modnet prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modnet.checkpoint import load, save_checkpoint
+from modnet.configs import AdaptivePolicy, LatencyPolicy, Policy, PruningConfig, TargetPolicy
+from modnet.data.download import sha256_of_file
+from modnet.errors import PruningError
+from modnet.files import write_atomically
+from modnet.models.modnet import MODNet
+from modnet.pruning.plan import PruningPlan
+from modnet.pruning.surgery import apply_plan
+from modnet.seed_pruning import prune_like_seed, write_seed_files
+from tasks.cli import flags
+from tasks.cli.flags import Options, Result, Verbs
+from tasks.cli.given import cost, given_dataset
+from tasks.cli.pruning_config import iteration_config, pruning_config
+from tasks.cli.pruning_flags import add_pruning_flags, require_flags_that_fit
+from tasks.leaderboard import markdown_table
+from tasks.local_iteration import prune_iteratively
+from tasks.pruning_evidence import measure_latency, plan_with_evidence
+
+TIMING_THREADS = 2
+
+
+def add_to(verbs: Verbs) -> None:
+    """Adds the verbs of this file."""
+    retraining = flags.retraining("how --iterations retrains")
+    add_pruning_flags(verbs.add("prune", prune, flags.network(), flags.out_folder(), flags.device(), retraining))
+
+
+def prune(options: Options) -> Result:
+    """Removes channels from a network; the pruned one keeps the weights of those that stay."""
+    require_flags_that_fit(options)
+    if options.policy == "seed":
+        return _pruned_like_seed(options)
+    if options.iterations is not None:
+        return _pruned_in_steps(options)
+    if options.plan is not None:
+        network, plan = load(options.checkpoint, options.prune_info), _read_plan(options.plan)
+    else:
+        config = pruning_config(options)
+        network = load(options.checkpoint, options.prune_info)
+        plan = _plan(network, config, options)
+    compact = apply_plan(network, plan, compensate=options.compensate)
+    provenance = {
+        "parent": sha256_of_file(options.checkpoint),
+        "parent_spec": network.spec.model_dump(),
+        "pruning": None if plan.config is None else plan.config.model_dump(),
+    }
+    path = save_checkpoint(compact, options.out / "pruned.safetensors", provenance)
+    write_atomically(options.out / "plan.json", plan.to_json().encode())
+    files = {"checkpoint": str(path), "plan": str(options.out / "plan.json")}
+    before, after = cost(network), cost(compact)
+    policy = plan.config.policy if plan.config is not None and options.plan is None else None
+    limits = _limits(policy)
+    if isinstance(policy, LatencyPolicy):
+        before["ms"], after["ms"] = measure_latency(_threads(options))([network, compact])
+        limits = {"ms": policy.max_ms}
+    return _result(files, before, after, limits, as_json=options.json)
+
+
+def _plan(network: MODNet, config: PruningConfig, options: Options) -> PruningPlan:
+    images = None if options.dataset is None else lambda: given_dataset(options.dataset)
+    return plan_with_evidence(network, config, images, threads=_threads(options))
+
+
+def _read_plan(path: Path) -> PruningPlan:
+    try:
+        return PruningPlan.from_json(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise PruningError(f"cannot read plan {path}: {error.strerror or error}") from error
+
+
+def _threads(options: Options) -> int:
+    return TIMING_THREADS if options.threads is None else options.threads
+
+
+def _pruned_like_seed(options: Options) -> Result:
+    network = load(options.checkpoint, options.prune_info)
+    default = AdaptivePolicy()
+    pruned = prune_like_seed(
+        network,
+        threshold=default.backbone_threshold if options.backbone_threshold is None else options.backbone_threshold,
+        ratio=default.global_ratio if options.global_ratio is None else options.global_ratio,
+        seed=options.seed or 0,
+        inherit=options.inherit,
+    )
+    written = write_seed_files(options.out, pruned)
+    files = {"checkpoint": str(written.checkpoint), "prune_info": str(written.prune_info)}
+    return _result(files, cost(network), cost(pruned.network), {}, as_json=options.json)
+
+
+def _pruned_in_steps(options: Options) -> Result:
+    config = iteration_config(options)
+    checkpoints = prune_iteratively(
+        options.checkpoint,
+        *given_dataset(options.dataset),
+        config,
+        options.out,
+        prune_info=options.prune_info,
+        seed=options.seed or 0,
+        device=options.device,
+    )
+    paths = [str(path) for path in checkpoints]
+    files = {"steps": paths} if options.json else {f"step {n}": path for n, path in enumerate(paths, start=1)}
+    before, after = cost(load(options.checkpoint, options.prune_info)), cost(load(checkpoints[-1]))
+    limits = _limits(config.pruning.policy)
+    return _result({**files, "checkpoint": paths[-1]}, before, after, limits, as_json=options.json)
+
+
+def _limits(policy: Policy | None) -> Result:
+    """What the policy lets parameters and MACs be."""
+    if not isinstance(policy, TargetPolicy):
+        return {}
+    limits = {"parameters": policy.max_parameters, "macs": policy.max_macs}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _result(files: Result, before: Result, after: Result, limits: Result, *, as_json: bool) -> Result:
+    """What was written, and what the network cost and costs; beside a limit, how far below it that is."""
+    if as_json:
+        return {**files, **after, "before": before, "limits": limits}
+    rows = []
+    for name, now in after.items():
+        row = {"": name, "before": _number(before[name]), "after": _number(now), "left": f"{now / before[name]:.1%}"}
+        if limits:
+            row |= {"limit": "", "below limit": ""}
+        if name in limits:
+            row |= {"limit": _number(limits[name]), "below limit": f"{1 - now / limits[name]:.2%}"}
+        rows.append(row)
+    return {**files, "table": markdown_table(rows)}
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.1f}"

@@ -1,0 +1,144 @@
+"""What a person types about pruning: a policy with flags of its own, a criterion, limits, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from modnet.configs import (
+    AdaptivePolicy,
+    GlobalThresholdPolicy,
+    IterationConfig,
+    LatencyPolicy,
+    PruningConfig,
+    TargetPolicy,
+    UniformPolicy,
+)
+from tasks.cli.amounts import amount
+from tasks.cli.flags import DATASET, Flags, Options, UsageError, positive, texts
+
+_PLANNED = ("criterion", "aggregate", "channel_multiple", "min_channels", "exclude", "taylor_images", "compensate")
+FLAGS_OF: Mapping[str, tuple[str, ...]] = {
+    "adaptive": ("backbone_threshold", "global_ratio", *_PLANNED),
+    "uniform": ("ratio", *_PLANNED),
+    "layer-ratios": ("pruned_params", "pruned_ratios", *_PLANNED),
+    "global-threshold": ("share", "floor", "taylor_steps", "iterations", *_PLANNED),
+    "target": ("max_macs", "max_parameters", "floor", "taylor_steps", "iterations", *_PLANNED),
+    "latency": ("max_ms", "floor", "threads", *_PLANNED),
+    "seed": ("backbone_threshold", "global_ratio", "inherit"),
+}
+"""Policy → the flags that mean something with it."""
+
+_RETRAINING = (
+    *("epochs", "batch_size", "image_size", "learning_rate", "precision", "initialise", "intermediate_epochs"),
+    *("sparsity", "sparsity_schedule"),
+)
+
+
+def add_pruning_flags(parser: Flags) -> None:
+    """Adds all of them; which ones fit together is asked by `require_flags_that_fit`."""
+    parser.add_argument("--policy", choices=tuple(FLAGS_OF), help="how many channels stay (default: adaptive)")
+    parser.add_argument("--plan", type=Path, help="a plan.json to repeat instead of making a plan")
+    parser.add_argument(
+        "--compensate", action="store_true", help="let the layers behind removed channels add what those leave behind"
+    )
+    parser.add_argument("--seed", type=int, help="of random scores, random weights and retraining (default: 0)")
+    parser.add_argument("--dataset", help=f"for the criterion taylor and for --iterations: {DATASET}")
+
+    add_channel_flags(parser)
+    add_fields(
+        parser.add_argument_group("policy adaptive or seed"),
+        AdaptivePolicy,
+        backbone_threshold=float,
+        global_ratio=float,
+    )
+    add_fields(parser.add_argument_group("policy uniform"), UniformPolicy, ratio=float)
+    ratios = parser.add_argument_group("policy layer-ratios")
+    ratios.add_argument("--pruned-params", type=texts, help="groups or layers, as backbone.last,detail.*")
+    ratios.add_argument("--pruned-ratios", type=texts, help="share removed from each of them, as 0.3,0.4")
+    add_fields(
+        parser.add_argument_group("policy global-threshold (--floor: target and latency, too)"),
+        GlobalThresholdPolicy,
+        share=float,
+        floor=float,
+    )
+    add_fields(parser.add_argument_group("policy target"), TargetPolicy, max_macs=amount, max_parameters=amount)
+    latency = parser.add_argument_group("policy latency")
+    add_fields(latency, LatencyPolicy, max_ms=float)
+    latency.add_argument("--threads", type=positive, help="inference threads while measuring (default: 2)")
+    seed = parser.add_argument_group("policy seed: the two files of MODNet-ModelCompression, by its own rule")
+    seed.add_argument("--inherit", action="store_true", help="keep the weights of the channels that stay")
+
+    add_fields(
+        parser.add_argument_group("criterion taylor, policy target or global-threshold"),
+        PruningConfig,
+        taylor_steps=int,
+    )
+    steps = parser.add_argument_group("in steps to a target or a global threshold, retraining after each")
+    steps.add_argument("--iterations", type=int, help=IterationConfig.model_fields["steps"].description)
+    add_fields(steps, IterationConfig, intermediate_epochs=int)
+
+
+def add_channel_flags(parser: Flags) -> None:
+    """Adds what says which channels of a group stay, and how narrow it may get."""
+    which = parser.add_argument_group("which channels stay")
+    for name in ("criterion", "aggregate"):
+        field = PruningConfig.model_fields[name]
+        which.add_argument(f"--{name}", choices=get_args(field.annotation), help=field.description)
+    add_fields(which, PruningConfig, taylor_images=int, channel_multiple=int, min_channels=int)
+    which.add_argument("--exclude", type=texts, help="groups or layers that lose nothing, as backbone.stem,detail.*")
+
+
+def require_flags_that_fit(options: Options) -> None:
+    """Refuses flags that would do nothing, and a policy without the flag that it cannot do without.
+
+    Raises:
+        UsageError: says which flag, and what it belongs to.
+    """
+    given = {name for name, value in vars(options).items() if value is not None and value is not False}
+    of_policies = {name for flags in FLAGS_OF.values() for name in flags}
+    if options.plan is not None:
+        idle = given & ({"policy", "seed", "dataset", *of_policies, *_RETRAINING} - {"compensate"})
+        if idle:
+            raise UsageError(f"--plan says which channels stay: {flag_names(idle)} would do nothing")
+        return
+    policy = options.policy or "adaptive"
+    for name in sorted(given & of_policies - set(FLAGS_OF[policy])):
+        owners = [other for other, flags in FLAGS_OF.items() if name in flags]
+        raise UsageError(f"{flag_names([name])} belongs to --policy {' or '.join(owners)}, got --policy {policy}")
+    needed = {"layer-ratios": {"pruned_params", "pruned_ratios"}, "latency": {"max_ms"}}.get(policy, set()) - given
+    if needed:
+        raise UsageError(f"--policy {policy} needs {flag_names(needed)}")
+    if policy == "target" and not given & {"max_macs", "max_parameters"}:
+        raise UsageError("--policy target needs --max-macs, --max-parameters or both")
+    _require_images(options, given)
+
+
+def _require_images(options: Options, given: set[str]) -> None:
+    """What looks at images, or trains on them, has some; and what is given for that is used."""
+    is_taylor, is_iterative = options.criterion == "taylor", options.iterations is not None
+    if (is_taylor or is_iterative) and options.dataset is None:
+        what = "--criterion taylor looks at images" if is_taylor else "--iterations retrains"
+        raise UsageError(f"{what}: say on which data set with --dataset")
+    if options.dataset is not None and not (is_taylor or is_iterative):
+        raise UsageError("--dataset would do nothing: --criterion taylor and --iterations read it")
+    if not is_taylor and (idle := given & {"taylor_images", "taylor_steps"}):
+        raise UsageError(f"{flag_names(idle)} belongs to --criterion taylor")
+    if is_iterative and options.compensate:
+        raise UsageError("--compensate would be undone by retraining: it does not go with --iterations")
+    if not is_iterative and (idle := given & set(_RETRAINING)):
+        raise UsageError(f"{flag_names(idle)} belongs to --iterations, without which nothing is retrained")
+
+
+def add_fields(flags: Any, config: type[BaseModel], **kinds: Callable[[str], object]) -> None:
+    """Adds a flag for each named field, with the field's description."""
+    for name, kind in kinds.items():
+        flags.add_argument(f"--{name.replace('_', '-')}", type=kind, help=config.model_fields[name].description)
+
+
+def flag_names(names: Collection[str]) -> str:
+    """`--image-size, --ratio` for the names of their fields."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))

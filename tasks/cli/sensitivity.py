@@ -1,0 +1,105 @@
+"""`modnet sensitivity`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modnet.checkpoint import load
+from modnet.configs import PruningConfig, SensitivityConfig
+from modnet.errors import PruningError
+from modnet.evaluation.portrait_sensitivity import analyse_sensitivity, channel_ranking
+from modnet.evaluation.sensitivity_plot import sensitivity_plot, sensitivity_rows
+from modnet.files import write_atomically
+from modnet.models.modnet import MODNet
+from modnet.pruning.plan import network_digest, plan_pruning
+from modnet.pruning.sensitivity_file import read_sensitivities, write_sensitivities
+from modnet.pruning.sensitivity_ratios import choose_ratios
+from modnet.pruning.sensitivity_results import curves, merge_sensitivities
+from modnet.records import SensitivityQuestion
+from tasks.cli import flags
+from tasks.cli.amounts import amount
+from tasks.cli.flags import Options, Result, UsageError, Verbs
+from tasks.cli.given import given_config, given_dataset
+from tasks.cli.pruning_flags import add_channel_flags, add_fields, flag_names
+from tasks.leaderboard import markdown_table
+from tasks.pruning_evidence import scores_for
+
+_MEASURING = ("ratios", "images", "short_side", "exclude")
+
+
+def add_to(verbs: Verbs) -> None:
+    """Adds the verbs of this file."""
+    verb = verbs.add("sensitivity", sensitivity, flags.network(), flags.out_folder(), flags.seed())
+    verb.add_argument("--dataset", help=f"measures on its tune split: {flags.DATASET}")
+    ratios = SensitivityConfig.model_fields["ratios"].description
+    verb.add_argument("--ratios", type=flags.numbers, help=f"{ratios} As 0.1,0.3,0.5 (default: 0.1 to 0.9)")
+    add_fields(verb, SensitivityConfig, images=int, short_side=int, allowed_loss=float, max_macs=amount)
+    verb.add_argument(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="sensitivities.jsonl of several runs, instead of measuring",
+    )
+    add_channel_flags(verb)
+
+
+def sensitivity(options: Options) -> Result:
+    """Measures how much worse a network gets group by group, goes on where it was cut, and plans by what it found."""
+    _require_flags_that_fit(options)
+    pruning = given_config(PruningConfig, options)
+    config: SensitivityConfig = given_config(SensitivityConfig, options, pruning=pruning)
+    network = load(options.checkpoint, options.prune_info)
+    file, scores = options.out / "sensitivities.jsonl", None
+    if options.dataset is not None:
+        folder, index = given_dataset(options.dataset)
+        scores = scores_for(network, pruning, folder, index)
+    if options.merge is None:
+        measured = analyse_sensitivity(network, config, folder, index, file, scores)
+    else:
+        measured = merge_sensitivities([read_sensitivities(path) for path in options.merge])
+        _require_same(measured.question, network, pruning)
+        write_sensitivities(file, measured)
+
+    found = curves(measured)
+    choice = choose_ratios(network, found, config)
+    plan = plan_pruning(network, pruning.model_copy(update={"policy": choice.policy}), scores=scores)
+    question = measured.question
+    title = f"{options.checkpoint.name}: {len(question.images)} images at {question.short_side} px, {question.ranking}"
+    plot, plan_file = options.out / "sensitivity.png", options.out / "plan.json"
+    write_atomically(plot, sensitivity_plot(found, choice, title))
+    write_atomically(plan_file, plan.to_json().encode())
+    result: Result = {
+        "sensitivities": str(file),
+        "plot": str(plot),
+        "plan": str(plan_file),
+        "allowed_loss": choice.allowed_loss,
+        "parameters": choice.parameters,
+        "macs": choice.macs,
+    }
+    if options.json:
+        return {**result, "curves": [curve.model_dump() for curve in found], "policy": choice.policy.model_dump()}
+    return {**result, "table": markdown_table(sensitivity_rows(found, choice))}
+
+
+def _require_flags_that_fit(options: Options) -> None:
+    if options.merge is None:
+        if options.dataset is None:
+            raise UsageError("say what to look at: --dataset measures, --merge puts results together")
+        return
+    idle = [name for name in _MEASURING if getattr(options, name) is not None]
+    if options.dataset is not None and options.criterion != "taylor":
+        idle.append("dataset")
+    if idle:
+        raise UsageError(f"--merge measures nothing: {flag_names(idle)} would do nothing")
+
+
+def _require_same(question: SensitivityQuestion, network: MODNet, pruning: PruningConfig) -> None:
+    """The files to be merged speak of this network and of channels ranked in this way."""
+    if question.network_sha256 != (digest := network_digest(network)):
+        raise PruningError(
+            f"--merge: the files speak of a network whose weights have SHA-256 {question.network_sha256}, "
+            f"--checkpoint has {digest}"
+        )
+    if question.ranking != (ranking := channel_ranking(pruning)):
+        raise PruningError(f"--merge: the files rank channels by {question.ranking!r}, the flags by {ranking!r}")

@@ -1,0 +1,116 @@
+"""Iterative pruning on files of this machine, without a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.configs import IterationConfig
+from modnet.data.archives import DatasetIndex
+from modnet.data.dataset import MattingDataset
+from modnet.data.download import sha256_of_file
+from modnet.evaluation.complexity import complexity
+from modnet.evaluation.gamma_plot import gamma_plot
+from modnet.files import write_atomically
+from modnet.models.modnet import MODNet
+from modnet.pruning.iteration import IterationStep, iteration_steps
+from modnet.pruning.surgery import apply_plan
+from modnet.training.retrain import retrain
+from tasks.pruning_evidence import plan_with_evidence
+from tasks.stored import STAGE_VERSIONS, identify
+
+
+def prune_iteratively(
+    checkpoint: Path,
+    folder: Path,
+    index: DatasetIndex,
+    config: IterationConfig,
+    out: Path,
+    *,
+    prune_info: Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> list[Path]:
+    """Prunes and retrains in the steps of `config`; one checkpoint per step, the last at the target.
+
+    Step k writes `plan.json`, `pruned.safetensors`, `training.json` and `retrained.safetensors` into the folder
+    `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the question: parent's
+    bytes, names of the data set's files, settings. A second call finds the steps that are done, and goes on in the one
+    that was cut, at its last finished epoch.
+
+    Args:
+        checkpoint: the unpruned network, of any layout that `modnet.checkpoint` reads.
+        folder: what the paths of `index` are relative to.
+        prune_info: the seed's JSON beside a pruned seed checkpoint.
+        device: where to train: `cpu` or `cuda`.
+
+    Raises:
+        CheckpointError: a checkpoint or training state is damaged.
+        PruningError: a step cannot meet its budget.
+        TrainingDivergedError: the loss is not finite.
+    """
+    network = load(checkpoint, prune_info)
+    parent, retrained = checkpoint, []
+    for step in iteration_steps(config, complexity(network)):
+        parent_sha256 = sha256_of_file(parent)
+        question = {
+            "parent": parent_sha256,
+            "pruning": step.pruning.model_dump(),
+            "retrain": step.retrain.model_dump(),
+            "seed": seed,
+        }
+        versions = {stage: STAGE_VERSIONS[stage] for stage in ("dataset", "prune", "retrain")}
+        name = f"step-{step.number}-{identify(**question, dataset=index.model_dump(), versions=versions)}"
+        parent = out / name / "retrained.safetensors"
+        if not parent.exists():
+            (out / name).mkdir(parents=True, exist_ok=True)
+            provenance = {**question, "parent_spec": network.spec.model_dump()}
+            compact = _pruned(network, step, folder, index, out / name, provenance)
+            _retrain(compact, step, folder, index, out / name, provenance, seed, device)
+        network = load(parent)
+        retrained.append(parent)
+    return retrained
+
+
+def _pruned(
+    network: MODNet, step: IterationStep, folder: Path, index: DatasetIndex, out: Path, provenance: dict[str, object]
+) -> MODNet:
+    """The step's pruned network; planned once, since a plan that looked at images is not made again to the last bit."""
+    path = out / "pruned.safetensors"
+    if not path.exists():
+        plan = plan_with_evidence(network, step.pruning, lambda: (folder, index), threads=torch.get_num_threads())
+        write_atomically(out / "plan.json", plan.to_json().encode())
+        save_checkpoint(apply_plan(network, plan), path, provenance)
+    return read_checkpoint(path).network
+
+
+def _retrain(
+    network: MODNet,
+    step: IterationStep,
+    folder: Path,
+    index: DatasetIndex,
+    out: Path,
+    provenance: dict[str, object],
+    seed: int,
+    device: str,
+) -> None:
+    """Writes the step's retrained network; the state of the training lies beside it until then."""
+    if step.retrain.initialise == "scratch":
+        torch.manual_seed(seed)
+        network = MODNet(network.spec)
+    state = out / "training-state.pt"
+    report = retrain(
+        network.to(device),
+        MattingDataset(folder, index.split("fit"), size=step.retrain.image_size, seed=seed),
+        step.retrain,
+        seed=seed,
+        resume_from=state.read_bytes() if state.exists() else None,
+        after_epoch=lambda epoch, content: write_atomically(state, content),
+    )
+    write_atomically(out / "training.json", report.model_dump_json().encode())
+    if report.scales:
+        write_atomically(out / "scales.png", gamma_plot(report.scales, f"sparse training in {out.name}"))
+    save_checkpoint(network.to("cpu"), out / "retrained.safetensors", provenance)
+    state.unlink()

@@ -1,0 +1,101 @@
+"""What a pruning plan may need beside the weights: Taylor scores from labelled images, latencies from this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from modnet.configs import PruningConfig
+from modnet.data.archives import DatasetIndex
+from modnet.errors import ConfigError
+from modnet.evaluation.portraits import alpha_mse, read_portraits
+from modnet.export.onnx_to_openvino import convert_ir
+from modnet.export.torch_to_onnx import export_onnx
+from modnet.models.modnet import MODNet
+from modnet.pruning.criteria import Scores, taylor
+from modnet.pruning.gates import Removed
+from modnet.pruning.groups import PrunableNetwork
+from modnet.pruning.latency import MeasureLatency
+from modnet.pruning.plan import PruningPlan, plan_pruning
+from modnet.pruning.stepwise import plan_in_steps
+from tasks.host_latency import median_latencies
+
+TAYLOR_SHORT_SIDE = 256
+
+Images = tuple[Path, DatasetIndex]
+"""A data set on this machine: the folder that the index's paths are relative to, and the index."""
+
+
+def needs_evidence(config: PruningConfig) -> bool:
+    """True where the weights do not decide alone, so that planning takes more than seconds."""
+    return config.criterion == "taylor" or config.policy.kind == "latency"
+
+
+def plan_with_evidence(
+    network: MODNet, config: PruningConfig, images: Callable[[], Images] | None, *, threads: int
+) -> PruningPlan:
+    """The plan for any config, with Taylor scores or latencies where it asks for them.
+
+    Args:
+        network: in evaluation mode.
+        config: policy, criterion, limits.
+        images: opens the data set; called for the criterion `taylor` alone.
+        threads: of the inferences that the latency policy times.
+
+    Raises:
+        ConfigError: `taylor` without images.
+        DatasetError: a pair cannot be read.
+        PruningError: what `plan_pruning` and `plan_in_steps` raise.
+    """
+    if config.criterion != "taylor":
+        return plan_pruning(network, config, measure_latency=measure_latency(threads))
+    if images is None:
+        raise ConfigError("the criterion taylor looks at labelled images: say which data set")
+    folder, index = images()
+    portraits = read_portraits(folder, index.split("fit")[: config.taylor_images], TAYLOR_SHORT_SIDE)
+
+    def look(removed: Removed) -> Scores:
+        return taylor(network, portraits, alpha_mse, removed)
+
+    if config.policy.kind in ("target", "global-threshold"):
+        return plan_in_steps(network, config, look, steps=config.taylor_steps)
+    return plan_pruning(network, config, scores=look({}), measure_latency=measure_latency(threads))
+
+
+def scores_for(network: MODNet, config: PruningConfig, folder: Path, index: DatasetIndex) -> Scores | None:
+    """Taylor scores of the error of alpha, where the config's criterion is `taylor`.
+
+    The first `config.taylor_images` of the fit split are read, at a short side of 256 pixels. None for every other
+    criterion: `plan_pruning` scores the weights by itself.
+
+    Args:
+        network: in evaluation mode.
+        folder: what the paths of `index` are relative to.
+
+    Raises:
+        DatasetError: a pair cannot be read.
+        PruningError: the fit split is empty.
+    """
+    if config.criterion != "taylor":
+        return None
+    pairs = index.split("fit")[: config.taylor_images]
+    return taylor(network, read_portraits(folder, pairs, TAYLOR_SHORT_SIDE), alpha_mse)
+
+
+def measure_latency(threads: int) -> MeasureLatency:
+    """A measuring function for the latency policy: median milliseconds of each network's FP32 IR, 512×512, one image.
+
+    Every call exports its networks into a folder that is gone afterwards and times them in turns.
+    """
+
+    def measure(networks: Sequence[PrunableNetwork]) -> list[float]:
+        with TemporaryDirectory() as temporary:
+            irs = {}
+            for number, network in enumerate(networks):
+                folder = Path(temporary) / str(number)
+                onnx = export_onnx(network, folder / "network.onnx")
+                irs[str(number)] = convert_ir(onnx, folder / "ir", precisions=("fp32",))["fp32"].xml
+            return list(median_latencies(irs, threads).values())
+
+    return measure

@@ -1,0 +1,110 @@
+"""Sensitivity analysis on Ray nodes: the ranking of channels, one group after the other anywhere, then the summary.
+
+As in `tasks.remote`, every function looks first whether its answer is in the store.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from infra.object_store import ObjectStore
+from modnet.checkpoint import load
+from modnet.configs import SensitivityConfig
+from modnet.evaluation.portrait_sensitivity import (
+    channel_ranking,
+    measure_portraits,
+    sensitivity_question,
+    tune_pairs,
+)
+from modnet.evaluation.sensitivity_plot import sensitivity_plot
+from modnet.pruning.criteria import score_groups
+from modnet.pruning.sensitivity import analysed_groups
+from modnet.pruning.sensitivity_ratios import choose_ratios
+from modnet.pruning.sensitivity_results import curves, merge_sensitivities
+from modnet.records import ChannelScores, Sensitivities, SensitivityReport
+from tasks.pruning_evidence import scores_for
+from tasks.remote import this_node
+from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file
+from tasks.stored_dataset import open_dataset
+from tasks.stored_network import stored_network
+
+
+def score_channels(network_id: str, config: SensitivityConfig, cpus: int) -> ChannelScores:
+    """By what the channels of each analysed group are ranked, once for all workers."""
+    settings, store = this_node(cpus)
+    checkpoint, dataset_id = stored_network(store, network_id)
+
+    def compute() -> ChannelScores:
+        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
+        if config.pruning.criterion == "taylor":  # the data set is opened for no other
+            scores = scores_for(network, config.pruning, *open_dataset(dataset_id, settings, store))
+        else:
+            scores = None
+        scores = score_groups(network, config.pruning) if scores is None else scores
+        groups = analysed_groups(network, config.pruning.exclude)
+        return ChannelScores(scores={group.name: tuple(scores[group.name].tolist()) for group in groups})
+
+    return once(store, channel_scores_key(store, network_id, config), ChannelScores, compute)
+
+
+def measure_group(network_id: str, group: str, config: SensitivityConfig, cpus: int) -> Sensitivities:
+    """The sensitivities of one group on all images."""
+    settings, store = this_node(cpus)
+    checkpoint, dataset_id = stored_network(store, network_id)
+
+    def compute() -> Sensitivities:
+        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
+        folder, index = open_dataset(dataset_id, settings, store)
+        pairs = tune_pairs(index, config)
+        ranked = get_record(store, channel_scores_key(store, network_id, config), ChannelScores).scores[group]
+        groups = [one for one in network.channel_groups() if one.name == group]
+        scores = {group: torch.tensor(ranked, dtype=torch.float64)}
+        return Sensitivities(
+            question=sensitivity_question(network, config, folder, pairs),
+            measurements=tuple(measure_portraits(network, config, folder, pairs, groups, scores)),
+        )
+
+    return once(store, group_key(store, network_id, group, config), Sensitivities, compute)
+
+
+def summarise(network_id: str, groups: list[str], config: SensitivityConfig) -> SensitivityReport:
+    """Curves, their plot, and the ratios that follow from them."""
+    settings, store = this_node(cpus=1)
+    checkpoint, _ = stored_network(store, network_id)
+
+    def compute() -> SensitivityReport:
+        parts = [get_record(store, group_key(store, network_id, group, config), Sensitivities) for group in groups]
+        whole = merge_sensitivities(parts)
+        found = curves(whole)
+        choice = choose_ratios(load(fetch(store, checkpoint, settings.cache_folder / "objects")), found, config)
+        title = f"{network_id}: {len(whole.question.images)} images at {config.short_side} px, {whole.question.ranking}"
+        plot = put_file(store, key.replace(".json", ".png"), sensitivity_plot(found, choice, title))
+        return SensitivityReport(network_id=network_id, question=whole.question, curves=found, choice=choice, plot=plot)
+
+    key = f"sensitivities/{_question_id(store, network_id, config)}/report-{identify(config=config.model_dump())}.json"
+    return once(store, key, SensitivityReport, compute)
+
+
+def channel_scores_key(store: ObjectStore, network_id: str, config: SensitivityConfig) -> str:
+    """Key of the ChannelScores of a network's analysed groups."""
+    name = identify(exclude=config.pruning.exclude)
+    return f"sensitivities/{_question_id(store, network_id, config)}/scores-{name}.json"
+
+
+def group_key(store: ObjectStore, network_id: str, group: str, config: SensitivityConfig) -> str:
+    """Key of one group's Sensitivities."""
+    return f"sensitivities/{_question_id(store, network_id, config)}/groups/{group}.json"
+
+
+def _question_id(store: ObjectStore, network_id: str, config: SensitivityConfig) -> str:
+    """Name of what is measured; what is read off the curves afterwards is no part of it."""
+    checkpoint, dataset_id = stored_network(store, network_id)
+    return identify(
+        checkpoint=checkpoint.sha256,
+        dataset=dataset_id,
+        ratios=sorted(config.ratios),
+        images=config.images,
+        short_side=config.short_side,
+        ranking=channel_ranking(config.pruning),
+        version=STAGE_VERSIONS["sensitivity"],
+    )

@@ -1,0 +1,64 @@
+"""Tasks of the flow sensitivity."""
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_table_artifact
+
+from infra.object_store import ObjectStore, open_store
+from infra.settings import Settings
+from modnet.configs import ComputeConfig, SensitivityConfig
+from modnet.evaluation.sensitivity_plot import sensitivity_rows
+from modnet.records import ChannelScores, Sensitivities, SensitivityReport
+from tasks import remote_sensitivity
+from tasks.on_ray import recalled_or_computed
+from tasks.retries import RETRIES, is_transient
+
+
+@task(task_run_name="scores of {network_id}", retry_condition_fn=is_transient, **RETRIES)
+def score_channels(network_id: str, config: SensitivityConfig, compute: ComputeConfig) -> list[str]:
+    """Ranks the channels on Ray, so that all workers remove the same; returns the groups to look at."""
+    ranked = recalled_or_computed(
+        remote_sensitivity.channel_scores_key(_store(), network_id, config),
+        ChannelScores,
+        remote_sensitivity.score_channels,
+        *(network_id, config, compute.base_cpus),
+        cpus=compute.base_cpus,
+        compute=compute,
+        name="score channels",
+    )
+    return list(ranked.scores)
+
+
+@task(task_run_name="sensitivity of {group}", retry_condition_fn=is_transient, **RETRIES)
+def measure_group(network_id: str, group: str, config: SensitivityConfig, compute: ComputeConfig) -> str:
+    """Measures one group on Ray; returns the key of its Sensitivities."""
+    key = remote_sensitivity.group_key(_store(), network_id, group, config)
+    recalled_or_computed(
+        key,
+        Sensitivities,
+        remote_sensitivity.measure_group,
+        *(network_id, group, config, compute.candidate_cpus),
+        cpus=compute.candidate_cpus,
+        compute=compute,
+        name=f"sensitivity of {group}",
+    )
+    return key
+
+
+@task(retry_condition_fn=is_transient, **RETRIES)
+def publish_sensitivity(network_id: str, groups: list[str], config: SensitivityConfig) -> SensitivityReport:
+    """Curves as plot and table, and the ratios; takes seconds, so it runs here and not on Ray."""
+    report = remote_sensitivity.summarise(network_id, groups, config)
+    choice = report.choice
+    note = (
+        f"Allowed loss {choice.allowed_loss:.3g} of each group by itself leaves {choice.parameters} parameters and "
+        f"{choice.macs} MACs. Interactions between groups are not measured."
+    )
+    link = _store().link(report.plot.key)
+    create_table_artifact(sensitivity_rows(report.curves, choice), key="sensitivity", description=note)
+    create_image_artifact(link, key="sensitivity-curves", description="Loss by share of channels removed, per group.")
+    get_run_logger().info("%s", note)
+    return report
+
+
+def _store() -> ObjectStore:
+    return open_store(Settings.from_env().store_url)

@@ -1,0 +1,61 @@
+"""`modnet config`: a nightly run's parameters from what `make nightly` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modnet.configs import CompressConfig
+from tasks.cli import main
+
+Run = Callable[..., dict]
+
+
+def test_config_makes_paths_absolute(run: Run) -> None:
+    config = run("config", "--dataset", "some/portraits.zip", "--base", "base.ckpt")["config"]
+    assert config["dataset"]["source"] == str(Path("some/portraits.zip").absolute())
+    assert config["base"]["checkpoint"] == str(Path("base.ckpt").absolute())
+
+
+@pytest.mark.parametrize(
+    ("word", "labels"),
+    [
+        ("0.5/0.5,0.3/0.25", ["0.5/0.5", "0.3/0.25"]),
+        ("3.7G", ["3.7 GMAC"]),
+        ("1.34M", ["1.34 M"]),
+        ("3.7G+1.34M", ["3.7 GMAC 1.34 M"]),
+        ("1.34M+3.7G", ["3.7 GMAC 1.34 M"]),
+        ("3.7G:taylor, 0.5/0.5:bn_scale", ["3.7 GMAC taylor", "0.5/0.5 bn_scale"]),
+    ],
+    ids=lambda value: str(value),
+)
+def test_config_reads_every_form_of_pruning(word: str, labels: list[str], run: Run) -> None:
+    config = CompressConfig.model_validate(run("config", "--pruning", word)["config"])
+    assert [pruning.label for pruning in config.pruning] == labels
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ("0.5", "'0.5' is no way to prune"),
+        ("0.5/", "'0.5/' is no way to prune"),
+        ("3.7T", "'3.7T' is no way to prune"),
+        ("3G+3G", "'3G+3G' is no way to prune"),
+        ("0.5/0.5,", "'' is no way to prune"),
+        ("0.5/1.5", "'0.5/1.5': global_ratio: Input should be less than 1"),
+        ("3.7G:luck", "'3.7G:luck': criterion"),
+        ("0G", "'0G': max_macs: Input should be greater than or equal to 1"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_config_says_the_forms_when_it_does_not_know_a_pruning(
+    word: str, problem: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["config", "--pruning", word])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert "wanted threshold/ratio as 0.5/0.5, MACs as 3.7G" in error

@@ -1,0 +1,173 @@
+"""Two iterative steps with a store and with local files: to the target, resumed where they were cut, done once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from infra.folder_store import FolderStore
+from infra.settings import Settings
+from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.configs import (
+    DatasetConfig,
+    IterationConfig,
+    PruningConfig,
+    RetrainConfig,
+    SparsityConfig,
+    SyntheticConfig,
+    TargetPolicy,
+)
+from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.synthetic import write_synthetic_archive
+from modnet.evaluation.complexity import complexity
+from modnet.models.modnet import MODNet
+from modnet.pruning.iteration import iteration_steps
+from modnet.pruning.plan import PruningPlan
+from modnet.records import BaseRecord, Candidate, RetrainReport
+from modnet.spec import ModnetSpec
+from tasks import local_iteration, remote
+from tasks.local_iteration import prune_iteratively
+from tasks.stored import get_record
+from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import candidate_key, root_id
+
+MAX_MACS = 300_000_000  # of 761 million
+RETRAIN = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32", sparsity=SparsityConfig(strength=1e-2))
+CONFIG = IterationConfig(
+    steps=2,
+    pruning=PruningConfig(
+        policy=TargetPolicy(max_macs=MAX_MACS), criterion="bn_scale", channel_multiple=1, min_channels=2
+    ),
+    retrain=RETRAIN,
+    intermediate_epochs=1,
+)
+
+
+class KilledError(Exception):
+    """What ends a run where a test wants it to end."""
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    return save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
+
+
+@pytest.fixture
+def base(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[FolderStore, BaseRecord]:
+    """A tiny network and six portraits in a store that this process's settings lead to."""
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    store = FolderStore(tmp_path / "store")
+    portraits = DatasetConfig(synthetic=SyntheticConfig(train=6, val=1, height=96, width=80))
+    dataset = publish_dataset(portraits, Settings.from_env(), store)
+    return store, remote.import_base(dataset.dataset_id, checkpoint)
+
+
+def iterate(base: BaseRecord, steps: int = 2) -> list[RetrainReport]:
+    """What the flow does, up to a step."""
+    reports: list[RetrainReport] = []
+    for step in iteration_steps(CONFIG, base.complexity)[:steps]:
+        parent_id = reports[-1].candidate_id if reports else base.base_id
+        reports.append(remote.take_step(parent_id, step, seed=0, cpus=1))
+    return reports
+
+
+def test_take_step_arrives_at_the_target_and_remembers_parent_and_base(base: tuple[FolderStore, BaseRecord]) -> None:
+    store, record = base
+    names = [report.candidate_id for report in iterate(record)]
+    first, second = (get_record(store, candidate_key(name), Candidate) for name in names)
+    assert (first.parent_id, second.parent_id) == (record.base_id, first.candidate_id)
+    assert first.base_id == second.base_id == root_id(store, names[1]) == record.base_id
+    assert second.complexity.macs <= MAX_MACS < first.complexity.macs < record.complexity.macs
+    assert (first.retrain.epochs, second.retrain.epochs) == (1, 2)
+    plan = PruningPlan.from_json(store.get(f"candidates/{names[1]}/plan.json"))
+    assert plan.macs == second.complexity.macs
+    assert store.get(f"candidates/{names[0]}/scales.png").startswith(b"\x89PNG")
+
+
+def test_take_step_does_no_work_twice_and_goes_on_after_the_step_that_was_done(
+    base: tuple[FolderStore, BaseRecord],
+) -> None:
+    store, record = base
+    (first,) = iterate(record, steps=1)  # a run that was killed between its steps
+    written = {key: store.get_with_etag(key)[1] for key in store.list("candidates/")}
+    whole = iterate(record)
+    assert whole[0] == first
+    assert {key: store.get_with_etag(key)[1] for key in written} == written
+
+    keys = {key: store.get_with_etag(key)[1] for key in store.list("")}
+    assert iterate(record) == whole
+    assert {key: store.get_with_etag(key)[1] for key in store.list("")} == keys
+
+
+def test_prune_network_gives_a_retrained_candidate_another_name_when_its_parent_differs(
+    base: tuple[FolderStore, BaseRecord],
+) -> None:
+    _, record = base
+    (first,) = iterate(record, steps=1)
+    of_base, of_first = (
+        remote.prune_network(parent_id, CONFIG.pruning, RETRAIN, seed=0, cpus=1)
+        for parent_id in (record.base_id, first.candidate_id)
+    )
+    assert of_base.candidate_id != of_first.candidate_id
+    assert of_base.base_id == of_first.base_id
+
+
+@pytest.fixture
+def portraits(tmp_path: Path) -> tuple[Path, DatasetIndex]:
+    archive = write_synthetic_archive(tmp_path / "portraits.zip", train=6, val=1, size=(96, 80), seed=0)
+    folder = extract_archive(archive, tmp_path / "extracted")
+    return folder, index_dataset(folder)
+
+
+def modified(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_prune_iteratively_reaches_the_target_and_does_no_work_twice(
+    checkpoint: Path, portraits: tuple[Path, DatasetIndex], tmp_path: Path
+) -> None:
+    paths = prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "out")
+    assert [complexity(load(path)).macs <= MAX_MACS for path in paths] == [False, True]
+    assert {path.name for path in paths[0].parent.iterdir()} == {
+        "plan.json",
+        "pruned.safetensors",
+        "training.json",
+        "scales.png",
+        "retrained.safetensors",
+    }
+    assert read_checkpoint(paths[1]).provenance["seed"] == 0
+
+    files = modified(tmp_path / "out")
+    assert prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "out") == paths
+    assert modified(tmp_path / "out") == files
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3], ids=lambda epochs: f"epoch {epochs}")
+def test_prune_iteratively_gives_the_same_network_when_killed_and_started_again(
+    checkpoint: Path,
+    portraits: tuple[Path, DatasetIndex],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_after: int,
+) -> None:
+    """The run dies when its n-th training state is on disk: of the first step, or of the second."""
+    whole = prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "whole")
+    write, states = local_iteration.write_atomically, []
+
+    def killing(path: Path, content: bytes) -> None:
+        write(path, content)
+        states.extend([path] if path.name == "training-state.pt" else [])
+        if len(states) == killed_after:
+            raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(local_iteration, "write_atomically", killing)
+        with pytest.raises(KilledError):
+            prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "cut")
+    paths = prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "cut")
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in whole]
+    assert not list((tmp_path / "cut").rglob("training-state.pt"))
