@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from infra.processes import processes_with
-from infra.stack import MARKER
+from infra.local_stack.environments import MARKER
+from infra.local_stack.processes import processes_with
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / ".modnet"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra.errors import StackError
-from infra.prefect_api import PrefectApi
-from infra.stack import Stack
+from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.stack import Stack
 
 PROJECT = Path(__file__).resolve().parents[1]
 FLOW = "compress"

@@ -1,0 +1,101 @@
+"""What each difference between our adaptive pruning and the seed's costs or gains, on val, before any retraining.
+
+python -m benchmarks.seed_differences --dataset portraits.zip --base modnet.ckpt
+
+At one threshold, with detail and fusion branches left whole (ratio 0): from the seed's rule and copying to ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.ranking import scored
+from benchmarks.seed_copying import seed_copied
+from modnet.checkpoint import load
+from modnet.configs import AdaptivePolicy, PruningConfig, TargetPolicy
+from modnet.data.archives import extract_archive, index_dataset
+from modnet.errors import PruningError
+from modnet.evaluation.complexity import complexity
+from modnet.models.modnet import MODNet
+from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part, plan_pruning
+from modnet.pruning.surgery import apply_plan
+from modnet.seed_pruning import prune_like_seed
+from tasks.leaderboard import markdown_table
+from tasks.pruning_evidence import Images, plan_with_evidence
+
+THRESHOLDS = (0.1, 0.3)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints one table for all thresholds."""
+    parser = argparse.ArgumentParser(description="From the seed's pruning to ours, one difference at a time.")
+    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
+    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
+    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
+    options = parser.parse_args(arguments)
+    network = load(options.base).eval()
+    folder = extract_archive(options.dataset, options.cache)
+    images = (folder, index_dataset(folder))
+    rows = []
+    for threshold in THRESHOLDS:
+        for name, pruned in _variants(network, threshold, images):
+            score = scored(pruned, *images)
+            rows.append(
+                {
+                    "threshold": str(threshold),
+                    "variant": name,
+                    "parameters M": f"{score['parameters'] / 1e6:.3f}",
+                    "GMAC": f"{score['macs'] / 1e9:.3f}",
+                    "val MSE": f"{score['mse']:.4f}",
+                }
+            )
+            print(rows[-1], flush=True)
+    print(markdown_table(rows))
+    return 0
+
+
+def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tuple[str, MODNet]]:
+    config = PruningConfig(policy=AdaptivePolicy(backbone_threshold=threshold, global_ratio=0))
+    try:
+        yield "the seed: its widths, its copying", seed_copied(network, threshold, 0)
+        yield (
+            "its widths, channels aligned",
+            prune_like_seed(network, threshold=threshold, ratio=0, inherit=True).network,
+        )
+    except PruningError as error:
+        print(error)
+    plan = plan_pruning(network, config)
+    yield "and skips kept", apply_plan(network, _floored(network, plan))
+    yield "and hidden widths not floored: ours, L1", apply_plan(network, plan)
+    compensated = apply_plan(network, plan, compensate=True)
+    yield "and constants taken up by consumers", compensated
+    target = TargetPolicy(max_macs=complexity(compensated).macs)
+    taylor = PruningConfig(policy=target, criterion="taylor")
+    yield (
+        "ours: target of the same MACs, Taylor",
+        apply_plan(network, plan_with_evidence(network, taylor, lambda: images, threads=2)),
+    )
+
+
+def _floored(network: MODNet, plan: PruningPlan) -> PruningPlan:
+    """The plan with hidden widths that are whole multiples of their block's input width, as an integer factor gives."""
+    groups = dict(plan.groups)
+    outputs = "backbone.stem"
+    for index, block in enumerate(network.spec.blocks):
+        hidden = f"backbone.blocks.{index}.hidden"
+        if block.expands:
+            width = len(groups[outputs].kept)
+            count = max(1, len(groups[hidden].kept) // width) * width
+            scores = torch.tensor(groups[hidden].scores, dtype=torch.float64)
+            kept = best_of_each_part(scores, groups[hidden].parts, min(count, groups[hidden].parts[0]))
+            groups[hidden] = GroupPlan(parts=groups[hidden].parts, kept=kept)
+        outputs = outputs if block.residual else f"backbone.blocks.{index}.output"
+    return PruningPlan(groups=groups)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
