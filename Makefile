@@ -35,16 +35,13 @@ down: install  ## stop what `make up` started
 	@$(BIN)/python -m infra.local_stack down
 
 test: install  ## the default tests
-	$(BIN)/python -m pytest -m "not slow" -p no:faulthandler tests/contract tests/unit/modnet tests/unit/tasks
-	$(BIN)/python -m pytest -m "not slow" tests/unit/infra tests/unit/benchmarks
-	$(BIN)/python -m pytest -m "not slow" tests/integration
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: install  ## what takes minutes: whole runs, all photographs
 	$(BIN)/python -m pytest -m slow
 
 check: lint  ## lint, unit and contract tests
-	$(BIN)/python -m pytest -q -p no:faulthandler tests/contract tests/unit/modnet tests/unit/tasks -m "not slow"
-	$(BIN)/python -m pytest -q tests/unit/infra tests/unit/benchmarks
+	$(BIN)/python -m pytest -q -m "not slow" tests/contract tests/unit
 
 lint: install  ## format, style, types, import arrows, the Python 3.9 floor of what runs on devices
 	$(BIN)/ruff format --check .
@@ -52,7 +49,8 @@ lint: install  ## format, style, types, import arrows, the Python 3.9 floor of w
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations infra/errors.py infra/atomic_file.py \
-	  infra/contract.py infra/object_store.py infra/releases.py infra/reports.py infra/edge_agent
+	  infra/local_errors.py infra/store_checks.py infra/object_store.py infra/folder_store.py infra/s3_store.py \
+	  infra/contract.py infra/manifest.py infra/releases.py infra/reports.py infra/edge_agent
 
 format: install  ## format and sort imports
 	$(BIN)/ruff check --fix .
