@@ -9,6 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Threads that spin while they wait slow everything down as soon as something else runs.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
 .DEFAULT_GOAL := help
 .PHONY: help install nightly up down test test-slow check lint format
 

@@ -93,6 +93,7 @@ def run_on_ray(
     address: str | None = None,
     name: str = "",
     cancelled: threading.Event | None = None,
+    while_computing: Callable[[], None] | None = None,
 ) -> Result:
     """The function's result, computed by a Ray worker; may be called by many threads at once.
 
@@ -106,6 +107,7 @@ def run_on_ray(
         address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
         name: what log lines and errors call this computation; by default the function's name.
         cancelled: when another thread sets it, the computation ends.
+        while_computing: called about twice a second until the function returns; what it raises ends the computation.
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough.
@@ -124,7 +126,7 @@ def run_on_ray(
         started_at = time.monotonic()
         place = _next_item(stream, label, math.inf, cancelled, on_wait=lambda: _require_room(label, cpus, gpus))
         _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
-        result: Result = _next_item(stream, label, timeout_s, cancelled)
+        result: Result = _next_item(stream, label, timeout_s, cancelled, on_wait=while_computing)
         return result
     except BaseException:
         _kill(stream)
@@ -222,7 +224,7 @@ def _next_item(
     label: str,
     timeout_s: float,
     cancelled: threading.Event | None,
-    on_wait: Callable[[], None] = lambda: None,
+    on_wait: Callable[[], None] | None = None,
 ) -> Any:
     """The next thing that the worker yields; `on_wait` is called while there is none."""
     deadline = time.monotonic() + timeout_s
@@ -231,7 +233,8 @@ def _next_item(
             raise CancelledError(f"{label}: cancelled")
         if time.monotonic() >= deadline:
             raise TimeoutError(f"{label}: not finished after {timeout_s:g} s of computing on Ray")
-        on_wait()
+        if on_wait is not None:
+            on_wait()
     try:
         return ray.get(next(stream))
     except RayTaskError as error:

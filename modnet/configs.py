@@ -174,17 +174,43 @@ class SparsityConfig(Config):
     )
 
 
+class DistillationConfig(Config):
+    """How much the unpruned network's answers count beside the true mattes; each term is zero when it is matched."""
+
+    semantic: float = Field(1.0, ge=0, le=100, description="Weight of its coarse prediction.")
+    detail: float = Field(1.0, ge=0, le=100, description="Weight of its border prediction, near the border.")
+    alpha: float = Field(1.0, ge=0, le=100, description="Weight of its matte.")
+    features: float = Field(
+        0.0, ge=0, le=100, description="Weight of its branches' features, seen through 1×1 adapters. 0: none."
+    )
+
+
 class TrainingConfig(Config):
     """How a network is trained."""
 
     epochs: int = Field(10, ge=1, le=1000, description="Passes over the fit split.")
     batch_size: int = Field(4, ge=1, le=256, description="Images per step.")
     image_size: int = Field(256, ge=64, le=1024, multiple_of=32, description="Side of the square crops, in pixels.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Of AdamW.")
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="adamw, or sgd with momentum 0.9.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="The highest; adamw likes 1e-3, sgd 1e-2.")
+    schedule: Literal["cosine", "step"] = Field(
+        "cosine", description="cosine: a short rise, then half a cosine to 0. step: a tenth after every quarter."
+    )
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Of the optimiser.")
     max_gradient_norm: float = Field(10.0, gt=0, description="Gradients are scaled down to this norm.")
+    average_decay: float = Field(
+        0.99, ge=0, lt=1, description="Of the running average of weights that is kept and evaluated. 0: the last ones."
+    )
+    freeze_backbone: bool = Field(False, description="The backbone keeps its weights and statistics.")
+    validate_every: int | None = Field(
+        1, ge=1, description="Epochs between scores on tune; the best weights are kept. Empty: the last ones are kept."
+    )
+    validation_images: int = Field(32, ge=1, le=10_000, description="Images of tune, evenly spread, for those scores.")
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many scores in a row without a better one. Empty: never early."
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bfloat16 where the processor computes it, otherwise float32."
+        "auto", description="auto: bfloat16 where a step is measured to gain from it, otherwise float32."
     )
     sparsity: SparsityConfig | None = Field(
         None, description="Sparse training on batch-norm scales, before pruning by bn_scale. Empty: none."
@@ -196,6 +222,9 @@ class RetrainConfig(TrainingConfig):
 
     initialise: Literal["pruned", "scratch"] = Field(
         "pruned", description="pruned: start from the weights of the kept channels. scratch: from random weights."
+    )
+    distillation: DistillationConfig | None = Field(
+        None, description="Learn from the unpruned network as well. Empty: from the true mattes alone."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,18 +27,38 @@ class ScaleDistribution(Record):
     quintiles: tuple[float, ...] = Field(description="what 20, 40, 60, 80 and 100 % of the channels do not exceed")
 
 
+class EpochReport(Record):
+    """One pass over the training images."""
+
+    losses: dict[str, float] = Field(description="by term, in the mean over steps")
+    learning_rate: float = Field(ge=0, description="of the last step")
+    tune_mse: float | None = Field(None, description="of the averaged weights; None where it was not measured")
+
+    @property
+    def loss(self) -> float:
+        """What was minimised: the sum of all terms."""
+        return math.fsum(self.losses.values())
+
+
 class TrainingReport(Record):
     """How a training run went."""
 
-    epochs: int = Field(ge=0)
     steps: int = Field(ge=0)
     images_seen: int = Field(ge=0)
-    epoch_losses: tuple[float, ...]
+    history: tuple[EpochReport, ...] = Field(description="one for every epoch; fewer than asked for after early stop")
+    best_epoch: int | None = Field(ge=1, description="whose weights were kept; None: the last, without validation")
     precision: Literal["fp32", "bf16"]
     seconds: float = Field(ge=0)
     scales: tuple[ScaleDistribution, ...] = Field(
         (), description="before the first epoch of sparse training and after each; empty where it was not asked for"
     )
+
+
+class TrainingProgress(Record):
+    """How far a training run is that is under way."""
+
+    step: int = Field(ge=0)
+    steps: int = Field(ge=1)
 
 
 class Complexity(Record):

@@ -23,7 +23,7 @@ def plan_steps(base_id: str, config: IterationConfig) -> tuple[IterationStep, ..
 
 @task(task_run_name="step {step.number}: {step.pruning.label}", retry_condition_fn=is_transient, **RETRIES)
 def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeConfig) -> RetrainReport:
-    """Prunes and retrains once on Ray; after a lost worker the next try resumes from the last saved epoch."""
+    """Prunes and retrains once on Ray; after a lost worker the next try resumes from the last saved state."""
     store = open_store(Settings.from_env().store_url)
     report = recalled_or_computed(
         retrained_key(pruned_id(store, parent_id, step.pruning, step.retrain, seed)),
@@ -34,5 +34,5 @@ def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeCo
         compute=compute,
         name=f"step {step.number}",
     )
-    get_run_logger().info("candidate %s: loss %.4f", report.candidate_id, report.training.epoch_losses[-1])
+    get_run_logger().info("candidate %s: loss %.4f", report.candidate_id, report.training.history[-1].loss)
     return report

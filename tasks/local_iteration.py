@@ -9,17 +9,17 @@ import torch
 from modnet.checkpoint import load, read_checkpoint, save_checkpoint
 from modnet.configs import IterationConfig
 from modnet.data.archives import DatasetIndex
-from modnet.data.dataset import MattingDataset
 from modnet.data.download import sha256_of_file
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.gamma_plot import gamma_plot
+from modnet.evaluation.training_plot import training_plot
 from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
 from modnet.pruning.iteration import IterationStep, iteration_steps
 from modnet.pruning.surgery import apply_plan
-from modnet.training.retrain import retrain
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, identify
+from tasks.training_run import run_training
 
 
 def prune_iteratively(
@@ -35,10 +35,10 @@ def prune_iteratively(
 ) -> list[Path]:
     """Prunes and retrains in the steps of `config`; one checkpoint per step, the last at the target.
 
-    Step k writes `plan.json`, `pruned.safetensors`, `training.json` and `retrained.safetensors` into the folder
-    `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the question: parent's
-    bytes, names of the data set's files, settings. A second call finds the steps that are done, and goes on in the one
-    that was cut, at its last finished epoch.
+    Step k writes `plan.json`, `pruned.safetensors`, `training.json`, `training.png` and `retrained.safetensors` into
+    the folder `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the
+    question: parent's bytes, names of the data set's files, settings. A second call finds the steps that are done, and
+    goes on in the one that was cut, at its last saved state.
 
     Args:
         checkpoint: the unpruned network, of any layout that `modnet.checkpoint` reads.
@@ -51,7 +51,7 @@ def prune_iteratively(
         PruningError: a step cannot meet its budget.
         TrainingDivergedError: the loss is not finite.
     """
-    network = load(checkpoint, prune_info)
+    network = unpruned = load(checkpoint, prune_info)
     parent, retrained = checkpoint, []
     for step in iteration_steps(config, complexity(network)):
         parent_sha256 = sha256_of_file(parent)
@@ -68,7 +68,7 @@ def prune_iteratively(
             (out / name).mkdir(parents=True, exist_ok=True)
             provenance = {**question, "parent_spec": network.spec.model_dump()}
             compact = _pruned(network, step, folder, index, out / name, provenance)
-            _retrain(compact, step, folder, index, out / name, provenance, seed, device)
+            _retrain(compact, unpruned, step, folder, index, out / name, provenance, seed, device)
         network = load(parent)
         retrained.append(parent)
     return retrained
@@ -88,6 +88,7 @@ def _pruned(
 
 def _retrain(
     network: MODNet,
+    teacher: MODNet,
     step: IterationStep,
     folder: Path,
     index: DatasetIndex,
@@ -101,16 +102,20 @@ def _retrain(
         torch.manual_seed(seed)
         network = MODNet(network.spec)
     state = out / "training-state.pt"
-    report = retrain(
-        network.to(device),
-        MattingDataset(folder, index.split("fit"), size=step.retrain.image_size, seed=seed),
+    report = run_training(
+        network,
+        folder,
+        index,
         step.retrain,
         seed=seed,
-        resume_from=state.read_bytes() if state.exists() else None,
-        after_epoch=lambda epoch, content: write_atomically(state, content),
+        device=device,
+        save=lambda reached: write_atomically(state, reached.to_bytes()),
+        saved=state.read_bytes() if state.exists() else None,
+        teacher=teacher if step.retrain.distillation is not None else None,
     )
     write_atomically(out / "training.json", report.model_dump_json().encode())
     if report.scales:
         write_atomically(out / "scales.png", gamma_plot(report.scales, f"sparse training in {out.name}"))
-    save_checkpoint(network.to("cpu"), out / "retrained.safetensors", provenance)
-    state.unlink()
+    write_atomically(out / "training.png", training_plot(report.history, f"training in {out.name}"))
+    save_checkpoint(network, out / "retrained.safetensors", provenance)
+    state.unlink(missing_ok=True)

@@ -18,15 +18,33 @@ Kind = TypeVar("Kind", bound=Record)
 
 
 def recalled_or_computed(
-    key: str, kind: type[Kind], function: Callable[..., Kind], *args: Any, cpus: int, compute: ComputeConfig, name: str
+    key: str,
+    kind: type[Kind],
+    function: Callable[..., Kind],
+    *args: Any,
+    cpus: int,
+    compute: ComputeConfig,
+    name: str,
+    while_computing: Callable[[], None] | None = None,
 ) -> Kind:
     """The record at `key`, or what `function(*args)` of `tasks.remote` computes on a Ray node and writes there.
 
     Looking first spares a second run of the same question the start of Ray and of its workers.
+
+    Args:
+        while_computing: called now and then until the result is there.
     """
     settings = Settings.from_env()
     record = recall(open_store(settings.store_url), key, kind)
     if record is not None:
         get_run_logger().info("%s: found in the store", name)
         return record
-    return run_on_ray(function, *args, cpus=cpus, timeout_s=compute.timeout_s, address=settings.ray_address, name=name)
+    return run_on_ray(
+        function,
+        *args,
+        cpus=cpus,
+        timeout_s=compute.timeout_s,
+        address=settings.ray_address,
+        name=name,
+        while_computing=while_computing,
+    )

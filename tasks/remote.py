@@ -19,13 +19,13 @@ from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
-from modnet.data.dataset import MattingDataset
 from modnet.data.images import prepare, read_image, read_pair
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
 from modnet.evaluation.selection import refused_precisions
+from modnet.evaluation.training_plot import training_plot
 from modnet.export.export import export_network
 from modnet.export.predictors import IrPredictor, TorchPredictor
 from modnet.models.modnet import MODNet
@@ -39,18 +39,20 @@ from modnet.records import (
     NetworkScores,
     RetrainReport,
     StoredFile,
+    TrainingProgress,
     TrainingReport,
 )
 from modnet.spec import ModnetSpec
-from modnet.training.retrain import retrain
+from modnet.training.state import TrainingState
 from tasks.host_latency import median_latencies
 from tasks.pruning_evidence import plan_with_evidence
-from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, upload
+from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, put_record, upload
 from tasks.stored_dataset import open_dataset
 from tasks.stored_network import (
     base_key,
     candidate_key,
     export_key,
+    progress_key,
     pruned_id,
     retrained_key,
     root_id,
@@ -58,8 +60,8 @@ from tasks.stored_network import (
     stored_network,
     trained_base_id,
 )
+from tasks.training_run import run_training
 
-SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this and one epoch
 SHEET_IMAGES = 4
 PARITY_IMAGES = 2
 
@@ -135,7 +137,13 @@ def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
         if candidate.retrain.initialise == "scratch":
             torch.manual_seed(candidate.seed)
             network = MODNet(network.spec)
-        report = _trained(network, candidate.dataset_id, candidate.retrain, candidate.seed, folder, settings, store)
+        teacher = None
+        if candidate.retrain.distillation is not None:
+            unpruned = get_record(store, base_key(candidate.base_id), BaseRecord).checkpoint
+            teacher = load(fetch(store, unpruned, settings.cache_folder / "objects"))
+        report = _trained(
+            network, candidate.dataset_id, candidate.retrain, candidate.seed, folder, settings, store, teacher
+        )
         provenance = {
             **checkpoint.provenance,
             "dataset": candidate.dataset_id,
@@ -270,29 +278,30 @@ def _trained(
     folder: str,
     settings: Settings,
     store: ObjectStore,
+    teacher: MODNet | None = None,
 ) -> TrainingReport:
-    """Trains `network`, from where an earlier, killed run left off; its state is kept in the store meanwhile."""
+    """Trains `network`, from where an earlier, killed run left off; state and progress are in the store meanwhile."""
     images, index = open_dataset(dataset_id, settings, store)
-    samples = MattingDataset(images, index.split("fit"), size=config.image_size, seed=seed)
-    key = f"{folder}/training-state.pt"
+    state_key = f"{folder}/training-state.pt"
     try:
-        state = store.get(key)
+        saved = store.get(state_key)
     except NotStoredError:
-        state = None
-    saved = time.monotonic()
+        saved = None
 
-    def save_state(epoch: int, content: bytes) -> None:
-        nonlocal saved
-        if time.monotonic() - saved >= SAVE_STATE_EVERY_S:
-            store.put(key, content)
-            saved = time.monotonic()
+    def save(state: TrainingState) -> None:
+        store.put(state_key, state.to_bytes())
+        put_record(store, progress_key(folder), TrainingProgress(step=state.step, steps=state.total_steps))
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    report = retrain(network.to(device), samples, config, seed=seed, resume_from=state, after_epoch=save_state)
-    network.to("cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    report = run_training(
+        network, images, index, config, seed=seed, device=device, save=save, saved=saved, teacher=teacher
+    )
+    store.put(f"{folder}/training.jsonl", "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
+    store.put(f"{folder}/training.png", training_plot(report.history, folder))
     if report.scales:
         store.put(f"{folder}/scales.png", gamma_plot(report.scales, f"sparse training of {folder}"))
-    store.delete(key)
+    for key in (state_key, progress_key(folder)):
+        store.delete(key)
     return report
 
 

@@ -76,6 +76,11 @@ def retrained_key(candidate_id: str) -> str:
     return f"candidates/{candidate_id}/retrained.json"
 
 
+def progress_key(folder: str) -> str:
+    """Key of the TrainingProgress of the run that keeps its files in `folder`."""
+    return f"{folder}/progress.json"
+
+
 def scores_key(store: ObjectStore, network_id: str) -> str:
     """Key of a network's NetworkScores on its data set, in the `seed` protocol."""
     checkpoint, dataset_id = stored_network(store, network_id)

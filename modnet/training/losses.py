@@ -32,6 +32,10 @@ class MattingLoss:
         """What is minimised."""
         return self.semantic + self.detail + self.matte
 
+    def terms(self) -> dict[str, Tensor]:
+        """The terms by name."""
+        return {"semantic": self.semantic, "detail": self.detail, "matte": self.matte}
+
 
 def matting_loss(prediction: MattePrediction, batch: Sample) -> MattingLoss:
     """The loss of a prediction against a batch of (B, 3, H, W) images, (B, 1, H, W) trimaps and alphas."""

@@ -1,23 +1,31 @@
-"""The training loop: of a pruned network, or of the unpruned one from nothing."""
+"""The training loop: of a pruned network, or of the unpruned one."""
 
 from __future__ import annotations
 
-import io
+import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from modnet.configs import TrainingConfig
-from modnet.data.dataset import MattingDataset, batch_indices, batch_of, prefetch
-from modnet.errors import CheckpointError, TrainingDivergedError
+from modnet.configs import RetrainConfig, TrainingConfig
+from modnet.data.dataset import MattingDataset, Sample, batch_indices, batch_of, prefetch
+from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
-from modnet.records import ScaleDistribution, TrainingReport
+from modnet.pruning.plan import network_digest
+from modnet.records import EpochReport, TrainingReport
+from modnet.training.average import WeightAverage
+from modnet.training.distillation import Distillation
+from modnet.training.execution import Format, fastest_format, predict
 from modnet.training.losses import matting_loss
-from modnet.training.schedule import cosine_with_warm_up
+from modnet.training.schedule import SCHEDULES
 from modnet.training.slimming import add_penalty, prunable_scales, scale_distribution, strength_at
+from modnet.training.state import TrainingState
+
+SGD_MOMENTUM = 0.9  # the published trainer's
 
 
 def retrain(
@@ -26,122 +34,192 @@ def retrain(
     config: TrainingConfig,
     *,
     seed: int,
+    teacher: MODNet | None = None,
+    validate: Callable[[MODNet], float] | None = None,
     resume_from: bytes | None = None,
-    after_epoch: Callable[[int, bytes], None] | None = None,
+    after_step: Callable[[TrainingState], None] | None = None,
 ) -> TrainingReport:
-    """Trains `network` in place and says how it went.
+    """Trains `network` in place and says how it went; it ends up in evaluation mode with the weights that were kept.
 
-    On the CPU the result depends on (weights, data set, config, seed) alone, also when the run was cut and resumed.
+    On the CPU the result depends on (weights, data set, config, seed, teacher, number format) alone, also when the run
+    was cut after any step and resumed.
 
     Args:
         network: any MODNet, on the device where it shall be trained.
         dataset: samples of size `config.image_size`.
         seed: of the order of samples; the data set has its own for what happens inside one.
-        resume_from: what an earlier, cut run of the same question gave to `after_epoch`.
-        after_epoch: called with the number of finished epochs and the state to resume from.
+        teacher: the network to learn from where `config` has a `distillation`, on the same device.
+        validate: tune MSE of a network in evaluation mode; None keeps the last weights.
+        resume_from: `to_bytes()` of the state that an earlier, cut run of the same question gave to `after_step`.
+        after_step: called after every step, and after every epoch with the epoch's report in the state.
 
     Raises:
         TrainingDivergedError: the loss is not finite.
-        CheckpointError: `resume_from` is damaged or of another network.
+        CheckpointError: `resume_from` is damaged or of another run.
+        ConfigError: a teacher without `distillation` in the config, or the other way round.
     """
     began = time.monotonic()
     device = next(network.parameters()).device
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    epoch_losses, scales = _resumed(resume_from, network, optimiser)
-    epochs_done = len(epoch_losses)
+    distillation = _distillation(network, teacher, config)
+    _set_training_mode(network, config)
+    average = WeightAverage(network, config.average_decay)
+    adapters = nn.ModuleList() if distillation is None else distillation.adapters
+    optimiser = _optimiser([network, adapters], config)
     sparse_scales = [] if config.sparsity is None else prunable_scales(network)
-    if config.sparsity is not None and not scales:
-        scales.append(scale_distribution(sparse_scales))
-    uses_bf16 = config.precision == "bf16" or (config.precision == "auto" and computes_bf16(device))
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
-    total_steps = config.epochs * steps_per_epoch
-    step = epochs_done * steps_per_epoch
-    last_loss: float | None = epoch_losses[-1] if epoch_losses else None
-    with tqdm(total=total_steps, initial=step, desc="training", unit="step", disable=None) as progress:
-        for epoch in range(epochs_done, config.epochs):
+    state = TrainingState(
+        question=_question(dataset, teacher, config, seed),
+        modules={"network": network, "average": average.network, "adapters": adapters},
+        optimiser=optimiser,
+        total_steps=config.epochs * steps_per_epoch,
+        number_format="fp32",
+        scales=[] if config.sparsity is None else [scale_distribution(sparse_scales)],
+    )
+    if resume_from is None:
+        state.number_format = _number_format(network, dataset, config, device)
+    else:
+        state.restore(resume_from)
+
+    with tqdm(total=state.total_steps, initial=state.step, desc="training", unit="step", disable=None) as progress:
+        while not _is_over(state.history, config):
+            epoch = len(state.history)
             dataset.set_epoch(epoch)
-            batches = batch_indices(len(dataset), config.batch_size, seed, epoch)
-            losses = []
+            batches = batch_indices(len(dataset), config.batch_size, seed, epoch)[len(state.step_losses) :]
             for batch in prefetch(batch_of([dataset[i] for i in indices]) for indices in batches):
                 for group in optimiser.param_groups:
-                    group["lr"] = config.learning_rate * cosine_with_warm_up(step / total_steps)
+                    group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
                 batch = type(batch)(*(tensor.to(device) for tensor in batch))
-                image = batch.image.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16):
-                    prediction = network(image)
-                # Sums over a whole matte lose too much in bfloat16.
-                loss = matting_loss(type(prediction)(*(output.float() for output in prediction)), batch).total
+                losses = _losses(network, distillation, batch, state.number_format)
+                loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
-                    raise TrainingDivergedError(
-                        f"the loss is {loss.item()} at step {step} of {total_steps} (last finite: {last_loss}); "
-                        f"a learning rate below {config.learning_rate:g} may help",
-                        step=step,
-                        last_finite_loss=last_loss,
-                    )
+                    raise _diverged(loss.item(), state, config)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 if config.sparsity is not None:
-                    add_penalty(sparse_scales, strength_at(config.sparsity, step / total_steps))
+                    add_penalty(sparse_scales, strength_at(config.sparsity, state.progress))
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient_norm)
                 optimiser.step()
-                last_loss = loss.detach().item()
-                losses.append(last_loss)
-                step += 1
-                progress.set_postfix(loss=f"{last_loss:.3f}", refresh=False)
+                average.update(network, state.step)
+                state.step += 1
+                state.step_losses.append({name: term.item() for name, term in losses.items()})
+                progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
                 progress.update()
-            epoch_losses.append(math.fsum(losses) / len(losses))
+                if after_step is not None:
+                    after_step(state)
             if config.sparsity is not None:
-                scales.append(scale_distribution(sparse_scales))
-            if after_epoch is not None:
-                after_epoch(epoch + 1, _state(network, optimiser, epoch_losses, scales))
-    network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+                state.scales.append(scale_distribution(sparse_scales))
+            _end_epoch(state, average.network, config, validate)
+            if after_step is not None:
+                after_step(state)
+
+    network.load_state_dict(state.best_weights or average.network.state_dict())
+    network.eval().requires_grad_(True).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return TrainingReport(
-        epochs=config.epochs,
-        steps=total_steps,
-        images_seen=config.epochs * len(dataset),
-        epoch_losses=tuple(epoch_losses),
-        precision="bf16" if uses_bf16 else "fp32",
+        steps=state.step,
+        images_seen=len(state.history) * len(dataset),
+        history=tuple(state.history),
+        best_epoch=_best_epoch(state.history),
+        precision=state.number_format,
         seconds=time.monotonic() - began,
-        scales=tuple(scales),
+        scales=tuple(state.scales),
     )
 
 
-def computes_bf16(device: torch.device) -> bool:
-    """True where bfloat16 arithmetic is done by the processor and not emulated."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+def _distillation(network: MODNet, teacher: MODNet | None, config: TrainingConfig) -> Distillation | None:
+    wanted = config.distillation if isinstance(config, RetrainConfig) else None
+    if (wanted is None) != (teacher is None):
+        raise ConfigError(
+            f"distillation: got {'no teacher' if teacher is None else 'a teacher'} "
+            f"and {'no distillation' if wanted is None else 'a distillation'} in the settings; wanted both or neither"
+        )
+    return None if teacher is None or wanted is None else Distillation(teacher, network, wanted)
 
 
-def _state(
-    network: MODNet, optimiser: torch.optim.Optimizer, epoch_losses: list[float], scales: list[ScaleDistribution]
-) -> bytes:
-    content = {
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "epoch_losses": epoch_losses,
-        "scales": [one.model_dump() for one in scales],
-    }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
+def _set_training_mode(network: MODNet, config: TrainingConfig) -> None:
+    """Training mode; a frozen backbone keeps the statistics of its norms as well."""
+    network.train()
+    if config.freeze_backbone:
+        network.backbone.eval().requires_grad_(False)
 
 
-def _resumed(
-    state: bytes | None, network: MODNet, optimiser: torch.optim.Optimizer
-) -> tuple[list[float], list[ScaleDistribution]]:
-    """Losses and scales of the finished epochs, with network and optimiser put back to where they were."""
-    if state is None:
-        return [], []
-    try:
-        content = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-        network.load_state_dict(content["network"])
-        optimiser.load_state_dict(content["optimiser"])
-        losses = [float(loss) for loss in content["epoch_losses"]]
-        scales = [ScaleDistribution.model_validate(one) for one in content["scales"]]
-    except Exception as error:  # torch raises many kinds for damaged or foreign content
-        raise CheckpointError(f"cannot resume training from {len(state)} bytes of saved state: {error}") from error
-    return losses, scales
+def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
+    parameters = [one for module in modules for one in module.parameters() if one.requires_grad]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=config.learning_rate, momentum=SGD_MOMENTUM, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _question(dataset: MattingDataset, teacher: MODNet | None, config: TrainingConfig, seed: int) -> str:
+    """What a saved state must have been about."""
+    stems = hashlib.sha256("/".join(pair.stem for pair in dataset.pairs).encode()).hexdigest()[:12]
+    taught = "no teacher" if teacher is None else f"teacher {network_digest(teacher)[:12]}"
+    return f"{len(dataset)} images ({stems}), {taught}, seed {seed}, {config.model_dump_json()}"
+
+
+def _number_format(network: MODNet, dataset: MattingDataset, config: TrainingConfig, device: torch.device) -> Format:
+    if config.precision != "auto":
+        return config.precision
+    batch = batch_of([dataset[index % len(dataset)] for index in range(config.batch_size)])
+    return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)))
+
+
+def _losses(
+    network: MODNet, distillation: Distillation | None, batch: Sample, number_format: Format
+) -> dict[str, Tensor]:
+    """Every term of a step's loss by name."""
+    if distillation is None:
+        return matting_loss(predict(network, batch.image, number_format), batch).terms()
+    with distillation.watching() as watched:
+        predicted = predict(network, batch.image, number_format)
+        distilled = distillation.losses(batch.image, predicted, watched, number_format)
+    return matting_loss(predicted, batch).terms() | distilled
+
+
+def _end_epoch(
+    state: TrainingState, averaged: MODNet, config: TrainingConfig, validate: Callable[[MODNet], float] | None
+) -> None:
+    """Scores the averaged weights when it is time to, keeps the best, and puts the epoch into the history."""
+    number = len(state.history) + 1
+    is_due = config.validate_every is not None and (number % config.validate_every == 0 or number == config.epochs)
+    tune_mse = validate(averaged) if validate is not None and is_due else None
+    best = _best_epoch(state.history)
+    if tune_mse is not None and (best is None or tune_mse < (state.history[best - 1].tune_mse or 0)):
+        state.best_weights = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
+    terms = state.step_losses[0]
+    state.history.append(
+        EpochReport(
+            losses={name: math.fsum(one[name] for one in state.step_losses) / len(state.step_losses) for name in terms},
+            learning_rate=state.optimiser.param_groups[0]["lr"],
+            tune_mse=tune_mse,
+        )
+    )
+    state.step_losses = []
+
+
+def _best_epoch(history: Sequence[EpochReport]) -> int | None:
+    """Number of the first epoch with the lowest tune MSE, from 1; None when none has one."""
+    scored = {number: one.tune_mse for number, one in enumerate(history, start=1) if one.tune_mse is not None}
+    return min(scored, key=lambda number: scored[number]) if scored else None
+
+
+def _is_over(history: Sequence[EpochReport], config: TrainingConfig) -> bool:
+    """True after the last epoch, or after `patience` scores in a row without a better one."""
+    if len(history) >= config.epochs:
+        return True
+    best = _best_epoch(history)
+    if config.patience is None or best is None:
+        return False
+    return sum(one.tune_mse is not None for one in history[best:]) >= config.patience
+
+
+def _diverged(loss: float, state: TrainingState, config: TrainingConfig) -> TrainingDivergedError:
+    last = state.step_losses[-1] if state.step_losses else state.history[-1].losses if state.history else None
+    last_finite_loss = None if last is None else math.fsum(last.values())
+    return TrainingDivergedError(
+        f"the loss is {loss} at step {state.step} of {state.total_steps} (last finite: {last_finite_loss}); "
+        f"a learning rate below {config.learning_rate:g} may help",
+        step=state.step,
+        last_finite_loss=last_finite_loss,
+    )

@@ -22,6 +22,19 @@ DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
 IR = "OpenVINO .xml, its .bin beside it"
 
 
+_TRAINING_NUMBERS: dict[str, Callable[[str], object]] = {
+    "epochs": int,
+    "batch_size": int,
+    "image_size": int,
+    "learning_rate": float,
+    "weight_decay": float,
+    "average_decay": float,
+    "validate_every": int,
+    "validation_images": int,
+    "patience": int,
+}
+
+
 class UsageError(Exception):
     """Flags that do not go together; as with an unknown flag, the exit code is 2."""
 
@@ -107,11 +120,13 @@ def training(title: str = "training") -> Flags:
     """How a verb trains."""
     flags = _flags()
     group = flags.add_argument_group(title)
-    for name, kind in (("epochs", int), ("batch-size", int), ("image-size", int), ("learning-rate", float)):
-        field = TrainingConfig.model_fields[name.replace("-", "_")]
-        group.add_argument(f"--{name}", type=kind, help=field.description)
-    precision, sparsity = TrainingConfig.model_fields["precision"], SparsityConfig.model_fields
-    group.add_argument("--precision", choices=get_args(precision.annotation), help=precision.description)
+    fields, sparsity = TrainingConfig.model_fields, SparsityConfig.model_fields
+    for name, kind in _TRAINING_NUMBERS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=fields[name].description)
+    for name in ("optimiser", "schedule", "precision"):
+        group.add_argument(f"--{name}", choices=get_args(fields[name].annotation), help=fields[name].description)
+    frozen = fields["freeze_backbone"].description
+    group.add_argument("--freeze-backbone", action="store_const", const=True, help=frozen)
     group.add_argument(
         "--sparsity",
         type=float,

@@ -63,8 +63,8 @@ def given_config(
         raise ConfigError("; ".join(_problem(flags, problem) for problem in error.errors())) from error
 
 
-def given_training(kind: type[TrainingConfig], options: Options) -> Any:
-    """A training config from the flags of its fields' names, `--sparsity` among them.
+def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) -> Any:
+    """A training config from `fields` and the flags of its other fields' names, `--sparsity` among them.
 
     Raises:
         ConfigError: a value that its field does not take; says flag, value and what was wanted.
@@ -73,9 +73,9 @@ def given_training(kind: type[TrainingConfig], options: Options) -> Any:
     if options.sparsity is None:
         if options.sparsity_schedule is not None:
             raise UsageError("--sparsity-schedule says how the strength changes: give the strength with --sparsity")
-        return given_config(kind, options, sparsity=None)
+        return given_config(kind, options, sparsity=None, **fields)
     names = {"strength": "sparsity", "schedule": "sparsity_schedule"}
-    return given_config(kind, options, sparsity=given_config(SparsityConfig, options, names))
+    return given_config(kind, options, sparsity=given_config(SparsityConfig, options, names), **fields)
 
 
 def cost(network: MODNet, size: int = 512) -> Result:

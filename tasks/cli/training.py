@@ -7,26 +7,31 @@ from pathlib import Path
 
 import torch
 
-from modnet.checkpoint import read_checkpoint, save_checkpoint
-from modnet.configs import RetrainConfig, TrainingConfig
-from modnet.data.dataset import MattingDataset
+from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.configs import DistillationConfig, RetrainConfig, TrainingConfig
 from modnet.evaluation.gamma_plot import gamma_plot
+from modnet.evaluation.training_plot import training_plot
 from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
 from modnet.records import TrainingReport
 from modnet.spec import ModnetSpec
-from modnet.training.retrain import retrain as train_network
 from modnet.training.slimming import SCALE_BINS
 from tasks.cli import flags
 from tasks.cli.flags import Options, Result, Verbs
 from tasks.cli.given import cost, given_dataset, given_training
+from tasks.training_run import run_training
 
 
 def add_to(verbs: Verbs) -> None:
     """Adds the verbs of this file."""
     common = (flags.dataset(), flags.seed(), flags.device(), flags.out_checkpoint())
     verbs.add("train", train, *common, flags.training())
-    verbs.add("retrain", retrain, flags.network(), *common, flags.retraining())
+    retraining = verbs.add("retrain", retrain, flags.network(), *common, flags.retraining())
+    retraining.add_argument(
+        "--teacher", type=Path, help=f"unpruned checkpoint to learn from as well, {flags.CHECKPOINT}"
+    )
+    features = DistillationConfig.model_fields["features"].description
+    retraining.add_argument("--distill-features", type=float, help=f"with --teacher. {features}")
 
 
 def train(options: Options) -> Result:
@@ -39,32 +44,49 @@ def train(options: Options) -> Result:
 def retrain(options: Options) -> Result:
     """Retrains a pruned network."""
     checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
-    config = given_training(RetrainConfig, options)
+    distillation = None if options.teacher is None else DistillationConfig(features=options.distill_features or 0)
+    config = given_training(RetrainConfig, options, distillation=distillation)
     network = checkpoint.network
     if config.initialise == "scratch":
         torch.manual_seed(options.seed)
         network = MODNet(network.spec)
-    return _trained(network, config, options, {**checkpoint.provenance, "retrain": config.model_dump()})
+    teacher = None if options.teacher is None else load(options.teacher)
+    return _trained(network, config, options, {**checkpoint.provenance, "retrain": config.model_dump()}, teacher)
 
 
-def _trained(network: MODNet, config: TrainingConfig, options: Options, provenance: Result) -> Result:
+def _trained(
+    network: MODNet, config: TrainingConfig, options: Options, provenance: Result, teacher: MODNet | None = None
+) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
     folder, index = given_dataset(options.dataset)
-    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=options.seed)
     state = options.out.with_name(options.out.name + ".training-state")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    report: TrainingReport = train_network(
-        network.to(options.device),
-        samples,
+    report = run_training(
+        network,
+        folder,
+        index,
         config,
         seed=options.seed,
-        resume_from=state.read_bytes() if state.exists() else None,
-        after_epoch=lambda epoch, content: write_atomically(state, content),
+        device=options.device,
+        save=lambda reached: write_atomically(state, reached.to_bytes()),
+        saved=state.read_bytes() if state.exists() else None,
+        teacher=teacher,
     )
-    save_checkpoint(network.to("cpu"), options.out, {**provenance, "seed": options.seed})
+    save_checkpoint(network, options.out, {**provenance, "seed": options.seed})
     state.unlink(missing_ok=True)
-    final = {"loss": report.epoch_losses[-1], "images_seen": report.images_seen, "seconds": round(report.seconds, 1)}
-    return {"checkpoint": str(options.out), **_written_scales(report, options.out), **final, **cost(network)}
+    curve, plot = options.out.with_suffix(".training.jsonl"), options.out.with_suffix(".training.png")
+    write_atomically(curve, "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
+    write_atomically(plot, training_plot(report.history, options.out.name))
+    final = {
+        "loss": report.history[-1].loss,
+        "tune_mse": None if report.best_epoch is None else report.history[report.best_epoch - 1].tune_mse,
+        "best_epoch": report.best_epoch,
+        "images_seen": report.images_seen,
+        "precision": report.precision,
+        "seconds": round(report.seconds, 1),
+    }
+    written = {"checkpoint": str(options.out), "curve": str(curve), "plot": str(plot)}
+    return {**written, **_written_scales(report, options.out), **final, **cost(network)}
 
 
 def _written_scales(report: TrainingReport, checkpoint: Path) -> Result:

@@ -54,4 +54,5 @@ def test_one_image_through_training(tmp_path: Path) -> None:
         network, dataset, TrainingConfig(epochs=40, batch_size=3, image_size=size, learning_rate=1e-2), seed=0
     )
     assert any(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert sum(report.epoch_losses[-5:]) < sum(report.epoch_losses[:5])
+    losses = [one.loss for one in report.history]
+    assert sum(losses[-5:]) < sum(losses[:5])

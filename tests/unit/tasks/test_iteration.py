@@ -27,7 +27,7 @@ from modnet.pruning.iteration import iteration_steps
 from modnet.pruning.plan import PruningPlan
 from modnet.records import BaseRecord, Candidate, RetrainReport
 from modnet.spec import ModnetSpec
-from tasks import local_iteration, remote
+from tasks import local_iteration, remote, training_run
 from tasks.local_iteration import prune_iteratively
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
@@ -136,6 +136,7 @@ def test_prune_iteratively_reaches_the_target_and_does_no_work_twice(
         "plan.json",
         "pruned.safetensors",
         "training.json",
+        "training.png",
         "scales.png",
         "retrained.safetensors",
     }
@@ -146,7 +147,7 @@ def test_prune_iteratively_reaches_the_target_and_does_no_work_twice(
     assert modified(tmp_path / "out") == files
 
 
-@pytest.mark.parametrize("killed_after", [1, 2, 3], ids=lambda epochs: f"epoch {epochs}")
+@pytest.mark.parametrize("killed_after", [1, 3, 5], ids=lambda saves: f"save {saves}")
 def test_prune_iteratively_gives_the_same_network_when_killed_and_started_again(
     checkpoint: Path,
     portraits: tuple[Path, DatasetIndex],
@@ -166,6 +167,7 @@ def test_prune_iteratively_gives_the_same_network_when_killed_and_started_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(local_iteration, "write_atomically", killing)
+        patched.setattr(training_run, "SAVE_STATE_EVERY_S", 0.0)
         with pytest.raises(KilledError):
             prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "cut")
     paths = prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "cut")

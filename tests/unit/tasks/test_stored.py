@@ -61,7 +61,7 @@ def test_get_record_raises_when_content_is_no_record(store: FolderStore, content
 
 
 def make_report(store: FolderStore, key: str) -> RetrainReport:
-    training = TrainingReport(epochs=1, steps=1, images_seen=1, epoch_losses=(0.5,), precision="fp32", seconds=1)
+    training = TrainingReport(steps=1, images_seen=1, history=(), best_epoch=None, precision="fp32", seconds=1)
     return RetrainReport(candidate_id="c", checkpoint=put_file(store, key, b"weights"), training=training)
 
 

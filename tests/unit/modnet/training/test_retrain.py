@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from modnet.configs import SparsityConfig, TrainingConfig
+from modnet.configs import DistillationConfig, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.data.synthetic import write_synthetic_archive
-from modnet.errors import CheckpointError, TrainingDivergedError
+from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
 from modnet.training.retrain import retrain
+from modnet.training.state import TrainingState
 
 CONFIG = TrainingConfig(epochs=3, batch_size=2, image_size=64, learning_rate=5e-3, precision="fp32")
 
@@ -35,8 +36,10 @@ def equal(one: MODNet, other: MODNet) -> bool:
 def test_retrain_lowers_the_loss_and_leaves_evaluation_mode(portraits: MattingDataset) -> None:
     network = fresh_network()
     report = retrain(network, portraits, CONFIG.model_copy(update={"epochs": 40, "learning_rate": 1e-2}), seed=0)
-    assert sum(report.epoch_losses[-5:]) < sum(report.epoch_losses[:5])
-    assert (report.epochs, report.steps, report.images_seen) == (40, 40 * 2, 40 * len(portraits))
+    losses = [one.loss for one in report.history]
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert (len(losses), report.steps, report.images_seen) == (40, 40 * 2, 40 * len(portraits))
+    assert (report.best_epoch, report.precision) == (None, "fp32")
     assert not network.training
 
 
@@ -48,21 +51,95 @@ def test_retrain_gives_identical_weights_when_seed_is_the_same(portraits: Mattin
     assert not equal(networks[0], networks[2])
 
 
-@pytest.mark.parametrize("sparsity", [None, SparsityConfig(strength=0.01, schedule="ramp")], ids=["plain", "sparse"])
-def test_retrain_gives_identical_weights_when_cut_and_resumed(
-    portraits: MattingDataset, sparsity: SparsityConfig | None
+class States:
+    """The saved state after every step and every epoch."""
+
+    def __init__(self) -> None:
+        self.saved: list[bytes] = []
+
+    def __call__(self, state: TrainingState) -> None:
+        self.saved.append(state.to_bytes())
+
+
+def falling(network: MODNet) -> float:
+    """Stands for a tune MSE: follows from the weights alone."""
+    return float(network.fusion.head.weight.abs().mean())
+
+
+RECIPES = {
+    "plain": RetrainConfig(**CONFIG.model_dump()),
+    "sparse": RetrainConfig(
+        **CONFIG.model_dump() | {"epochs": 2, "sparsity": SparsityConfig(strength=0.01, schedule="ramp")}
+    ),
+    "sgd in steps, backbone frozen": RetrainConfig(
+        **CONFIG.model_dump() | {"epochs": 2, "optimiser": "sgd", "schedule": "step", "freeze_backbone": True}
+    ),
+    "distilled": RetrainConfig(**CONFIG.model_dump() | {"epochs": 2}, distillation=DistillationConfig(features=0.5)),
+}
+
+
+@pytest.mark.parametrize("config", RECIPES.values(), ids=RECIPES.keys())
+def test_retrain_gives_identical_weights_when_cut_after_any_step_and_resumed(
+    portraits: MattingDataset, config: RetrainConfig
 ) -> None:
-    config = CONFIG.model_copy(update={"sparsity": sparsity})
-    states: dict[int, bytes] = {}
-    whole = fresh_network()
-    report = retrain(whole, portraits, config, seed=0, after_epoch=states.__setitem__)
-    assert list(states) == [1, 2, 3]
-    for epoch, state in states.items():
+    teacher = fresh_network() if config.distillation else None
+    states, whole = States(), fresh_network()
+    report = retrain(whole, portraits, config, seed=0, teacher=teacher, validate=falling, after_step=states)
+    assert len(states.saved) == report.steps + config.epochs
+    for number, state in enumerate(states.saved):
         resumed = fresh_network()
-        again = retrain(resumed, portraits, config, seed=0, resume_from=state)
-        assert equal(whole, resumed), f"resumed after epoch {epoch}"
-        assert again.epoch_losses == report.epoch_losses
-        assert again.scales == report.scales
+        again = retrain(resumed, portraits, config, seed=0, teacher=teacher, validate=falling, resume_from=state)
+        assert equal(whole, resumed), f"resumed from state {number}"
+        assert again.model_dump(exclude={"seconds"}) == report.model_dump(exclude={"seconds"})
+
+
+def test_retrain_keeps_the_weights_with_the_lowest_score(portraits: MattingDataset) -> None:
+    scores = iter([0.5, 0.2, 0.3])
+    seen: list[MODNet] = []
+
+    def validate(network: MODNet) -> float:
+        assert not network.training
+        seen.append(fresh_network())
+        seen[-1].load_state_dict(network.state_dict())
+        return next(scores)
+
+    network = fresh_network()
+    report = retrain(network, portraits, CONFIG, seed=0, validate=validate)
+    assert report.best_epoch == 2
+    assert [one.tune_mse for one in report.history] == [0.5, 0.2, 0.3]
+    assert equal(network, seen[1])
+
+
+def test_retrain_stops_after_so_many_scores_without_a_better_one(portraits: MattingDataset) -> None:
+    scores = iter([0.5, 0.2, 0.3, 0.2, 0.1])
+    config = CONFIG.model_copy(update={"epochs": 5, "patience": 2})
+    report = retrain(fresh_network(), portraits, config, seed=0, validate=lambda _network: next(scores))
+    assert (len(report.history), report.best_epoch) == (4, 2)
+
+
+def test_retrain_scores_every_nth_epoch_and_the_last(portraits: MattingDataset) -> None:
+    config = CONFIG.model_copy(update={"validate_every": 2})
+    report = retrain(fresh_network(), portraits, config, seed=0, validate=lambda _network: 0.5)
+    assert [one.tune_mse for one in report.history] == [None, 0.5, 0.5]
+
+
+def test_retrain_leaves_a_frozen_backbone_as_it_was(portraits: MattingDataset) -> None:
+    network, before = fresh_network(), fresh_network().backbone.state_dict()
+    retrain(network, portraits, CONFIG.model_copy(update={"freeze_backbone": True}), seed=0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.backbone.state_dict().items())
+    assert not equal(network, fresh_network())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_retrain_ends_with_the_last_weights_when_nothing_is_averaged(portraits: MattingDataset) -> None:
+    last: list[dict[str, torch.Tensor]] = []
+
+    def keep(state: TrainingState) -> None:
+        last[:] = [{name: tensor.clone() for name, tensor in state.modules["network"].state_dict().items()}]
+
+    network = fresh_network()
+    retrain(network, portraits, CONFIG.model_copy(update={"average_decay": 0.0}), seed=0, after_step=keep)
+    assert all(torch.equal(tensor, last[0][name]) for name, tensor in network.state_dict().items())
 
 
 def test_retrain_reports_scales_before_and_after_every_epoch_when_training_is_sparse(
@@ -80,10 +157,24 @@ def test_retrain_reports_scales_before_and_after_every_epoch_when_training_is_sp
     "damage", [lambda s: s[:1000], lambda s: b"", lambda s: b"x" * 50], ids=["cut", "empty", "text"]
 )
 def test_retrain_raises_when_saved_state_is_damaged(portraits: MattingDataset, damage) -> None:
-    states: dict[int, bytes] = {}
-    retrain(fresh_network(), portraits, CONFIG.model_copy(update={"epochs": 1}), seed=0, after_epoch=states.__setitem__)
+    states = States()
+    retrain(fresh_network(), portraits, CONFIG.model_copy(update={"epochs": 1}), seed=0, after_step=states)
     with pytest.raises(CheckpointError, match="cannot resume"):
-        retrain(fresh_network(), portraits, CONFIG, seed=0, resume_from=damage(states[1]))
+        retrain(fresh_network(), portraits, CONFIG, seed=0, resume_from=damage(states.saved[1]))
+
+
+def test_retrain_raises_when_the_saved_state_is_of_other_settings(portraits: MattingDataset) -> None:
+    states = States()
+    retrain(fresh_network(), portraits, CONFIG.model_copy(update={"epochs": 1}), seed=0, after_step=states)
+    with pytest.raises(CheckpointError, match=r"of another run, got .*\"epochs\":1.*, wanted .*\"epochs\":3"):
+        retrain(fresh_network(), portraits, CONFIG, seed=0, resume_from=states.saved[0])
+
+
+def test_retrain_raises_when_teacher_and_settings_do_not_agree(portraits: MattingDataset) -> None:
+    with pytest.raises(ConfigError, match="got a teacher and no distillation"):
+        retrain(fresh_network(), portraits, CONFIG, seed=0, teacher=fresh_network())
+    with pytest.raises(ConfigError, match="got no teacher and a distillation"):
+        retrain(fresh_network(), portraits, RECIPES["distilled"], seed=0)
 
 
 def test_retrain_raises_with_step_when_loss_is_not_finite(portraits: MattingDataset) -> None:

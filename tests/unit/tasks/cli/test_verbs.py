@@ -16,6 +16,7 @@ from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.data.images import read_matte
 from modnet.training.retrain import retrain
+from modnet.training.state import TrainingState
 from tasks.cli import main
 
 Run = Callable[..., dict]
@@ -60,19 +61,19 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     run("retrain", *common, "--out", whole)
 
-    # A run that ends after its first epoch, as a killed one does: its state file stays.
+    # A run that ends after its first step, as a killed one does: its state file stays.
     class KilledError(Exception):
         pass
 
-    def kill(epoch: int, state: bytes) -> None:
-        cut.with_name("cut.safetensors.training-state").write_bytes(state)
+    def kill(state: TrainingState) -> None:
+        cut.with_name("cut.safetensors.training-state").write_bytes(state.to_bytes())
         raise KilledError
 
     folder = extract_archive(archive, tmp_path / "extracted")
     dataset = MattingDataset(folder, index_dataset(folder).split("fit"), size=64, seed=0)
     config = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32")
     with pytest.raises(KilledError):
-        retrain(load(checkpoint), dataset, config, seed=0, after_epoch=kill)
+        retrain(load(checkpoint), dataset, config, seed=0, after_step=kill)
 
     run("retrain", *common, "--out", cut)
     one, other = load(whole).state_dict(), load(cut).state_dict()

@@ -1,0 +1,68 @@
+"""In which number format a training step runs."""
+
+from __future__ import annotations
+
+import copy
+import time
+from statistics import median
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from modnet.data.dataset import Sample
+from modnet.models.modnet import MattePrediction, MODNet
+from modnet.training.losses import matting_loss
+
+Format = Literal["fp32", "bf16"]
+
+WORTH_IT = 0.85  # of the time in float32: what has to be reached, so that noise does not decide
+_ROUNDS = 3
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """True where bfloat16 arithmetic is done by the processor and not emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def fastest_format(network: MODNet, batch: Sample) -> Format:
+    """bf16 where a step of this network on this batch clearly gains from it, measured; otherwise fp32.
+
+    Having bfloat16 instructions does not mean that a step is faster with them: it depends on widths and image size.
+    """
+    if not computes_bf16(batch.image.device):
+        return "fp32"
+    seconds: dict[Format, list[float]] = {"fp32": [], "bf16": []}
+    trial = copy.deepcopy(network)
+    for round_ in range(1 + _ROUNDS):  # the first warms up
+        for number_format, taken in seconds.items():
+            began = time.perf_counter()
+            _trial_step(trial, batch, number_format)
+            if round_:
+                taken.append(time.perf_counter() - began)
+    return "bf16" if median(seconds["bf16"]) < WORTH_IT * median(seconds["fp32"]) else "fp32"
+
+
+def predict(network: MODNet, image: Tensor, number_format: Format) -> MattePrediction:
+    """What the network says of (B, 3, H, W) images, computed in a format and given in float32.
+
+    Sums over a whole matte, as losses are, lose too much in bfloat16. Convolutions in bfloat16 are slower than in
+    float32 unless channels come last; in float32 the plain layout is the faster one.
+    """
+    uses_bf16 = number_format == "bf16"
+    layout = torch.channels_last if uses_bf16 else torch.contiguous_format
+    network.to(memory_format=layout)  # type: ignore[call-overload]  # not in torch's stubs
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=uses_bf16):
+        prediction = network(image.contiguous(memory_format=layout))
+    return MattePrediction(*(output.float() for output in prediction))
+
+
+def _trial_step(network: MODNet, batch: Sample, number_format: Format) -> None:
+    """Forward and backward, weights untouched."""
+    loss = matting_loss(predict(network, batch.image, number_format), batch).total
+    loss.backward()  # type: ignore[no-untyped-call]
+    network.zero_grad()
+    loss.item()  # waits for a GPU

@@ -1,0 +1,93 @@
+"""What a training run needs to go on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modnet.errors import CheckpointError
+from modnet.records import EpochReport, ScaleDistribution
+from modnet.training.execution import Format
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes during a run. Samples are not in it: they follow from (seed, epoch, index).
+
+    Attributes:
+        question: says what is trained on what and how; a state of another question is refused.
+        modules: the network, its average, adapters: restored in place.
+        optimiser: restored in place.
+        total_steps: of the whole run.
+        number_format: what a step is computed in; measured once, so that a resumed run does not choose anew.
+        step: how many steps are done.
+        step_losses: the loss by term of each step of the epoch that is under way.
+        history: of the epochs that are done.
+        scales: see `TrainingReport`.
+        best_weights: of the epoch with the lowest tune MSE; None without validation.
+    """
+
+    question: str
+    modules: Mapping[str, nn.Module]
+    optimiser: torch.optim.Optimizer
+    total_steps: int
+    number_format: Format
+    step: int = 0
+    step_losses: list[dict[str, float]] = field(default_factory=list)
+    history: list[EpochReport] = field(default_factory=list)
+    scales: list[ScaleDistribution] = field(default_factory=list)
+    best_weights: dict[str, Tensor] | None = None
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that are done, 0 to 1."""
+        return self.step / self.total_steps
+
+    def to_bytes(self) -> bytes:
+        """What `restore` takes."""
+        content = {
+            "question": self.question,
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimiser": self.optimiser.state_dict(),
+            "number_format": self.number_format,
+            "step": self.step,
+            "step_losses": self.step_losses,
+            "history": [one.model_dump() for one in self.history],
+            "scales": [one.model_dump() for one in self.scales],
+            "best_weights": self.best_weights,
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        return buffer.getvalue()
+
+    def restore(self, saved: bytes) -> None:
+        """Puts everything back to where it was.
+
+        Raises:
+            CheckpointError: damaged, or saved by a run of another question.
+        """
+        try:
+            content: dict[str, Any] = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
+            question = content["question"]
+        except Exception as error:  # torch raises many kinds for damaged or foreign content
+            raise CheckpointError(f"cannot resume training from {len(saved)} bytes of saved state: {error}") from error
+        if question != self.question:
+            raise CheckpointError(
+                f"cannot resume training: the saved state is of another run, got {question}, wanted {self.question}"
+            )
+        try:
+            for name, module in self.modules.items():
+                module.load_state_dict(content["modules"][name])
+            self.optimiser.load_state_dict(content["optimiser"])
+            self.number_format, self.step = content["number_format"], content["step"]
+            self.step_losses = content["step_losses"]
+            self.history = [EpochReport.model_validate(one) for one in content["history"]]
+            self.scales = [ScaleDistribution.model_validate(one) for one in content["scales"]]
+            self.best_weights = content["best_weights"]
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"cannot resume training from the saved state: {error}") from error

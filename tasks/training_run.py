@@ -1,0 +1,83 @@
+"""One training run on a machine that has the images: samples, validation, and a state that is saved on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modnet.configs import TrainingConfig
+from modnet.data.archives import DatasetIndex, Pair
+from modnet.data.dataset import MattingDataset
+from modnet.data.images import read_pair
+from modnet.evaluation.metrics import mse
+from modnet.export.predictors import TorchPredictor
+from modnet.models.modnet import MODNet
+from modnet.records import TrainingReport
+from modnet.training.retrain import retrain
+from modnet.training.state import TrainingState
+
+SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this
+
+
+def run_training(
+    network: MODNet,
+    folder: Path,
+    index: DatasetIndex,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    device: str,
+    save: Callable[[TrainingState], None],
+    saved: bytes | None = None,
+    teacher: MODNet | None = None,
+) -> TrainingReport:
+    """Trains `network` on `fit`, scores it on `tune` meanwhile, and leaves it on the CPU.
+
+    Args:
+        folder: what the paths of `index` are relative to.
+        device: where to train: `cpu` or `cuda`.
+        save: called every `SAVE_STATE_EVERY_S` seconds.
+        saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
+        teacher: see `retrain`.
+    """
+    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=seed)
+    tune = evenly_spread(index.split("tune"), config.validation_images)
+    saved_at = time.monotonic()
+
+    def after_step(state: TrainingState) -> None:
+        nonlocal saved_at
+        if time.monotonic() - saved_at >= SAVE_STATE_EVERY_S:
+            save(state)
+            saved_at = time.monotonic()
+
+    report = retrain(
+        network.to(device),
+        samples,
+        config,
+        seed=seed,
+        teacher=None if teacher is None else teacher.to(device),
+        validate=lambda averaged: mean_mse(averaged, folder, tune, device),
+        resume_from=saved,
+        after_step=after_step,
+    )
+    network.to("cpu")
+    return report
+
+
+def mean_mse(network: MODNet, folder: Path, pairs: Sequence[Pair], device: str) -> float:
+    """Mean over pairs of the MSE at original size, protocol `seed`."""
+    predictor = TorchPredictor(network, "seed", device)
+    errors = []
+    for pair in pairs:
+        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        errors.append(mse(predictor(image), alpha))
+    return float(np.mean(errors))
+
+
+def evenly_spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """At most `count` pairs, from all along the sequence."""
+    count = min(count, len(pairs))
+    return [pairs[position * len(pairs) // count] for position in range(count)]
