@@ -217,6 +217,15 @@ class TrainingConfig(Config):
     )
 
 
+class AdaptationConfig(Config):
+    """How a trained network is adapted to images without mattes."""
+
+    epochs: int = Field(10, ge=1, le=1000, description="Passes over the images.")
+    batch_size: int = Field(1, ge=1, le=256, description="Images per step.")
+    image_size: int = Field(512, ge=64, le=1024, multiple_of=32, description="Side of the square crops, in pixels.")
+    learning_rate: float = Field(1e-5, gt=0, le=1, description="Of Adam.")
+
+
 class RetrainConfig(TrainingConfig):
     """How a pruned network gets its accuracy back."""
 

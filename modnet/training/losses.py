@@ -49,8 +49,12 @@ def matting_loss(prediction: MattePrediction, batch: Sample) -> MattingLoss:
 
 def semantic_loss(semantic: Tensor, alpha: Tensor) -> Tensor:
     """10 · mean (s - G(α↓16))²: the coarse prediction (B, 1, H/16, W/16) against the blurred, shrunk matte."""
-    coarse = F.interpolate(alpha, size=semantic.shape[-2:], mode="bilinear", align_corners=False)
-    return 10 * F.mse_loss(semantic, _blurred(coarse))
+    return 10 * F.mse_loss(semantic, coarse_matte(alpha, semantic))
+
+
+def coarse_matte(alpha: Tensor, like: Tensor) -> Tensor:
+    """G(α↓16): the matte (B, 1, H, W) shrunk to the height and width of `like`, then blurred."""
+    return _blurred(F.interpolate(alpha, size=like.shape[-2:], mode="bilinear", align_corners=False))
 
 
 def detail_loss(detail: Tensor, alpha: Tensor, trimap: Tensor, is_unknown: Tensor) -> Tensor:
