@@ -103,7 +103,13 @@ def _retrain(
     state = out / "training-state.pt"
     report = retrain(
         network.to(device),
-        MattingDataset(folder, index.split("fit"), size=step.retrain.image_size, seed=seed),
+        MattingDataset(
+            folder,
+            index.split("fit"),
+            size=step.retrain.image_size,
+            seed=seed,
+            augment=step.retrain.augmentation,
+        ),
         step.retrain,
         seed=seed,
         resume_from=state.read_bytes() if state.exists() else None,

@@ -273,7 +273,7 @@ def _trained(
 ) -> TrainingReport:
     """Trains `network`, from where an earlier, killed run left off; its state is kept in the store meanwhile."""
     images, index = open_dataset(dataset_id, settings, store)
-    samples = MattingDataset(images, index.split("fit"), size=config.image_size, seed=seed)
+    samples = MattingDataset(images, index.split("fit"), size=config.image_size, seed=seed, augment=config.augmentation)
     key = f"{folder}/training-state.pt"
     try:
         state = store.get(key)

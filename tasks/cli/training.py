@@ -50,7 +50,9 @@ def retrain(options: Options) -> Result:
 def _trained(network: MODNet, config: TrainingConfig, options: Options, provenance: Result) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
     folder, index = given_dataset(options.dataset)
-    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=options.seed)
+    samples = MattingDataset(
+        folder, index.split("fit"), size=config.image_size, seed=options.seed, augment=config.augmentation
+    )
     state = options.out.with_name(options.out.name + ".training-state")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report: TrainingReport = train_network(
