@@ -161,6 +161,39 @@ class PruningConfig(Config):
         return self.policy.label if self.criterion == "l1" else f"{self.policy.label} {self.criterion}"
 
 
+class AugmentationConfig(Config):
+    """How training images are changed at random; a strength or probability of 0 is off."""
+
+    crops: bool = Field(
+        True,
+        description="Square crops at the person's border, aspect kept. Off: the whole image, squeezed to a square.",
+    )
+    smallest_crop: float = Field(0.5, gt=0, le=1, description="Side of the smallest crop, as share of the short side.")
+    largest_crop: float = Field(1.0, gt=0, le=1, description="Side of the largest crop, as share of the short side.")
+    flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring left and right.")
+    colour: float = Field(
+        1.0, ge=0, le=3, description="Strength of changes of brightness (15 % at 1), contrast (20 %) and colour (8 %)."
+    )
+    blur: float = Field(0.1, ge=0, le=1, description="Probability of a slight blur, as out of focus.")
+    jpeg: float = Field(0.2, ge=0, le=1, description="Probability of compression as JPEG, quality 40 to 90.")
+    background: float = Field(
+        0.2, ge=0, le=1, description="Probability of another background, drawn or cut from another image."
+    )
+
+    @model_validator(mode="after")
+    def _ordered_crops(self) -> Self:
+        if self.smallest_crop > self.largest_crop:
+            raise ValueError(
+                f"smallest_crop must be at most largest_crop, got {self.smallest_crop:g} and {self.largest_crop:g}"
+            )
+        return self
+
+    @classmethod
+    def none(cls) -> Self:
+        """The whole image, squeezed into a square and otherwise as it is: the original trainer's samples."""
+        return cls(crops=False, flip=0, colour=0, blur=0, jpeg=0, background=0)
+
+
 class SparsityConfig(Config):
     """Sparse training: batch-norm scales are pulled towards zero, so that they tell which channels can go."""
 
@@ -214,6 +247,10 @@ class TrainingConfig(Config):
     )
     sparsity: SparsityConfig | None = Field(
         None, description="Sparse training on batch-norm scales, before pruning by bn_scale. Empty: none."
+    )
+    augmentation: AugmentationConfig = AugmentationConfig()
+    max_unreadable: int = Field(
+        0, ge=0, le=1_000_000, description="Unreadable images that others replace; one more fails the training."
     )
 
 
@@ -320,6 +357,11 @@ class BaselineConfig(Config):
         None,
         description="Path on the worker's machine: a checkpoint of this project, of the official MODNet or of "
         "MODNet-ModelCompression. Empty: train one in the run.",
+    )
+    backbone: str | None = Field(
+        None,
+        description="Path on the worker's machine: MobileNetV2 weights with folded norms (.npz), from which the "
+        "training starts. Empty: from random ones.",
     )
     training: TrainingConfig = TrainingConfig()
 

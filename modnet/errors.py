@@ -4,6 +4,7 @@
     ├─ ConfigError             a setting out of range; says name, value, allowed
     ├─ DatasetError            missing pair, wrong size, empty split, bad archive
     │  └─ DownloadError        cut connection, 5xx: worth another try
+    ├─ LoadingError            a process that loads samples ended by itself
     ├─ CheckpointError         unreadable, wrong spec, missing or unexpected keys
     ├─ PruningError            a request that cannot yield a working network
     ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
@@ -28,6 +29,10 @@ class DatasetError(ModnetError):
 
 class DownloadError(DatasetError):
     """A download was cut or refused in passing; another try may succeed."""
+
+
+class LoadingError(ModnetError):
+    """A process that loads samples beside the training ended by itself."""
 
 
 class CheckpointError(ModnetError):

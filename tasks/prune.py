@@ -21,11 +21,13 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
     if config.checkpoint is not None:
         record = remote.import_base(dataset_id, Path(config.checkpoint))
     else:
+        backbone = None if config.backbone is None else remote.import_backbone(Path(config.backbone))
+        question = (dataset_id, config.training, seed, backbone)
         record = recalled_or_computed(
-            base_key(trained_base_id(dataset_id, config.training, seed)),
+            base_key(trained_base_id(*question)),
             BaseRecord,
             remote.train_base,
-            *(dataset_id, config.training, seed, compute.base_cpus),
+            *(*question, compute.base_cpus),
             cpus=compute.base_cpus,
             compute=compute,
             name="train base",

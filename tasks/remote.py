@@ -19,7 +19,9 @@ from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
+from modnet.data.download import sha256_of_file
 from modnet.data.images import prepare, read_image, read_pair
+from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
@@ -60,25 +62,44 @@ from tasks.stored_network import (
     stored_network,
     trained_base_id,
 )
-from tasks.training_run import run_training
+from tasks.training_run import run_training, start_from_backbone
 
 SHEET_IMAGES = 4
 PARITY_IMAGES = 2
 
 
-def train_base(dataset_id: str, config: TrainingConfig, seed: int, cpus: int) -> BaseRecord:
-    """Trains an unpruned network on the `fit` split, from random weights."""
+def train_base(
+    dataset_id: str, config: TrainingConfig, seed: int, backbone: StoredFile | None, cpus: int
+) -> BaseRecord:
+    """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone."""
     settings, store = this_node(cpus)
-    base_id = trained_base_id(dataset_id, config, seed)
+    base_id = trained_base_id(dataset_id, config, seed, backbone)
 
     def compute() -> BaseRecord:
         torch.manual_seed(seed)
         network = MODNet(ModnetSpec.full())
+        if backbone is not None:
+            weights = fetch(store, backbone, settings.cache_folder / "objects")
+            start_from_backbone(network, weights, *open_dataset(dataset_id, settings, store), config, seed)
         report = _trained(network, dataset_id, config, seed, f"bases/{base_id}", settings, store)
         origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
         return _stored_base(network, base_id, dataset_id, origin, report, store)
 
     return once(store, base_key(base_id), BaseRecord, compute)
+
+
+def import_backbone(path: Path) -> StoredFile:
+    """Puts a backbone's weights into the store, under their digest.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    _, store = this_node(cpus=1)
+    try:
+        digest = sha256_of_file(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read the backbone weights {path}: {error.strerror}") from error
+    return upload(store, f"backbones/{digest[:12]}.npz", path)
 
 
 def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:

@@ -56,9 +56,15 @@ def pruned_id(store: ObjectStore, parent_id: str, pruning: PruningConfig, traini
     )
 
 
-def trained_base_id(dataset_id: str, config: TrainingConfig, seed: int) -> str:
-    """Name of the unpruned network that this training gives."""
-    return identify(dataset=dataset_id, training=config.model_dump(), seed=seed, version=STAGE_VERSIONS["base"])
+def trained_base_id(dataset_id: str, config: TrainingConfig, seed: int, backbone: StoredFile | None) -> str:
+    """Name of the unpruned network that this training gives, from a backbone or from random weights."""
+    return identify(
+        dataset=dataset_id,
+        training=config.model_dump(),
+        seed=seed,
+        backbone=None if backbone is None else backbone.sha256,
+        version=STAGE_VERSIONS["base"],
+    )
 
 
 def base_key(base_id: str) -> str:

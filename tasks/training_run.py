@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from modnet.configs import TrainingConfig
-from modnet.data.archives import DatasetIndex, Pair
-from modnet.data.dataset import MattingDataset
+from modnet.data.archives import DatasetIndex, Pair, find_images
+from modnet.data.dataset import MattingDataset, UnlabelledDataset
 from modnet.data.images import read_pair
 from modnet.evaluation.metrics import mse
 from modnet.export.predictors import TorchPredictor
+from modnet.folded_backbone import load_folded_backbone
 from modnet.models.modnet import MODNet
 from modnet.records import TrainingReport
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
 
 SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this
+STATISTICS_IMAGES = 32  # on which a folded backbone's norms are measured
 
 
 def run_training(
@@ -32,7 +34,9 @@ def run_training(
     device: str,
     save: Callable[[TrainingState], None],
     saved: bytes | None = None,
+    workers: int = 0,
     teacher: MODNet | None = None,
+    unlabelled: Path | None = None,
 ) -> TrainingReport:
     """Trains `network` on `fit`, scores it on `tune` meanwhile, and leaves it on the CPU.
 
@@ -41,10 +45,17 @@ def run_training(
         device: where to train: `cpu` or `cuda`.
         save: called every `SAVE_STATE_EVERY_S` seconds.
         saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
+        workers: see `retrain`.
         teacher: see `retrain`.
+        unlabelled: a folder of images on which the teacher teaches as well.
     """
-    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=seed)
+    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=seed, augment=config.augmentation)
     tune = evenly_spread(index.split("tune"), config.validation_images)
+    images = None
+    if unlabelled is not None:
+        images = UnlabelledDataset(
+            unlabelled, find_images(unlabelled), size=config.image_size, seed=seed, augment=config.augmentation
+        )
     saved_at = time.monotonic()
 
     def after_step(state: TrainingState) -> None:
@@ -58,13 +69,28 @@ def run_training(
         samples,
         config,
         seed=seed,
+        workers=workers,
         teacher=None if teacher is None else teacher.to(device),
+        unlabelled=images,
         validate=lambda averaged: mean_mse(averaged, folder, tune, device),
         resume_from=saved,
         after_step=after_step,
     )
     network.to("cpu")
     return report
+
+
+def start_from_backbone(
+    network: MODNet, path: Path, folder: Path, index: DatasetIndex, config: TrainingConfig, seed: int
+) -> None:
+    """Gives an unpruned network the folded backbone in `path`, its norms measured on `fit`.
+
+    Raises:
+        CheckpointError: see `load_folded_backbone`.
+    """
+    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=seed)
+    count = min(STATISTICS_IMAGES, len(samples))
+    load_folded_backbone(network, path, [samples[number].image[None] for number in range(count)])
 
 
 def mean_mse(network: MODNet, folder: Path, pairs: Sequence[Pair], device: str) -> float:

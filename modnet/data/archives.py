@@ -26,7 +26,7 @@ from tqdm import tqdm
 from modnet.data.download import PRESETS, fetch_archive, path_problem, sha256_of_file, writing_into
 from modnet.errors import DatasetError
 
-__all__ = ["PRESETS", "DatasetIndex", "Pair", "extract_archive", "fetch_archive", "index_dataset"]
+__all__ = ["PRESETS", "DatasetIndex", "Pair", "extract_archive", "fetch_archive", "find_images", "index_dataset"]
 
 logger = logging.getLogger(__name__)
 
@@ -226,11 +226,29 @@ def index_dataset(folder: Path) -> DatasetIndex:
     return DatasetIndex(train=train, val=val)
 
 
+def find_images(folder: Path) -> tuple[str, ...]:
+    """Paths of the images anywhere below a folder, relative to it, with forward slashes, in order.
+
+    Hidden files and `__MACOSX` are left out.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    found = [
+        Path(path, name).relative_to(folder).as_posix()
+        for path in _visible_folders(folder)
+        for name in os.listdir(path)
+        if _is_visible(name) and Path(name).suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not found:
+        raise DatasetError(f"folder {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return tuple(sorted(found))
+
+
 def _dataset_root(folder: Path) -> Path:
     layout = [Path(split, part) for split in ("train", "val") for part in ("fg", "alpha")]
     roots: list[Path] = []
-    for path, folders, _ in os.walk(folder):
-        folders[:] = sorted(filter(_is_visible, folders))
+    for path in _visible_folders(folder):
         if any(Path(path, part).is_dir() for part in layout):
             roots.append(Path(path))
     if len(roots) != 1:
@@ -239,6 +257,12 @@ def _dataset_root(folder: Path) -> Path:
             f"folder {folder}: wanted one folder with train/fg, train/alpha, val/fg, val/alpha, got {found}"
         )
     return roots[0]
+
+
+def _visible_folders(folder: Path) -> Iterator[str]:
+    for path, folders, _ in os.walk(folder):
+        folders[:] = sorted(filter(_is_visible, folders))
+        yield path
 
 
 def _pairs(folder: Path, split: Path, problems: list[str]) -> tuple[Pair, ...]:

@@ -35,31 +35,14 @@ class Distillation(nn.Module):
         """
         super().__init__()
         self._config = config
-        self._networks = (teacher.eval().requires_grad_(False), student)  # in a tuple: no submodules
-        widths = [(network.spec.lr8x.total, network.spec.hr2x[3].total) for network in self._networks]
+        self._teacher = (teacher.eval().requires_grad_(False),)  # in a tuple: no part of this module's state
+        wide, narrow = ((spec.lr8x.total, spec.hr2x[3].total) for spec in (teacher.spec, student.spec))
         self.adapters = nn.ModuleList(
-            nn.Conv2d(narrow, wide, 1) for wide, narrow in zip(*widths, strict=True) if config.features
+            nn.Conv2d(own, wanted, 1) for own, wanted in zip(narrow, wide, strict=True) if config.features
         ).to(next(student.parameters()).device)
 
-    @contextmanager
-    def watching(self) -> Iterator[Watched]:
-        """A block in which the branch outputs of both networks are kept, when features are to be compared."""
-        watched = Watched()
-        hooks = []
-        if self._config.features:
-            for network, kept in zip(self._networks, (watched.teacher, watched.student), strict=True):
-                for branch in (network.semantic, network.detail):
-                    hooks.append(branch.register_forward_hook(lambda _module, _args, out, kept=kept: kept.append(out)))
-        try:
-            yield watched
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def losses(
-        self, image: Tensor, predicted: MattePrediction, watched: Watched, number_format: Format
-    ) -> dict[str, Tensor]:
-        """The weighted terms by name, for a student's prediction of (B, 3, H, W) images within `watching`.
+    def learn(self, student: MODNet, image: Tensor, number_format: Format) -> tuple[MattePrediction, dict[str, Tensor]]:
+        """What the student predicts of (B, 3, H, W) images, and how far it is from the teacher: weighted terms by name.
 
         semantic: 10 · mean (s - sₜ)².  detail: 10 · mean |d - dₜ| over the band where the teacher's alpha is neither 0
         nor 1.  alpha: mean |a - aₜ| + 4 mean |a - aₜ| over that band.  features: mean (A f - fₜ)² / mean fₜ², mean of
@@ -68,8 +51,10 @@ class Distillation(nn.Module):
         Raises:
             ConfigError: the teacher predicts another size than the student.
         """
-        with torch.no_grad():
-            target = predict(self._networks[0], image, number_format)
+        with branch_outputs(student, kept=bool(self.adapters)) as own_features:
+            predicted = predict(student, image, number_format)
+        with torch.no_grad(), branch_outputs(self._teacher[0], kept=bool(self.adapters)) as wanted_features:
+            target = predict(self._teacher[0], image, number_format)
         shapes = [[tuple(output.shape) for output in one] for one in (predicted, target)]
         if shapes[0] != shapes[1]:
             raise ConfigError(f"the teacher's outputs are {shapes[1]}, the student's {shapes[0]}; wanted equal ones")
@@ -81,19 +66,26 @@ class Distillation(nn.Module):
             "distilled_detail": config.detail * 10 * (band * (predicted.detail - target.detail).abs()).mean(),
             "distilled_alpha": config.alpha * (difference.mean() + 4 * (band * difference).mean()),
         }
-        if config.features:
-            pairs = zip(self.adapters, watched.student, watched.teacher, strict=True)
+        if self.adapters:
+            pairs = zip(self.adapters, own_features, wanted_features, strict=True)
             errors = [_relative_error(adapter(own.float()), wanted.float()) for adapter, own, wanted in pairs]
             terms["distilled_features"] = config.features * torch.stack(errors).mean()
-        return terms
+        return predicted, terms
 
 
-class Watched:
-    """Branch outputs of one forward pass: the semantic branch's at H/8, the detail branch's at H/2."""
-
-    def __init__(self) -> None:
-        self.teacher: list[Tensor] = []
-        self.student: list[Tensor] = []
+@contextmanager
+def branch_outputs(network: MODNet, *, kept: bool) -> Iterator[list[Tensor]]:
+    """A block in which the outputs of semantic (at H/8) and detail branch (at H/2) are kept, in this order."""
+    outputs: list[Tensor] = []
+    branches = (network.semantic, network.detail) if kept else ()
+    hooks = [
+        branch.register_forward_hook(lambda _branch, _inputs, output: outputs.append(output)) for branch in branches
+    ]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def uncertain_band(alpha: Tensor) -> Tensor:

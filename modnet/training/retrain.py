@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from modnet.configs import RetrainConfig, TrainingConfig
-from modnet.data.dataset import MattingDataset, Sample, batch_indices, batch_of, prefetch
+from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, UnlabelledSample, batch_indices, batch_of
+from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
 from modnet.pruning.plan import network_digest
@@ -34,7 +37,9 @@ def retrain(
     config: TrainingConfig,
     *,
     seed: int,
+    workers: int = 0,
     teacher: MODNet | None = None,
+    unlabelled: UnlabelledDataset | None = None,
     validate: Callable[[MODNet], float] | None = None,
     resume_from: bytes | None = None,
     after_step: Callable[[TrainingState], None] | None = None,
@@ -48,7 +53,9 @@ def retrain(
         network: any MODNet, on the device where it shall be trained.
         dataset: samples of size `config.image_size`.
         seed: of the order of samples; the data set has its own for what happens inside one.
+        workers: processes that compute samples beside this one; the samples are the same for any number.
         teacher: the network to learn from where `config` has a `distillation`, on the same device.
+        unlabelled: images without mattes, of the same size, on which the teacher teaches as well: as many in a step.
         validate: tune MSE of a network in evaluation mode; None keeps the last weights.
         resume_from: `to_bytes()` of the state that an earlier, cut run of the same question gave to `after_step`.
         after_step: called after every step, and after every epoch with the epoch's report in the state.
@@ -56,11 +63,15 @@ def retrain(
     Raises:
         TrainingDivergedError: the loss is not finite.
         CheckpointError: `resume_from` is damaged or of another run.
-        ConfigError: a teacher without `distillation` in the config, or the other way round.
+        ConfigError: a teacher without `distillation` in the config, or the other way round; unlabelled images without
+            a teacher.
+        DatasetError: more than `config.max_unreadable` samples cannot be read.
     """
     began = time.monotonic()
     device = next(network.parameters()).device
-    distillation = _distillation(network, teacher, config)
+    distillation = _distillation(network, teacher, config, seed)
+    if unlabelled is not None and distillation is None:
+        raise ConfigError("unlabelled images teach nothing without a teacher: got images and no teacher")
     _set_training_mode(network, config)
     average = WeightAverage(network, config.average_decay)
     adapters = nn.ModuleList() if distillation is None else distillation.adapters
@@ -68,7 +79,7 @@ def retrain(
     sparse_scales = [] if config.sparsity is None else prunable_scales(network)
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
     state = TrainingState(
-        question=_question(dataset, teacher, config, seed),
+        question=_question(dataset, teacher, unlabelled, config, seed),
         modules={"network": network, "average": average.network, "adapters": adapters},
         optimiser=optimiser,
         total_steps=config.epochs * steps_per_epoch,
@@ -80,16 +91,26 @@ def retrain(
     else:
         state.restore(resume_from)
 
-    with tqdm(total=state.total_steps, initial=state.step, desc="training", unit="step", disable=None) as progress:
+    with ExitStack() as stack:
+        loader = stack.enter_context(BatchLoader(dataset, workers=workers, max_unreadable=config.max_unreadable))
+        more = None if unlabelled is None else stack.enter_context(BatchLoader(unlabelled))
+        progress = stack.enter_context(
+            tqdm(total=state.total_steps, initial=state.step, desc="training", unit="step", disable=None)
+        )
         while not _is_over(state.history, config):
             epoch = len(state.history)
             dataset.set_epoch(epoch)
-            batches = batch_indices(len(dataset), config.batch_size, seed, epoch)[len(state.step_losses) :]
-            for batch in prefetch(batch_of([dataset[i] for i in indices]) for indices in batches):
+            batches = batch_indices(len(dataset), config.batch_size, seed, epoch)
+            done = len(state.step_losses)
+            images = _without_mattes(more, len(batches), done, config, seed, epoch)
+            for batch, extra in zip(loader.load(batches[done:]), images, strict=False):
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
                 batch = type(batch)(*(tensor.to(device) for tensor in batch))
                 losses = _losses(network, distillation, batch, state.number_format)
+                if distillation is not None and extra is not None:
+                    distilled = distillation.learn(network, extra.image.to(device), state.number_format)[1]
+                    losses |= {f"unlabelled_{name}": term for name, term in distilled.items()}
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
                     raise _diverged(loss.item(), state, config)
@@ -125,14 +146,18 @@ def retrain(
     )
 
 
-def _distillation(network: MODNet, teacher: MODNet | None, config: TrainingConfig) -> Distillation | None:
+def _distillation(network: MODNet, teacher: MODNet | None, config: TrainingConfig, seed: int) -> Distillation | None:
     wanted = config.distillation if isinstance(config, RetrainConfig) else None
     if (wanted is None) != (teacher is None):
         raise ConfigError(
             f"distillation: got {'no teacher' if teacher is None else 'a teacher'} "
             f"and {'no distillation' if wanted is None else 'a distillation'} in the settings; wanted both or neither"
         )
-    return None if teacher is None or wanted is None else Distillation(teacher, network, wanted)
+    if teacher is None or wanted is None:
+        return None
+    with torch.random.fork_rng(devices=[]):  # adapters start from random weights
+        torch.manual_seed(seed)
+        return Distillation(teacher, network, wanted)
 
 
 def _set_training_mode(network: MODNet, config: TrainingConfig) -> None:
@@ -151,11 +176,23 @@ def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.
     return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
-def _question(dataset: MattingDataset, teacher: MODNet | None, config: TrainingConfig, seed: int) -> str:
+def _question(
+    dataset: MattingDataset,
+    teacher: MODNet | None,
+    unlabelled: UnlabelledDataset | None,
+    config: TrainingConfig,
+    seed: int,
+) -> str:
     """What a saved state must have been about."""
-    stems = hashlib.sha256("/".join(pair.stem for pair in dataset.pairs).encode()).hexdigest()[:12]
     taught = "no teacher" if teacher is None else f"teacher {network_digest(teacher)[:12]}"
-    return f"{len(dataset)} images ({stems}), {taught}, seed {seed}, {config.model_dump_json()}"
+    more = "no unlabelled ones" if unlabelled is None else f"{_named(unlabelled.images)} unlabelled ones"
+    images = _named([pair.stem for pair in dataset.pairs])
+    return f"{images} images, {more}, {taught}, seed {seed}, {config.model_dump_json()}"
+
+
+def _named(names: Sequence[str]) -> str:
+    """How many, and a digest of which."""
+    return f"{len(names)} ({hashlib.sha256('/'.join(names).encode()).hexdigest()[:12]})"
 
 
 def _number_format(network: MODNet, dataset: MattingDataset, config: TrainingConfig, device: torch.device) -> Format:
@@ -165,15 +202,24 @@ def _number_format(network: MODNet, dataset: MattingDataset, config: TrainingCon
     return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)))
 
 
+def _without_mattes(
+    loader: BatchLoader[UnlabelledSample] | None, count: int, done: int, config: TrainingConfig, seed: int, epoch: int
+) -> Iterable[UnlabelledSample | None]:
+    """What the teacher alone teaches on in each of an epoch's `count` steps but the first `done`; None: nothing."""
+    if loader is None:
+        return itertools.repeat(None)
+    loader.dataset.set_epoch(epoch)
+    batches = batch_indices(len(loader.dataset), config.batch_size, seed, epoch)
+    return loader.load([batches[step % len(batches)] for step in range(done, count)])
+
+
 def _losses(
     network: MODNet, distillation: Distillation | None, batch: Sample, number_format: Format
 ) -> dict[str, Tensor]:
     """Every term of a step's loss by name."""
     if distillation is None:
         return matting_loss(predict(network, batch.image, number_format), batch).terms()
-    with distillation.watching() as watched:
-        predicted = predict(network, batch.image, number_format)
-        distilled = distillation.losses(batch.image, predicted, watched, number_format)
+    predicted, distilled = distillation.learn(network, batch.image, number_format)
     return matting_loss(predicted, batch).terms() | distilled
 
 

@@ -22,7 +22,7 @@ DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
 IR = "OpenVINO .xml, its .bin beside it"
 
 
-_TRAINING_NUMBERS: dict[str, Callable[[str], object]] = {
+_NUMBERS: dict[str, Callable[[str], object]] = {
     "epochs": int,
     "batch_size": int,
     "image_size": int,
@@ -32,7 +32,11 @@ _TRAINING_NUMBERS: dict[str, Callable[[str], object]] = {
     "validate_every": int,
     "validation_images": int,
     "patience": int,
+    "max_unreadable": int,
 }
+_CHOICES = ("optimiser", "schedule", "precision")
+TRAINING_FLAGS = (*_NUMBERS, *_CHOICES, "freeze_backbone", "sparsity", "sparsity_schedule")
+"""The fields whose flags `training` adds."""
 
 
 class UsageError(Exception):
@@ -121,9 +125,9 @@ def training(title: str = "training") -> Flags:
     flags = _flags()
     group = flags.add_argument_group(title)
     fields, sparsity = TrainingConfig.model_fields, SparsityConfig.model_fields
-    for name, kind in _TRAINING_NUMBERS.items():
+    for name, kind in _NUMBERS.items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=fields[name].description)
-    for name in ("optimiser", "schedule", "precision"):
+    for name in _CHOICES:
         group.add_argument(f"--{name}", choices=get_args(fields[name].annotation), help=fields[name].description)
     frozen = fields["freeze_backbone"].description
     group.add_argument("--freeze-backbone", action="store_const", const=True, help=frozen)

@@ -18,7 +18,7 @@ from modnet.configs import (
     UniformPolicy,
 )
 from tasks.cli.amounts import amount
-from tasks.cli.flags import DATASET, Flags, Options, UsageError, positive, texts
+from tasks.cli.flags import DATASET, TRAINING_FLAGS, Flags, Options, UsageError, positive, texts
 
 _PLANNED = ("criterion", "aggregate", "channel_multiple", "min_channels", "exclude", "taylor_images", "compensate")
 FLAGS_OF: Mapping[str, tuple[str, ...]] = {
@@ -32,10 +32,7 @@ FLAGS_OF: Mapping[str, tuple[str, ...]] = {
 }
 """Policy → the flags that mean something with it."""
 
-_RETRAINING = (
-    *("epochs", "batch_size", "image_size", "learning_rate", "precision", "initialise", "intermediate_epochs"),
-    *("sparsity", "sparsity_schedule"),
-)
+_RETRAINING = (*TRAINING_FLAGS, "initialise", "intermediate_epochs")
 
 
 def add_pruning_flags(parser: Flags) -> None:

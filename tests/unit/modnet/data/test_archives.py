@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from modnet.data.archives import DatasetIndex, Pair, extract_archive, fetch_archive, index_dataset
+from modnet.data.archives import DatasetIndex, Pair, extract_archive, fetch_archive, find_images, index_dataset
 from modnet.data.images import read_pair
 from modnet.errors import DatasetError
 
@@ -316,3 +316,26 @@ def test_archive_of_real_portraits_becomes_readable_pairs(tmp_path: Path) -> Non
         assert max(image.shape) == 512
         assert (alpha.min(), alpha.max()) == (0.0, 1.0)
         assert ((alpha > 0) & (alpha < 1)).any()
+
+
+def test_find_images_lists_what_is_below_a_folder_in_order(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a/z.PNG", "a/c.webp", ".hidden.jpg", ".git/d.jpg", "__MACOSX/b.jpg", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_images(tmp_path) == ("a/c.webp", "a/z.PNG", "b.jpg")
+
+
+def test_find_images_names_the_folder_when_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DatasetError, match=str(tmp_path)):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_index_dataset_names_split_and_folder_when_one_split_is_empty(tmp_path: Path, split: str) -> None:
+    for name in ("train/fg/1.jpg", "train/alpha/1.png", "val/fg/1.jpg", "val/alpha/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if not name.startswith(split):
+            (tmp_path / name).touch()
+    with pytest.raises(DatasetError, match=f"{tmp_path}: {split} is empty"):
+        index_dataset(tmp_path)

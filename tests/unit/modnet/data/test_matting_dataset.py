@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
+from modnet.configs import AugmentationConfig
 from modnet.data.archives import Pair
-from modnet.data.dataset import MattingDataset, Sample, batch_indices, batch_of, prefetch
+from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, batch_indices, batch_of, prefetch
 from modnet.data.synthetic import render_portrait
 from modnet.errors import ConfigError, DatasetError
 
@@ -88,10 +88,11 @@ def test_matting_dataset_gives_samples_when_no_pixel_is_unknown(tmp_path: Path, 
 
 
 def test_matting_dataset_moves_image_and_matte_together_when_augmenting(tmp_path: Path) -> None:
-    """The image is its own matte, so after crop, flip and colour the two still rise and fall together."""
+    """The image is its own matte, so after all but another background the two still rise and fall together."""
     _, alpha = render_portrait(np.random.default_rng(3), (150, 120))
     image = np.repeat(np.rint(alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
-    dataset = MattingDataset(tmp_path, [write_pair(tmp_path, "self", image, alpha)], size=SIZE)
+    augment = AugmentationConfig(blur=0.5, jpeg=0.5, background=0)
+    dataset = MattingDataset(tmp_path, [write_pair(tmp_path, "self", image, alpha)], size=SIZE, augment=augment)
     for epoch in range(20):
         dataset.set_epoch(epoch)
         sample = dataset[0]
@@ -135,18 +136,6 @@ def test_matting_dataset_depends_on_seed_epoch_and_index_only(portraits: tuple[P
     assert not equal(wanted[0], samples(2, 2, [0])[0])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_matting_dataset_gives_the_same_samples_whatever_the_number_of_workers(
-    portraits: tuple[Path, list[Pair]], workers: int
-) -> None:
-    dataset = MattingDataset(*portraits, size=SIZE, seed=5)
-    # Spawned, as forking a process in which Ray, OpenVINO or OpenMP have threads ends in a crash.
-    context = "spawn" if workers else None
-    loaded = DataLoader(dataset, batch_size=2, num_workers=workers, multiprocessing_context=context)
-    for number, (image, _, _) in enumerate(loaded):
-        assert torch.equal(image, torch.stack([dataset[2 * number].image, dataset[2 * number + 1].image]))
-
-
 def test_matting_dataset_reads_a_file_once_when_memory_allows(tmp_path: Path) -> None:
     image, alpha = render_portrait(np.random.default_rng(0), (96, 72))
     pair = write_pair(tmp_path, "once", image, alpha)
@@ -168,6 +157,70 @@ def test_matting_dataset_refuses_no_pairs_odd_size_and_index_beyond(portraits: t
         MattingDataset(folder, pairs, size=100)
     with pytest.raises(IndexError, match="4 of 4"):
         MattingDataset(folder, pairs)[4]
+
+
+def test_matting_dataset_draws_the_same_trimap_whatever_the_augmentation_of_colours(
+    portraits: tuple[Path, list[Pair]],
+) -> None:
+    """Crop and flip come first in a sample's generator, so the mattes are equal as well."""
+    plain = AugmentationConfig(background=0, colour=0, blur=0, jpeg=0)
+    changed = AugmentationConfig(background=0, colour=1, blur=1, jpeg=1)
+    one, other = (MattingDataset(*portraits, size=SIZE, augment=config)[0] for config in (plain, changed))
+    assert torch.equal(one.trimap, other.trimap)
+    assert torch.equal(one.alpha, other.alpha)
+    assert not torch.equal(one.image, other.image)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_matting_dataset_gives_samples_when_image_is_one_pixel(tmp_path: Path, value: float) -> None:
+    pair = write_pair(tmp_path, "pixel", np.full((1, 1, 3), 128, np.uint8), np.full((1, 1), value))
+    for augment in (AugmentationConfig(background=1, blur=1, jpeg=1), False):
+        dataset = MattingDataset(tmp_path, [pair], size=SIZE, augment=augment)
+        for epoch in range(4):
+            dataset.set_epoch(epoch)
+            assert (dataset[0].alpha == value).all()
+            assert dataset[0].image.isfinite().all()
+
+
+def test_matting_dataset_draws_a_background_when_the_other_image_is_unreadable(
+    portraits: tuple[Path, list[Pair]], tmp_path: Path
+) -> None:
+    image, alpha = render_portrait(np.random.default_rng(0), (96, 72))
+    good = write_pair(tmp_path, "good", image, alpha)
+    missing = [Pair(stem=str(n), image=f"{n}.png", matte=f"{n}.png") for n in range(9)]
+    dataset = MattingDataset(tmp_path, [good, *missing], size=SIZE, augment=AugmentationConfig(background=1))
+    for epoch in range(10):
+        dataset.set_epoch(epoch)
+        assert dataset[0].image.isfinite().all()
+
+
+def test_unlabelled_dataset_gives_the_images_that_a_matting_dataset_gives_when_nothing_is_random(
+    portraits: tuple[Path, list[Pair]],
+) -> None:
+    folder, pairs = portraits
+    unlabelled = UnlabelledDataset(folder, [pair.image for pair in pairs], size=SIZE, augment=False)
+    labelled = MattingDataset(folder, pairs, size=SIZE, augment=False)
+    assert len(unlabelled) == 4
+    assert all(torch.equal(unlabelled[n].image, labelled[n].image) for n in range(4))
+    assert batch_of([unlabelled[0], unlabelled[1]]).image.shape == (2, 3, SIZE, SIZE)
+
+
+def test_unlabelled_dataset_crops_anew_in_every_epoch_and_keeps_backgrounds(portraits: tuple[Path, list[Pair]]) -> None:
+    folder, pairs = portraits
+    images = [pair.image for pair in pairs]
+    dataset = UnlabelledDataset(folder, images, size=SIZE, augment=AugmentationConfig(background=1, colour=0))
+    assert dataset.augment.background == 0
+    first = dataset[2].image
+    assert torch.equal(first, dataset[2].image)
+    dataset.set_epoch(1)
+    assert not torch.equal(first, dataset[2].image)
+
+
+def test_unlabelled_dataset_refuses_no_images_and_names_an_unreadable_one(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=str(tmp_path)):
+        UnlabelledDataset(tmp_path, [])
+    with pytest.raises(DatasetError, match=r"gone\.jpg"):
+        UnlabelledDataset(tmp_path, ["gone.jpg"])[0]
 
 
 def test_batch_of_stacks_each_tensor(portraits: tuple[Path, list[Pair]]) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from modnet.configs import DistillationConfig
+from modnet.errors import ConfigError
 from modnet.models.modnet import MattePrediction, MODNet
 from modnet.spec import ModnetSpec
-from modnet.training.distillation import BAND_RADIUS, Distillation, Watched, uncertain_band
+from modnet.training.distillation import BAND_RADIUS, Distillation, uncertain_band
 
 
 def network(seed: int) -> MODNet:
@@ -24,8 +25,7 @@ def image() -> torch.Tensor:
 def test_losses_are_zero_when_the_student_is_the_teacher(image: torch.Tensor) -> None:
     teacher, student = network(0), network(0).eval()
     distillation = Distillation(teacher, student, DistillationConfig())
-    with distillation.watching() as watched:
-        losses = distillation.losses(image, student(image), watched, "fp32")
+    losses = distillation.learn(student, image, "fp32")[1]
     assert set(losses) == {"distilled_semantic", "distilled_detail", "distilled_alpha"}
     assert [term.item() for term in losses.values()] == [0.0, 0.0, 0.0]
 
@@ -33,8 +33,8 @@ def test_losses_are_zero_when_the_student_is_the_teacher(image: torch.Tensor) ->
 def test_losses_follow_their_formulas(image: torch.Tensor) -> None:
     teacher, student = network(0), network(1).eval()
     distillation = Distillation(teacher, student, DistillationConfig(semantic=2, detail=3, alpha=5))
-    predicted, target = student(image), teacher(image)
-    losses = distillation.losses(image, predicted, Watched(), "fp32")
+    predicted, losses = distillation.learn(student, image, "fp32")
+    target = teacher(image)
     band = uncertain_band(target.alpha)
     apart = (predicted.alpha - target.alpha).abs()
     torch.testing.assert_close(
@@ -50,14 +50,13 @@ def test_losses_compare_features_through_adapters_that_learn(image: torch.Tensor
     teacher, student = network(0), network(1).train()
     distillation = Distillation(teacher, student, DistillationConfig(semantic=0, detail=0, alpha=0, features=1))
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    with distillation.watching() as watched:
-        losses = distillation.losses(image, student(image), watched, "fp32")
+    losses = distillation.learn(student, image, "fp32")[1]
     torch.stack(list(losses.values())).sum().backward()
     assert losses["distilled_features"] > 0
     assert all(parameter.grad is not None for parameter in distillation.adapters.parameters())
     assert student.detail.hr2x[0].conv.weight.grad is not None
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
-    assert not list(distillation.watching().__enter__().student)  # nothing is kept outside
+    assert not student.semantic._forward_hooks
 
 
 def test_uncertain_band_reaches_so_far_around_what_is_neither() -> None:
@@ -72,9 +71,7 @@ def test_losses_refuse_a_teacher_whose_outputs_have_another_size(image: torch.Te
         def forward(self, image: torch.Tensor) -> MattePrediction:
             return super().forward(image[..., ::2, ::2])
 
-    from modnet.errors import ConfigError
-
     student = network(1).eval()
     distillation = Distillation(Shrinking(ModnetSpec.tiny()), student, DistillationConfig())
     with pytest.raises(ConfigError, match="wanted equal ones"):
-        distillation.losses(image, student(image), Watched(), "fp32")
+        distillation.learn(student, image, "fp32")
