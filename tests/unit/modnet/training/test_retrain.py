@@ -5,7 +5,7 @@ import torch
 
 from modnet.configs import DistillationConfig, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.dataset import MattingDataset
+from modnet.data.dataset import MattingDataset, UnlabelledDataset
 from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
@@ -168,6 +168,25 @@ def test_retrain_raises_when_the_saved_state_is_of_other_settings(portraits: Mat
     retrain(fresh_network(), portraits, CONFIG.model_copy(update={"epochs": 1}), seed=0, after_step=states)
     with pytest.raises(CheckpointError, match=r"of another run, got .*\"epochs\":1.*, wanted .*\"epochs\":3"):
         retrain(fresh_network(), portraits, CONFIG, seed=0, resume_from=states.saved[0])
+
+
+def test_retrain_learns_from_images_without_mattes_and_goes_on_where_it_was_cut(portraits: MattingDataset) -> None:
+    images = UnlabelledDataset(portraits.folder, [pair.image for pair in portraits.pairs[:3]], size=64, seed=3)
+    states, whole, without = States(), fresh_network(), fresh_network()
+    more = {"teacher": fresh_network(), "seed": 0}
+    report = retrain(whole, portraits, RECIPES["distilled"], unlabelled=images, after_step=states, **more)
+    assert "unlabelled_distilled_alpha" in report.history[0].losses
+    retrain(without, portraits, RECIPES["distilled"], **more)
+    assert not equal(whole, without)
+    resumed = fresh_network()
+    retrain(resumed, portraits, RECIPES["distilled"], unlabelled=images, resume_from=states.saved[1], **more)
+    assert equal(whole, resumed)
+
+
+def test_retrain_raises_when_unlabelled_images_have_no_teacher(portraits: MattingDataset) -> None:
+    images = UnlabelledDataset(portraits.folder, [portraits.pairs[0].image], size=64)
+    with pytest.raises(ConfigError, match="unlabelled images teach nothing without a teacher"):
+        retrain(fresh_network(), portraits, CONFIG, seed=0, unlabelled=images)
 
 
 def test_retrain_raises_when_teacher_and_settings_do_not_agree(portraits: MattingDataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,38 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
     run("retrain", *common, "--out", cut)
     one, other = load(whole).state_dict(), load(cut).state_dict()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_retrain_learns_from_a_teacher_and_writes_its_curve(
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
+) -> None:
+    training = ("--dataset", archive, "--epochs", 2, "--batch-size", 2, "--image-size", 64, "--workers", 1)
+    teaching = ("--teacher", checkpoint, "--unlabelled", photographs(archive, tmp_path), "--distill-features", 0.5)
+    out = tmp_path / "taught.safetensors"
+    trained = run("retrain", "--checkpoint", checkpoint, *training, *teaching, "--out", out)
+    lines = [json.loads(line) for line in Path(trained["curve"]).read_text().splitlines()]
+    assert len(lines) == 2
+    assert {"matte", "distilled_features", "unlabelled_distilled_alpha"} <= lines[0]["losses"].keys()
+    assert trained["tune_mse"] == min(line["tune_mse"] for line in lines)
+    assert Path(trained["plot"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_adapt_changes_a_network_by_images_alone(archive: Path, checkpoint: Path, tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "adapted.safetensors"
+    flags = ("--images", photographs(archive, tmp_path), "--epochs", 1, "--image-size", 64)
+    adapted = run("adapt", "--checkpoint", checkpoint, *flags, "--learning-rate", 1e-3, "--out", out)
+    assert adapted["images"] == 9
+    assert read_checkpoint(out).provenance["adapt"]["epochs"] == 1
+    assert not torch.equal(load(out).fusion.head.weight, load(checkpoint).fusion.head.weight)
+
+
+def photographs(archive: Path, tmp_path: Path) -> Path:
+    """A folder of images without mattes."""
+    folder, extracted = tmp_path / "photographs", extract_archive(archive, tmp_path / "extracted")
+    folder.mkdir()
+    for image in extracted.rglob("fg/*"):
+        shutil.copy(image, folder / f"{image.parents[1].name}-{image.name}")
+    return folder
 
 
 def test_retrain_shows_what_sparsity_did_to_the_scales(

@@ -1,0 +1,80 @@
+"""Adaptation makes the three outputs agree and leaves norms' statistics alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modnet.configs import AdaptationConfig
+from modnet.data.archives import extract_archive, find_images
+from modnet.data.dataset import UnlabelledDataset
+from modnet.data.synthetic import write_synthetic_archive
+from modnet.errors import TrainingDivergedError
+from modnet.models.modnet import MattePrediction, MODNet
+from modnet.spec import ModnetSpec
+from modnet.training.adaptation import adapt, consistency_losses
+from modnet.training.distillation import uncertain_band
+from modnet.training.losses import coarse_matte
+
+CONFIG = AdaptationConfig(epochs=3, batch_size=2, image_size=64, learning_rate=1e-3)
+
+
+def fresh_network() -> MODNet:
+    torch.manual_seed(0)
+    return MODNet(ModnetSpec.tiny())
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> UnlabelledDataset:
+    folder = tmp_path_factory.mktemp("images")
+    archive = write_synthetic_archive(folder / "synthetic.zip", train=5, val=1, size=(96, 80), seed=1)
+    extracted = extract_archive(archive, folder / "extracted")
+    return UnlabelledDataset(extracted, find_images(extracted)[:4], size=64, seed=0)
+
+
+def test_consistency_losses_are_zero_when_all_outputs_agree() -> None:
+    alpha = torch.rand(1, 1, 64, 64)
+    agreed = MattePrediction(coarse_matte(alpha, torch.empty(1, 1, 4, 4)), alpha, alpha)
+    assert {name: term.item() for name, term in consistency_losses(agreed, agreed).items()} == {
+        "semantic": 0.0,
+        "detail": 0.0,
+        "kept_detail": 0.0,
+    }
+
+
+def test_consistency_losses_follow_their_formulas() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, before = (
+        MattePrediction(*(torch.rand(1, 1, side, side, generator=generator) for side in (4, 64, 64))) for _ in range(2)
+    )
+    losses = consistency_losses(one, before)
+    band = uncertain_band(before.alpha)
+    coarse = coarse_matte(one.alpha, one.semantic)
+    torch.testing.assert_close(losses["semantic"], 50 * (coarse - one.semantic).square().mean())
+    torch.testing.assert_close(losses["detail"], (band * (one.alpha - one.detail).abs()).mean())
+    torch.testing.assert_close(losses["kept_detail"], (band * (one.detail - before.detail).abs()).mean())
+
+
+def test_adapt_lowers_the_loss_and_keeps_the_statistics_of_norms(images: UnlabelledDataset) -> None:
+    network, before = fresh_network(), fresh_network().state_dict()
+    report = adapt(network, images, CONFIG.model_copy(update={"epochs": 10}), seed=0)
+    assert report.history[-1].loss < report.history[0].loss
+    assert (report.steps, report.images_seen, network.training) == (20, 40, False)
+    after = network.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before if "running" in name)
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+
+
+def test_adapt_gives_identical_weights_when_seed_is_the_same(images: UnlabelledDataset) -> None:
+    one, other = fresh_network(), fresh_network()
+    for network in (one, other):
+        adapt(network, images, CONFIG, seed=0)
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())
+
+
+def test_adapt_raises_when_the_loss_is_not_finite(images: UnlabelledDataset) -> None:
+    network = fresh_network()
+    with torch.no_grad():
+        network.fusion.head.weight.fill_(float("nan"))
+    with pytest.raises(TrainingDivergedError, match="at step 0 of adaptation"):
+        adapt(network, images, CONFIG, seed=0)
