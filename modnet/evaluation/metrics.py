@@ -132,15 +132,40 @@ def _connected_up_to(both: Alpha) -> Alpha:
     left, top, width, height = cv2.boundingRect(_at_least(both, 1))
     box = slice(top, top + height), slice(left, left + width)
     inside = np.ascontiguousarray(both[box])
-    is_connected = np.ones(inside.shape, np.bool_)
-    for step in range(1, CONNECTIVITY_STEPS + 1):
-        mask = _at_least(inside, step)
-        if not mask.any():
-            break
-        _, regions, figures, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        is_connected &= regions == 1 + figures[1:, cv2.CC_STAT_AREA].argmax()  # region 0 is where mask is 0
-        step_reached[box] += is_connected
+    masks = [mask for step in range(1, CONNECTIVITY_STEPS + 1) if (mask := _at_least(inside, step)).any()]
+    if masks:
+        # A pixel of the last Ω is in every mask, and most often in every Ω.
+        seed = _a_pixel_of(_largest_region(masks[-1], seed=None))
+        is_connected = np.ones(inside.shape, np.bool_)
+        for mask in masks:
+            is_connected &= _largest_region(mask, seed)
+            step_reached[box] += is_connected
     return np.divide(step_reached, CONNECTIVITY_STEPS, dtype=np.float32)
+
+
+def _largest_region(mask: NDArray[np.uint8], seed: tuple[int, int] | None) -> NDArray[np.bool_]:
+    """The largest 4-connected region of a mask of 0 and 1 that is not all 0.
+
+    Args:
+        mask: (H, W).
+        seed: column and row of a pixel of `mask` that may lie in it. Filling from there takes a tenth of the time of
+            labelling all regions, and settles it when more than half of the mask gets filled.
+    """
+    if seed is not None:
+        filled = mask.copy()
+        area, *_ = cv2.floodFill(filled, None, seed, 2, flags=4)
+        if 2 * area > np.count_nonzero(mask):
+            is_filled: NDArray[np.bool_] = filled == 2
+            return is_filled
+    _, regions, figures, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    is_largest: NDArray[np.bool_] = regions == 1 + figures[1:, cv2.CC_STAT_AREA].argmax()  # region 0: mask is 0
+    return is_largest
+
+
+def _a_pixel_of(region: NDArray[np.bool_]) -> tuple[int, int]:
+    """Column and row of its first pixel."""
+    row, column = divmod(int(region.argmax()), region.shape[1])
+    return column, row
 
 
 def _at_least(alpha: Alpha, step: int) -> NDArray[np.uint8]:
