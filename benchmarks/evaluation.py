@@ -1,10 +1,11 @@
-"""What evaluation costs beside the network's own time: reading, sizing, writing nothing, measuring. Linux.
+"""What evaluation costs beside the network's own time: reading, sizing, measuring.
 
 python -m benchmarks.evaluation --dataset portraits.zip --base modnet.ckpt [--images 100]
 
 The network is the unpruned FP32 IR. For each image, one after another and in turning order, so that a busy moment of
 the machine meets all alike: inference alone on pixels that are ready, an evaluation with MSE and MAD, one with all five
-metrics, the unknown band included in both.
+metrics, the unknown band included in both. CPU time is that of all threads; unlike wall time it does not grow while
+other processes have the cores.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import cv2
+from typing import NamedTuple
 
 from modnet.checkpoint import load
 from modnet.data.archives import extract_archive, index_dataset
@@ -29,6 +29,11 @@ from modnet.export.torch_to_onnx import export_onnx
 from tasks.leaderboard import markdown_table
 
 WARM_UP_IMAGES = 3
+
+
+class Timing(NamedTuple):
+    wall_s: float
+    cpu_s: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TemporaryDirectory() as temporary:
         onnx_path = export_onnx(load(options.base), Path(temporary) / "base.onnx", size=512)
         predictor = IrPredictor(convert_ir(onnx_path, Path(temporary), precisions=("fp32",))["fp32"].xml)
-    seconds: dict[str, list[float]] = {"inference alone": [], "MSE and MAD": [], "all five": []}
-    pairs, heights, widths = index.val[: options.images], [], []
+    names = ("inference alone", "MSE and MAD", "all five")
+    timings: dict[str, list[Timing]] = {name: [] for name in names}
+    pairs, sizes = index.val[: options.images], []
     for number, pair in enumerate((*pairs[:WARM_UP_IMAGES], *pairs)):
         image = read_image(folder / pair.image)
         pixels = prepare(image, "device-512").pixels.numpy()
@@ -56,34 +62,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             partial(evaluation, FEW_METRICS),
             partial(evaluation, ALL_METRICS),
         ]
-        timed = {which: _seconds(runs[which]) for which in ((number + turn) % 3 for turn in range(3))}
+        timed = {which: _timed(runs[which]) for which in ((number + turn) % 3 for turn in range(3))}
         if number >= WARM_UP_IMAGES:
-            heights.append(image.shape[0])
-            widths.append(image.shape[1])
-            for which, name in enumerate(seconds):
-                seconds[name].append(timed[which])
-    size = f"{statistics.median(widths):g} × {statistics.median(heights):g}"
-    print(f"{len(pairs)} images, in the median {size} pixels; OpenCV {cv2.__version__}")
-    print(markdown_table([_row(name, values, seconds["inference alone"]) for name, values in seconds.items()]))
+            sizes.append(image.shape[:2])
+            for which, name in enumerate(names):
+                timings[name].append(timed[which])
+    height, width = (statistics.median(sides) for sides in zip(*sizes, strict=True))
+    print(f"{len(pairs)} images, in the median {width:g} × {height:g} pixels (width × height)")
+    print(markdown_table([_row(name, timings[name], timings["inference alone"]) for name in names]))
     return 0
 
 
-def _row(name: str, values: Sequence[float], inference: Sequence[float]) -> dict[str, str]:
-    extra = [1000 * (value - alone) for value, alone in zip(values, inference, strict=True)]
+def _row(name: str, timings: Sequence[Timing], inference: Sequence[Timing]) -> dict[str, str]:
+    wall, cpu = ([1000 * one[kind] for one in timings] for kind in range(2))
+    wall_alone, cpu_alone = ([1000 * one[kind] for one in inference] for kind in range(2))
+    extra = [value - alone for value, alone in zip(wall, wall_alone, strict=True)]
     return {
         "what": name,
-        "s in all": f"{sum(values):.2f}",
-        "of inference": f"{sum(values) / sum(inference):.3f}",
-        "median ms": f"{1000 * statistics.median(values):.1f}",
+        "wall s in all": f"{sum(wall) / 1000:.2f}",
+        "of inference": f"{sum(wall) / sum(wall_alone):.3f}",
+        "median ms": f"{statistics.median(wall):.1f}",
         "overhead ms, mean": f"{statistics.mean(extra):.1f}",
         "overhead ms, median": f"{statistics.median(extra):.1f}",
+        "CPU of inference": f"{sum(cpu) / sum(cpu_alone):.3f}",
+        "CPU overhead ms, mean": f"{statistics.mean(cpu) - statistics.mean(cpu_alone):.1f}",
     }
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _timed(run: Callable[[], object]) -> Timing:
+    wall, cpu = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - began
+    return Timing(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 if __name__ == "__main__":
