@@ -69,22 +69,38 @@ class Complexity(Record):
     size: int = Field(ge=32, description="side of the square input in pixels")
 
 
-class ImageScore(Record):
-    """Errors of one image, over all its pixels at original size."""
+class MattingErrors(Record):
+    """Errors over all pixels and over those of the unknown band, see `modnet.evaluation.metrics`.
 
-    stem: str
+    None where something was not measured, in the band also where there is no band.
+    """
+
     mse: float = Field(ge=0, le=1)
     mad: float = Field(ge=0, le=1)
+    sad: float | None = Field(None, ge=0, description="in thousands")
+    grad: float | None = Field(None, ge=0, description="in thousands")
+    conn: float | None = Field(None, ge=0, description="in thousands")
+    unknown_mse: float | None = Field(None, ge=0, le=1)
+    unknown_mad: float | None = Field(None, ge=0, le=1)
+    unknown_sad: float | None = Field(None, ge=0, description="in thousands")
+    unknown_grad: float | None = Field(None, ge=0, description="in thousands")
+    unknown_conn: float | None = Field(None, ge=0, description="in thousands")
 
 
-class MattingScores(Record):
-    """Mean errors of a network on one split under one preprocessing protocol."""
+class ImageScore(MattingErrors):
+    """Errors of one image at original size."""
+
+    stem: str
+    unknown_pixels: int | None = Field(None, ge=0, description="size of the unknown band; None: not measured")
+
+
+class MattingScores(MattingErrors):
+    """Mean errors of a network on one split under one preprocessing protocol, each image counting the same."""
 
     split: Literal["tune", "val", "fit", "train"]
     protocol: Literal["seed", "aspect", "device-512"]
     images: int = Field(ge=1)
-    mse: float = Field(ge=0, le=1)
-    mad: float = Field(ge=0, le=1)
+    unknown_images: int = Field(0, ge=0, description="images with an unknown band: what unknown_… are means over")
     per_image: tuple[ImageScore, ...]
 
 

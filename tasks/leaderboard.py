@@ -7,6 +7,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from infra.reports import LatencyReport
+from modnet.evaluation.intervals import difference_interval
 from modnet.evaluation.pictures import ParetoPoint
 from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatencies, NetworkScores
 
@@ -37,6 +38,7 @@ def _network_row(
     label: str, one: NetworkScores, base: NetworkScores, milliseconds: Mapping[str, float], verdict: str
 ) -> Row:
     latency = milliseconds.get(one.network_id)
+    apart = difference_interval(one.val, base.val, "mse")
     return {
         "network": label,
         "id": one.network_id,
@@ -47,9 +49,17 @@ def _network_row(
         "val MSE": f"{one.val.mse:.6f}",
         "val MAD": f"{one.val.mad:.6f}",
         "val MSE ratio": f"{one.val.mse / base.val.mse:.2f}" if base.val.mse else "",
+        "val MSE more than unpruned, 95 %": f"{apart.low:+.5f} to {apart.high:+.5f}",
+        "val SAD k": _thousands(one.val.sad),
+        "val Grad k": _thousands(one.val.grad),
+        "val Conn k": _thousands(one.val.conn),
         "host ms": "" if latency is None else f"{latency:.1f}",
         "verdict": verdict,
     }
+
+
+def _thousands(error: float | None) -> str:
+    return "" if error is None else f"{error:.3f}"
 
 
 def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:

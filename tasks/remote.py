@@ -23,7 +23,7 @@ from modnet.data.download import sha256_of_file
 from modnet.data.images import prepare, read_image, read_pair
 from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import Predictor, evaluate
+from modnet.evaluation.evaluate import ALL_METRICS, Predictor, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
 from modnet.evaluation.selection import refused_precisions
@@ -196,7 +196,7 @@ def score_network(network_id: str, cpus: int) -> NetworkScores:
         return NetworkScores(
             network_id=network_id,
             tune=evaluate(predictor, folder, index, "tune", "seed"),
-            val=evaluate(predictor, folder, index, "val", "seed"),
+            val=evaluate(predictor, folder, index, "val", "seed", ALL_METRICS),
             complexity=complexity(network),
             size_bytes=checkpoint.size_bytes,
             seconds=time.monotonic() - began,
@@ -278,8 +278,9 @@ def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredF
         rows = []
         for pair in index.split("val")[:SHEET_IMAGES]:
             image, alpha = read_pair(folder / pair.image, folder / pair.matte)
-            rows.append(MatteRow(pair.stem, image, alpha, *(predictor(image) for predictor in predictors)))
-        return put_file(store, key.replace(".json", ".png"), matte_sheet(rows))
+            rows.append(MatteRow(pair.stem, image, (alpha, *(predictor(image) for predictor in predictors))))
+        sheet = matte_sheet(rows, ("true matte", "unpruned", "pruned"))
+        return put_file(store, key.replace(".json", ".png"), sheet)
 
     return once(store, key, StoredFile, compute)
 

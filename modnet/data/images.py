@@ -129,21 +129,20 @@ def check_same_size(
         )
 
 
-def write_matte(path: Path, alpha: Alpha) -> None:
-    """Writes alpha, float (H, W) in [0, 1], as an 8-bit grey PNG, rounded; the file appears whole or not at all.
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Writes a picture, uint8 grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4); the file appears whole or not at all.
 
     Raises:
-        DatasetError: values that are not finite or out of range, or the file cannot be written.
+        DatasetError: the file cannot be written.
     """
-    if not (alpha.ndim == 2 and alpha.size and alpha.min() >= 0.0 and alpha.max() <= 1.0):  # False for NaN as well
-        raise DatasetError(
-            f"matte {path}: wanted values in [0, 1] of shape (H, W), got shape {alpha.shape} or other values"
-        )
-    _, encoded = cv2.imencode(".png", np.rint(alpha * 255.0).astype(np.uint8))
+    if picture.ndim == 3:
+        to_opencv = cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        picture = cv2.cvtColor(picture, to_opencv).astype(np.uint8, copy=False)
+    _, encoded = cv2.imencode(".png", picture)
     try:
         write_atomically(path, encoded.tobytes())
     except OSError as error:
-        raise DatasetError(f"matte {path} cannot be written: {error}") from error
+        raise DatasetError(f"image {path} cannot be written: {error}") from error
 
 
 @dataclass(frozen=True)

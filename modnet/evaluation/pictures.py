@@ -27,13 +27,11 @@ class ParetoPoint:
 
 @dataclass(frozen=True)
 class MatteRow:
-    """One image of the matte sheet: uint8 (H, W, 3) RGB and its mattes, float32 (H, W) in [0, 1]."""
+    """One image of a matte sheet: uint8 (H, W, 3) RGB, and mattes of it, float32 (H, W) in [0, 1]."""
 
-    stem: str
+    label: str
     image: Image
-    true: Alpha
-    unpruned: Alpha
-    pruned: Alpha
+    mattes: tuple[Alpha, ...]
 
 
 def pareto_plot(points: Sequence[ParetoPoint], title: str) -> bytes:
@@ -56,19 +54,23 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str) -> bytes:
     return png(figure)
 
 
-def matte_sheet(rows: Sequence[MatteRow]) -> bytes:
-    """One line per image: the image, the true matte, the unpruned network's and the pruned one's."""
-    titles = ("image", "true matte", "unpruned", "pruned")
-    figure = Figure(figsize=(8, 2.7 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), len(titles), squeeze=False)
+def matte_sheet(rows: Sequence[MatteRow], titles: Sequence[str]) -> bytes:
+    """One line per image: the image, then its mattes.
+
+    Args:
+        rows: at least one.
+        titles: of the mattes, as many as each row has.
+    """
+    figure = Figure(figsize=(2 * (1 + len(titles)), 2.7 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), 1 + len(titles), squeeze=False)
     for line, row in zip(grid, rows, strict=True):
         line[0].imshow(row.image)
-        for axes, alpha in zip(line[1:], (row.true, row.unpruned, row.pruned), strict=True):
+        for axes, alpha in zip(line[1:], row.mattes, strict=True):
             axes.imshow(alpha, cmap="gray", vmin=0, vmax=1)
         for axes in line:
             axes.set(xticks=[], yticks=[])
-        line[0].set_ylabel(row.stem, fontsize=8)
-    for axes, title in zip(grid[0], titles, strict=True):
+        line[0].set_ylabel(row.label, fontsize=8)
+    for axes, title in zip(grid[0], ("image", *titles), strict=True):
         axes.set_title(title)
     return png(figure)
 

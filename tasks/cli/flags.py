@@ -20,6 +20,7 @@ Flags = argparse.ArgumentParser
 CHECKPOINT = "of this project, of the official MODNet or of the seed"
 DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
 IR = "OpenVINO .xml, its .bin beside it"
+FIXED = "one of fixed input size takes the protocol device-512"
 
 
 _NUMBERS: dict[str, Callable[[str], object]] = {
@@ -73,7 +74,8 @@ def network_or_ir() -> Flags:
     flags = _flags()
     flags.add_argument("--checkpoint", type=Path, help=CHECKPOINT)
     flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
-    flags.add_argument("--ir", type=Path, help=f"{IR}; takes the protocol device-512")
+    flags.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED}")
+    flags.add_argument("--ir", type=Path, help=f"{IR}; {FIXED}")
     flags.add_argument("--protocol", choices=get_args(Protocol), default="seed", help="preprocessing (default: seed)")
     return flags
 

@@ -16,7 +16,7 @@ from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import ConfigError
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import Predictor
-from modnet.export.predictors import IrPredictor, TorchPredictor
+from modnet.export.predictors import IrPredictor, OnnxPredictor, TorchPredictor
 from modnet.models.modnet import MODNet
 from tasks.cli.flags import Options, Result, UsageError
 from tasks.stored_dataset import local_archive
@@ -33,9 +33,15 @@ def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, Dataset
 
 
 def given_predictor(options: Options) -> Predictor:
-    """What makes mattes: the checkpoint or the IR."""
-    if (options.checkpoint is None) == (options.ir is None):
-        raise ConfigError("say which network: either --checkpoint or --ir, not both and not none")
+    """What makes mattes: the checkpoint, the ONNX file or the IR.
+
+    Raises:
+        ConfigError: none of them, or several.
+    """
+    if sum(path is not None for path in (options.checkpoint, options.onnx, options.ir)) != 1:
+        raise ConfigError("say which network: exactly one of --checkpoint, --onnx and --ir")
+    if options.onnx is not None:
+        return OnnxPredictor(options.onnx, options.protocol)
     if options.ir is not None:
         return IrPredictor(options.ir, options.protocol)
     return TorchPredictor(load(options.checkpoint, options.prune_info), options.protocol, options.device)

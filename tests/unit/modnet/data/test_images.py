@@ -21,7 +21,7 @@ from modnet.data.images import (
     read_pair,
     resize,
     restore,
-    write_matte,
+    write_png,
 )
 from modnet.errors import ConfigError, DatasetError
 
@@ -220,28 +220,21 @@ def test_read_pair_names_both_sizes_and_files_when_they_differ(tmp_path: Path) -
         read_pair(image, matte)
 
 
-def test_write_matte_is_read_back_within_half_a_level(tmp_path: Path) -> None:
-    alpha = np.random.default_rng(0).random((9, 8), dtype=np.float32)
-    write_matte(tmp_path / "alpha.png", alpha)
-    assert np.abs(read_matte(tmp_path / "alpha.png") - alpha).max() <= 0.5 / 255 + 1e-6
-    assert [path.name for path in tmp_path.iterdir()] == ["alpha.png"]
+def test_write_png_is_read_back_as_it_was(tmp_path: Path) -> None:
+    grey, colour = random_image(9, 8, channels=()), random_image(9, 8)
+    write_png(tmp_path / "grey.png", grey)
+    write_png(tmp_path / "colour.png", colour)
+    write_png(tmp_path / "clear.png", np.dstack([colour, grey]))
+    assert np.array_equal(read_matte(tmp_path / "grey.png"), grey.astype(np.float32) / np.float32(255))
+    assert np.array_equal(read_image(tmp_path / "colour.png"), colour)
+    clear = cv2.imread(str(tmp_path / "clear.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(clear, np.dstack([colour[..., ::-1], grey]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clear.png", "colour.png", "grey.png"]
 
 
-@pytest.mark.parametrize(
-    "alpha",
-    [np.full((2, 2), np.nan), np.full((2, 2), 1.01), np.full((2, 2), -0.01), np.zeros((2, 2, 1)), np.zeros((0, 2))],
-    ids=["not a number", "above 1", "below 0", "three dimensions", "empty"],
-)
-def test_write_matte_keeps_old_file_when_values_are_no_matte(tmp_path: Path, alpha: Array) -> None:
-    path = saved(tmp_path / "alpha.png", b"old")
-    with pytest.raises(DatasetError, match=r"alpha\.png"):
-        write_matte(path, alpha)
-    assert path.read_bytes() == b"old"
-
-
-def test_write_matte_names_path_when_folder_is_missing(tmp_path: Path) -> None:
+def test_write_png_names_path_when_folder_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="absent"):
-        write_matte(tmp_path / "absent" / "alpha.png", np.zeros((2, 2), np.float32))
+        write_png(tmp_path / "absent" / "alpha.png", np.zeros((2, 2), np.uint8))
 
 
 # Protocols

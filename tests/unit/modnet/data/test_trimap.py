@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from modnet.data.trimap import trimap_from_alpha
+from modnet.data.trimap import BAND_RADIUS, trimap_from_alpha, unknown_band
 
 Array = NDArray[Any]
 
@@ -58,3 +58,26 @@ def test_trimap_from_alpha_repeats_when_seed_is_the_same() -> None:
     first, second, other = (trimap_from_alpha(alpha, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
+
+
+def test_unknown_band_is_what_lies_within_its_radius_of_a_border() -> None:
+    edge = np.zeros((9, 60), dtype=np.float32)
+    edge[:, 30:] = 1.0
+    is_unknown = unknown_band(edge)
+    assert np.flatnonzero(is_unknown[4]).tolist() == list(range(30 - BAND_RADIUS, 30 + BAND_RADIUS))
+    dot = np.zeros((61, 61), dtype=np.float32)
+    dot[30, 30] = 0.5
+    distances = np.hypot(*(np.mgrid[:61, :61] - 30))
+    assert unknown_band(dot)[distances <= BAND_RADIUS - 0.5].all()
+    assert not unknown_band(dot)[distances > BAND_RADIUS + 0.5].any()
+
+
+def test_unknown_band_contains_every_fractional_pixel_and_repeats() -> None:
+    alpha = soft_disc(96, 30.3)
+    assert unknown_band(alpha)[(alpha > 0) & (alpha < 1)].all()
+    assert np.array_equal(unknown_band(alpha), unknown_band(alpha))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_unknown_band_is_empty_when_there_is_no_border(value: float) -> None:
+    assert not unknown_band(np.full((40, 30), value, dtype=np.float32)).any()

@@ -11,8 +11,9 @@ from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.data.images import read_pair
 from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import DatasetError
-from modnet.evaluation.evaluate import evaluate
+from modnet.evaluation.evaluate import ALL_METRICS, ERROR_NAMES, evaluate, score_image
 from modnet.export.predictors import TorchPredictor
+from modnet.records import MattingScores
 
 SHARED = Path(__file__).resolve().parents[5] / "shared"
 
@@ -39,6 +40,59 @@ def test_evaluate_raises_when_predictor_gives_another_size(portraits: tuple[Path
     folder, index = portraits
     with pytest.raises(DatasetError, match=r"gave a matte of \(4, 4\), wanted \(96, 64\)"):
         evaluate(lambda image: np.zeros((4, 4), np.float32), folder, index, "val", "seed")
+
+
+@pytest.mark.parametrize("value", [np.nan, 1.5, -0.5], ids=["not a number", "above 1", "below 0"])
+def test_evaluate_raises_and_names_the_image_when_predictor_gives_no_alpha(
+    portraits: tuple[Path, DatasetIndex], value: float
+) -> None:
+    folder, index = portraits
+    with pytest.raises(DatasetError, match=rf"{index.val[0].stem}: the predictor gave values from .*wanted \[0, 1\]"):
+        evaluate(lambda image: np.full(image.shape[:2], value, np.float32), folder, index, "val", "seed")
+
+
+def test_evaluate_names_the_file_when_an_image_cannot_be_read(portraits: tuple[Path, DatasetIndex]) -> None:
+    folder, index = portraits
+    gone = index.val[0].model_copy(update={"image": "gone/0000.png"})
+    broken = index.model_copy(update={"val": (gone,)})
+    with pytest.raises(DatasetError, match=r"gone/0000\.png cannot be read"):
+        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, broken, "val", "seed")
+
+
+def test_evaluate_measures_everything_when_all_metrics_are_asked_for(portraits: tuple[Path, DatasetIndex]) -> None:
+    folder, index = portraits
+    scores = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed", ALL_METRICS)
+    for name in ERROR_NAMES:
+        assert getattr(scores, name) == pytest.approx(np.mean([getattr(image, name) for image in scores.per_image]))
+    assert scores.unknown_images == 3
+    few = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed")
+    assert (few.mse, few.unknown_mad, few.sad, few.grad) == (scores.mse, scores.unknown_mad, None, None)
+
+
+@pytest.mark.parametrize("value", [0, 1], ids=["nobody", "person everywhere"])
+def test_score_image_has_no_errors_of_the_unknown_band_when_there_is_none(value: int) -> None:
+    alpha = np.full((30, 20), value, np.float32)
+    score = score_image("a", np.full_like(alpha, 0.5), alpha, ALL_METRICS)
+    assert score.unknown_pixels == 0
+    assert (score.mse, score.mad, score.sad) == (0.25, 0.5, 0.3)
+    assert [name for name in ERROR_NAMES if getattr(score, name) is None] == [
+        f"unknown_{metric}" for metric in ALL_METRICS
+    ]
+
+
+def test_score_image_measures_an_image_of_one_pixel() -> None:
+    score = score_image("a", np.array([[1]], np.float32), np.array([[0.5]], np.float32), ALL_METRICS)
+    assert (score.unknown_pixels, score.mse, score.unknown_mse) == (1, 0.25, 0.25)
+    assert score.grad == pytest.approx(0, abs=1e-12)
+
+
+def test_matting_scores_of_an_older_version_say_that_the_new_errors_were_not_measured() -> None:
+    old = (
+        '{"split": "val", "protocol": "seed", "images": 1, "mse": 0.5, "mad": 0.5, '
+        '"per_image": [{"stem": "a", "mse": 0.5, "mad": 0.5}]}'
+    )
+    scores = MattingScores.model_validate_json(old)
+    assert (scores.sad, scores.unknown_mse, scores.per_image[0].unknown_pixels) == (None, None, None)
 
 
 def test_evaluate_raises_when_split_is_empty(portraits: tuple[Path, DatasetIndex]) -> None:

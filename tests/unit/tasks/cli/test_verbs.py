@@ -44,7 +44,7 @@ def test_prune_retrain_evaluate_infer_work_one_after_another(
     assert not list(tmp_path.glob("*.training-state"))
 
     scores = run("evaluate", "--checkpoint", out, "--dataset", archive, "--split", "val", "--protocol", "seed")
-    assert set(scores) == {"mse", "mad", "images", "split", "protocol", "parameters", "macs"}
+    assert {"mse", "mad", "images", "split", "protocol", "parameters", "macs"} <= set(scores)
     assert scores["images"] == 2
     assert 0 < scores["mse"] < scores["mad"] < 1
 
@@ -149,7 +149,7 @@ def test_export_optimize_benchmark_work_one_after_another(
             "--backbone-threshold",
         ),
         (["evaluate", "--dataset", "nothing.zip", "--checkpoint", "{tiny}"], 3, "no such file"),
-        (["evaluate", "--dataset", "synthetic"], 3, "either --checkpoint or --ir"),
+        (["evaluate", "--dataset", "synthetic"], 3, "exactly one of --checkpoint, --onnx and --ir"),
         (["optimize", "--onnx", "x.onnx", "--out", "{tmp}"], 3, "say which with --dataset"),
         (["infer", "--checkpoint", "{tiny}", "--input", "{tmp}/empty", "--out", "{tmp}"], 3, "holds no image"),
         (["benchmark", "--ir", "nothing.xml"], 1, "nothing.xml"),

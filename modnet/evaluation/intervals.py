@@ -1,0 +1,97 @@
+"""How far a mean over images, or the difference of two, would move with other images: bootstrap intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modnet.errors import DatasetError
+from modnet.records import MattingScores
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+_BLOCK = 1_000  # resamples drawn at once: bounds the memory
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its percentile bootstrap interval of `CONFIDENCE`, in the unit of the error."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(scores: MattingScores, error: str) -> Interval:
+    """Interval of the mean of one error over images, from `RESAMPLES` draws of as many images with replacement.
+
+    Seeded: same scores, same interval. It speaks of the choice of images only; of few images, 20 or less, such
+    intervals are too narrow.
+
+    Args:
+        scores: of any network.
+        error: a field of `MattingErrors`. Images without it (no unknown band) are left out.
+
+    Raises:
+        DatasetError: no image has that error.
+    """
+    return _interval(np.array(list(_values(scores, error).values())))
+
+
+def difference_interval(scores: MattingScores, others: MattingScores, error: str) -> Interval:
+    """Interval of the mean of `scores` less `others`, image by image: below 0 where `scores` is better.
+
+    Paired: an image that is hard for both networks moves neither the difference nor its interval. An interval on one
+    side of 0 says that the same network would be better on most other draws of images.
+
+    Args:
+        scores: of one network.
+        others: of another one, or of another form of the same, on the same images under the same protocol.
+        error: a field of `MattingErrors`.
+
+    Raises:
+        DatasetError: split, protocol or images differ, or only one of both has that error; says what.
+    """
+    for name in ("split", "protocol"):
+        if getattr(scores, name) != getattr(others, name):
+            raise DatasetError(
+                f"scores of different {name}s cannot be compared: {getattr(scores, name)!r} and "
+                f"{getattr(others, name)!r}"
+            )
+    images, other_images = ({score.stem for score in one.per_image} for one in (scores, others))
+    if images != other_images:
+        raise DatasetError(
+            f"scores of different images cannot be compared: only the first has {_some(images - other_images)}, "
+            f"only the second {_some(other_images - images)}"
+        )
+    values, other_values = _values(scores, error), _values(others, error)
+    if values.keys() != other_values.keys():
+        raise DatasetError(f"{error} was measured on other images than before: {_some(values.keys() ^ other_values)}")
+    return _interval(np.array([value - other_values[stem] for stem, value in values.items()]))
+
+
+def _values(scores: MattingScores, error: str) -> dict[str, float]:
+    """The error by stem, in order of stems: the same images in another order give the same interval."""
+    by_stem = {score.stem: getattr(score, error) for score in scores.per_image}
+    values = {stem: by_stem[stem] for stem in sorted(by_stem) if by_stem[stem] is not None}
+    if not values:
+        raise DatasetError(f"{error} of split {scores.split!r}: none of {scores.images} images has it")
+    return values
+
+
+def _interval(values: NDArray[np.float64]) -> Interval:
+    random = np.random.default_rng(_SEED)
+    draws = (random.integers(values.size, size=(_BLOCK, values.size)) for _ in range(RESAMPLES // _BLOCK))
+    means = np.concatenate([values[draw].mean(axis=1) for draw in draws])
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(mean=float(values.mean()), low=float(low), high=float(high))
+
+
+def _some(stems: set[str]) -> str:
+    """The first few of them."""
+    first = sorted(stems)
+    listing = ", ".join(first[:5]) or "none"
+    return listing if len(first) <= 5 else f"{listing} and {len(first) - 5} more"

@@ -1,0 +1,1 @@
+"""Mattes of what has no labels: pictures, folders of them, and videos."""

@@ -1,0 +1,104 @@
+"""From files to files: the matte of every picture or frame, at its original size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from modnet.data.images import read_image, write_png
+from modnet.errors import DatasetError
+from modnet.evaluation.evaluate import Predictor, predict
+from modnet.inference.results import Render, ResultKind
+from modnet.inference.video import VIDEO_SUFFIXES, VideoFrames, video_writer
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
+
+def is_video(path: Path) -> bool:
+    """By its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def infer_images(predictor: Predictor, source: Path, out: Path, render: Render) -> list[Path]:
+    """Draws one image, or every image of a folder, into `<out>/<stem>.png`; returns those files.
+
+    One image is in memory at a time. Each file appears whole or not at all; those written before an error stay.
+
+    Args:
+        predictor: what makes the mattes.
+        source: an image, or a folder whose own images are read in order of their names.
+        out: made when missing.
+        render: what is drawn.
+
+    Raises:
+        DatasetError: no image, two that would be written into one file, or one that would be written over; one that
+            cannot be read, by name, or written; the predictor gives what is no alpha.
+    """
+    images = [source]
+    if source.is_dir():
+        images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    written = [out / f"{path.stem}.png" for path in images]
+    if len(set(written)) < len(written):
+        raise DatasetError(f"{source} holds images of equal name, whose mattes would overwrite each other")
+    _refuse_overwriting(images, written)
+    out.mkdir(parents=True, exist_ok=True)
+    for image_path, result_path in zip(tqdm(images, unit="image", disable=None), written, strict=True):
+        image = read_image(image_path)
+        write_png(result_path, render(image, predict(predictor, image, str(image_path))))
+    return written
+
+
+def infer_video(predictor: Predictor, source: Path, out: Path, render: Render, kind: ResultKind) -> Path:
+    """Draws every frame of a video; returns what was written.
+
+    That is a video `<out>/<stem>.mp4` of the source's frame rate, without sound; see `video_writer`. Videos of that
+    kind have no transparency: a `foreground` becomes a folder `<out>/<stem>/` of numbered PNGs. Either appears when all
+    frames are done, or not at all.
+
+    Args:
+        predictor: what makes the mattes; every frame is one image to it.
+        source: the video.
+        out: made when missing.
+        render: what is drawn.
+        kind: what `render` draws.
+
+    Raises:
+        DatasetError: the video cannot be read or is cut off, or the result cannot be written or is there already; the
+            predictor gives what is no alpha.
+    """
+    frames = VideoFrames(source)
+    progress = tqdm(frames, total=frames.stated, unit="frame", disable=None)
+    drawn = (
+        render(frame, predict(predictor, frame, f"{source}, frame {number}")) for number, frame in enumerate(progress)
+    )
+    if kind != "foreground":
+        result = out / f"{source.stem}.mp4"
+        _refuse_overwriting([source], [result])
+        out.mkdir(parents=True, exist_ok=True)
+        with video_writer(result, frames.fps) as add:
+            for picture in drawn:
+                add(picture)
+        return result
+    folder = out / source.stem
+    if folder.exists():
+        raise DatasetError(f"{folder} is there already: the frames of {source} become a folder of that name")
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=out) as temporary:
+        staging = Path(temporary) / folder.name  # one deeper, as TemporaryDirectory shuts its own from other users
+        staging.mkdir()
+        for number, picture in enumerate(drawn):
+            write_png(staging / f"{number:06d}.png", picture)
+        staging.replace(folder)
+    return folder
+
+
+def _refuse_overwriting(sources: Sequence[Path], results: Sequence[Path]) -> None:
+    taken = {path.resolve() for path in sources}
+    for result in results:
+        if result.resolve() in taken:
+            raise DatasetError(f"{result} is one of the sources and would be written over: choose another folder")

@@ -1,0 +1,42 @@
+"""What a node does to score and draw a network: a tiny one, in a folder as store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from infra.folder_store import FolderStore
+from infra.settings import Settings
+from modnet.checkpoint import save_checkpoint
+from modnet.configs import DatasetConfig
+from modnet.data.synthetic import write_synthetic_archive
+from modnet.evaluation.evaluate import ERROR_NAMES
+from modnet.models.modnet import MODNet
+from modnet.spec import ModnetSpec
+from tasks.remote import draw_mattes, import_base, score_network
+from tasks.stored_dataset import publish_dataset
+
+
+def test_score_network_measures_tune_by_two_means_and_val_by_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    archive = write_synthetic_archive(tmp_path / "portraits.zip", train=5, val=1, size=(96, 64), seed=0)
+    store = FolderStore(tmp_path / "store")
+    dataset = publish_dataset(DatasetConfig(source=str(archive)), Settings.from_env(), store)
+    checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
+    cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
+    base = import_base(dataset.dataset_id, checkpoint)
+
+    scores = score_network(base.base_id, cpus)
+    assert scores.val.images == 1
+    assert [name for name in ERROR_NAMES if getattr(scores.val, name) is None] == []
+    measured = {name for name in ERROR_NAMES if getattr(scores.tune, name) is not None}
+    assert measured == {"mse", "mad", "unknown_mse", "unknown_mad"}
+    assert score_network(base.base_id, cpus) == scores  # from the store
+
+    sheet = draw_mattes(base.base_id, base.base_id, "runs/r/mattes.json", cpus)
+    assert store.get(sheet.key).startswith(b"\x89PNG")
