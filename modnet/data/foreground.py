@@ -29,7 +29,7 @@ def estimate_foreground(image: Image, alpha: Alpha) -> Colours:
         alpha: float32 (H, W), [0, 1].
     """
     seen = image.astype(np.float32)
-    person = alpha[..., None].astype(np.float32)
+    person: Colours = np.asarray(cv2.merge([alpha] * 3), dtype=np.float32)  # like colours: broadcasting takes longer
     rest = 1 - person
     squares = person**2 + rest**2
     foreground = background = seen
@@ -42,8 +42,8 @@ def estimate_foreground(image: Image, alpha: Alpha) -> Colours:
     return foreground
 
 
-def _average(colours: Colours, weight: NDArray[np.float32], window: int) -> Colours:
-    """Mean of the colours in the square around each pixel, weighted by (H, W, 1)."""
-    weights: Any = cv2.blur(weight, (window, window))[..., None]
+def _average(colours: Colours, weight: Colours, window: int) -> Colours:
+    """Weighted mean of the colours in the square around each pixel."""
+    weights: Any = cv2.blur(weight, (window, window))
     mean: Colours = cv2.blur(colours * weight, (window, window)) / np.maximum(weights, _LEAST_WEIGHT)
     return mean

@@ -81,9 +81,11 @@ def read_matte16(path: Path, *, max_pixels: int = MAX_PIXELS) -> Matte16:
         DatasetError: as `read_matte`.
     """
     values = _matte_values(path, max_pixels)
-    if values.dtype == np.uint8:
-        return values.astype(np.uint16) * np.uint16(257)  # 255 · 257 = 65535
-    return cast(Matte16, values)
+    if values.dtype == np.uint16:
+        return cast(Matte16, values)
+    widened = values.astype(np.uint16)
+    widened *= 257  # 255 · 257 = 65535; in place, as a matte may be large
+    return widened
 
 
 def _matte_values(path: Path, max_pixels: int) -> NDArray[Any]:
