@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 from infra.errors import StackError
 
 _TIMEOUT_S = 20.0
+_BUSY = 503  # what Prefect answers while somebody else writes to its SQLite file
+_BUSY_FOR_S = 60.0  # after which a busy server counts as one that refuses
+_RETRY_AFTER_S = 0.5
 _PAGE = 200
 
 
@@ -27,7 +32,7 @@ class PrefectApi:
     def is_healthy(self) -> bool:
         """The server answers that it is well."""
         try:
-            return self._call("GET", "/health") is True
+            return self._call("GET", "/health", patience_s=0.0) is True
         except StackError:
             return False
 
@@ -43,7 +48,9 @@ class PrefectApi:
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Id of a new flow run of `flow/deployment`, due now."""
         found = self._call("GET", f"/deployments/name/{deployment}")
-        return str(self._call("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
+        # With the key a call that is made again starts no second run.
+        body = {"parameters": parameters, "idempotency_key": str(uuid.uuid4())}
+        return str(self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)["id"])
 
     def latest_run(self, flow: str) -> str | None:
         """Id of the flow run that completed last; None when there is none."""
@@ -94,7 +101,8 @@ class PrefectApi:
             if len(page) < _PAGE:
                 return
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, patience_s: float = _BUSY_FOR_S) -> Any:
+        """The answer; a server that is busy is asked again for `patience_s` seconds."""
         request = urllib.request.Request(
             self.url + path,
             method=method,
@@ -102,12 +110,16 @@ class PrefectApi:
             headers={"Content-Type": "application/json"},
         )
         where = f"{method} {self.url}{path}"
-        try:
-            with self._open(request, timeout=_TIMEOUT_S) as answer:
-                return json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                reason = error.read(4000).decode(errors="replace")
-            raise StackError(f"{where}: Prefect refuses ({error.code}): {reason}") from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise StackError(f"{where}: Prefect does not answer: {error}") from error
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                with self._open(request, timeout=_TIMEOUT_S) as answer:
+                    return json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                with error:
+                    reason = error.read(4000).decode(errors="replace")
+                if error.code != _BUSY or time.monotonic() >= deadline:
+                    raise StackError(f"{where}: Prefect refuses ({error.code}): {reason}") from error
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise StackError(f"{where}: Prefect does not answer: {error}") from error
+            time.sleep(_RETRY_AFTER_S)

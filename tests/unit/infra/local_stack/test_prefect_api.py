@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra.errors import StackError
+from infra.local_stack import prefect_api
 from infra.local_stack.prefect_api import PrefectApi
 
 Answers = dict[str, Callable[[Any], tuple[int, Any]]]
@@ -51,7 +52,28 @@ def test_start_run_passes_the_parameters_to_the_deployment(api: PrefectApi, answ
     answers["GET /api/deployments/name/compress/on-demand"] = lambda _: (200, {"id": "d1"})
     answers["POST /api/deployments/d1/create_flow_run"] = lambda body: (sent.append(body), (201, {"id": "r1"}))[1]
     assert api.start_run("compress/on-demand", {"config": {"seed": 1}}) == "r1"
-    assert sent == [{"parameters": {"config": {"seed": 1}}}]
+    assert [one["parameters"] for one in sent] == [{"config": {"seed": 1}}]
+
+
+def test_start_run_asks_a_busy_server_again_for_the_same_run(
+    api: PrefectApi, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_api, "_RETRY_AFTER_S", 0.0)
+    sent, statuses = [], iter([503, 503, 201])
+    answers["GET /api/deployments/name/compress/on-demand"] = lambda _: (200, {"id": "d1"})
+    answers["POST /api/deployments/d1/create_flow_run"] = lambda body: (
+        sent.append(body),
+        (next(statuses), {"id": "r1"}),
+    )[1]
+    assert api.start_run("compress/on-demand", {}) == "r1"
+    assert len({one["idempotency_key"] for one in sent}) == 1
+    assert len(sent) == 3
+
+
+def test_state_refuses_when_the_server_stays_busy(api: PrefectApi, answers: Answers) -> None:
+    answers["GET /api/flow_runs/r1"] = lambda _: (503, {"detail": "database is locked"})
+    with pytest.raises(StackError, match=r"Prefect refuses \(503\).*database is locked"):
+        api._call("GET", "/flow_runs/r1", patience_s=0.0)
 
 
 def test_start_run_says_what_prefect_refuses(api: PrefectApi, answers: Answers) -> None:
