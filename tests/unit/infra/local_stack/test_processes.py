@@ -97,6 +97,7 @@ def test_processes_with_finds_what_a_started_process_started_in_another_session(
         STACK=str(tmp_path),
     )
     start("import time; time.sleep(60)", STACK=str(tmp_path / "other"))
+    wait_for(lambda: (tmp_path / "log").read_text().endswith("\n"))
     wait_for(lambda: len(processes_with("STACK", str(tmp_path))) == 2)
     found = processes_with("STACK", str(tmp_path))
     assert int((tmp_path / "log").read_text()) in {process.pid for process in found}
