@@ -24,6 +24,7 @@ from modnet.training.average import WeightAverage
 from modnet.training.distillation import Distillation
 from modnet.training.execution import Format, fastest_format, predict
 from modnet.training.losses import matting_loss
+from modnet.training.memory import freed_memory_kept
 from modnet.training.schedule import SCHEDULES
 from modnet.training.slimming import add_penalty, prunable_scales, scale_distribution, strength_at
 from modnet.training.state import TrainingState
@@ -92,6 +93,7 @@ def retrain(
         state.restore(resume_from)
 
     with ExitStack() as stack:
+        stack.enter_context(freed_memory_kept())
         loader = stack.enter_context(BatchLoader(dataset, workers=workers, max_unreadable=config.max_unreadable))
         more = None if unlabelled is None else stack.enter_context(BatchLoader(unlabelled))
         progress = stack.enter_context(
