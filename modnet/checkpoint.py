@@ -43,19 +43,28 @@ class Checkpoint:
     layout: str = "modnet"
 
 
-def to_bytes(network: MODNet, provenance: Mapping[str, Any]) -> bytes:
-    """The content of our checkpoint file; equal networks and provenances give equal bytes."""
+def to_bytes(network: MODNet, provenance: Mapping[str, Any], *, half: bool = False) -> bytes:
+    """The content of our checkpoint file; equal networks and provenances give equal bytes.
+
+    Args:
+        network: as it is.
+        provenance: JSON-like facts.
+        half: weights of convolutions and linear layers are rounded to float16, for half the size. Norms stay float32:
+            their variances can lie outside of float16's range.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
     header = {"format": FORMAT, "spec": network.spec.model_dump(), "provenance": provenance}
     # One entry only: safetensors writes several in another order in every process.
     return save(tensors, {"modnet": json.dumps(header, sort_keys=True, separators=(",", ":"))})
 
 
-def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any]) -> Path:
-    """Writes our checkpoint file; whatever stood at `path` stays readable until the new one is complete."""
+def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any], *, half: bool = False) -> Path:
+    """Writes our checkpoint file (see `to_bytes`); what stood at `path` stays readable until that is complete."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, to_bytes(network, provenance))
+        write_atomically(path, to_bytes(network, provenance, half=half))
     except OSError as error:
         raise CheckpointError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
     return path

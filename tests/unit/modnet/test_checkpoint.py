@@ -76,6 +76,17 @@ def test_save_checkpoint_gives_back_spec_weights_and_provenance_when_read(tmp_pa
     assert [p.name for p in path.parent.iterdir()] == ["tiny.safetensors"]
 
 
+def test_save_checkpoint_rounds_weights_and_keeps_norms_when_half(tmp_path: Path) -> None:
+    network = MODNet(ModnetSpec.tiny())
+    whole = save_checkpoint(network, tmp_path / "whole.safetensors", {})
+    half = save_checkpoint(network, tmp_path / "half.safetensors", {}, half=True)
+    assert half.stat().st_size < 0.65 * whole.stat().st_size
+    read = load(half).state_dict()
+    for name, tensor in network.state_dict().items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor.half().float() if tensor.dim() > 1 else tensor), name
+
+
 def test_to_bytes_are_the_same_every_time() -> None:
     """safetensors orders several metadata entries by a hash that is drawn anew each time."""
     network = MODNet(ModnetSpec.tiny())
