@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import openvino as ov
-import rich
 from numpy.typing import NDArray
 
 from modnet.errors import ExportError
+from modnet.export.merge_norm import merge_norms
+from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -97,33 +94,6 @@ def convert_ir(
         raise ExportError(f"cannot write the IR of {onnx_path} to {folder}: {error.strerror or error}") from error
 
 
-def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.Model:
-    """The model with 8-bit weights and activations, by post-training quantisation for CPUs.
-
-    Two settings differ from nncf's defaults, because a matte is judged pixel by pixel. Measured on the trained
-    unpruned network, 24 calibration images, 16 others, protocol device-512 (float32: MSE 0.0106):
-
-    * preset MIXED: activations that can be negative get a zero point. MSE 0.0129, against 0.0160 with symmetric ones.
-    * bias correction layer by layer on the already quantised network, not the fast one: MSE 0.0110. It costs about as
-      much time again as the statistics do.
-
-    Leaving squeeze-excite or the fusion head in float32 changed nothing that could be measured.
-    """
-    os.environ.setdefault("NNCF_CI", "1")  # without it nncf sends usage statistics
-    import nncf  # here, as it takes seconds that only this precision needs
-
-    with _quiet_unless_terminal():
-        quantised: ov.Model = nncf.quantize(
-            model,
-            nncf.Dataset(calibration),
-            preset=nncf.QuantizationPreset.MIXED,
-            target_device=nncf.TargetDevice.CPU,
-            subset_size=len(calibration),
-            fast_bias_correction=False,
-        )
-    return quantised
-
-
 def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...], role: str) -> None:
     """Refuses what is not a network input: float32 of `shape` with values in [-1, 1], at least one image.
 
@@ -151,6 +121,7 @@ def _converted(onnx_path: Path, variant: Variant, calibration: Sequence[NDArray[
         model = core().read_model(onnx_path)  # convert_model reads it likewise, and sends usage statistics
     except Exception as error:  # what OpenVINO's converters raise has no other base in common
         raise ExportError(f"OpenVINO cannot convert {onnx_path}: {error}") from error
+    merge_norms(model)
     if variant.quantised:
         if model.is_dynamic():
             raise ExportError(
@@ -184,21 +155,3 @@ def _moved(files: IrFiles, folder: Path) -> IrFiles:
     files.bin.replace(moved.bin)
     files.xml.replace(moved.xml)  # last: whoever sees it finds its .bin
     return moved
-
-
-@contextmanager
-def _quiet_unless_terminal() -> Iterator[None]:
-    """Keeps nncf's progress bars and its log of every layer out of files: it writes them wherever stdout leads."""
-    if sys.stdout.isatty():
-        yield
-        return
-    console: Any = rich.get_console()
-    logger = logging.getLogger("nncf")
-    quiet, level = console.quiet, logger.level
-    console.quiet = True
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        console.quiet = quiet
-        logger.setLevel(level)

@@ -67,3 +67,16 @@ def test_convert_ir_writes_equal_files_and_prints_nothing_when_int8_is_repeated(
     assert capfd.readouterr() == ("", "")
     for path in (ir.xml, ir.bin):
         assert filecmp.cmp(path, folder / path.name, shallow=False), path.name
+
+
+def test_export_network_rounds_nothing_within_norms_and_depthwise_weights_too(
+    report: ExportReport, folder: Path
+) -> None:
+    model = ov.Core().read_model(folder / "modnet-int8.xml")
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() == "MVN":
+            assert operation.input_value(0).get_node().get_type_name() != "FakeQuantize", operation.get_friendly_name()
+        if operation.get_type_name() == "GroupConvolution":
+            scaled = operation.input_value(1).get_node()  # int8 → float → times the channel's step
+            stored = scaled.input_value(0).get_node().input_value(0).get_node()
+            assert stored.get_element_type() == ov.Type.i8, operation.get_friendly_name()
