@@ -196,6 +196,39 @@ class Choice(Record):
     reasons: dict[str, str] = Field(description="one sentence for every candidate, the winner's included")
 
 
+class LayerDecision(Record):
+    """What became of one quantised layer, and why."""
+
+    layer: str = Field(description="its name in the graph")
+    harm: float | None = Field(
+        None, description="fall of the MSE on some tune images when only it is float; None when nothing had to go back"
+    )
+    mse_when_put_back: float | None = Field(
+        None, description="MSE on all of tune once it and those before it were float; None when it stays in 8 bits"
+    )
+
+
+class QuantisationDecision(Record):
+    """How an INT8 network came to be within the error that is allowed, or not."""
+
+    tune_images: int = Field(ge=1)
+    float_mse: float = Field(ge=0, description="of the float network on tune")
+    allowed_mse: float = Field(ge=0)
+    all_rounded_mse: float = Field(ge=0, description="with every layer in 8 bits")
+    mse: float = Field(ge=0, description="of the network as decided")
+    layers: tuple[LayerDecision, ...] = Field(description="every quantised layer; by harm, where that was measured")
+
+    @property
+    def is_within_bound(self) -> bool:
+        """Whether the network may be used."""
+        return self.mse <= self.allowed_mse
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """Layers that went back to float, in the order in which they did."""
+        return tuple(one.layer for one in self.layers if one.mse_when_put_back is not None)
+
+
 class ExportRecord(Record):
     """The deployable forms of one network in the store, keys by file name."""
 
