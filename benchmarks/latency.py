@@ -38,16 +38,17 @@ from modnet.checkpoint import load
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import prepare, read_image
 from modnet.evaluation.complexity import layer_costs
-from modnet.export.onnx_to_openvino import Precision, convert_ir
+from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.export.variants import Target
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from tasks.leaderboard import markdown_table
 
 PLAN = Path(__file__).resolve().parent / "headline.json"
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
 REFERENCE = "unpruned cpu-fp32, f32"
 COMPARED_WITH_APP = ("unpruned cpu-fp32", "headline cpu-int8")
 CALIBRATION_IMAGES = 24
@@ -188,7 +189,7 @@ def _irs(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Path], di
     base = load(options.base)
     pruned = apply_plan(base, PruningPlan.from_json(options.plan.read_text(), str(options.plan)))
     calibration = []
-    if not (folder / "headline-int8.bin").exists():  # the last file that is written below
+    if not (folder / "headline-cpu-int8.bin").exists():  # the last file that is written below
         images = extract_archive(options.dataset, options.cache)
         fit = index_dataset(images).split("fit")[:CALIBRATION_IMAGES]
         calibration = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
@@ -197,8 +198,8 @@ def _irs(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Path], di
     for name, network in {"unpruned": base, "headline": pruned}.items():
         if calibration:
             onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
-            convert_ir(onnx_path, folder, precisions=PRECISIONS, calibration=calibration)
-        irs |= {f"{name} cpu-{precision}": folder / f"{name}-{precision}.xml" for precision in PRECISIONS}
+            convert_ir(onnx_path, folder, targets=TARGETS, calibration=calibration)
+        irs |= {f"{name} {target}": folder / f"{name}-{target}.xml" for target in TARGETS}
         costs: dict[str, int] = defaultdict(int)
         for path, (_, cost) in layer_costs(network).items():
             costs[re.sub(r"\.(conv|norm(\.batch)?)$", "", path)] += cost

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig
+from modnet.data.protocols import Protocol
+from modnet.export.variants import InputFormat, Target
 
 
 class Record(BaseModel):
@@ -98,7 +100,7 @@ class MattingScores(MattingErrors):
     """Mean errors of a network on one split under one preprocessing protocol, each image counting the same."""
 
     split: Literal["tune", "val", "fit", "train"]
-    protocol: Literal["seed", "aspect", "device-512"]
+    protocol: Protocol
     images: int = Field(ge=1)
     unknown_images: int = Field(0, ge=0, description="images with an unknown band: what unknown_… are means over")
     per_image: tuple[ImageScore, ...]
@@ -235,10 +237,11 @@ class ExportRecord(Record):
     network_id: str
     size: int
     files: dict[str, StoredFile]
-    precisions: tuple[str, ...] = Field(description="those that are good enough to be released")
+    input_format: InputFormat
+    targets: tuple[Target, ...] = Field(description="those that are good enough to be released")
     refused: dict[str, str] = Field(description="the others, with the reason")
     parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
-    tune_mse: dict[str, float] = Field(description="per form, torch's own included, protocol device-512")
+    tune_mse: dict[str, float] = Field(description="per target, and of torch, in the protocol of the size")
     seconds: float
 
     def stored_files(self) -> tuple[StoredFile, ...]:

@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8
-from openvino.passes import ConstantFolding, Manager
+
+from modnet.export.legacy_ir import fold_constants
 
 NORMS = r".*/norm/.*"
 """Matches the names of everything that a norm layer computes, merged or not."""
 
 
-class _Halves(NamedTuple):
-    """What the two halves of one IBNorm read and multiply by; batch norm as scale · x + shift."""
-
-    source: ov.Output
-    scale: NDArray[np.float32]  # (batch channels,)
-    shift: NDArray[np.float32]  # (batch channels,)
-    mvn: ov.Node
-
-
 def merge_norms(model: ov.Model) -> int:
     """Rewrites each IBNorm of a graph read from ONNX in place; returns how many there were of both kinds of channels.
 
-    concat(scale · x[:b] + shift, MVN(x[b:])) becomes
+    concat(x[:b], MVN(x[b:])), whose batch norm is part of the convolution before it, becomes
 
-        scale₀ · x + shift₀ + is_instance · MVN(x),
+        is_batch · x + is_instance · MVN(x),
 
-    where scale₀ and shift₀ are 0 and is_instance is 1 in the channels of the instance norm. Half of MVN's work is
-    thrown away, which costs less than copying the halves: the CPU plugin keeps a pixel's channels together, so slicing
-    and concatenating move a few bytes at a time, while the sum is one pass that ends in the ReLU and the rounding to 8
-    bits. The values are the same up to rounding in float32.
+    with 1 and 0 by channel. Half of MVN's work is thrown away, which costs less than copying the halves: the CPU plugin
+    keeps a pixel's channels together, so slicing and concatenating move a few bytes at a time, while the sum is one
+    pass that ends in the ReLU and the rounding to 8 bits. The values are the same up to rounding in float32.
 
     Scale and shift of a parameterless instance norm, which ONNX cannot leave out, are dropped everywhere. Constants are
     folded on the way: nncf quantises weights only where they are constants, and those of depthwise convolutions are
     reshaped ones in a graph as read.
     """
-    folding = Manager()
-    folding.register_pass(ConstantFolding())
-    folding.run_passes(model)
+    fold_constants(model)
     for operation in model.get_ordered_ops():
         if operation.get_type_name() == "MVN":
             _drop_identity(operation)
     merged = 0
     for operation in model.get_ordered_ops():
-        if operation.get_type_name() == "Concat" and (halves := _halves(operation)) is not None:
+        if (norm := _instance_half(operation)) is not None:
             name = operation.get_friendly_name()
-            result = _merged(halves, name)
+            result = _merged(*norm, name)
             operation.output(0).replace(result.output(0))
             result.set_friendly_name(name)
             merged += 1
@@ -72,51 +59,34 @@ def _drop_identity(mvn: ov.Node) -> None:
     mvn.set_friendly_name(last.get_friendly_name())
 
 
-def _halves(concat: ov.Node) -> _Halves | None:
-    """The halves that a Concat puts together; None unless they are the first and the other channels of one tensor."""
-    if [concat.input_value(i).get_node().get_type_name() for i in range(concat.get_input_size())] != [
-        "BatchNormInference",
-        "MVN",
-    ]:
+def _instance_half(concat: ov.Node) -> tuple[ov.Node, int] | None:
+    """The norm in concat(x[:b], MVN(x[b:])), and b; None when this is not what the node computes."""
+    kinds = [source.get_node().get_type_name() for source in concat.input_values()]
+    if concat.get_type_name() != "Concat" or kinds != ["Slice", "MVN"]:
         return None
-    batch, mvn = (concat.input_value(i).get_node() for i in range(2))
-    first, second = (half.input_value(0).get_node() for half in (batch, mvn))
-    if first.get_type_name() != "Slice" or second.get_type_name() != "Slice":
+    first, mvn = (source.get_node() for source in concat.input_values())
+    second = mvn.input_value(0).get_node()
+    if second.get_type_name() != "Slice" or first.input_value(0) != second.input_value(0):
         return None
-    if first.input_value(0) != second.input_value(0):
-        return None
-    weight, bias, mean, variance = (_constant(batch, i).astype(np.float64) for i in range(1, 5))
-    channels, total = weight.size, first.input_value(0).get_partial_shape()[1].get_length()
-    if _range(first, total) != (0, channels) or _range(second, total) != (channels, total):
-        return None
-    scale = weight / np.sqrt(variance + batch.get_attributes()["epsilon"])
-    return _Halves(first.input_value(0), scale.astype(np.float32), (bias - mean * scale).astype(np.float32), mvn)
+    total = first.input_value(0).get_partial_shape()[1].get_length()
+    start, stop = _range(first, total)
+    return (mvn, stop) if start == 0 and _range(second, total) == (stop, total) else None
 
 
-def _range(cut: ov.Node, total: int) -> tuple[int, int] | None:
-    """First and past the last channel that a Slice takes; None when it is along other axes or has a step."""
-    start, stop, step, axes = (_constant(cut, i).tolist() for i in range(1, 5))
-    return (start[0], min(stop[0], total)) if (step, axes) == ([1], [1]) else None
+def _range(cut: ov.Node, total: int) -> tuple[int, int]:
+    """First and past the last channel that a Slice takes; nothing where it is along other axes or has a step."""
+    start, stop, step, axes = (cut.input_value(i).get_node().data.tolist() for i in range(1, 5))
+    return (start[0], min(stop[0], total)) if (step, axes) == ([1], [1]) else (total, 0)
 
 
-def _merged(halves: _Halves, name: str) -> ov.Node:
-    source, mvn = halves.source, halves.mvn
+def _merged(mvn: ov.Node, batch_channels: int, name: str) -> ov.Node:
+    source = mvn.input_value(0).get_node().input_value(0)
     channels = source.get_partial_shape()[1].get_length()
-    rest = np.zeros(channels - halves.scale.size, np.float32)
-
-    def by_channel(batch: NDArray[np.float32], instance: NDArray[np.float32]) -> ov.Node:
-        return opset8.constant(np.concatenate((batch, instance)).reshape(1, channels, 1, 1))
-
+    is_batch: NDArray[np.float32] = (np.arange(channels) < batch_channels).astype(np.float32).reshape(1, channels, 1, 1)
     attributes = mvn.get_attributes()
     whole = opset8.mvn(source, mvn.input_value(1), True, attributes["eps"], attributes["eps_mode"].lower())
-    instance = opset8.multiply(whole, by_channel(np.zeros_like(halves.scale), rest + 1))
-    scaled = opset8.multiply(source, by_channel(halves.scale, rest))
-    batch = opset8.add(scaled, by_channel(halves.shift, rest))
-    for node, role in ((whole, "MVN"), (instance, "Instance"), (scaled, "Scale"), (batch, "Batch")):
+    instance = opset8.multiply(whole, opset8.constant(1 - is_batch))
+    batch = opset8.multiply(source, opset8.constant(is_batch))
+    for node, role in ((whole, "MVN"), (instance, "Instance"), (batch, "Batch")):
         node.set_friendly_name(f"{name}/{role}")
     return opset8.add(instance, batch)
-
-
-def _constant(node: ov.Node, index: int) -> NDArray[np.generic]:
-    values: NDArray[np.generic] = node.input_value(index).get_node().data
-    return values
