@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     index = index_dataset(folder)
     with TemporaryDirectory() as temporary:
         onnx_path = export_onnx(load(options.base), Path(temporary) / "base.onnx", size=512)
-        predictor = IrPredictor(convert_ir(onnx_path, Path(temporary), precisions=("fp32",))["fp32"].xml)
+        predictor = IrPredictor(convert_ir(onnx_path, Path(temporary), targets=("cpu-fp32",))["cpu-fp32"].xml)
     names = ("inference alone", "MSE and MAD", "all five")
     timings: dict[str, list[Timing]] = {name: [] for name in names}
     pairs, sizes = index.val[: options.images], []

@@ -16,10 +16,10 @@ def export(
 ) -> HostLatencies:
     """Exports a base or a retrained candidate to ONNX and OpenVINO, and times it beside others.
 
-    `network_id` gets every precision of the config; the `others` only FP32, to be timed in turns with it here. A form
+    `network_id` gets every target of the config; the `others` only cpu-fp32, to be timed in turns with it here. A form
     that computes another matte than torch is refused.
     """
-    timing = config.model_copy(update={"precisions": ("fp32",)})
+    timing = config.model_copy(update={"targets": ("cpu-fp32",)})
     release = export_network.submit(network_id, config, compute)
     references = [export_network.submit(other, timing, compute) for other in others or []]
     exports = [release.result()]
@@ -29,4 +29,4 @@ def export(
             exports.append(reference.result())
         else:  # it is only missing from the timing
             get_run_logger().warning("not timed: %s", reference.state.message)
-    return measure_on_host([one for one in exports if "fp32" in one.precisions], compute)
+    return measure_on_host([one for one in exports if "cpu-fp32" in one.targets], compute)

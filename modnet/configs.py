@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from modnet.export.variants import InputFormat, Target
+
 
 class Config(BaseModel):
     """Base of all configs: frozen, and a misspelt field is an error."""
@@ -375,14 +377,27 @@ class BudgetConfig(Config):
 
 
 class ExportConfig(Config):
-    """Which forms of the winner are released; their input is 512×512."""
+    """Which forms of the winner are released."""
 
-    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = Field(
-        ("fp32", "fp16", "int8"), min_length=1, description="One target per precision: cpu-fp32, cpu-fp16, cpu-int8."
+    targets: tuple[Target, ...] = Field(
+        ("cpu-fp32", "cpu-fp16", "cpu-int8", "ncs2-fp16"),
+        min_length=1,
+        description="Classes of devices: what each reads is a row of modnet/export/variants.py.",
+    )
+    size: Literal[256, 320, 384, 448, 512, 640] = Field(
+        512, description="Side of the square input, pixels. Targets of open size are checked at it."
+    )
+    input_format: InputFormat = Field(
+        "float-nchw",
+        description="uint8-nhwc: the network reads the image itself and a device computes nothing before it.",
+    )
+    verify_on_legacy: bool = Field(
+        False,
+        description="Run and compile what is for old runtimes on these as well; `make legacy-runtimes` installs them.",
     )
     calibration_images: int = Field(24, ge=1, le=1000, description="Images of the fit split that calibrate INT8.")
     max_relative_mse_increase: float = Field(
-        0.25, ge=0, description="A precision whose tune MSE exceeds torch's by more than this share is not released."
+        0.25, ge=0, description="A target whose tune MSE exceeds torch's by more than this share is not released."
     )
 
 

@@ -9,6 +9,7 @@
     ├─ PruningError            a request that cannot yield a working network
     ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
     └─ ExportError             conversion failed
+       ├─ LoweringError        an operation that the target's runtimes do not read
        └─ ParityError          differs beyond tolerance; carries the numbers
 
 A message says what, got, wanted, where: it is read at night by somebody who did not write the code.
@@ -73,19 +74,25 @@ class ExportError(ModnetError):
     """A conversion to ONNX or OpenVINO failed."""
 
 
+class LoweringError(ExportError):
+    """A graph needs an operation that the target's runtimes do not read."""
+
+
 class ParityError(ExportError):
     """An exported network differs from its source by more than the tolerance.
 
     Attributes:
         max_difference: largest absolute difference of alpha, in [0, 1].
         mean_difference: mean absolute difference of alpha, in [0, 1].
+        layer: the first layer that computes something else; None when it is not known.
     """
 
-    def __init__(self, message: str, max_difference: float, mean_difference: float) -> None:
-        super().__init__(message, max_difference, mean_difference)
+    def __init__(self, message: str, max_difference: float, mean_difference: float, layer: str | None = None) -> None:
+        super().__init__(message, max_difference, mean_difference, layer)
         self.message = message
         self.max_difference = max_difference
         self.mean_difference = mean_difference
+        self.layer = layer
 
     def __str__(self) -> str:
         return self.message

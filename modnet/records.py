@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig
+from modnet.data.protocols import Protocol
+from modnet.export.variants import InputFormat, Target
 
 
 class Record(BaseModel):
@@ -98,7 +100,7 @@ class MattingScores(MattingErrors):
     """Mean errors of a network on one split under one preprocessing protocol, each image counting the same."""
 
     split: Literal["tune", "val", "fit", "train"]
-    protocol: Literal["seed", "aspect", "device-512"]
+    protocol: Protocol
     images: int = Field(ge=1)
     unknown_images: int = Field(0, ge=0, description="images with an unknown band: what unknown_… are means over")
     per_image: tuple[ImageScore, ...]
@@ -196,16 +198,50 @@ class Choice(Record):
     reasons: dict[str, str] = Field(description="one sentence for every candidate, the winner's included")
 
 
+class LayerDecision(Record):
+    """What became of one quantised layer, and why."""
+
+    layer: str = Field(description="its name in the graph")
+    harm: float | None = Field(
+        None, description="fall of the MSE on some tune images when only it is float; None when nothing had to go back"
+    )
+    mse_when_put_back: float | None = Field(
+        None, description="MSE on all of tune once it and those before it were float; None when it stays in 8 bits"
+    )
+
+
+class QuantisationDecision(Record):
+    """How an INT8 network came to be within the error that is allowed, or not."""
+
+    tune_images: int = Field(ge=1)
+    float_mse: float = Field(ge=0, description="of the float network on tune")
+    allowed_mse: float = Field(ge=0)
+    all_rounded_mse: float = Field(ge=0, description="with every layer in 8 bits")
+    mse: float = Field(ge=0, description="of the network as decided")
+    layers: tuple[LayerDecision, ...] = Field(description="every quantised layer; by harm, where that was measured")
+
+    @property
+    def is_within_bound(self) -> bool:
+        """Whether the network may be used."""
+        return self.mse <= self.allowed_mse
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """Layers that went back to float, in the order in which they did."""
+        return tuple(one.layer for one in self.layers if one.mse_when_put_back is not None)
+
+
 class ExportRecord(Record):
     """The deployable forms of one network in the store, keys by file name."""
 
     network_id: str
     size: int
     files: dict[str, StoredFile]
-    precisions: tuple[str, ...] = Field(description="those that are good enough to be released")
+    input_format: InputFormat
+    targets: tuple[Target, ...] = Field(description="those that are good enough to be released")
     refused: dict[str, str] = Field(description="the others, with the reason")
     parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
-    tune_mse: dict[str, float] = Field(description="per form, torch's own included, protocol device-512")
+    tune_mse: dict[str, float] = Field(description="per target, and of torch, in the protocol of the size")
     seconds: float
 
     def stored_files(self) -> tuple[StoredFile, ...]:

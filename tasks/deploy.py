@@ -10,6 +10,7 @@ from infra.object_store import open_store
 from infra.releases import promote, publish_release
 from infra.settings import Settings
 from modnet.configs import ExportConfig
+from modnet.export.variants import VARIANTS
 from modnet.records import ExportRecord, NetworkScores, ReleaseRecord
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import fetch_to, get_record
@@ -26,15 +27,16 @@ def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
         files = {name: Path(temporary) / name for name in export.files}
         for name, path in files.items():
             fetch_to(store, export.files[name], path)
-        shape = (1, 3, export.size, export.size)
+        side = export.size
+        shape = (1, side, side, 3) if export.input_format == "uint8-nhwc" else (1, 3, side, side)
         manifest = Manifest(
             model="modnet",
             candidate_id=network_id,
             targets={
-                f"cpu-{precision}": TargetFiles(
-                    f"modnet-{precision}.xml", f"modnet-{precision}.bin", "input", shape, precision
+                target: TargetFiles(
+                    f"modnet-{target}.xml", f"modnet-{target}.bin", "input", shape, VARIANTS[target].precision
                 )
-                for precision in export.precisions
+                for target in export.targets
             },
             files=tuple(ReleaseFile.of(name, path) for name, path in sorted(files.items())),
             scores={"val_mse": scores.val.mse, "val_mad": scores.val.mad},

@@ -95,7 +95,7 @@ def measure_latency(threads: int) -> MeasureLatency:
             for number, network in enumerate(networks):
                 folder = Path(temporary) / str(number)
                 onnx = export_onnx(network, folder / "network.onnx")
-                irs[str(number)] = convert_ir(onnx, folder / "ir", precisions=("fp32",))["fp32"].xml
+                irs[str(number)] = convert_ir(onnx, folder / "ir", targets=("cpu-fp32",))["cpu-fp32"].xml
             return list(median_latencies(irs, threads).values())
 
     return measure

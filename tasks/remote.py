@@ -21,12 +21,13 @@ from modnet.checkpoint import load, read_checkpoint, to_bytes
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.data.download import sha256_of_file
 from modnet.data.images import prepare, read_image, read_pair
+from modnet.data.protocols import device_protocol
 from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import ALL_METRICS, Predictor, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
-from modnet.evaluation.selection import refused_precisions
+from modnet.evaluation.selection import refused_targets
 from modnet.evaluation.training_plot import training_plot
 from modnet.export.export import export_network
 from modnet.export.predictors import IrPredictor, TorchPredictor
@@ -216,28 +217,35 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
         network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
         images, index = open_dataset(dataset_id, settings, store)
         fit = index.split("fit")[: config.calibration_images]
-        inputs = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
+        protocol = device_protocol(config.size)
+        inputs = [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "export"
             report = export_network(
-                network, folder, precisions=config.precisions, calibration=inputs, parity_images=inputs[:PARITY_IMAGES]
+                network,
+                folder,
+                size=config.size,
+                targets=config.targets,
+                input_format=config.input_format,
+                calibration=inputs,
+                parity_images=inputs[:PARITY_IMAGES],
             )
-            predictors: dict[str, Predictor] = {"torch": TorchPredictor(network, "device-512")}
-            written = [form for form in config.precisions if form not in report.refused]
-            predictors |= {form: IrPredictor(folder / f"modnet-{form}.xml") for form in written}
+            predictors: dict[str, Predictor] = {"torch": TorchPredictor(network, protocol)}
+            written = [target for target in config.targets if target not in report.refused]
+            predictors |= {target: IrPredictor(folder / f"modnet-{target}.xml", protocol) for target in written}
             tune_mse = {
-                form: evaluate(predictor, images, index, "tune", "device-512").mse
-                for form, predictor in predictors.items()
+                form: evaluate(predictor, images, index, "tune", protocol).mse for form, predictor in predictors.items()
             }
-            refused = report.refused | refused_precisions(tune_mse, config)
-            accepted = tuple(form for form in config.precisions if form not in refused)
-            kept = {f"modnet-{form}.{ending}" for form in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
+            refused = report.refused | refused_targets(tune_mse, config)
+            accepted = tuple(target for target in config.targets if target not in refused)
+            kept = {f"modnet-{target}.{ending}" for target in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
             files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)}
         return ExportRecord(
             network_id=network_id,
             size=report.size,
             files=files,
-            precisions=accepted,
+            input_format=config.input_format,
+            targets=accepted,
             refused=refused,
             parity={form: parity.mean_difference for form, parity in report.parity.items()},
             tune_mse=tune_mse,
@@ -254,12 +262,12 @@ def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> Host
     def compute() -> HostLatencies:
         irs = {}
         for export in exports:
-            files = {name: export.files[name] for name in ("modnet-fp32.xml", "modnet-fp32.bin")}
+            files = {name: export.files[name] for name in ("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin")}
             # Networks of one architecture share the .xml, and the runtime wants its .bin beside it.
             folder = settings.cache_folder / "exports" / identify(**{name: file.sha256 for name, file in files.items()})
             for name, file in files.items():
                 fetch_to(store, file, folder / name)
-            irs[export.network_id] = folder / "modnet-fp32.xml"
+            irs[export.network_id] = folder / "modnet-cpu-fp32.xml"
         return HostLatencies(host=socket.gethostname(), median_ms=median_latencies(irs, threads))
 
     return once(store, key, HostLatencies, compute)

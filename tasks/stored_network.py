@@ -103,5 +103,5 @@ def export_key(store: ObjectStore, network_id: str, config: ExportConfig) -> str
 
 def latencies_key(exports: Sequence[ExportRecord], threads: int) -> str:
     """Key of the HostLatencies of these exports on this machine."""
-    irs = [export.files[f"modnet-fp32.{ending}"].sha256 for export in exports for ending in ("xml", "bin")]
+    irs = [export.files[f"modnet-cpu-fp32.{ending}"].sha256 for export in exports for ending in ("xml", "bin")]
     return f"latencies/{identify(irs=irs, threads=threads, host=socket.gethostname())}.json"

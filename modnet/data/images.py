@@ -13,7 +13,7 @@ seed
 aspect
     The short side becomes 512, the long side keeps the aspect ratio, rounded (half up) to the nearest multiple of 32.
     OpenCV's area interpolation when no side grows, otherwise bilinear, on the uint8 values; back by bilinear.
-device-512
+device-512 (and -256, -320, -384, -448, -640)
     Letterbox for a network of fixed input: the long side becomes 512, the short side keeps the aspect ratio, rounded
     (half up), at least 1. Interpolated as in `aspect`, then centred (the odd pixel goes below and right) in
     512 × 512 whose padding is 0 after normalisation (mid-grey). Back: the padding is cut off, then bilinear.
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import cv2
 import numpy as np
@@ -33,13 +33,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
+from modnet.data.protocols import DeviceProtocol, Protocol, device_side
 from modnet.errors import ConfigError, DatasetError
 from modnet.files import write_atomically
 
 Image = NDArray[np.uint8]
 Alpha = NDArray[np.float32]
 Matte16 = NDArray[np.uint16]
-Protocol = Literal["seed", "aspect", "device-512"]
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -228,12 +228,12 @@ def _geometry(height: int, width: int, protocol: Protocol) -> Geometry:
     elif protocol == "aspect":
         scale = SIDE / min(height, width)
         content = (_nearest(height * scale, STRIDE), _nearest(width * scale, STRIDE))
-    elif protocol == "device-512":
-        scale = SIDE / max(height, width)
+    elif protocol in get_args(DeviceProtocol):
+        scale = device_side(protocol) / max(height, width)
         content = (_nearest(height * scale, 1), _nearest(width * scale, 1))
     else:
         raise ConfigError(f"preprocessing protocol: got {protocol!r}, allowed: {', '.join(get_args(Protocol))}")
-    input_size = (SIDE, SIDE) if protocol == "device-512" else content
+    input_size = (device_side(protocol),) * 2 if protocol in get_args(DeviceProtocol) else content
     if min(content) < 1 or content[0] * content[1] > MAX_INPUT_PIXELS:
         raise DatasetError(
             f"an image of {width} × {height} (width × height) is too narrow for protocol {protocol!r}: "

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from modnet.data.archives import DatasetIndex
-from modnet.data.images import Protocol, read_pair
+from modnet.data.images import read_pair
+from modnet.data.protocols import Protocol
 from modnet.data.trimap import unknown_band
 from modnet.errors import DatasetError
 from modnet.evaluation.metrics import ERROR_MAPS, Alpha, Metric, summarise

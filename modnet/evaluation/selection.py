@@ -47,16 +47,16 @@ def choose_best(base: NetworkScores, candidates: Sequence[NetworkScores], budget
     )
 
 
-def refused_precisions(tune_mse: Mapping[str, float], config: ExportConfig) -> dict[str, str]:
-    """Exported forms that lost too much accuracy against torch, with the numbers.
+def refused_targets(tune_mse: Mapping[str, float], config: ExportConfig) -> dict[str, str]:
+    """Targets that lost too much accuracy against torch, with the numbers.
 
     Args:
-        tune_mse: MSE on `tune` by form, all under the same protocol; "torch" is what the others are held against.
+        tune_mse: MSE on `tune` by target, all under the same protocol; "torch" is what the others are held against.
     """
     allowed = tune_mse["torch"] * (1 + config.max_relative_mse_increase)
     return {
-        form: f"tune MSE {mse:.6f}, allowed {allowed:.6f} (torch {tune_mse['torch']:.6f})"
-        for form, mse in tune_mse.items()
+        target: f"tune MSE {mse:.6f}, allowed {allowed:.6f} (torch {tune_mse['torch']:.6f})"
+        for target, mse in tune_mse.items()
         if mse > allowed
     }
 

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from modnet.errors import ExportError, ParityError
-from modnet.export.onnx_to_openvino import Precision, convert_ir, require_pixels
+from modnet.errors import ExportError, LoweringError, ParityError
+from modnet.export.divergence import first_divergence
+from modnet.export.onnx_to_openvino import convert_ir, require_pixels
 from modnet.export.parity import TOLERANCES, ParityReport, check_parity
-from modnet.export.predictors import OpenvinoMatte, TorchMatte
+from modnet.export.predictors import OpenvinoMatte, TorchMatte, image_of, pixels_of
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.export.variants import VARIANTS, InputFormat, Precision, Target
 from modnet.models.modnet import MODNet
 from modnet.records import Record
 
@@ -34,8 +36,8 @@ class ExportReport(Record):
 
     size: int = Field(ge=32, description="side of the square input in pixels")
     files: dict[str, ExportedFile] = Field(description="by name within the folder")
-    parity: dict[str, ParityReport] = Field(description="by form: onnx and every precision that was written")
-    refused: dict[str, str] = Field({}, description="precisions whose rounding moved the matte too far, and how far")
+    parity: dict[str, ParityReport] = Field(description="by form: onnx and every target that was written")
+    refused: dict[Target, str] = Field({}, description="targets that were not written, and why")
     seconds: float = Field(ge=0)
 
 
@@ -44,57 +46,88 @@ def export_network(
     folder: Path,
     *,
     size: int = 512,
-    precisions: Sequence[Precision] = ("fp32", "fp16", "int8"),
+    targets: Sequence[Target],
+    input_format: InputFormat | None = None,
     calibration: Iterable[NDArray[np.float32]] | None = None,
     parity_images: Iterable[NDArray[np.float32]],
 ) -> ExportReport:
-    """Writes `modnet.onnx` and one IR per precision, `modnet-<precision>.xml` and `.bin`, into a new folder.
+    """Writes `modnet.onnx` and one IR per target, `modnet-<target>.xml` and `.bin`, into a new folder.
 
-    Every form is compared with the network in float32 on the same pixels (`TOLERANCES`). A smaller precision that is
-    beyond is left out and named, since its rounding is to blame and not the conversion. After any failure or
-    interruption the folder does not exist.
+    Every form is compared with the network in float32 on the same pixels (`TOLERANCES`). A target whose form computes
+    something else, or needs what its runtimes do not read, is left out and named. After any failure or interruption the
+    folder does not exist.
 
     Args:
         network: may be in training mode; it is not touched.
         folder: must not exist yet, or be empty.
         size: side of the network's input in pixels, a multiple of 32.
-        precisions: which IRs.
+        targets: which IRs; the ONNX file is of open size when one of them is.
+        input_format: what the IRs read; None leaves it to each target.
         calibration: network inputs, float32 (1, 3, size, size) in [-1, 1], for int8.
         parity_images: network inputs likewise, at least one.
 
     Raises:
         ConfigError: the size is no positive multiple of 32.
         ExportError: a conversion failed, images are unfit, or the folder is in use or cannot be written.
-        ParityError: ONNX or FP32 compute something else than the network.
+        ParityError: ONNX computes something else than the network, or no target is left.
     """
     started = time.monotonic()
     images = list(parity_images)
     require_pixels(images, (1, 3, size, size), "parity")
-    reference = TorchMatte(network)
-
-    def parity(form: str, path: Path) -> ParityReport:
-        maximum, mean = TOLERANCES[form]
-        names = ("the network", path.name)
-        return check_parity(
-            reference, OpenvinoMatte(path), images, max_tolerance=maximum, mean_tolerance=mean, names=names
-        )
+    is_dynamic = any(not VARIANTS[target].is_static for target in targets)
+    gate = _Gate(network, images)
 
     with _new_folder(folder) as staging:
-        onnx_path = export_onnx(network, staging / "modnet.onnx", size=size)
-        reports = {"onnx": parity("onnx", onnx_path)}
-        irs = convert_ir(onnx_path, staging, precisions=precisions, calibration=calibration)
-        refused = {}
-        for precision, ir in irs.items():
+        onnx_path = export_onnx(network, staging / "modnet.onnx", size=size, dynamic=is_dynamic)
+        reports = {"onnx": gate.check(onnx_path, "fp32")}
+        calibrating = None if calibration is None else list(calibration)
+        refused: dict[Target, str] = {}
+        for target in targets:
             try:
-                reports[precision] = parity(precision, ir.xml)
-            except ParityError as error:
-                if precision == "fp32":
-                    raise
-                refused[precision] = str(error)
-                ir.xml.unlink()
-                ir.bin.unlink()
+                ir = convert_ir(
+                    *(onnx_path, staging),
+                    targets=[target],
+                    calibration=calibrating,
+                    size=size,
+                    input_format=input_format,
+                )[target]
+                reports[target] = gate.check(ir.xml, VARIANTS[target].precision)
+            except (LoweringError, ParityError) as error:
+                refused[target] = str(error)
+                failure = error
+                for path in staging.glob(f"modnet-{target}.*"):
+                    path.unlink()
+        if len(refused) == len(targets):
+            raise failure
         files = {path.name: _exported_file(path) for path in sorted(staging.iterdir())}
     return ExportReport(size=size, files=files, parity=reports, refused=refused, seconds=time.monotonic() - started)
+
+
+class _Gate:
+    """What every form of one network must pass."""
+
+    def __init__(self, network: MODNet, images: Sequence[NDArray[np.float32]]) -> None:
+        self._network = network
+        self._reference = TorchMatte(network)
+        self._images = images
+
+    def check(self, path: Path, precision: Precision) -> ParityReport:
+        """Compares the form in `path` with the network; the error names the first layer that differs, too."""
+        candidate = OpenvinoMatte(path)
+        # One that reads images sees whole steps: both get these.
+        images = [pixels_of(image_of(one)) for one in self._images] if candidate.reads_images else self._images
+        try:
+            return check_parity(
+                *(self._reference, candidate, images),
+                max_tolerance=TOLERANCES[precision].maximum,
+                mean_tolerance=TOLERANCES[precision].mean,
+                names=("the network", path.name),
+            )
+        except ParityError as error:
+            layer = first_divergence(self._network, path, images)
+            where = f"the first layer that differs is {layer}" if layer else "no layer differs by itself"
+            message = f"{error}; {where}"
+            raise ParityError(message, error.max_difference, error.mean_difference, layer) from error
 
 
 @contextmanager

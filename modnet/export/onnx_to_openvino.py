@@ -1,47 +1,25 @@
-"""ONNX → OpenVINO IR in several precisions."""
+"""ONNX → one OpenVINO IR for each target."""
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
 
 import numpy as np
 import openvino as ov
-import rich
 from numpy.typing import NDArray
+from openvino.passes import ConvertFP32ToFP16, Manager, Serialize
+from openvino.preprocess import PrePostProcessor
 
 from modnet.errors import ExportError
+from modnet.export.legacy_ir import fold_constants, lower
+from modnet.export.merge_norm import merge_norms
+from modnet.export.quantise import quantise
 from modnet.export.runtime import core
-
-Precision = Literal["fp32", "fp16", "int8"]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How one IR is made from the ONNX graph.
-
-    Attributes:
-        quantised: 8-bit weights and activations where the CPU computes with them.
-        half_weights: weights are stored as float16; devices compute in what they have.
-    """
-
-    quantised: bool
-    half_weights: bool
-
-
-VARIANTS: Mapping[Precision, Variant] = {
-    "fp32": Variant(quantised=False, half_weights=False),
-    "fp16": Variant(quantised=False, half_weights=True),
-    "int8": Variant(quantised=True, half_weights=False),
-}
+from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
 
 
 @dataclass(frozen=True)
@@ -56,72 +34,55 @@ def convert_ir(
     onnx_path: Path,
     folder: Path,
     *,
-    precisions: Sequence[Precision],
+    targets: Sequence[Target],
     calibration: Iterable[NDArray[np.float32]] | None = None,
-) -> dict[Precision, IrFiles]:
-    """Writes one IR per precision, `<stem of the ONNX file>-<precision>.xml` and `.bin`, into `folder`.
+    size: int = 512,
+    input_format: InputFormat | None = None,
+) -> dict[Target, IrFiles]:
+    """Writes one IR per target, `<stem of the ONNX file>-<target>.xml` and `.bin`, into `folder`.
 
     All are converted before the first one is moved into `folder`, and an .xml never stands beside the .bin of another
     conversion. Equal ONNX files and calibration images give equal files.
 
     Args:
-        onnx_path: as written by `export_onnx`; for int8 one of fixed input size.
+        onnx_path: as written by `export_onnx`.
         folder: made when missing.
-        precisions: keys of `VARIANTS`.
+        targets: keys of `VARIANTS`.
         calibration: network inputs, float32 (1, 3, S, S) in [-1, 1], for int8; all are used, 16 to 32 portraits are
             plenty. See `quantise`.
+        size: S, side of the input of targets of fixed size, in pixels, where the ONNX file leaves it open.
+        input_format: what the IRs read; None leaves it to each target.
 
     Raises:
-        ExportError: unreadable ONNX, an unknown precision, unfit calibration images, or files that cannot be written.
+        LoweringError: an operation that a target's runtimes do not read.
+        ExportError: unreadable ONNX, an unknown target or one that this ONNX file cannot serve, unfit calibration
+            images, or files that cannot be written.
     """
-    unknown = [precision for precision in precisions if precision not in VARIANTS]
-    if unknown or not precisions:
-        raise ExportError(
-            f"precisions of the IR: got {list(precisions)}, allowed: one or more of {', '.join(VARIANTS)}"
-        )
+    unknown = [target for target in targets if target not in VARIANTS]
+    if unknown or not targets:
+        raise ExportError(f"targets of the IR: got {list(targets)}, allowed: one or more of {', '.join(VARIANTS)}")
     images = [] if calibration is None else list(calibration)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as temporary:
-            written = {
-                precision: _write_ir(
-                    _converted(onnx_path, VARIANTS[precision], images),
-                    Path(temporary) / f"{onnx_path.stem}-{precision}.xml",
-                    VARIANTS[precision],
-                )
-                for precision in precisions
-            }
+            written = {}
+            for target in targets:
+                model = _converted(onnx_path, target, images, size, input_format or VARIANTS[target].input_format)
+                written[target] = _write_ir(model, Path(temporary) / f"{onnx_path.stem}-{target}.xml", VARIANTS[target])
             folder.mkdir(exist_ok=True)
-            return {precision: _moved(files, folder) for precision, files in written.items()}
+            return {target: _moved(files, folder) for target, files in written.items()}
     except OSError as error:
         raise ExportError(f"cannot write the IR of {onnx_path} to {folder}: {error.strerror or error}") from error
 
 
-def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.Model:
-    """The model with 8-bit weights and activations, by post-training quantisation for CPUs.
+def input_side(onnx_path: Path) -> int | None:
+    """The side of the input that an ONNX file of fixed size reads, in pixels; None where it is open.
 
-    Two settings differ from nncf's defaults, because a matte is judged pixel by pixel. Measured on the trained
-    unpruned network, 24 calibration images, 16 others, protocol device-512 (float32: MSE 0.0106):
-
-    * preset MIXED: activations that can be negative get a zero point. MSE 0.0129, against 0.0160 with symmetric ones.
-    * bias correction layer by layer on the already quantised network, not the fast one: MSE 0.0110. It costs about as
-      much time again as the statistics do.
-
-    Leaving squeeze-excite or the fusion head in float32 changed nothing that could be measured.
+    Raises:
+        ExportError: missing or unreadable.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # without it nncf sends usage statistics
-    import nncf  # here, as it takes seconds that only this precision needs
-
-    with _quiet_unless_terminal():
-        quantised: ov.Model = nncf.quantize(
-            model,
-            nncf.Dataset(calibration),
-            preset=nncf.QuantizationPreset.MIXED,
-            target_device=nncf.TargetDevice.CPU,
-            subset_size=len(calibration),
-            fast_bias_correction=False,
-        )
-    return quantised
+    shape = _read(onnx_path).input().partial_shape
+    return None if shape.is_dynamic else int(shape.to_shape()[-1])
 
 
 def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...], role: str) -> None:
@@ -144,22 +105,49 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
             raise ExportError(f"{role} image {index}: wanted values in [-1, 1], got {image.min()} to {image.max()}")
 
 
-def _converted(onnx_path: Path, variant: Variant, calibration: Sequence[NDArray[np.float32]]) -> ov.Model:
+def _converted(
+    onnx_path: Path,
+    target: Target,
+    calibration: Sequence[NDArray[np.float32]],
+    size: int,
+    input_format: InputFormat,
+) -> ov.Model:
+    model = _read(onnx_path)
+    variant = VARIANTS[target]
+    if variant.is_static and model.is_dynamic():
+        model.reshape([1, 3, size, size])
+        fold_constants(model)
+    elif not variant.is_static and not model.is_dynamic():
+        raise ExportError(f"{target} reads every size, but {onnx_path} is of {model.input().partial_shape} only")
+    if variant.opset_ceiling is None:
+        merge_norms(model)
+    if variant.precision == "int8":
+        require_pixels(calibration, tuple(model.input().shape), "int8 calibration")
+        model = quantise(model, calibration)
+    if input_format == "uint8-nhwc":
+        _read_images(model)
+    if variant.opset_ceiling is not None:
+        lower(model, opset_ceiling=variant.opset_ceiling, has_safe_norm=variant.has_safe_norm)
+    _name_by_position(model)
+    return model
+
+
+def _read(onnx_path: Path) -> ov.Model:
     if not onnx_path.is_file():
         raise ExportError(f"no ONNX file at {onnx_path}")
     try:
-        model = core().read_model(onnx_path)  # convert_model reads it likewise, and sends usage statistics
+        return core().read_model(onnx_path)  # convert_model reads it likewise, and sends usage statistics
     except Exception as error:  # what OpenVINO's converters raise has no other base in common
         raise ExportError(f"OpenVINO cannot convert {onnx_path}: {error}") from error
-    if variant.quantised:
-        if model.is_dynamic():
-            raise ExportError(
-                f"int8 needs a fixed input size, but that of {onnx_path} is {model.input().partial_shape}"
-            )
-        require_pixels(calibration, tuple(model.input().shape), "int8 calibration")
-        model = quantise(model, calibration)
-    _name_by_position(model)
-    return model
+
+
+def _read_images(model: ov.Model) -> None:
+    """The model's input becomes the image: uint8 (1, H, W, 3), RGB, normalised inside."""
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(ov.Type.f32).mean(127.5).scale(127.5)
+    steps.build()
 
 
 def _name_by_position(model: ov.Model) -> None:
@@ -171,8 +159,16 @@ def _name_by_position(model: ov.Model) -> None:
 
 def _write_ir(model: ov.Model, xml: Path, variant: Variant) -> IrFiles:
     files = IrFiles(xml, xml.with_suffix(".bin"))
+    is_half = variant.precision == "fp16"
     try:
-        ov.save_model(model, xml, compress_to_fp16=variant.half_weights)
+        if variant.ir_version == 10:
+            passes = Manager()
+            if is_half:
+                passes.register_pass(ConvertFP32ToFP16())
+            passes.register_pass(Serialize(str(xml), str(files.bin), "IR_V10"))
+            passes.run_passes(model)
+        else:
+            ov.save_model(model, xml, compress_to_fp16=is_half)
     except RuntimeError as error:  # a full disk, for one
         raise ExportError(f"OpenVINO cannot write {xml.name}: {error}") from error
     return files
@@ -184,21 +180,3 @@ def _moved(files: IrFiles, folder: Path) -> IrFiles:
     files.bin.replace(moved.bin)
     files.xml.replace(moved.xml)  # last: whoever sees it finds its .bin
     return moved
-
-
-@contextmanager
-def _quiet_unless_terminal() -> Iterator[None]:
-    """Keeps nncf's progress bars and its log of every layer out of files: it writes them wherever stdout leads."""
-    if sys.stdout.isatty():
-        yield
-        return
-    console: Any = rich.get_console()
-    logger = logging.getLogger("nncf")
-    quiet, level = console.quiet, logger.level
-    console.quiet = True
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        console.quiet = quiet
-        logger.setLevel(level)

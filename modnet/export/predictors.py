@@ -18,7 +18,8 @@ import openvino as ov
 import torch
 from numpy.typing import NDArray
 
-from modnet.data.images import SIDE, Alpha, Image, Protocol, prepare, restore
+from modnet.data.images import Alpha, Image, prepare, restore
+from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, ExportError
 from modnet.export.runtime import core
 from modnet.models.modnet import MODNet
@@ -40,11 +41,23 @@ class TorchMatte:
         return alpha
 
 
+def image_of(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pixels (B, 3, H, W) in [-1, 1] as the image that they are of, uint8 (B, H, W, 3); to the nearest step."""
+    image: NDArray[np.uint8] = np.rint((pixels.transpose(0, 2, 3, 1) + 1.0) * 127.5).astype(np.uint8)
+    return image
+
+
+def pixels_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """An image, uint8 (B, H, W, 3), as pixels (B, 3, H, W) in [-1, 1]."""
+    return np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
 class OpenvinoMatte:
-    """An ONNX file or an IR as a `MatteFunction`, on the CPU.
+    """An ONNX file or an IR as a `MatteFunction`, on the CPU; one that reads uint8 gets `image_of` the pixels.
 
     Attributes:
         input_shape: (batch, channels, height, width); None where any size is read.
+        reads_images: its input is uint8 (B, H, W, 3).
 
     Raises:
         ExportError: missing or damaged files, or a graph that is not image → alpha.
@@ -53,8 +66,9 @@ class OpenvinoMatte:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._compiled = _compiled(path)
-        dimensions = self._compiled.input().partial_shape
-        self.input_shape = tuple(None if size.is_dynamic else size.get_length() for size in dimensions)
+        self.reads_images = self._compiled.input().element_type == ov.Type.u8
+        self._shape = _pixel_shape(self._compiled.input())
+        self.input_shape = tuple(None if size.is_dynamic else size.get_length() for size in self._shape)
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Runs the network.
@@ -62,10 +76,11 @@ class OpenvinoMatte:
         Raises:
             ConfigError: the pixels have another shape than the network reads.
         """
-        if not self._compiled.input().partial_shape.compatible(ov.PartialShape(pixels.shape)):
+        if not self._shape.compatible(ov.PartialShape(pixels.shape)):
             wanted = " × ".join("any" if size is None else str(size) for size in self.input_shape)
             raise ConfigError(f"{self._path} reads pixels of shape {wanted}, got {' × '.join(map(str, pixels.shape))}")
-        return np.array(self._compiled(pixels)[0])  # a copy: the next run overwrites the original
+        given = image_of(pixels) if self.reads_images else pixels
+        return np.array(self._compiled(given)[0])  # a copy: the next run overwrites the original
 
 
 class Predictor:
@@ -89,14 +104,14 @@ class TorchPredictor(Predictor):
 
 
 class OnnxPredictor(Predictor):
-    """Predicts with an ONNX file; one of fixed input size takes protocol `device-512` only."""
+    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`."""
 
     def __init__(self, path: Path, protocol: Protocol) -> None:
         super().__init__(_matte_for(path, protocol), protocol)
 
 
 class IrPredictor(Predictor):
-    """Predicts with an IR; one of fixed input size takes protocol `device-512` only."""
+    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`."""
 
     def __init__(self, xml: Path, protocol: Protocol = "device-512") -> None:
         super().__init__(_matte_for(xml, protocol), protocol)
@@ -107,10 +122,10 @@ def _matte_for(path: Path, protocol: Protocol) -> OpenvinoMatte:
     matte = OpenvinoMatte(path)
     height, width = matte.input_shape[2:]
     is_open = height is None and width is None
-    if not is_open and (protocol != "device-512" or (height, width) != (SIDE, SIDE)):
+    if not is_open and (height != width or protocol != f"device-{height}"):
         raise ConfigError(
             f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}; "
-            f"a fixed input size goes with 'device-512', whose input is {SIDE}×{SIDE}"
+            "a fixed input size goes with the letterbox of that size, as 'device-512' with 512×512"
         )
     return matte
 
@@ -123,10 +138,17 @@ def _compiled(path: Path) -> ov.CompiledModel:
         compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise ExportError(f"OpenVINO cannot load {path}: {error}") from error
-    shapes = [[port.partial_shape for port in ports] for ports in (compiled.inputs, compiled.outputs)]
+    shapes = [[_pixel_shape(port) for port in compiled.inputs], [port.partial_shape for port in compiled.outputs]]
     wanted = [[ov.PartialShape([-1, channels, -1, -1])] for channels in (3, 1)]
     if not all(len(got) == 1 and got[0].compatible(want[0]) for got, want in zip(shapes, wanted, strict=True)):
         raise ExportError(
             f"{path} is no matting network: wanted (B, 3, H, W) → (B, 1, H, W), got {shapes[0]} → {shapes[1]}"
         )
     return compiled
+
+
+def _pixel_shape(port: ov.ConstOutput) -> ov.PartialShape:
+    """The shape of an input, in the order of pixels also where it reads images."""
+    shape = port.partial_shape
+    is_image = port.element_type == ov.Type.u8 and shape.rank.is_static and len(shape) == 4
+    return ov.PartialShape([shape[index] for index in (0, 3, 1, 2)]) if is_image else shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 
 from modnet.data.images import STRIDE
 from modnet.errors import ConfigError, ExportError
+from modnet.export.folding import folded
 from modnet.files import write_atomically
 from modnet.pruning.groups import PrunableNetwork
 
@@ -39,7 +39,7 @@ def export_onnx(network: PrunableNetwork, path: Path, *, size: int = 512, dynami
     """Writes the deployed graph of `network` as ONNX, opset 11; the file appears whole and checked, or not at all.
 
     Input `input`: float32 (1, 3, size, size), RGB in [-1, 1]. Output `output`: alpha, float32 (1, 1, size, size) in
-    [0, 1]. The network itself is not touched: a copy in evaluation mode is traced. Equal networks give equal bytes.
+    [0, 1]. The network itself is not touched: a `folded` copy is traced. Equal networks give equal bytes.
 
     Args:
         network: may be in training mode, on any device.
@@ -74,8 +74,7 @@ def _require_finite_weights(network: PrunableNetwork) -> None:
 
 
 def _traced(network: PrunableNetwork, size: int, dynamic: bool) -> bytes:
-    # torch.onnx.export switches the mode of what it traces, hence a copy.
-    model = copy.deepcopy(network).cpu().float().deployed().eval()
+    model = folded(network)
     open_axes = {0: "batch", 2: "height", 3: "width"}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "traced.onnx"

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from infra.edge_agent.latency import measure
 from infra.edge_agent.runtime import load_ir, runtime_text
 from infra.reports import summarise
 from modnet.checkpoint import load
 from modnet.data.images import prepare, read_image
+from modnet.data.protocols import device_protocol
 from modnet.errors import ConfigError
-from modnet.export.onnx_to_openvino import convert_ir
+from modnet.export.onnx_to_openvino import convert_ir, input_side
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.export.variants import VARIANTS, InputFormat
 from tasks.cli import flags
 from tasks.cli.flags import Options, Result, Verbs
 from tasks.cli.given import given_dataset
 from tasks.leaderboard import markdown_table
+
+DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
 
 
 def add_to(verbs: Verbs) -> None:
     """Adds the verbs of this file."""
     exporting = verbs.add("export", export, flags.network(), flags.out_folder(), flags.size())
     exporting.add_argument("--dynamic", action="store_true", help="batch, height and width stay open")
-    optimizing = verbs.add("optimize", optimize, flags.out_folder())
+    optimizing = verbs.add("optimize", optimize, flags.out_folder(), flags.size())
     optimizing.add_argument("--onnx", type=Path, required=True)
     optimizing.add_argument("--dataset", help=f"calibrates INT8: {flags.DATASET}")
     optimizing.add_argument(
-        "--precisions", type=_precisions, default=["fp32", "fp16", "int8"], help="some of fp32,fp16,int8"
+        "--targets", type=_targets, default=DEFAULT_TARGETS, help=f"some of {','.join(VARIANTS)} (default: all static)"
     )
-    optimizing.add_argument("--calibration-images", type=int, default=24)
+    optimizing.add_argument(
+        "--input-format",
+        choices=get_args(InputFormat),
+        default="float-nchw",
+        help="what the IRs read: uint8-nhwc is the image itself (default: float-nchw)",
+    )
+    optimizing.add_argument("--calibration-images", type=flags.positive, default=24)
     measuring = verbs.add("benchmark", benchmark)
     measuring.add_argument("--ir", type=Path, required=True, help=flags.IR)
     measuring.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
@@ -50,16 +61,24 @@ def export(options: Options) -> Result:
 def optimize(options: Options) -> Result:
     """Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split."""
     calibration = None
-    if "int8" in options.precisions:
+    if any(VARIANTS[target].precision == "int8" for target in options.targets):
         if options.dataset is None:
             raise ConfigError(
-                "INT8 is calibrated on images: say which with --dataset, or leave int8 out of --precisions"
+                "INT8 is calibrated on images: say which with --dataset, or leave cpu-int8 out of --targets"
             )
         folder, index = given_dataset(options.dataset)
         pairs = index.split("fit")[: options.calibration_images]
-        calibration = [prepare(read_image(folder / pair.image), "device-512").pixels.numpy() for pair in pairs]
-    files = convert_ir(options.onnx, options.out, precisions=options.precisions, calibration=calibration)
-    return {precision: str(ir.xml) for precision, ir in files.items()}
+        protocol = device_protocol(input_side(options.onnx) or options.size)
+        calibration = [prepare(read_image(folder / pair.image), protocol).pixels.numpy() for pair in pairs]
+    files = convert_ir(
+        options.onnx,
+        options.out,
+        targets=options.targets,
+        calibration=calibration,
+        size=options.size,
+        input_format=options.input_format,
+    )
+    return {target: str(ir.xml) for target, ir in files.items()}
 
 
 def benchmark(options: Options) -> Result:
@@ -82,8 +101,8 @@ def benchmark(options: Options) -> Result:
     return {"runtime": runtime_text(), "rows": rows} if options.json else {"table": markdown_table(rows)}
 
 
-def _precisions(text: str) -> list[str]:
-    chosen = text.split(",")
-    if unknown := set(chosen) - {"fp32", "fp16", "int8"}:
-        raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted some of fp32,fp16,int8")
+def _targets(text: str) -> list[str]:
+    chosen = flags.texts(text)
+    if unknown := set(chosen) - set(VARIANTS):
+        raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted some of {','.join(VARIANTS)}")
     return chosen

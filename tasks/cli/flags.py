@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 
 from modnet.configs import RetrainConfig, SparsityConfig, TrainingConfig
-from modnet.data.images import Protocol
+from modnet.data.protocols import Protocol
 
 Options = argparse.Namespace
 Result = dict[str, Any]
@@ -20,7 +20,7 @@ Flags = argparse.ArgumentParser
 CHECKPOINT = "of this project, of the official MODNet or of the seed"
 DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
 IR = "OpenVINO .xml, its .bin beside it"
-FIXED = "one of fixed input size takes the protocol device-512"
+FIXED = "one of fixed input size takes the protocol of that size, as device-512"
 
 
 _NUMBERS: dict[str, Callable[[str], object]] = {

@@ -69,7 +69,7 @@ def parameters(checkpoint: Path, **changes: object) -> dict:
         base=BaselineConfig(checkpoint=str(checkpoint)),
         pruning=(SMALL, WIDER),
         retrain=RetrainConfig(epochs=2, image_size=64, batch_size=2),
-        export=ExportConfig(precisions=("fp32", "int8"), calibration_images=2, max_relative_mse_increase=1.0),
+        export=ExportConfig(targets=("cpu-fp32", "cpu-int8"), calibration_images=2, max_relative_mse_increase=1.0),
         benchmark=BenchmarkConfig(wait_s=120, min_reports=2),
     )
     return {"config": config.model_copy(update=changes).model_dump(mode="json")}

@@ -20,13 +20,13 @@ from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.predictors import OpenvinoMatte
 folder = Path({folder!r})
 calibration = [np.random.default_rng(i).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32) for i in range(3)]
-files = convert_ir(folder / "modnet.onnx", folder / "again", precisions=["fp32", "int8"], calibration=calibration)
+files = convert_ir(folder / "modnet.onnx", folder / "again", targets=["cpu-fp32", "cpu-int8"], calibration=calibration)
 held = [OpenvinoMatte(ir.xml) for ir in files.values()]
 """
 AGENT = """
 from pathlib import Path
 from infra.edge_agent.runtime import load_ir
-held = [load_ir(Path({folder!r}) / "modnet-fp32.xml") for _ in range(2)]
+held = [load_ir(Path({folder!r}) / "modnet-cpu-fp32.xml") for _ in range(2)]
 """
 RELEASE_AND_SIGNAL = """
 import signal
@@ -41,7 +41,7 @@ signal.raise_signal(signal.SIGUSR1)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("signals")
     onnx_path = export_onnx(MODNet(ModnetSpec.tiny()).eval(), folder / "modnet.onnx", size=64)
-    convert_ir(onnx_path, folder, precisions=["fp32"])
+    convert_ir(onnx_path, folder, targets=["cpu-fp32"])
     return str(folder)
 
 

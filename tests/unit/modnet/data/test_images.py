@@ -257,6 +257,7 @@ def test_write_png_names_path_when_folder_is_missing(tmp_path: Path) -> None:
         ("device-512", (600, 800), (512, 512)),
         ("device-512", (1, 3000), (512, 512)),
         ("device-512", (1, 1), (512, 512)),
+        ("device-320", (600, 800), (320, 320)),
     ],
 )
 def test_prepare_gives_the_size_of_its_protocol(
@@ -306,7 +307,8 @@ def test_prepare_keeps_the_order_of_colours() -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     image[..., 0] = 255
     for protocol in PROTOCOLS:
-        assert prepare(image, protocol).pixels[0, :, 256, 256].tolist() == [1.0, -1.0, -1.0]
+        pixels = prepare(image, protocol).pixels[0]
+        assert pixels[:, pixels.shape[1] // 2, pixels.shape[2] // 2].tolist() == [1.0, -1.0, -1.0]
 
 
 def test_prepare_pads_with_mid_grey_when_protocol_is_device_512() -> None:
@@ -332,7 +334,7 @@ def test_prepare_refuses_an_image_when_it_is_a_sliver(protocol: Protocol, size: 
 
 
 def test_prepare_names_the_protocols_when_it_knows_none_of_that_name() -> None:
-    with pytest.raises(ConfigError, match=r"'square', allowed: seed, aspect, device-512"):
+    with pytest.raises(ConfigError, match=r"'square', allowed: seed, aspect, device-256"):
         prepare(random_image(), "square")  # type: ignore[arg-type]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from modnet.configs import BudgetConfig, ExportConfig
 from modnet.errors import ConfigError
-from modnet.evaluation.selection import choose_best, pareto_front, refused_precisions
+from modnet.evaluation.selection import choose_best, pareto_front, refused_targets
 from modnet.records import Complexity, ImageScore, MattingScores, NetworkScores
 
 
@@ -64,8 +64,8 @@ def test_choose_best_raises_with_distances_when_nothing_is_within_the_budget(can
         choose_best(BASE, candidates, BudgetConfig(max_mse_ratio=1.05))
 
 
-def test_refused_precisions_names_forms_that_lost_too_much() -> None:
-    refused = refused_precisions(
-        {"torch": 0.010, "fp32": 0.010, "int8": 0.0126}, ExportConfig(max_relative_mse_increase=0.25)
+def test_refused_targets_names_forms_that_lost_too_much() -> None:
+    refused = refused_targets(
+        {"torch": 0.010, "cpu-fp32": 0.010, "cpu-int8": 0.0126}, ExportConfig(max_relative_mse_increase=0.25)
     )
-    assert refused == {"int8": "tune MSE 0.012600, allowed 0.012500 (torch 0.010000)"}
+    assert refused == {"cpu-int8": "tune MSE 0.012600, allowed 0.012500 (torch 0.010000)"}

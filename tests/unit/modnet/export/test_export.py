@@ -18,11 +18,13 @@ Pixels = list[NDArray[np.float32]]
 
 def test_export_network_writes_and_reports_every_form(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "export"
-    report = export_network(network, folder, size=64, precisions=["fp32", "fp16"], parity_images=pixels)
+    report = export_network(network, folder, size=64, targets=["cpu-fp32", "cpu-fp16"], parity_images=pixels)
     assert report.size == 64
-    assert set(report.parity) == {"onnx", "fp32", "fp16"}
-    assert report.parity["fp32"].mean_difference < report.parity["fp16"].mean_difference
-    assert set(report.files) == {"modnet.onnx"} | {f"modnet-{p}.{s}" for p in ("fp32", "fp16") for s in ("xml", "bin")}
+    assert set(report.parity) == {"onnx", "cpu-fp32", "cpu-fp16"}
+    assert report.parity["cpu-fp32"].mean_difference < report.parity["cpu-fp16"].mean_difference
+    assert set(report.files) == {"modnet.onnx"} | {
+        f"modnet-{p}.{s}" for p in ("cpu-fp32", "cpu-fp16") for s in ("xml", "bin")
+    }
     assert {path.name for path in folder.iterdir()} == set(report.files)
     for name, file in report.files.items():
         content = (folder / name).read_bytes()
@@ -38,7 +40,14 @@ def test_export_network_leaves_nothing_when_interrupted(network: MODNet, pixels:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_network(network, tmp_path / "export", size=64, calibration=interrupted(), parity_images=pixels)
+        export_network(
+            network,
+            tmp_path / "export",
+            size=64,
+            targets=["cpu-int8"],
+            calibration=interrupted(),
+            parity_images=pixels,
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,7 +57,7 @@ def test_export_network_leaves_nothing_when_a_weight_is_not_finite(
     with torch.no_grad():
         network.fusion.head.bias.fill_(float("nan"))
     with pytest.raises(ExportError, match=r"fusion\.head\.bias"):
-        export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=pixels)
+        export_network(network, tmp_path / "export", size=64, targets=["cpu-fp32"], parity_images=pixels)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,11 +65,11 @@ def test_export_network_leaves_nothing_when_alpha_is_no_number(network: MODNet, 
     with torch.no_grad():
         network.fusion.head_features.conv.weight.fill_(3e38)  # finite, but no sum of them is
     with pytest.raises(ParityError, match=r"modnet\.onnx differs from the network by nan at image 0"):
-        export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=pixels)
+        export_network(network, tmp_path / "export", size=64, targets=["cpu-fp32"], parity_images=pixels)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_network_leaves_a_precision_out_when_its_rounding_moves_the_matte(
+def test_export_network_leaves_a_target_out_when_its_rounding_moves_the_matte(
     network: MODNet, pixels: Pixels, tmp_path: Path
 ) -> None:
     with torch.no_grad():  # two equal channels whose difference is the matte, lost where 2049 becomes 2048
@@ -71,10 +80,12 @@ def test_export_network_leaves_a_precision_out_when_its_rounding_moves_the_matte
                 tensor[1] = tensor[0]
         head.weight.zero_()
         head.weight[0, :2] = torch.tensor([2049.0, -2048.0])[:, None, None]
-    report = export_network(network, tmp_path / "export", size=64, precisions=["fp32", "fp16"], parity_images=pixels)
-    assert set(report.parity) == {"onnx", "fp32"}
-    assert "modnet-fp16.xml differs from the network" in report.refused["fp16"]
-    assert set(report.files) == {"modnet.onnx", "modnet-fp32.xml", "modnet-fp32.bin"}
+    report = export_network(
+        network, tmp_path / "export", size=64, targets=["cpu-fp32", "cpu-fp16"], parity_images=pixels
+    )
+    assert set(report.parity) == {"onnx", "cpu-fp32"}
+    assert "modnet-cpu-fp16.xml differs from the network" in report.refused["cpu-fp16"]
+    assert set(report.files) == {"modnet.onnx", "modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin"}
     assert {path.name for path in (tmp_path / "export").iterdir()} == set(report.files)
 
 
@@ -86,7 +97,7 @@ def test_export_network_raises_and_keeps_content_when_folder_is_in_use(
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("mine")
     with pytest.raises(ExportError, match="cannot export to"):
-        export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=pixels)
+        export_network(network, tmp_path / "export", size=64, targets=["cpu-fp32"], parity_images=pixels)
     assert kept.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
@@ -94,5 +105,5 @@ def test_export_network_raises_and_keeps_content_when_folder_is_in_use(
 def test_export_network_raises_when_parity_images_are_unfit(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:
     for images, message in (([], "parity needs at least 1 image"), ([pixels[0][..., :32]], "parity image 0: wanted")):
         with pytest.raises(ExportError, match=message):
-            export_network(network, tmp_path / "export", size=64, precisions=["fp32"], parity_images=images)
+            export_network(network, tmp_path / "export", size=64, targets=["cpu-fp32"], parity_images=images)
     assert list(tmp_path.iterdir()) == []

@@ -10,40 +10,88 @@ import pytest
 from numpy.typing import NDArray
 
 from modnet.errors import ExportError
-from modnet.export.onnx_to_openvino import VARIANTS, Precision, convert_ir
+from modnet.export.onnx_to_openvino import convert_ir, input_side
 from modnet.export.parity import TOLERANCES, check_parity
-from modnet.export.predictors import OpenvinoMatte, TorchMatte
+from modnet.export.predictors import MatteFunction, OpenvinoMatte, TorchMatte, image_of, pixels_of
+from modnet.export.variants import CURRENT_RUNTIME, VARIANTS, InputFormat, Precision, Target
 
 Pixels = list[NDArray[np.float32]]
-FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
+FLOATS: tuple[Target, ...] = ("cpu-fp32", "cpu-fp16", "ncs2-fp16")
 GOOD = np.zeros((1, 3, 64, 64), dtype=np.float32)
 
 
-def test_variants_and_tolerances_cover_every_precision() -> None:
-    assert set(VARIANTS) == set(get_args(Precision))
-    assert set(TOLERANCES) == {*get_args(Precision), "onnx"}
+def test_variants_and_tolerances_cover_every_name() -> None:
+    assert set(VARIANTS) == set(get_args(Target))
+    assert set(TOLERANCES) == set(get_args(Precision))
+
+
+def test_every_variant_runs_on_the_installed_runtime() -> None:
+    assert ov.get_version().startswith(CURRENT_RUNTIME)
+    assert all(CURRENT_RUNTIME in variant.runtimes for variant in VARIANTS.values())
+
+
+def agree(reference: MatteFunction, path: Path, pixels: Pixels, precision: Precision) -> None:
+    maximum, mean = TOLERANCES[precision]
+    check_parity(reference, OpenvinoMatte(path), pixels, max_tolerance=maximum, mean_tolerance=mean)
 
 
 def test_convert_ir_computes_the_network(any_exported, pixels: Pixels, tmp_path: Path) -> None:
-    irs = convert_ir(any_exported.onnx_path, tmp_path / "ir", precisions=FLOATS)
+    irs = convert_ir(any_exported.onnx_path, tmp_path / "ir", targets=FLOATS)
     names = {path.name for path in (tmp_path / "ir").iterdir()}
-    assert names == {"modnet-fp32.xml", "modnet-fp32.bin", "modnet-fp16.xml", "modnet-fp16.bin"}
-    reference = TorchMatte(any_exported.network)
-    for precision, ir in irs.items():
-        maximum, mean = TOLERANCES[precision]
-        check_parity(reference, OpenvinoMatte(ir.xml), pixels, max_tolerance=maximum, mean_tolerance=mean)
-    assert irs["fp16"].bin.stat().st_size < 0.6 * irs["fp32"].bin.stat().st_size
+    assert names == {f"modnet-{target}.{ending}" for target in FLOATS for ending in ("xml", "bin")}
+    for target, ir in irs.items():
+        agree(TorchMatte(any_exported.network), ir.xml, pixels, VARIANTS[target].precision)
+    for half in ("cpu-fp16", "ncs2-fp16"):
+        assert irs[half].bin.stat().st_size < 0.6 * irs["cpu-fp32"].bin.stat().st_size
+
+
+@pytest.mark.parametrize("target", FLOATS)
+def test_convert_ir_reads_images_itself_when_asked_to(exported, pixels: Pixels, tmp_path: Path, target: Target) -> None:
+    ir = convert_ir(exported.onnx_path, tmp_path / "ir", targets=[target], input_format="uint8-nhwc")[target]
+    port = ov.Core().read_model(ir.xml).input()
+    assert (port.element_type, tuple(port.shape)) == (ov.Type.u8, (1, 64, 64, 3))
+    seen = [pixels_of(image_of(one)) for one in pixels]
+    assert OpenvinoMatte(ir.xml).input_shape == (1, 3, 64, 64)
+    agree(TorchMatte(exported.network), ir.xml, seen, VARIANTS[target].precision)
+
+
+@pytest.mark.parametrize("input_format", get_args(InputFormat))
+def test_convert_ir_reads_every_size_when_target_is_dynamic(
+    exported_dynamic, tmp_path: Path, input_format: InputFormat
+) -> None:
+    target: Target = "cpu-fp32-dynamic"
+    ir = convert_ir(exported_dynamic.onnx_path, tmp_path, targets=[target], input_format=input_format)[target]
+    assert OpenvinoMatte(ir.xml).input_shape == (None, 3, None, None)
+    generator = np.random.default_rng(1)
+    for shape in ((1, 64, 64, 3), (2, 96, 32, 3)):
+        seen = [pixels_of(generator.integers(0, 256, shape, dtype=np.uint8))]
+        agree(TorchMatte(exported_dynamic.network), ir.xml, seen, "fp32")
+
+
+def test_convert_ir_fixes_the_size_of_an_open_onnx_file(exported_dynamic, pixels: Pixels, tmp_path: Path) -> None:
+    assert input_side(exported_dynamic.onnx_path) is None
+    irs = convert_ir(exported_dynamic.onnx_path, tmp_path, targets=FLOATS, size=64)
+    for target, ir in irs.items():
+        assert OpenvinoMatte(ir.xml).input_shape == (1, 3, 64, 64)
+        agree(TorchMatte(exported_dynamic.network), ir.xml, pixels, VARIANTS[target].precision)
+
+
+def test_convert_ir_raises_when_target_reads_every_size_and_onnx_does_not(exported, tmp_path: Path) -> None:
+    assert input_side(exported.onnx_path) == 64
+    with pytest.raises(ExportError, match=r"cpu-fp32-dynamic reads every size, but .* is of \[1,3,64,64\] only"):
+        convert_ir(exported.onnx_path, tmp_path / "ir", targets=["cpu-fp32-dynamic"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_convert_ir_writes_equal_files_when_repeated(exported, tmp_path: Path) -> None:
-    first, second = (convert_ir(exported.onnx_path, tmp_path / name, precisions=FLOATS) for name in "ab")
-    for precision in FLOATS:
-        assert filecmp.cmp(first[precision].xml, second[precision].xml, shallow=False), precision
-        assert filecmp.cmp(first[precision].bin, second[precision].bin, shallow=False), precision
+    first, second = (convert_ir(exported.onnx_path, tmp_path / name, targets=FLOATS) for name in "ab")
+    for target in FLOATS:
+        assert filecmp.cmp(first[target].xml, second[target].xml, shallow=False), target
+        assert filecmp.cmp(first[target].bin, second[target].bin, shallow=False), target
 
 
 def test_convert_ir_keeps_layer_names_of_the_onnx_graph(exported, tmp_path: Path) -> None:
-    ir = convert_ir(exported.onnx_path, tmp_path / "ir", precisions=["fp32"])["fp32"]
+    ir = convert_ir(exported.onnx_path, tmp_path / "ir", targets=["cpu-fp32"])["cpu-fp32"]
     names = {operation.get_friendly_name() for operation in ov.Core().read_model(ir.xml).get_ops()}
     assert "input" in names
     assert any(name.startswith("/backbone/stem/conv") for name in names)
@@ -53,7 +101,7 @@ def test_convert_ir_replaces_both_files_when_folder_holds_another_network(
     exported, exported_dynamic, pixels: Pixels, tmp_path: Path
 ) -> None:
     for onnx_path in (exported_dynamic.onnx_path, exported.onnx_path):
-        ir = convert_ir(onnx_path, tmp_path / "ir", precisions=["fp32"])["fp32"]
+        ir = convert_ir(onnx_path, tmp_path / "ir", targets=["cpu-fp32"])["cpu-fp32"]
     np.testing.assert_allclose(OpenvinoMatte(ir.xml)(pixels[0]), TorchMatte(exported.network)(pixels[0]), atol=1e-4)
 
 
@@ -73,19 +121,14 @@ def test_convert_ir_raises_and_leaves_nothing_when_calibration_is_unfit(
     exported, tmp_path: Path, calibration: Pixels | None, message: str
 ) -> None:
     with pytest.raises(ExportError, match=message):
-        convert_ir(exported.onnx_path, tmp_path / "ir", precisions=["fp32", "int8"], calibration=calibration)
+        convert_ir(exported.onnx_path, tmp_path / "ir", targets=["cpu-fp32", "cpu-int8"], calibration=calibration)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_convert_ir_raises_when_int8_input_size_is_open(exported_dynamic, pixels: Pixels, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="fixed input size"):
-        convert_ir(exported_dynamic.onnx_path, tmp_path / "ir", precisions=["int8"], calibration=pixels)
-
-
-@pytest.mark.parametrize("precisions", [[], ["fp32", "bf16"]], ids=["none", "unknown"])
-def test_convert_ir_raises_when_precisions_are_unfit(exported, tmp_path: Path, precisions: list[Precision]) -> None:
-    with pytest.raises(ExportError, match="allowed: one or more of fp32, fp16, int8"):
-        convert_ir(exported.onnx_path, tmp_path / "ir", precisions=precisions)
+@pytest.mark.parametrize("targets", [[], ["cpu-fp32", "bf16"]], ids=["none", "unknown"])
+def test_convert_ir_raises_when_targets_are_unfit(exported, tmp_path: Path, targets: list[Target]) -> None:
+    with pytest.raises(ExportError, match="allowed: one or more of cpu-fp32, cpu-fp16, cpu-int8"):
+        convert_ir(exported.onnx_path, tmp_path / "ir", targets=targets)
 
 
 @pytest.mark.parametrize("kept", [None, 0, 5000], ids=["missing", "empty", "cut-off"])
@@ -94,7 +137,7 @@ def test_convert_ir_raises_and_leaves_nothing_when_onnx_is_damaged(exported, tmp
     if kept is not None:
         damaged.write_bytes(exported.onnx_path.read_bytes()[:kept])
     with pytest.raises(ExportError, match=r"damaged\.onnx"):
-        convert_ir(damaged, tmp_path / "ir", precisions=["fp32"])
+        convert_ir(damaged, tmp_path / "ir", targets=["cpu-fp32"])
     assert set(tmp_path.iterdir()) <= {damaged}
 
 
@@ -102,5 +145,5 @@ def test_convert_ir_raises_and_leaves_nothing_when_onnx_is_damaged(exported, tmp
 def test_convert_ir_raises_when_a_file_is_in_the_way(exported, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ExportError, match="cannot write the IR"):
-        convert_ir(exported.onnx_path, tmp_path / folder, precisions=["fp32"])
+        convert_ir(exported.onnx_path, tmp_path / folder, targets=["cpu-fp32"])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

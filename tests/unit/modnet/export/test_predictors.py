@@ -9,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from modnet.data.images import Image, Protocol
+from modnet.data.images import Image
+from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, ExportError
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
 from modnet.export.predictors import IrPredictor, OnnxPredictor, OpenvinoMatte, Predictor, TorchMatte, TorchPredictor
@@ -28,7 +29,7 @@ def image() -> Image:
 
 @pytest.fixture(scope="module")
 def ir(exported, tmp_path_factory: pytest.TempPathFactory) -> IrFiles:
-    return convert_ir(exported.onnx_path, tmp_path_factory.mktemp("ir"), precisions=["fp32"])["fp32"]
+    return convert_ir(exported.onnx_path, tmp_path_factory.mktemp("ir"), targets=["cpu-fp32"])["cpu-fp32"]
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def own_ir(ir: IrFiles, tmp_path: Path) -> Path:
 
 def test_predictors_agree_when_protocol_is_device_512(network: MODNet, image: Image, tmp_path: Path) -> None:
     onnx_path = export_onnx(network, tmp_path / "modnet.onnx", size=512)
-    files = convert_ir(onnx_path, tmp_path / "ir", precisions=["fp32"])["fp32"]
+    files = convert_ir(onnx_path, tmp_path / "ir", targets=["cpu-fp32"])["cpu-fp32"]
     wanted = TorchPredictor(network, "device-512")(image)
     assert (wanted.shape, wanted.dtype) == ((70, 50), np.float32)
     assert 0 <= wanted.min() < wanted.max() <= 1

@@ -128,12 +128,12 @@ def test_export_optimize_benchmark_work_one_after_another(
     archive: Path, checkpoint: Path, tmp_path: Path, run: Run
 ) -> None:
     exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--size", 512)
-    optimized = run("optimize", "--onnx", exported["onnx"], "--precisions", "fp32,fp16", "--out", tmp_path / "ir")
-    assert set(optimized) == {"fp32", "fp16"}
+    optimized = run("optimize", "--onnx", exported["onnx"], "--targets", "cpu-fp32,cpu-fp16", "--out", tmp_path / "ir")
+    assert set(optimized) == {"cpu-fp32", "cpu-fp16"}
     timing = ("--batch", "1,2", "--warm-up", 1, "--repeats", 3, "--threads", 1)
-    measured = run("benchmark", "--ir", optimized["fp32"], *timing)
+    measured = run("benchmark", "--ir", optimized["cpu-fp32"], *timing)
     assert [row["batch"] for row in measured["rows"]] == ["1", "2"]
-    scores = run("evaluate", "--ir", optimized["fp32"], "--dataset", archive, "--protocol", "device-512")
+    scores = run("evaluate", "--ir", optimized["cpu-fp32"], "--dataset", archive, "--protocol", "device-512")
     torch_scores = run("evaluate", "--checkpoint", checkpoint, "--dataset", archive, "--protocol", "device-512")
     np.testing.assert_allclose(scores["mse"], torch_scores["mse"], atol=1e-5)
 

@@ -1,0 +1,336 @@
+"""How much faster the pruned and quantised network is, and which layers hold it back.
+
+python -m benchmarks.latency --dataset portraits.zip --base modnet.ckpt [--samples latency.json]
+python -m benchmarks.latency --read latency.json    # the tables of an earlier run
+
+Batch 1, 512×512, everything in turns within one run, so that a busy moment of the machine meets all alike:
+
+* the unpruned network and the one of `headline.json`, as `cpu-fp32` and `cpu-int8`, float parts in f32 and in bf16, by
+  the edge agent's measuring code;
+* that code against OpenVINO's `benchmark_app`, on the same IRs with the same properties;
+* the time of every node by OpenVINO's profiling, summed by kind and by layer of the network, beside the layer's MACs.
+
+The JSON holds every sample, with the conditions of the machine before and after; ratios and intervals are computed on
+reading. `benchmark_app` tells no samples, only the median of each of its runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from infra.edge_agent.device import machine_conditions
+from infra.edge_agent.latency import measure, measure_interleaved
+from infra.edge_agent.runtime import load_ir, runtime_text
+from infra.errors import SettingsError
+from modnet.checkpoint import load
+from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.images import prepare, read_image
+from modnet.evaluation.complexity import layer_costs
+from modnet.export.onnx_to_openvino import convert_ir
+from modnet.export.runtime import core
+from modnet.export.torch_to_onnx import export_onnx
+from modnet.export.variants import Target
+from modnet.files import write_atomically
+from modnet.pruning.plan import PruningPlan
+from modnet.pruning.surgery import apply_plan
+from tasks.leaderboard import markdown_table
+
+PLAN = Path(__file__).resolve().parent / "headline.json"
+TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
+REFERENCE = "unpruned cpu-fp32, f32"
+COMPARED_WITH_APP = ("unpruned cpu-fp32", "headline cpu-int8")
+CALIBRATION_IMAGES = 24
+RESAMPLES = 10_000
+LAYERS_SHOWN = 16
+
+Json = dict[str, Any]
+Row = dict[str, str]
+
+
+class Ratio(NamedTuple):
+    """A ratio of medians and its percentile bootstrap interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, unless an earlier run is read, and prints the tables."""
+    parser = argparse.ArgumentParser(description="Latency of the unpruned and of the headline network.")
+    parser.add_argument("--dataset", type=Path, help="zip of portraits; some of fit calibrate INT8")
+    parser.add_argument("--base", type=Path, help="unpruned checkpoint")
+    parser.add_argument("--plan", type=Path, default=PLAN, help=f"of pruning (default: {PLAN.name})")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=50, help="samples of each row (default: 50)")
+    parser.add_argument("--app-runs", type=int, default=6, help="turns of agent and benchmark_app (default: 6)")
+    parser.add_argument("--folder", type=Path, help="where IRs are written, and taken from when they are there")
+    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
+    parser.add_argument("--samples", type=Path, default=Path("latency.json"), help="the JSON to write")
+    parser.add_argument("--read", type=Path, help="the JSON of an earlier run: nothing is measured")
+    options = parser.parse_args(arguments)
+    if options.read is None:
+        if options.dataset is None or options.base is None:
+            parser.error("--dataset and --base are needed to measure, or --read to look at an earlier run")
+        result = _measured(options)
+        write_atomically(options.samples, json.dumps(result, indent=1).encode())
+    else:
+        result = json.loads(options.read.read_text())
+    for title, rows in tables(result).items():
+        print(f"\n{title}\n\n{markdown_table(rows)}")
+    return 0
+
+
+def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
+    """Median of one series over that of another, whose i-th values were taken in the same round.
+
+    The interval is of `RESAMPLES` seeded draws of rounds with replacement.
+    """
+    above, below = np.asarray(numerator), np.asarray(denominator)
+    draws = np.random.default_rng(0).integers(above.size, size=(RESAMPLES, above.size))
+    ratios = np.median(above[draws], axis=1) / np.median(below[draws], axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return Ratio(float(np.median(above) / np.median(below)), float(low), float(high))
+
+
+def tables(result: Json) -> dict[str, list[Row]]:
+    """What the samples say, by title."""
+    samples = {name: row["samples_ms"] for name, row in result["rows"].items()}
+    latency = [
+        {
+            "network, target, float parts": name,
+            "median ms": f"{statistics.median(row):.1f}",
+            "min ms": f"{min(row):.1f}",
+            "times as fast": _interval(ratio_of_medians(samples[REFERENCE], row)),
+        }
+        for name, row in samples.items()
+    ]
+    compared = [
+        {
+            "IR": name,
+            "agent ms": f"{statistics.median(turns['agent_ms']):.2f}",
+            "benchmark_app ms": f"{statistics.median(turns['benchmark_app_ms']):.2f}",
+            "agent / benchmark_app": _interval(ratio_of_medians(turns["agent_ms"], turns["benchmark_app_ms"]), 3),
+        }
+        for name, turns in result["benchmark_app"].items()
+    ]
+    return {
+        f"Latency: {len(samples[REFERENCE])} rounds, {result['threads']} threads, {result['runtime']}": latency,
+        "The agent's measuring and OpenVINO's own: medians of runs in turns": compared,
+        "Milliseconds by kind of node": _by_kind(result["nodes"]),
+        "Layers that the headline network spends most on": _by_layer(result["nodes"], result["macs"]),
+    }
+
+
+def layer_of(node: str, originals: str, layers: Sequence[str]) -> str:
+    """The layer of the network that a node of the compiled graph computes; a branch and its operation between layers.
+
+    Args:
+        node: its name.
+        originals: names of the graph's nodes that were fused into it, separated by commas.
+        layers: paths of modules, as `fusion.f2x`.
+
+    >>> layer_of("Subgraph_7", "Multiply_1,/detail/hr2x/hr2x.0/norm/Concat", ["detail.hr2x.0", "detail.enc2x"])
+    'detail.hr2x.0'
+    """
+    found = re.search(r"/((?:backbone|semantic|detail|fusion)/[^,]*)", f"{originals},{node}")
+    if found is None:
+        return "without a layer"
+    parts: list[str] = []
+    for part in found.group(1).split("/"):
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts.pop()
+        parts += part.split(".")
+    lengths = range(len(parts), 0, -1)
+    owner = next((path for length in lengths if (path := ".".join(parts[:length])) in layers), None)
+    return owner or f"{parts[0]}: {parts[1].partition('_')[0]}"
+
+
+def _measured(options: argparse.Namespace) -> Json:
+    with TemporaryDirectory() as temporary:
+        irs, macs = _irs(options, options.folder or Path(temporary))
+        before = machine_conditions()
+        runs = {
+            f"{name}, {precision}": load_ir(xml, threads=options.threads, hints=_hints(precision)).run_once
+            for precision in ("f32", "bf16")
+            for name, xml in irs.items()
+        }
+        samples = measure_interleaved(runs, warm_up=3, rounds=options.rounds)
+        return {
+            "runtime": runtime_text(),
+            "threads": options.threads,
+            "conditions_before": before,
+            "rows": {
+                name: {"warm_up_ms": row.warm_up_ms, "samples_ms": row.samples_ms} for name, row in samples.items()
+            },
+            "benchmark_app": {
+                name: _beside_app(irs[name], options.threads, options.app_runs) for name in COMPARED_WITH_APP
+            },
+            "nodes": _profiled(irs, options.threads, tuple(macs["unpruned"])),
+            "macs": macs,
+            "conditions_after": machine_conditions(),
+        }
+
+
+def _irs(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Path], dict[str, dict[str, int]]]:
+    """IRs by network and target, and each network's MACs by layer."""
+    base = load(options.base)
+    pruned = apply_plan(base, PruningPlan.from_json(options.plan.read_text(), str(options.plan)))
+    calibration = []
+    if not (folder / "headline-cpu-int8.bin").exists():  # the last file that is written below
+        images = extract_archive(options.dataset, options.cache)
+        fit = index_dataset(images).split("fit")[:CALIBRATION_IMAGES]
+        calibration = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
+    irs: dict[str, Path] = {}
+    macs: dict[str, dict[str, int]] = {}
+    for name, network in {"unpruned": base, "headline": pruned}.items():
+        if calibration:
+            onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
+            convert_ir(onnx_path, folder, targets=TARGETS, calibration=calibration)
+        irs |= {f"{name} {target}": folder / f"{name}-{target}.xml" for target in TARGETS}
+        costs: dict[str, int] = defaultdict(int)
+        for path, (_, cost) in layer_costs(network).items():
+            costs[re.sub(r"\.(conv|norm(\.batch)?)$", "", path)] += cost
+        macs[name] = dict(costs)
+    return irs, macs
+
+
+def _hints(precision: str) -> dict[str, str]:
+    return {"INFERENCE_PRECISION_HINT": precision}
+
+
+def _beside_app(xml: Path, threads: int, runs: int) -> Json:
+    """The agent's median and benchmark_app's of `runs` runs each, who is first alternating; the agent's samples too."""
+    model = load_ir(xml, threads=threads, hints=_hints("f32"))
+    turns: Json = {"agent_ms": [], "benchmark_app_ms": [], "agent_samples_ms": []}
+
+    def agent() -> None:
+        samples = measure(model.run_once, warm_up=3, repeats=10, min_seconds=3).samples_ms
+        turns["agent_samples_ms"].append(samples)
+        turns["agent_ms"].append(statistics.median(samples))
+
+    def app() -> None:
+        turns["benchmark_app_ms"].append(_benchmark_app(xml, threads, len(turns["agent_samples_ms"][0])))
+
+    agent()  # says how many inferences are 3 seconds of them
+    turns["agent_ms"].clear()
+    for turn in range(runs):
+        for run in (agent, app) if turn % 2 else (app, agent):
+            run()
+    return turns
+
+
+def _benchmark_app(xml: Path, threads: int, repeats: int) -> float:
+    """The median latency in ms that benchmark_app reports, with the properties that the agent sets."""
+    program = Path(sys.executable).with_name("benchmark_app")
+    with TemporaryDirectory() as folder:
+        properties = {"CPU": {"INFERENCE_NUM_THREADS": str(threads), **_hints("f32")}}
+        (Path(folder) / "properties.json").write_text(json.dumps(properties))
+        command = [str(program), "-m", str(xml), "-d", "CPU", "-hint", "latency", "-api", "sync"]
+        command += ["-load_config", f"{folder}/properties.json", "-niter", str(repeats)]
+        command += ["-report_type", "no_counters", "-json_stats", "-report_folder", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        report = Path(folder) / "benchmark_report.json"
+        if done.returncode or not report.exists():
+            raise SettingsError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout[-500:]}")
+        results = json.loads(report.read_text())["execution_results"]
+    return float(results["latency (ms)"])
+
+
+def _profiled(irs: Mapping[str, Path], threads: int, layers: Sequence[str], rounds: int = 15) -> Json:
+    """Of each IR, float parts in f32: kind, layer and median milliseconds of every node that takes any."""
+    properties = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERF_COUNT": True,
+        **_hints("f32"),
+    }
+    compiled = {name: core().compile_model(xml, "CPU", properties) for name, xml in irs.items()}
+    requests = {name: model.create_infer_request() for name, model in compiled.items()}
+    samples: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in irs}
+    kinds: dict[str, dict[str, str]] = {name: {} for name in irs}
+    for turn in range(rounds + 2):
+        for name, request in requests.items():
+            request.infer()
+            if turn < 2:  # warm-up
+                continue
+            for node in request.profiling_info:
+                samples[name][node.node_name].append(node.real_time.total_seconds() * 1000)
+                kinds[name][node.node_name] = f"{node.node_type} {node.exec_type.rpartition('_')[2]}"
+    nodes = {}
+    for name, model in compiled.items():
+        information = {op.get_friendly_name(): op.get_rt_info() for op in model.get_runtime_model().get_ops()}
+        nodes[name] = [
+            {
+                "node": node,
+                "kind": kinds[name][node],
+                "layer": layer_of(node, information[node]["originalLayersNames"].value, layers),
+                "ms": statistics.median(values),
+            }
+            for node, values in samples[name].items()
+            if statistics.median(values)
+        ]
+    return nodes
+
+
+def _by_kind(nodes: Mapping[str, Sequence[Json]]) -> list[Row]:
+    """Rows of kinds, columns of IRs, and the shares of the whole."""
+    sums = {name: _summed(of_one, "kind") for name, of_one in nodes.items()}
+    kinds = sorted({kind for one in sums.values() for kind in one}, key=lambda kind: -sums["headline cpu-int8"][kind])
+    totals = {name: sum(one.values()) for name, one in sums.items()}
+    return [
+        {"kind": kind}
+        | {
+            name: f"{one[kind]:.1f} ({one[kind] / totals[name]:.0%})" if one[kind] else "–"
+            for name, one in sums.items()
+        }
+        for kind in kinds
+        if any(one[kind] / totals[name] >= 0.005 for name, one in sums.items())
+    ]
+
+
+def _by_layer(nodes: Mapping[str, Sequence[Json]], macs: Mapping[str, Mapping[str, int]]) -> list[Row]:
+    """The layers of the headline network, FP32, that take longest."""
+    sums = {name: _summed(of_one, "layer") for name, of_one in nodes.items()}
+    unpruned, headline = sums["unpruned cpu-fp32"], sums["headline cpu-fp32"]
+    rows = []
+    for layer in sorted(headline, key=lambda layer: -headline[layer])[:LAYERS_SHOWN]:
+        before, after = (macs[network].get(layer, 0) for network in ("unpruned", "headline"))
+        rows.append(
+            {
+                "layer": layer,
+                "GMAC": f"{before / 1e9:.3f} → {after / 1e9:.3f}" if before else "–",
+                "fewer MACs": f"{before / after:.1f}×" if after else "–",
+                "fp32 ms": f"{unpruned[layer]:.1f} → {headline[layer]:.1f}",
+                "less time": f"{unpruned[layer] / headline[layer]:.1f}×",
+                "int8 ms": f"{sums['unpruned cpu-int8'][layer]:.1f} → {sums['headline cpu-int8'][layer]:.1f}",
+            }
+        )
+    return rows
+
+
+def _summed(nodes: Sequence[Json], key: str) -> dict[str, float]:
+    sums: dict[str, float] = defaultdict(float)
+    for node in nodes:
+        sums[node[key]] += node["ms"]
+    return sums
+
+
+def _interval(ratio: Ratio, digits: int = 2) -> str:
+    return f"{ratio.value:.{digits}f} ({ratio.low:.{digits}f}–{ratio.high:.{digits}f})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,182 @@
+"""Which layers of a quantised network go back to float, so that its error stays within a bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset8
+from tqdm import tqdm
+
+from modnet.errors import ConfigError, DatasetError, ExportError
+from modnet.export.predictors import MatteFunction
+from modnet.export.runtime import core
+from modnet.records import LayerDecision, QuantisationDecision
+
+RANKING_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class TuneErrors:
+    """Labelled images that say how wrong a network is.
+
+    Attributes:
+        count: how many there are.
+        error_of: a network and the index of an image → its error, at least 0; the mean over all images is held.
+    """
+
+    count: int
+    error_of: Callable[[MatteFunction, int], float]
+
+
+def restore_accuracy(
+    model: ov.Model,
+    quantised: ov.Model,
+    tune: TuneErrors,
+    *,
+    float_mse: float,
+    max_relative_increase: float,
+    max_float_layers: int,
+) -> tuple[ov.Model, QuantisationDecision]:
+    """Puts layers back to float, the most harmful first, until the error on all of `tune` is within the bound.
+
+    The bound is float_mse · (1 + max_relative_increase). Where the quantised network is within it, nothing else is
+    measured. Otherwise a layer's harm is how much the error on the first `RANKING_IMAGES` images falls when that layer
+    alone computes in float; then the layers go back one at a time, in this order, and after each the whole network is
+    measured on all images. Same graphs and images, same decision.
+
+    Args:
+        model: the float graph that was quantised, see `modnet.export.quantise.quantise`.
+        quantised: its quantised form; neither is touched.
+        tune: images that choices read, never those of the calibration.
+        float_mse: mean error of the float network on all of `tune`.
+        max_relative_increase: at least 0.
+        max_float_layers: layers that may go back before the attempt ends beyond the bound.
+
+    Returns:
+        The network, and how it came about; `QuantisationDecision.is_within_bound` says whether it may be used.
+
+    Raises:
+        DatasetError: `tune` is empty.
+        ConfigError: the increase is negative or no number.
+        ExportError: an error is not finite.
+    """
+    if tune.count < 1:
+        raise DatasetError("INT8 accuracy control needs images of the tune split, got none")
+    if not max_relative_increase >= 0:
+        raise ConfigError(f"max_relative_mse_increase: got {max_relative_increase}, wanted at least 0")
+    if not (math.isfinite(float_mse) and float_mse >= 0):
+        raise ExportError(f"tune MSE of the float network: got {float_mse}, wanted a finite number from 0 up")
+    allowed = float_mse * (1 + max_relative_increase)
+    current = quantised.clone()
+    layers = rounded_layers(quantised)
+    all_rounded = mse = _mean_error(current, tune, tune.count)
+    decisions = {layer: LayerDecision(layer=layer) for layer in layers}
+    if mse > allowed:
+        harms = _harms(model, quantised, layers, tune)
+        ranked = sorted(layers, key=lambda layer: -harms[layer])  # stable: equals in order of running
+        decisions = {layer: LayerDecision(layer=layer, harm=harms[layer]) for layer in ranked}
+        for layer in tqdm(ranked[:max_float_layers], desc="putting layers back to float", unit="layer", disable=None):
+            if mse <= allowed:
+                break
+            put_back(current, model, layer)
+            mse = _mean_error(current, tune, tune.count)
+            decisions[layer] = LayerDecision(layer=layer, harm=harms[layer], mse_when_put_back=mse)
+    return current, QuantisationDecision(
+        tune_images=tune.count,
+        float_mse=float_mse,
+        allowed_mse=allowed,
+        all_rounded_mse=all_rounded,
+        mse=mse,
+        layers=tuple(decisions.values()),
+    )
+
+
+def rounded_layers(model: ov.Model) -> list[str]:
+    """Names of the operations that read 8-bit activations, in order of running: they can go back to float."""
+    return [
+        operation.get_friendly_name()
+        for operation in model.get_ordered_ops()
+        if operation.get_type_name() not in ("FakeQuantize", "Concat")
+        and any(_is_rounded(source) for source in operation.input_values())
+    ]
+
+
+def put_back(quantised: ov.Model, model: ov.Model, layer: str) -> None:
+    """Makes one layer of `quantised` compute as in the float `model`: input, weights, and the bias that follows it.
+
+    Others that read the same rounded activations go on doing so.
+
+    Args:
+        quantised: changed in place.
+        model: the graph that was quantised.
+        layer: one of `rounded_layers`.
+    """
+    originals = {operation.get_friendly_name(): operation for operation in model.get_ops()}
+    operation = next(one for one in quantised.get_ops() if one.get_friendly_name() == layer)
+    _restore(operation, originals[layer])
+    for target in operation.output(0).get_target_inputs():
+        following = target.get_node()
+        if following.get_friendly_name() in originals and following.get_type_name() == "Add":
+            _restore_constants(following, originals[following.get_friendly_name()])
+    quantised.validate_nodes_and_infer_types()
+
+
+def _harms(model: ov.Model, quantised: ov.Model, layers: list[str], tune: TuneErrors) -> Mapping[str, float]:
+    count = min(RANKING_IMAGES, tune.count)
+    reference = _mean_error(quantised, tune, count)
+    harms = {}
+    for layer in tqdm(layers, desc="ranking layers by harm", unit="layer", disable=None):
+        without = quantised.clone()
+        put_back(without, model, layer)
+        harms[layer] = reference - _mean_error(without, tune, count)
+    return harms
+
+
+def _mean_error(model: ov.Model, tune: TuneErrors, count: int) -> float:
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def matte(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array(compiled(pixels)[0])
+
+    mean = math.fsum(tune.error_of(matte, index) for index in range(count)) / count
+    if not math.isfinite(mean):
+        raise ExportError(f"tune MSE of the quantised network: got {mean}, wanted a finite number")
+    return mean
+
+
+def _is_rounded(source: ov.Output) -> bool:
+    node = source.get_node()
+    if node.get_type_name() == "Concat":
+        return any(_is_rounded(part) for part in node.input_values())
+    return bool(node.get_type_name() == "FakeQuantize" and node.input_value(0).get_node().get_type_name() != "Constant")
+
+
+def _restore(operation: ov.Node, original: ov.Node) -> None:
+    _restore_constants(operation, original)
+    for index in range(operation.get_input_size()):
+        operation.input(index).replace_source_output(_before_rounding(operation.input_value(index)))
+
+
+def _restore_constants(operation: ov.Node, original: ov.Node) -> None:
+    for index in range(original.get_input_size()):
+        wanted = original.input_value(index).get_node()
+        if wanted.get_type_name() == "Constant":
+            constant = opset8.constant(wanted.data)
+            constant.set_friendly_name(wanted.get_friendly_name())
+            operation.input(index).replace_source_output(constant.output(0))
+
+
+def _before_rounding(source: ov.Output) -> ov.Output:
+    """The same values before they were rounded to 8 bits; of a Concat, that of the values before."""
+    if not _is_rounded(source):
+        return source
+    node = source.get_node()
+    if node.get_type_name() == "FakeQuantize":
+        return node.input_value(0)
+    parts = opset8.concat([_before_rounding(part) for part in node.input_values()], node.get_attributes()["axis"])
+    return parts.output(0)

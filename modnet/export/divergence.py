@@ -1,0 +1,93 @@
+"""Where an exported network starts to compute something else than its source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from modnet.export.folding import folded
+from modnet.export.predictors import image_of
+from modnet.export.runtime import core
+from modnet.pruning.groups import PrunableNetwork
+
+TOLERANCE = 0.02
+"""Mean difference of a layer's outputs over their mean size; float16 weights stay below 0.003."""
+
+
+def first_divergence(
+    network: PrunableNetwork, path: Path, images: Sequence[NDArray[np.float32]], *, tolerance: float = TOLERANCE
+) -> str | None:
+    """The name of the first convolution or linear layer, in the order of computation, that differs for any image.
+
+    Args:
+        network: the source.
+        path: its ONNX file or IR; layers are found by the names that the export gave them.
+        images: network inputs, float32 (1, 3, S, S) in [-1, 1].
+        tolerance: largest accepted mean difference of a layer's outputs, as a share of their mean size. NaN is beyond.
+
+    Returns:
+        The module's name in the network, as `detail.hr4x.0.conv`; None where no layer is beyond the tolerance.
+    """
+    source, model = folded(network), core().read_model(path)
+    nodes = {
+        _layer_of(name): node
+        for node in model.get_ops()
+        if (name := node.get_friendly_name()).endswith(("/Conv", "/MatMul", "/Gemm"))
+    }
+    earliest: tuple[int, str] | None = None
+    run: Callable[[NDArray[np.float32]], list[NDArray[Any]]] | None = None
+    for image in images:
+        wanted = {name: values for name, values in _outputs(source, image).items() if name in nodes}
+        run = run or _runner(model, [nodes[name] for name in wanted])
+        for position, (name, got) in enumerate(zip(wanted, run(image), strict=True)):
+            with np.errstate(invalid="ignore", over="ignore"):  # what is infinite differs
+                difference, size = np.abs(wanted[name] - got).mean(), np.abs(wanted[name]).mean()
+            if not difference <= tolerance * size:
+                earliest = min(earliest or (position, name), (position, name))
+                break
+    return None if earliest is None else earliest[1]
+
+
+def _outputs(source: nn.Module, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """What every convolution and linear layer computes, by name, in the order of computation."""
+    outputs: dict[str, NDArray[np.float32]] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda module, inputs, output: outputs.__setitem__(name, output.numpy())
+
+    hooks = [
+        module.register_forward_hook(keep(name))
+        for name, module in source.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    with torch.inference_mode():
+        source(torch.from_numpy(image))
+    for hook in hooks:
+        hook.remove()
+    return outputs
+
+
+def _layer_of(node_name: str) -> str:
+    """The module that the exporter named an operation after: `/detail/hr4x/hr4x.1/conv/Conv` → `detail.hr4x.1.conv`."""
+    scope = node_name.strip("/").rpartition("/")[0]
+    return re.sub(r"(\w+)/\1(\.\d+)", r"\1\2", scope).replace("/", ".")
+
+
+def _runner(model: ov.Model, nodes: Sequence[Any]) -> Callable[[NDArray[np.float32]], list[NDArray[Any]]]:
+    model.add_outputs([node.output(0) for node in nodes])
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    reads_images = compiled.input().element_type == ov.Type.u8
+
+    def run(image: NDArray[np.float32]) -> list[NDArray[Any]]:
+        results = compiled(image_of(image) if reads_images else image)
+        return [np.array(results[1 + position]) for position in range(len(nodes))]
+
+    return run
