@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install nightly up down test test-slow check lint format
+.PHONY: help install legacy-runtimes nightly up down test test-slow check lint format
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +25,9 @@ $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
+
+legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .modnet/legacy (PYTHON39= takes yours)
+	@PYTHON=$(BIN)/python infra/legacy_runtimes.sh .modnet/legacy
 
 nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= PROFILE=demo|standard PRUNING=)
 	@mkdir -p .modnet
@@ -54,7 +57,8 @@ lint: install  ## format, style, types, import arrows, the Python 3.9 floor of w
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations infra/errors.py infra/atomic_file.py \
 	  infra/local_errors.py infra/store_checks.py infra/object_store.py infra/folder_store.py infra/s3_store.py \
-	  infra/contract.py infra/manifest.py infra/releases.py infra/reports.py infra/edge_agent
+	  infra/contract.py infra/manifest.py infra/releases.py infra/reports.py infra/edge_agent \
+	  modnet/export/legacy_runner.py
 
 format: install  ## format and sort imports
 	$(BIN)/ruff check --fix .

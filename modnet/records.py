@@ -231,6 +231,18 @@ class QuantisationDecision(Record):
         return tuple(one.layer for one in self.layers if one.mse_when_put_back is not None)
 
 
+class LegacyCheck(Record):
+    """What an old runtime, or a compiler of one, says of an IR."""
+
+    by: str
+    status: Literal["ok", "failed", "not verified"]
+    words: str = Field("", description="its own when it failed, or why it was not asked")
+    mean_difference: float | None = Field(None, ge=0, description="of alpha to the network's")
+    max_difference: float | None = Field(None, ge=0)
+    blob_bytes: int | None = Field(None, ge=1, description="what the compiler made")
+    stages: int | None = Field(None, ge=1, description="steps of what the compiler made")
+
+
 class ExportRecord(Record):
     """The deployable forms of one network in the store, keys by file name."""
 

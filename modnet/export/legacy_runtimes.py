@@ -1,0 +1,166 @@
+"""Whether the old runtimes of a target read its IR, compute its matte, and compile it for its device."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modnet.errors import ExportError, ParityError
+from modnet.export import legacy_runner
+from modnet.export.parity import Tolerance, check_parity
+from modnet.export.predictors import MatteFunction, image_of
+from modnet.export.variants import Variant
+from modnet.records import LegacyCheck
+
+TIMEOUT_S = 300.0
+"""Of one start of an old runtime; the unpruned network takes about 20 s on two busy cores."""
+
+
+class LegacyRuntime(NamedTuple):
+    """Python 3.9 with one version of OpenVINO, as `make legacy-runtimes` installs it into a folder."""
+
+    folder: Path
+    version: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it can be started."""
+        return (self.folder / "python3.9").is_file() and (self.folder / f"openvino-{self.version}").is_dir()
+
+    def run(self, xml: Path, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Alpha (N, 1, H, W) of an IR for inputs (N, …) of the type and order that it reads, computed in float32.
+
+        Raises:
+            ExportError: the runtime cannot read or run it; with its words.
+        """
+        with TemporaryDirectory() as temporary:
+            given, found = Path(temporary) / "inputs.npy", Path(temporary) / "outputs.npy"
+            np.save(given, inputs)
+            self._answer("run", xml, given, found)
+            alpha: NDArray[np.float32] = np.load(found)
+        return alpha
+
+    def compile_for_stick(self, xml: Path) -> dict[str, Any]:
+        """What the Neural Compute Stick 2's compiler says, see `legacy_runner.compile_for_stick`.
+
+        Raises:
+            ExportError: the runtime cannot read the IR, or does not end.
+        """
+        return self._answer("compile", xml)
+
+    def _answer(self, verb: str, *paths: Path) -> dict[str, Any]:
+        command = [
+            str(self.folder / "python3.9"),
+            legacy_runner.__file__,
+            verb,
+            *(str(one.absolute()) for one in paths),
+        ]
+        environ = {**os.environ, "PYTHONPATH": str((self.folder / f"openvino-{self.version}").absolute())}
+        told = f"OpenVINO {self.version} cannot {verb} {paths[0].name}"
+        try:
+            done = subprocess.run(
+                command, env=environ, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ExportError(f"{told}: no answer within {TIMEOUT_S:.0f} s") from error
+        except OSError as error:
+            raise ExportError(f"{told}: {command[0]} does not start: {error.strerror}") from error
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise ExportError(f"{told}: {lines[-1][:500]}")
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+
+def verify_on_legacy(
+    xml: Path,
+    variant: Variant,
+    reference: MatteFunction,
+    images: Sequence[NDArray[np.float32]],
+    tolerance: Tolerance,
+    folder: Path,
+    *,
+    reads_images: bool,
+) -> list[LegacyCheck]:
+    """Runs an IR on every old runtime of its target and compiles it for the device that only these know.
+
+    Args:
+        xml: the IR.
+        variant: its target's row.
+        reference: what it should compute.
+        images: network inputs, float32 (1, 3, S, S) in [-1, 1].
+        tolerance: largest accepted differences of alpha.
+        folder: where `make legacy-runtimes` installed them.
+        reads_images: the IR's input is uint8 (1, S, S, 3).
+
+    Returns:
+        One check for each runtime and one for the compiler. What is not installed is "not verified", never "ok".
+    """
+    checks = []
+    for version in variant.legacy_runtimes:
+        runtime = LegacyRuntime(folder, version)
+        if not runtime.is_installed:
+            checks.append(_unverified(f"OpenVINO {version}", f"not installed in {folder}: see make legacy-runtimes"))
+            continue
+        checks.append(_run_check(runtime, xml, reference, images, tolerance, reads_images))
+    if variant.device == "MYRIAD":
+        checks.append(_compile_check(LegacyRuntime(folder, variant.legacy_runtimes[0]), xml))
+    return checks
+
+
+def _run_check(
+    runtime: LegacyRuntime,
+    xml: Path,
+    reference: MatteFunction,
+    images: Sequence[NDArray[np.float32]],
+    tolerance: Tolerance,
+    reads_images: bool,
+) -> LegacyCheck:
+    name = f"OpenVINO {runtime.version}"
+    pixels = np.concatenate(images)
+    try:
+        alphas = iter(runtime.run(xml, image_of(pixels) if reads_images else pixels))
+        report = check_parity(
+            *(reference, lambda _: next(alphas)[None], images),
+            max_tolerance=tolerance.maximum,
+            mean_tolerance=tolerance.mean,
+            names=("the network", f"{xml.name} on {name}"),
+        )
+    except ParityError as error:
+        return LegacyCheck(by=name, status="failed", words=str(error), mean_difference=_finite(error.mean_difference))
+    except ExportError as error:
+        return LegacyCheck(by=name, status="failed", words=str(error))
+    return LegacyCheck(
+        by=name, status="ok", mean_difference=report.mean_difference, max_difference=report.max_difference
+    )
+
+
+def _compile_check(runtime: LegacyRuntime, xml: Path) -> LegacyCheck:
+    name = f"compiler of MYRIAD, OpenVINO {runtime.version}"
+    if not runtime.is_installed:
+        return _unverified(name, f"not installed in {runtime.folder}: see make legacy-runtimes")
+    try:
+        said = runtime.compile_for_stick(xml)
+    except ExportError as error:
+        return LegacyCheck(by=name, status="failed", words=str(error))
+    if not said["compiler"]:
+        return _unverified(name, said["words"])
+    if not said["accepted"]:
+        return LegacyCheck(by=name, status="failed", words=said["words"])
+    return LegacyCheck(by=name, status="ok", blob_bytes=said["blob_bytes"], stages=said["stages"])
+
+
+def _unverified(name: str, why: str) -> LegacyCheck:
+    return LegacyCheck(by=name, status="not verified", words=why)
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
