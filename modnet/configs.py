@@ -397,7 +397,18 @@ class ExportConfig(Config):
     )
     calibration_images: int = Field(24, ge=1, le=1000, description="Images of the fit split that calibrate INT8.")
     max_relative_mse_increase: float = Field(
-        0.25, ge=0, description="A target whose tune MSE exceeds torch's by more than this share is not released."
+        0.05,
+        ge=0,
+        description="A target whose tune MSE exceeds torch's by more than this share is not released. INT8 puts layers "
+        "back to float until it holds.",
+    )
+    max_float_layers: int = Field(16, ge=0, le=1000, description="Layers of INT8 that may go back to float.")
+    quantisation_aware_steps: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Where INT8 exceeds the bound all the same: steps of quantisation-aware training on the "
+        "calibration images before the last attempt. 0: none.",
     )
 
 

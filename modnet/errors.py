@@ -10,10 +10,18 @@
     ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
     └─ ExportError             conversion failed
        ├─ LoweringError        an operation that the target's runtimes do not read
-       └─ ParityError          differs beyond tolerance; carries the numbers
+       ├─ ParityError          differs beyond tolerance; carries the numbers
+       └─ AccuracyError        errs more than is allowed; carries the decisions
 
 A message says what, got, wanted, where: it is read at night by somebody who did not write the code.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modnet.records import QuantisationDecision
 
 
 class ModnetError(Exception):
@@ -76,6 +84,22 @@ class ExportError(ModnetError):
 
 class LoweringError(ExportError):
     """A graph needs an operation that the target's runtimes do not read."""
+
+
+class AccuracyError(ExportError):
+    """A quantised network errs more on labelled images than is allowed, whatever was tried.
+
+    Attributes:
+        decision: what was tried, layer by layer.
+    """
+
+    def __init__(self, message: str, decision: QuantisationDecision) -> None:
+        super().__init__(message, decision)
+        self.message = message
+        self.decision = decision
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ParityError(ExportError):

@@ -219,6 +219,7 @@ class QuantisationDecision(Record):
     all_rounded_mse: float = Field(ge=0, description="with every layer in 8 bits")
     mse: float = Field(ge=0, description="of the network as decided")
     layers: tuple[LayerDecision, ...] = Field(description="every quantised layer; by harm, where that was measured")
+    training_steps: int = Field(0, ge=0, description="of quantisation-aware training before; 0: the weights as given")
 
     @property
     def is_within_bound(self) -> bool:
@@ -229,6 +230,16 @@ class QuantisationDecision(Record):
     def float_layers(self) -> tuple[str, ...]:
         """Layers that went back to float, in the order in which they did."""
         return tuple(one.layer for one in self.layers if one.mse_when_put_back is not None)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence of what was decided, with the numbers."""
+        trained = f" after {self.training_steps} steps of training" if self.training_steps else ""
+        return (
+            f"tune MSE {self.mse:.6f}{trained} with {len(self.float_layers)} of {len(self.layers)} layers in float, "
+            f"allowed {self.allowed_mse:.6f} (float {self.float_mse:.6f}, all layers in 8 bits "
+            f"{self.all_rounded_mse:.6f})"
+        )
 
 
 class LegacyCheck(Record):
@@ -254,6 +265,7 @@ class ExportRecord(Record):
     refused: dict[str, str] = Field(description="the others, with the reason")
     parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
     tune_mse: dict[str, float] = Field(description="per target, and of torch, in the protocol of the size")
+    int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits; None without cpu-int8")
     seconds: float
 
     def stored_files(self) -> tuple[StoredFile, ...]:

@@ -1,12 +1,14 @@
 """Tasks of the flow export."""
 
 from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
 
 from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import ExportRecord, HostLatencies
 from tasks import remote
+from tasks.leaderboard import int8_rows
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import export_key, latencies_key
@@ -26,6 +28,9 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
     )
     for form, mse in record.tune_mse.items():
         get_run_logger().info("%s %s: tune MSE %.6f", network_id, form, mse)
+    if record.int8 is not None:
+        get_run_logger().info("%s cpu-int8: %s", network_id, record.int8.verdict)
+        create_table_artifact(int8_rows(record.int8), key="int8-layers", description=record.int8.verdict)
     for form, reason in record.refused.items():
         get_run_logger().warning("%s %s is not released: %s", network_id, form, reason)
     return record

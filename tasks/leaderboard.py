@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from infra.reports import LatencyReport
 from modnet.evaluation.intervals import difference_interval
 from modnet.evaluation.pictures import ParetoPoint
-from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatencies, NetworkScores
+from modnet.records import (
+    Candidate,
+    Choice,
+    DatasetRecord,
+    Failure,
+    HostLatencies,
+    NetworkScores,
+    QuantisationDecision,
+)
 
 Row = dict[str, str]
 
@@ -81,6 +89,19 @@ def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
             }
         )
     return rows
+
+
+def int8_rows(decision: QuantisationDecision) -> list[Row]:
+    """One row per quantised layer, by the harm that its rounding does where that was measured."""
+    return [
+        {
+            "layer": one.layer,
+            "harm, tune MSE": "" if one.harm is None else f"{one.harm:+.2e}",
+            "computes in": "8 bits" if one.mse_when_put_back is None else "float",
+            "tune MSE then": "" if one.mse_when_put_back is None else f"{one.mse_when_put_back:.6f}",
+        }
+        for one in decision.layers
+    ]
 
 
 def pareto_points(

@@ -24,11 +24,12 @@ from modnet.data.images import prepare, read_image, read_pair
 from modnet.data.protocols import device_protocol
 from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import ALL_METRICS, Predictor, evaluate
+from modnet.evaluation.evaluate import ALL_METRICS, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
 from modnet.evaluation.selection import refused_targets
 from modnet.evaluation.training_plot import training_plot
+from modnet.export.accuracy_control import bound_on
 from modnet.export.export import export_network
 from modnet.export.predictors import IrPredictor, TorchPredictor
 from modnet.models.modnet import MODNet
@@ -219,6 +220,13 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
         fit = index.split("fit")[: config.calibration_images]
         protocol = device_protocol(config.size)
         inputs = [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
+        torch_mse = evaluate(TorchPredictor(network, protocol), images, index, "tune", protocol).mse
+        bound = bound_on(
+            *(images, index.split("tune"), protocol),
+            float_mse=torch_mse,
+            max_relative_increase=config.max_relative_mse_increase,
+            max_float_layers=config.max_float_layers,
+        )
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "export"
             report = export_network(
@@ -228,13 +236,15 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
                 targets=config.targets,
                 input_format=config.input_format,
                 calibration=inputs,
+                bound=bound,
+                quantisation_aware_steps=config.quantisation_aware_steps,
                 parity_images=inputs[:PARITY_IMAGES],
             )
-            predictors: dict[str, Predictor] = {"torch": TorchPredictor(network, protocol)}
             written = [target for target in config.targets if target not in report.refused]
-            predictors |= {target: IrPredictor(folder / f"modnet-{target}.xml", protocol) for target in written}
-            tune_mse = {
-                form: evaluate(predictor, images, index, "tune", protocol).mse for form, predictor in predictors.items()
+            predictors = {target: IrPredictor(folder / f"modnet-{target}.xml", protocol) for target in written}
+            tune_mse = {"torch": torch_mse} | {
+                target: evaluate(predictor, images, index, "tune", protocol).mse
+                for target, predictor in predictors.items()
             }
             refused = report.refused | refused_targets(tune_mse, config)
             accepted = tuple(target for target in config.targets if target not in refused)
@@ -249,6 +259,7 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
             refused=refused,
             parity={form: parity.mean_difference for form, parity in report.parity.items()},
             tune_mse=tune_mse,
+            int8=report.int8,
             seconds=time.monotonic() - began,
         )
 

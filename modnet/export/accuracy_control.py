@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -12,8 +13,13 @@ from numpy.typing import NDArray
 from openvino import opset8
 from tqdm import tqdm
 
+from modnet.data.archives import Pair
+from modnet.data.images import read_pair
+from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, DatasetError, ExportError
-from modnet.export.predictors import MatteFunction
+from modnet.evaluation.evaluate import predict
+from modnet.evaluation.metrics import ERROR_MAPS, summarise
+from modnet.export.predictors import MatteFunction, Predictor
 from modnet.export.runtime import core
 from modnet.records import LayerDecision, QuantisationDecision
 
@@ -21,78 +27,108 @@ RANKING_IMAGES = 16
 
 
 @dataclass(frozen=True)
-class TuneErrors:
-    """Labelled images that say how wrong a network is.
+class AccuracyBound:
+    """What a quantised network's error on labelled images may be, and what may be done to get there.
 
     Attributes:
-        count: how many there are.
-        error_of: a network and the index of an image → its error, at least 0; the mean over all images is held.
+        images: how many images there are, all of a split that choices read and never those of the calibration.
+        error_of: a network and the index of an image → its MSE; what is held is the mean over all images.
+        float_mse: that mean for the float network.
+        max_relative_increase: the mean may be up to float_mse · (1 + max_relative_increase); at least 0.
+        max_float_layers: layers that may go back to float before the attempt ends beyond the bound.
+        training_steps: of quantisation-aware training that the network has behind it, for the record.
     """
 
-    count: int
+    images: int
     error_of: Callable[[MatteFunction, int], float]
+    float_mse: float
+    max_relative_increase: float = 0.05
+    max_float_layers: int = 16
+    training_steps: int = 0
 
 
-def restore_accuracy(
-    model: ov.Model,
-    quantised: ov.Model,
-    tune: TuneErrors,
+def bound_on(
+    folder: Path,
+    pairs: Sequence[Pair],
+    protocol: Protocol,
     *,
     float_mse: float,
     max_relative_increase: float,
     max_float_layers: int,
-) -> tuple[ov.Model, QuantisationDecision]:
-    """Puts layers back to float, the most harmful first, until the error on all of `tune` is within the bound.
+) -> AccuracyBound:
+    """The bound on the MSE at original size, over the pairs of a data set, which are read anew each time.
 
-    The bound is float_mse · (1 + max_relative_increase). Where the quantised network is within it, nothing else is
-    measured. Otherwise a layer's harm is how much the error on the first `RANKING_IMAGES` images falls when that layer
-    alone computes in float; then the layers go back one at a time, in this order, and after each the whole network is
-    measured on all images. Same graphs and images, same decision.
+    Args:
+        folder: what the paths of `pairs` are relative to.
+        pairs: of the tune split.
+        protocol: of the network's input.
+        float_mse: as `modnet.evaluation.evaluate.evaluate` gives it for the float network.
+        max_relative_increase: see `AccuracyBound`.
+        max_float_layers: likewise.
+    """
+
+    def error_of(matte: MatteFunction, index: int) -> float:
+        pair = pairs[index]
+        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        return summarise("mse", ERROR_MAPS["mse"](predict(Predictor(matte, protocol), image, pair.stem), alpha))
+
+    return AccuracyBound(len(pairs), error_of, float_mse, max_relative_increase, max_float_layers)
+
+
+def restore_accuracy(
+    model: ov.Model, quantised: ov.Model, bound: AccuracyBound
+) -> tuple[ov.Model, QuantisationDecision]:
+    """Puts layers back to float, the most harmful first, until the error on all images is within the bound.
+
+    Where the quantised network is within it, nothing else is measured. Otherwise a layer's harm is how much the error
+    on the first `RANKING_IMAGES` images falls when that layer alone computes in float; then the layers go back one at a
+    time, in this order, and after each the whole network is measured on all images. Same graphs and images, same
+    decision.
 
     Args:
         model: the float graph that was quantised, see `modnet.export.quantise.quantise`.
         quantised: its quantised form; neither is touched.
-        tune: images that choices read, never those of the calibration.
-        float_mse: mean error of the float network on all of `tune`.
-        max_relative_increase: at least 0.
-        max_float_layers: layers that may go back before the attempt ends beyond the bound.
+        bound: what must hold.
 
     Returns:
         The network, and how it came about; `QuantisationDecision.is_within_bound` says whether it may be used.
 
     Raises:
-        DatasetError: `tune` is empty.
+        DatasetError: there are no images.
         ConfigError: the increase is negative or no number.
         ExportError: an error is not finite.
     """
-    if tune.count < 1:
+    if bound.images < 1:
         raise DatasetError("INT8 accuracy control needs images of the tune split, got none")
-    if not max_relative_increase >= 0:
-        raise ConfigError(f"max_relative_mse_increase: got {max_relative_increase}, wanted at least 0")
-    if not (math.isfinite(float_mse) and float_mse >= 0):
-        raise ExportError(f"tune MSE of the float network: got {float_mse}, wanted a finite number from 0 up")
-    allowed = float_mse * (1 + max_relative_increase)
+    if not bound.max_relative_increase >= 0:
+        raise ConfigError(f"max_relative_mse_increase: got {bound.max_relative_increase}, wanted at least 0")
+    if not (math.isfinite(bound.float_mse) and bound.float_mse >= 0):
+        raise ExportError(f"tune MSE of the float network: got {bound.float_mse}, wanted a finite number from 0 up")
+    allowed = bound.float_mse * (1 + bound.max_relative_increase)
     current = quantised.clone()
     layers = rounded_layers(quantised)
-    all_rounded = mse = _mean_error(current, tune, tune.count)
+    all_rounded = mse = _mean_error(current, bound, bound.images)
     decisions = {layer: LayerDecision(layer=layer) for layer in layers}
     if mse > allowed:
-        harms = _harms(model, quantised, layers, tune)
+        harms = _harms(model, quantised, layers, bound)
         ranked = sorted(layers, key=lambda layer: -harms[layer])  # stable: equals in order of running
         decisions = {layer: LayerDecision(layer=layer, harm=harms[layer]) for layer in ranked}
-        for layer in tqdm(ranked[:max_float_layers], desc="putting layers back to float", unit="layer", disable=None):
+        for layer in tqdm(
+            ranked[: bound.max_float_layers], desc="putting layers back to float", unit="layer", disable=None
+        ):
             if mse <= allowed:
                 break
             put_back(current, model, layer)
-            mse = _mean_error(current, tune, tune.count)
+            mse = _mean_error(current, bound, bound.images)
             decisions[layer] = LayerDecision(layer=layer, harm=harms[layer], mse_when_put_back=mse)
     return current, QuantisationDecision(
-        tune_images=tune.count,
-        float_mse=float_mse,
+        tune_images=bound.images,
+        float_mse=bound.float_mse,
         allowed_mse=allowed,
         all_rounded_mse=all_rounded,
         mse=mse,
         layers=tuple(decisions.values()),
+        training_steps=bound.training_steps,
     )
 
 
@@ -126,24 +162,24 @@ def put_back(quantised: ov.Model, model: ov.Model, layer: str) -> None:
     quantised.validate_nodes_and_infer_types()
 
 
-def _harms(model: ov.Model, quantised: ov.Model, layers: list[str], tune: TuneErrors) -> Mapping[str, float]:
-    count = min(RANKING_IMAGES, tune.count)
-    reference = _mean_error(quantised, tune, count)
+def _harms(model: ov.Model, quantised: ov.Model, layers: list[str], bound: AccuracyBound) -> Mapping[str, float]:
+    count = min(RANKING_IMAGES, bound.images)
+    reference = _mean_error(quantised, bound, count)
     harms = {}
     for layer in tqdm(layers, desc="ranking layers by harm", unit="layer", disable=None):
         without = quantised.clone()
         put_back(without, model, layer)
-        harms[layer] = reference - _mean_error(without, tune, count)
+        harms[layer] = reference - _mean_error(without, bound, count)
     return harms
 
 
-def _mean_error(model: ov.Model, tune: TuneErrors, count: int) -> float:
+def _mean_error(model: ov.Model, bound: AccuracyBound, count: int) -> float:
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def matte(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array(compiled(pixels)[0])
 
-    mean = math.fsum(tune.error_of(matte, index) for index in range(count)) / count
+    mean = math.fsum(bound.error_of(matte, index) for index in range(count)) / count
     if not math.isfinite(mean):
         raise ExportError(f"tune MSE of the quantised network: got {mean}, wanted a finite number")
     return mean

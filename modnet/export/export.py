@@ -6,6 +6,8 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from modnet.errors import ExportError, LoweringError, ParityError
+from modnet.errors import AccuracyError, ExportError, LoweringError, ParityError
+from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.divergence import first_divergence
-from modnet.export.onnx_to_openvino import convert_ir, require_pixels
+from modnet.export.onnx_to_openvino import IrFiles, convert_ir, require_pixels
 from modnet.export.parity import TOLERANCES, ParityReport, check_parity
 from modnet.export.predictors import OpenvinoMatte, TorchMatte, image_of, pixels_of
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, InputFormat, Precision, Target
 from modnet.models.modnet import MODNet
-from modnet.records import Record
+from modnet.records import QuantisationDecision, Record
+from modnet.training.quantisation_aware import train_quantisation_aware
 
 
 class ExportedFile(Record):
@@ -38,6 +42,7 @@ class ExportReport(Record):
     files: dict[str, ExportedFile] = Field(description="by name within the folder")
     parity: dict[str, ParityReport] = Field(description="by form: onnx and every target that was written")
     refused: dict[Target, str] = Field({}, description="targets that were not written, and why")
+    int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits, where that was decided")
     seconds: float = Field(ge=0)
 
 
@@ -49,13 +54,16 @@ def export_network(
     targets: Sequence[Target],
     input_format: InputFormat | None = None,
     calibration: Iterable[NDArray[np.float32]] | None = None,
+    bound: AccuracyBound | None = None,
+    quantisation_aware_steps: int = 0,
+    seed: int = 0,
     parity_images: Iterable[NDArray[np.float32]],
 ) -> ExportReport:
     """Writes `modnet.onnx` and one IR per target, `modnet-<target>.xml` and `.bin`, into a new folder.
 
     Every form is compared with the network in float32 on the same pixels (`TOLERANCES`). A target whose form computes
-    something else, or needs what its runtimes do not read, is left out and named. After any failure or interruption the
-    folder does not exist.
+    something else, or needs what its runtimes do not read, or errs more than `bound` allows, is left out and named.
+    After any failure or interruption the folder does not exist.
 
     Args:
         network: may be in training mode; it is not touched.
@@ -64,12 +72,17 @@ def export_network(
         targets: which IRs; the ONNX file is of open size when one of them is.
         input_format: what the IRs read; None leaves it to each target.
         calibration: network inputs, float32 (1, 3, size, size) in [-1, 1], for int8.
+        bound: what int8 must keep; None does not look.
+        quantisation_aware_steps: where int8 does not keep it, it is made once more from weights trained for so many
+            steps to bear rounding (`train_quantisation_aware`, on the calibration images); 0 does not try.
+        seed: of that training.
         parity_images: network inputs likewise, at least one.
 
     Raises:
         ConfigError: the size is no positive multiple of 32.
         ExportError: a conversion failed, images are unfit, or the folder is in use or cannot be written.
-        ParityError: ONNX computes something else than the network, or no target is left.
+        ParityError: ONNX computes something else than the network.
+        LoweringError, ParityError, AccuracyError: no target is left; the last one's reason.
     """
     started = time.monotonic()
     images = list(parity_images)
@@ -80,19 +93,26 @@ def export_network(
     with _new_folder(folder) as staging:
         onnx_path = export_onnx(network, staging / "modnet.onnx", size=size, dynamic=is_dynamic)
         reports = {"onnx": gate.check(onnx_path, "fp32")}
-        calibrating = None if calibration is None else list(calibration)
+        convert = partial(
+            _converted,
+            *(network, onnx_path, staging),
+            calibration=[] if calibration is None else list(calibration),
+            bound=bound,
+            quantisation_aware_steps=quantisation_aware_steps,
+            seed=seed,
+            size=size,
+            input_format=input_format,
+        )
         refused: dict[Target, str] = {}
+        decision: QuantisationDecision | None = None
         for target in targets:
             try:
-                ir = convert_ir(
-                    *(onnx_path, staging),
-                    targets=[target],
-                    calibration=calibrating,
-                    size=size,
-                    input_format=input_format,
-                )[target]
+                ir = convert(target)
+                decision = ir.decision or decision
                 reports[target] = gate.check(ir.xml, VARIANTS[target].precision)
-            except (LoweringError, ParityError) as error:
+            except (LoweringError, ParityError, AccuracyError) as error:
+                if isinstance(error, AccuracyError):
+                    decision = error.decision
                 refused[target] = str(error)
                 failure = error
                 for path in staging.glob(f"modnet-{target}.*"):
@@ -100,7 +120,36 @@ def export_network(
         if len(refused) == len(targets):
             raise failure
         files = {path.name: _exported_file(path) for path in sorted(staging.iterdir())}
-    return ExportReport(size=size, files=files, parity=reports, refused=refused, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return ExportReport(size=size, files=files, parity=reports, refused=refused, int8=decision, seconds=seconds)
+
+
+def _converted(
+    network: MODNet,
+    onnx_path: Path,
+    folder: Path,
+    target: Target,
+    *,
+    calibration: Sequence[NDArray[np.float32]],
+    bound: AccuracyBound | None,
+    quantisation_aware_steps: int,
+    seed: int,
+    size: int,
+    input_format: InputFormat | None,
+) -> IrFiles:
+    """The target's IR; made once more from trained weights where the network's own do not bear the rounding."""
+    convert = partial(
+        convert_ir, folder=folder, targets=[target], calibration=calibration, size=size, input_format=input_format
+    )
+    try:
+        return convert(onnx_path, bound=bound)[target]
+    except AccuracyError:
+        if not quantisation_aware_steps or bound is None:
+            raise
+    trained = train_quantisation_aware(network, calibration, steps=quantisation_aware_steps, seed=seed)
+    bound = replace(bound, training_steps=quantisation_aware_steps)
+    with TemporaryDirectory() as temporary:
+        return convert(export_onnx(trained, Path(temporary) / onnx_path.name, size=size), bound=bound)[target]
 
 
 class _Gate:

@@ -14,20 +14,27 @@ from numpy.typing import NDArray
 from openvino.passes import ConvertFP32ToFP16, Manager, Serialize
 from openvino.preprocess import PrePostProcessor
 
-from modnet.errors import ExportError
+from modnet.errors import AccuracyError, ExportError
+from modnet.export.accuracy_control import AccuracyBound, restore_accuracy
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
+from modnet.records import QuantisationDecision
 
 
 @dataclass(frozen=True)
 class IrFiles:
-    """The two files of one IR, neighbours with a common stem."""
+    """The two files of one IR, neighbours with a common stem.
+
+    Attributes:
+        decision: of an INT8 network whose accuracy was controlled: how.
+    """
 
     xml: Path
     bin: Path
+    decision: QuantisationDecision | None = None
 
 
 def convert_ir(
@@ -36,6 +43,7 @@ def convert_ir(
     *,
     targets: Sequence[Target],
     calibration: Iterable[NDArray[np.float32]] | None = None,
+    bound: AccuracyBound | None = None,
     size: int = 512,
     input_format: InputFormat | None = None,
 ) -> dict[Target, IrFiles]:
@@ -50,10 +58,12 @@ def convert_ir(
         targets: keys of `VARIANTS`.
         calibration: network inputs, float32 (1, 3, S, S) in [-1, 1], for int8; all are used, 16 to 32 portraits are
             plenty. See `quantise`.
+        bound: what int8 must keep, see `restore_accuracy`; None leaves every layer in 8 bits.
         size: S, side of the input of targets of fixed size, in pixels, where the ONNX file leaves it open.
         input_format: what the IRs read; None leaves it to each target.
 
     Raises:
+        AccuracyError: int8 cannot be brought within `bound`.
         LoweringError: an operation that a target's runtimes do not read.
         ExportError: unreadable ONNX, an unknown target or one that this ONNX file cannot serve, unfit calibration
             images, or files that cannot be written.
@@ -67,8 +77,10 @@ def convert_ir(
         with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as temporary:
             written = {}
             for target in targets:
-                model = _converted(onnx_path, target, images, size, input_format or VARIANTS[target].input_format)
-                written[target] = _write_ir(model, Path(temporary) / f"{onnx_path.stem}-{target}.xml", VARIANTS[target])
+                format_ = input_format or VARIANTS[target].input_format
+                model, decision = _converted(onnx_path, target, images, bound, size, format_)
+                xml = Path(temporary) / f"{onnx_path.stem}-{target}.xml"
+                written[target] = _write_ir(model, IrFiles(xml, xml.with_suffix(".bin"), decision), VARIANTS[target])
             folder.mkdir(exist_ok=True)
             return {target: _moved(files, folder) for target, files in written.items()}
     except OSError as error:
@@ -109,10 +121,11 @@ def _converted(
     onnx_path: Path,
     target: Target,
     calibration: Sequence[NDArray[np.float32]],
+    bound: AccuracyBound | None,
     size: int,
     input_format: InputFormat,
-) -> ov.Model:
-    model = _read(onnx_path)
+) -> tuple[ov.Model, QuantisationDecision | None]:
+    model, decision = _read(onnx_path), None
     variant = VARIANTS[target]
     if variant.is_static and model.is_dynamic():
         model.reshape([1, 3, size, size])
@@ -123,13 +136,16 @@ def _converted(
         merge_norms(model)
     if variant.precision == "int8":
         require_pixels(calibration, tuple(model.input().shape), "int8 calibration")
-        model = quantise(model, calibration)
+        quantised = quantise(model, calibration)
+        model, decision = (quantised, None) if bound is None else restore_accuracy(model, quantised, bound)
+        if decision is not None and not decision.is_within_bound:
+            raise AccuracyError(f"{target} of {onnx_path.name}: {decision.verdict}", decision)
     if input_format == "uint8-nhwc":
         _read_images(model)
     if variant.opset_ceiling is not None:
         lower(model, opset_ceiling=variant.opset_ceiling, has_safe_norm=variant.has_safe_norm)
     _name_by_position(model)
-    return model
+    return model, decision
 
 
 def _read(onnx_path: Path) -> ov.Model:
@@ -157,25 +173,24 @@ def _name_by_position(model: ov.Model) -> None:
             operation.set_friendly_name(f"{operation.get_type_name()}_{position}")
 
 
-def _write_ir(model: ov.Model, xml: Path, variant: Variant) -> IrFiles:
-    files = IrFiles(xml, xml.with_suffix(".bin"))
+def _write_ir(model: ov.Model, files: IrFiles, variant: Variant) -> IrFiles:
     is_half = variant.precision == "fp16"
     try:
         if variant.ir_version == 10:
             passes = Manager()
             if is_half:
                 passes.register_pass(ConvertFP32ToFP16())
-            passes.register_pass(Serialize(str(xml), str(files.bin), "IR_V10"))
+            passes.register_pass(Serialize(str(files.xml), str(files.bin), "IR_V10"))
             passes.run_passes(model)
         else:
-            ov.save_model(model, xml, compress_to_fp16=is_half)
+            ov.save_model(model, files.xml, compress_to_fp16=is_half)
     except RuntimeError as error:  # a full disk, for one
-        raise ExportError(f"OpenVINO cannot write {xml.name}: {error}") from error
+        raise ExportError(f"OpenVINO cannot write {files.xml.name}: {error}") from error
     return files
 
 
 def _moved(files: IrFiles, folder: Path) -> IrFiles:
-    moved = IrFiles(folder / files.xml.name, folder / files.bin.name)
+    moved = IrFiles(folder / files.xml.name, folder / files.bin.name, files.decision)
     moved.xml.unlink(missing_ok=True)
     files.bin.replace(moved.bin)
     files.xml.replace(moved.xml)  # last: whoever sees it finds its .bin

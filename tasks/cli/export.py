@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from infra.edge_agent.latency import measure
 from infra.edge_agent.runtime import load_ir, runtime_text
 from infra.reports import summarise
 from modnet.checkpoint import load
+from modnet.configs import ExportConfig
 from modnet.data.images import prepare, read_image
 from modnet.data.protocols import device_protocol
 from modnet.errors import ConfigError
+from modnet.evaluation.evaluate import evaluate
+from modnet.export.accuracy_control import bound_on
 from modnet.export.onnx_to_openvino import convert_ir, input_side
+from modnet.export.predictors import OnnxPredictor
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, InputFormat
 from tasks.cli import flags
@@ -40,7 +44,15 @@ def add_to(verbs: Verbs) -> None:
         default="float-nchw",
         help="what the IRs read: uint8-nhwc is the image itself (default: float-nchw)",
     )
-    optimizing.add_argument("--calibration-images", type=flags.positive, default=24)
+    defaults = ExportConfig()
+    optimizing.add_argument("--calibration-images", type=flags.positive, default=defaults.calibration_images)
+    optimizing.add_argument(
+        "--max-relative-mse-increase",
+        type=float,
+        default=defaults.max_relative_mse_increase,
+        help="INT8 puts layers back to float until its tune MSE is within this share of the ONNX file's",
+    )
+    optimizing.add_argument("--max-float-layers", type=int, default=defaults.max_float_layers)
     measuring = verbs.add("benchmark", benchmark)
     measuring.add_argument("--ir", type=Path, required=True, help=flags.IR)
     measuring.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
@@ -59,8 +71,8 @@ def export(options: Options) -> Result:
 
 
 def optimize(options: Options) -> Result:
-    """Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split."""
-    calibration = None
+    """Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split and held to its tune MSE."""
+    calibration, bound = None, None
     if any(VARIANTS[target].precision == "int8" for target in options.targets):
         if options.dataset is None:
             raise ConfigError(
@@ -70,15 +82,27 @@ def optimize(options: Options) -> Result:
         pairs = index.split("fit")[: options.calibration_images]
         protocol = device_protocol(input_side(options.onnx) or options.size)
         calibration = [prepare(read_image(folder / pair.image), protocol).pixels.numpy() for pair in pairs]
+        float_scores = evaluate(OnnxPredictor(options.onnx, protocol), folder, index, "tune", protocol)
+        bound = bound_on(
+            *(folder, index.split("tune"), protocol),
+            float_mse=float_scores.mse,
+            max_relative_increase=options.max_relative_mse_increase,
+            max_float_layers=options.max_float_layers,
+        )
     files = convert_ir(
         options.onnx,
         options.out,
         targets=options.targets,
         calibration=calibration,
+        bound=bound,
         size=options.size,
         input_format=options.input_format,
     )
-    return {target: str(ir.xml) for target, ir in files.items()}
+    decisions = {target: ir.decision for target, ir in files.items() if ir.decision is not None}
+    result: dict[str, Any] = {target: str(ir.xml) for target, ir in files.items()}
+    for target, decision in decisions.items():
+        result[f"{target} accuracy"] = decision.model_dump() if options.json else decision.verdict
+    return result
 
 
 def benchmark(options: Options) -> Result:

@@ -18,6 +18,7 @@ import infra.errors
 import modnet
 import modnet.errors
 import tasks
+from modnet.records import QuantisationDecision
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -56,9 +57,13 @@ def test_error_tree_in_the_docstring_is_complete(errors: ModuleType, base: type[
 def test_every_public_error_survives_the_border_of_a_process() -> None:
     import pickle
 
+    decision = QuantisationDecision(
+        tune_images=1, float_mse=0.1, allowed_mse=0.1, all_rounded_mse=0.2, mse=0.2, layers=()
+    )
     made = [
         modnet.errors.TrainingDivergedError("loss is nan", step=3, last_finite_loss=None),
         modnet.errors.ParityError("differs", 0.5, 0.25),
+        modnet.errors.AccuracyError("errs", decision),
         infra.errors.ConflictError("somebody was first"),
     ]
     for error in made:

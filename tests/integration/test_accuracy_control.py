@@ -1,6 +1,9 @@
 """Layers of a really quantised network go back to float until the bound holds, and no further."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -9,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from modnet.errors import ConfigError, DatasetError, ExportError
-from modnet.export.accuracy_control import TuneErrors, put_back, restore_accuracy, rounded_layers
+from modnet.export.accuracy_control import AccuracyBound, put_back, restore_accuracy, rounded_layers
+from modnet.export.export import export_network
 from modnet.export.merge_norm import merge_norms
 from modnet.export.predictors import MatteFunction
 from modnet.export.quantise import quantise
@@ -50,17 +54,21 @@ def matte_of(model: ov.Model) -> MatteFunction:
 
 
 @pytest.fixture(scope="module")
-def tune(models: Models, pixels: list[Pixels]) -> TuneErrors:
+def tune(models: Models, pixels: list[Pixels]) -> AccuracyBound:
     """True mattes that the float network misses by 0.01 everywhere, so that its MSE is `FLOAT_MSE`."""
     truths = [matte_of(models[0])(one) + 0.01 for one in pixels]
-    return TuneErrors(COUNT, lambda matte, index: float(np.square(matte(pixels[index]) - truths[index]).mean()))
+
+    def error_of(matte: MatteFunction, index: int) -> float:
+        return float(np.square(matte(pixels[index]) - truths[index]).mean())
+
+    return AccuracyBound(COUNT, error_of, FLOAT_MSE)
 
 
 @pytest.fixture(scope="module")
-def decide(models: Models, tune: TuneErrors) -> Callable[..., tuple[ov.Model, QuantisationDecision]]:
+def decide(models: Models, tune: AccuracyBound) -> Callable[..., tuple[ov.Model, QuantisationDecision]]:
     def restore(increase: float, max_float_layers: int = 100) -> tuple[ov.Model, QuantisationDecision]:
         return restore_accuracy(
-            *models, tune, float_mse=FLOAT_MSE, max_relative_increase=increase, max_float_layers=max_float_layers
+            *models, replace(tune, max_relative_increase=increase, max_float_layers=max_float_layers)
         )
 
     return restore
@@ -87,7 +95,7 @@ def test_restore_accuracy_leaves_every_layer_when_the_bound_holds(decide, models
 
 
 def test_restore_accuracy_puts_the_most_harmful_back_until_the_bound_holds(
-    decide, models: Models, tune: TuneErrors
+    decide, models: Models, tune: AccuracyBound
 ) -> None:
     _, loose = decide(10.0)
     increase = 0.5 * (loose.all_rounded_mse / FLOAT_MSE - 1)  # half of the damage is allowed
@@ -113,15 +121,53 @@ def test_restore_accuracy_says_so_when_the_bound_cannot_be_met(decide) -> None:
     assert decision.mse > decision.allowed_mse == FLOAT_MSE
 
 
-def test_restore_accuracy_raises_when_its_input_is_unfit(models: Models, tune: TuneErrors) -> None:
-    def restore(images: TuneErrors, increase: float = 0.05, mse: float = FLOAT_MSE) -> None:
-        restore_accuracy(*models, images, float_mse=mse, max_relative_increase=increase, max_float_layers=5)
+def test_restore_accuracy_raises_when_its_input_is_unfit(models: Models, tune: AccuracyBound) -> None:
+    def restore(**changes: Any) -> None:
+        restore_accuracy(*models, replace(tune, **changes))
 
     with pytest.raises(DatasetError, match="needs images of the tune split, got none"):
-        restore(TuneErrors(0, tune.error_of))
+        restore(images=0)
     with pytest.raises(ConfigError, match=r"max_relative_mse_increase: got -0.1, wanted at least 0"):
-        restore(tune, increase=-0.1)
+        restore(max_relative_increase=-0.1)
     with pytest.raises(ExportError, match="float network: got nan"):
-        restore(tune, mse=float("nan"))
+        restore(float_mse=float("nan"))
     with pytest.raises(ExportError, match="quantised network: got nan"):
-        restore(TuneErrors(1, lambda matte, index: float("nan")))
+        restore(error_of=lambda matte, index: float("nan"))
+
+
+@pytest.mark.parametrize("steps", [0, 2], ids=["as-given", "trained"])
+def test_export_network_leaves_int8_out_with_its_decision_when_the_bound_cannot_be_met(
+    tune: AccuracyBound, pixels: list[Pixels], tmp_path: Path, steps: int
+) -> None:
+    torch.manual_seed(0)
+    report = export_network(
+        *(MODNet(ModnetSpec.tiny()), tmp_path / "export"),
+        size=64,
+        targets=["cpu-fp32", "cpu-int8"],
+        calibration=pixels,
+        bound=replace(tune, max_float_layers=0, max_relative_increase=0.0),
+        quantisation_aware_steps=steps,
+        parity_images=pixels[:1],
+    )
+    assert report.int8 is not None
+    assert report.int8.training_steps == steps
+    assert report.int8.verdict in report.refused["cpu-int8"]
+    assert set(report.files) == {"modnet.onnx", "modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin"}
+
+
+def test_export_network_leaves_nothing_when_accuracy_control_is_interrupted(
+    tune: AccuracyBound, pixels: list[Pixels], tmp_path: Path
+) -> None:
+    def interrupted(matte: MatteFunction, index: int) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_network(
+            *(MODNet(ModnetSpec.tiny()), tmp_path / "export"),
+            size=64,
+            targets=["cpu-int8"],
+            calibration=pixels,
+            bound=replace(tune, error_of=interrupted),
+            parity_images=pixels[:1],
+        )
+    assert list(tmp_path.iterdir()) == []
