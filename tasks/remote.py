@@ -10,9 +10,12 @@ import hashlib
 import socket
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from infra.errors import NotStoredError
 from infra.object_store import ObjectStore, open_store
@@ -27,10 +30,12 @@ from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import ALL_METRICS, Predictor, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
-from modnet.evaluation.selection import refused_targets
+from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.evaluation.training_plot import training_plot
 from modnet.export.export import export_network
-from modnet.export.predictors import IrPredictor, TorchPredictor
+from modnet.export.legacy_runtimes import verify_on_legacy
+from modnet.export.predictors import IrPredictor, TorchMatte, TorchPredictor
+from modnet.export.variants import VARIANTS, Target
 from modnet.models.modnet import MODNet
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
@@ -39,9 +44,11 @@ from modnet.records import (
     Candidate,
     ExportRecord,
     HostLatencies,
+    LegacyCheck,
     NetworkScores,
     RetrainReport,
     StoredFile,
+    TargetErrors,
     TrainingProgress,
     TrainingReport,
 )
@@ -236,8 +243,15 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
             tune_mse = {
                 form: evaluate(predictor, images, index, "tune", protocol).mse for form, predictor in predictors.items()
             }
-            refused = report.refused | refused_targets(tune_mse, config)
+            asked = written if config.verify_on_legacy else []
+            legacy = _legacy_checks(network, folder, asked, inputs[:PARITY_IMAGES], settings)
+            refused = report.refused | refused_targets(tune_mse, config) | refused_by_runtimes(legacy)
             accepted = tuple(target for target in config.targets if target not in refused)
+            val = {
+                form: evaluate(predictor, images, index, "val", protocol)
+                for form, predictor in predictors.items()
+                if form not in refused
+            }
             kept = {f"modnet-{target}.{ending}" for target in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
             files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)}
         return ExportRecord(
@@ -249,10 +263,29 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
             refused=refused,
             parity={form: parity.mean_difference for form, parity in report.parity.items()},
             tune_mse=tune_mse,
+            val={form: TargetErrors(mse=scores.mse, mad=scores.mad) for form, scores in val.items()},
+            legacy=legacy,
             seconds=time.monotonic() - began,
         )
 
     return once(store, key, ExportRecord, compute)
+
+
+def _legacy_checks(
+    network: MODNet,
+    folder: Path,
+    targets: Sequence[Target],
+    images: Sequence[NDArray[np.float32]],
+    settings: Settings,
+) -> dict[Target, tuple[LegacyCheck, ...]]:
+    """What the old runtimes of each target that has some say of its IR."""
+    checks: dict[Target, tuple[LegacyCheck, ...]] = {}
+    for target in targets:
+        if VARIANTS[target].legacy_runtimes:
+            checks[target] = verify_on_legacy(
+                folder / f"modnet-{target}.xml", VARIANTS[target], TorchMatte(network), images, settings.legacy_folder
+            )
+    return checks
 
 
 def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> HostLatencies:

@@ -52,6 +52,11 @@ def pixels_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
 
 
+def reads_images(path: Path) -> bool:
+    """Whether the input of an ONNX file or IR is the image, uint8 (B, H, W, 3)."""
+    return bool(core().read_model(path).input().element_type == ov.Type.u8)
+
+
 class OpenvinoMatte:
     """An ONNX file or an IR as a `MatteFunction`, on the CPU; one that reads uint8 gets `image_of` the pixels.
 
