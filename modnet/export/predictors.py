@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from modnet.data.images import Alpha, Image, prepare, restore
-from modnet.data.protocols import Protocol
+from modnet.data.protocols import Protocol, device_protocol
 from modnet.errors import ConfigError, ExportError
 from modnet.export.runtime import core
 from modnet.models.modnet import MODNet
@@ -109,30 +109,38 @@ class TorchPredictor(Predictor):
 
 
 class OnnxPredictor(Predictor):
-    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`."""
+    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`.
 
-    def __init__(self, path: Path, protocol: Protocol) -> None:
-        super().__init__(_matte_for(path, protocol), protocol)
+    Without a protocol it is that one, and "seed" where the size is open.
+    """
+
+    def __init__(self, path: Path, protocol: Protocol | None = None) -> None:
+        super().__init__(*_matte_for(path, protocol))
 
 
 class IrPredictor(Predictor):
-    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`."""
+    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`.
 
-    def __init__(self, xml: Path, protocol: Protocol = "device-512") -> None:
-        super().__init__(_matte_for(xml, protocol), protocol)
+    Without a protocol it is that one, and "seed" where the size is open.
+    """
+
+    def __init__(self, xml: Path, protocol: Protocol | None = None) -> None:
+        super().__init__(*_matte_for(xml, protocol))
 
 
-def _matte_for(path: Path, protocol: Protocol) -> OpenvinoMatte:
-    """The network in `path`, once it is clear that it can read what `protocol` gives it."""
+def _matte_for(path: Path, protocol: Protocol | None) -> tuple[OpenvinoMatte, Protocol]:
+    """The network in `path`, and the protocol that it is given; None: the letterbox of its size, "seed" where open."""
     matte = OpenvinoMatte(path)
     height, width = matte.input_shape[2:]
     is_open = height is None and width is None
+    if protocol is None:
+        protocol = "seed" if height is None else device_protocol(height)
     if not is_open and (height != width or protocol != f"device-{height}"):
         raise ConfigError(
             f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}; "
             "a fixed input size goes with the letterbox of that size, as 'device-512' with 512×512"
         )
-    return matte
+    return matte, protocol
 
 
 def _compiled(path: Path) -> ov.CompiledModel:

@@ -44,6 +44,7 @@ def add_to(verbs: Verbs) -> None:
     measuring = verbs.add("benchmark", benchmark)
     measuring.add_argument("--ir", type=Path, required=True, help=flags.IR)
     measuring.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
+    measuring.add_argument("--size", type=flags.positive, default=512, help="side of an open input (default: 512)")
     measuring.add_argument("--batch", type=flags.integers, default=[1], help="batch sizes, as 1,2,4")
     measuring.add_argument("--threads", type=flags.positive, help="inference threads (default: the runtime's choice)")
     measuring.add_argument("--warm-up", type=int, default=5)
@@ -85,7 +86,13 @@ def benchmark(options: Options) -> Result:
     """Measures an IR on this machine with the edge agent's code, for each batch size."""
     rows = []
     for batch in options.batch:
-        model = load_ir(options.ir, device=options.device.upper(), threads=options.threads, batch=batch)
+        model = load_ir(
+            options.ir,
+            device=options.device.upper(),
+            threads=options.threads,
+            batch=batch,
+            open_side=options.size,
+        )
         samples = measure(model.run_once, warm_up=options.warm_up, repeats=options.repeats)
         summary = summarise(samples.samples_ms)
         rows.append(
