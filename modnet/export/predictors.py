@@ -10,6 +10,7 @@ Everything here computes in float32: without that hint OpenVINO silently uses bf
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +148,8 @@ def _compiled(path: Path) -> ov.CompiledModel:
     for file in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
         if not file.is_file():
             raise ExportError(f"cannot load {path}: there is no file {file}")
+    if path.suffix == ".xml":
+        _require_own_weights(path)
     try:
         compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
@@ -158,6 +161,17 @@ def _compiled(path: Path) -> ov.CompiledModel:
             f"{path} is no matting network: wanted (B, 3, H, W) → (B, 1, H, W), got {shapes[0]} → {shapes[1]}"
         )
     return compiled
+
+
+def _require_own_weights(xml: Path) -> None:
+    """Refuses a .bin of another length than the .xml describes: OpenVINO reads what is too long without a word."""
+    text = xml.read_text(encoding="utf-8", errors="replace")
+    ends = [int(offset) + int(size) for offset, size in re.findall(r'\boffset="(\d+)" size="(\d+)"', text)]
+    wanted, got = max(ends, default=0), xml.with_suffix(".bin").stat().st_size
+    if wanted != got:
+        raise ExportError(
+            f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: it is cut or of another network"
+        )
 
 
 def _pixel_shape(port: ov.ConstOutput) -> ov.PartialShape:
