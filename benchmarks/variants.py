@@ -39,10 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
     parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
     parser.add_argument("--plan", type=Path, default=Path("benchmarks/headline.json"), help="of the pruned network")
+    parser.add_argument("--targets", default=",".join(VARIANTS), help="comma-separated (default: all)")
     parser.add_argument("--images", type=int, default=20, help="of val to score (default: 20)")
     parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
     parser.add_argument("--legacy", type=Path, default=Path(".modnet/legacy"), help="folder of the old runtimes")
     options = parser.parse_args(arguments)
+    if unknown := set(options.targets.split(",")) - set(VARIANTS):
+        parser.error(f"--targets: got {sorted(unknown)}, wanted some of {','.join(VARIANTS)}")
     base = load(options.base).eval()
     plan = PruningPlan.from_json(options.plan.read_bytes(), str(options.plan))
     print(markdown_table(_compiled({"unpruned": base, options.plan.stem: apply_plan(base, plan)}, options.legacy)))
@@ -72,17 +75,18 @@ def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, st
     folder = extract_archive(options.dataset, options.cache)
     index = index_dataset(folder)
     few = index.model_copy(update={"val": index.val[: options.images]})
+    targets = [target for target in VARIANTS if target in options.targets.split(",")]
     count = ExportConfig().calibration_images
     inputs = [
         prepare(read_image(folder / one.image), "device-512").pixels.numpy() for one in index.split("fit")[:count]
     ]
     with TemporaryDirectory() as temporary:
         exported = Path(temporary) / "export"
-        report = export_network(network, exported, targets=list(VARIANTS), calibration=inputs, parity_images=inputs[:2])
+        report = export_network(network, exported, targets=targets, calibration=inputs, parity_images=inputs[:2])
         predictors: dict[str, Predictor] = {"torch": TorchPredictor(network, "device-512")}
         predictors |= {
             one: IrPredictor(exported / f"modnet-{one}.xml", "device-512")
-            for one in VARIANTS
+            for one in targets
             if one not in report.refused
         }
         rows = []
@@ -99,8 +103,9 @@ def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, st
                     "val MAD": f"{scores.mad:.6f}",
                 }
             )
-        xml = exported / f"modnet-{STICK}.xml"
-        for check in verify_on_legacy(xml, VARIANTS[STICK], TorchMatte(network), inputs[:2], options.legacy):
+        xml, reference = exported / f"modnet-{STICK}.xml", TorchMatte(network)
+        asked = xml.exists()  # it was chosen and is not refused
+        for check in verify_on_legacy(xml, VARIANTS[STICK], reference, inputs[:2], options.legacy) if asked else ():
             if check.mean_difference is not None and check.max_difference is not None:
                 differences = {
                     "largest difference": f"{check.max_difference:.1e}",

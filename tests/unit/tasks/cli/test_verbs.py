@@ -139,11 +139,13 @@ def test_export_optimize_benchmark_work_one_after_another(
 
 
 def test_optimize_and_infer_read_images_of_another_size_without_being_told_the_protocol(
-    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MODNET_LEGACY", str(tmp_path / "nothing"))
     exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--dynamic", "--size", 256)
     targets = ("--targets", "cpu-fp32-dynamic,ncs2-fp16", "--input-format", "uint8-nhwc", "--size", 256)
-    irs = run("optimize", "--onnx", exported["onnx"], *targets, "--out", tmp_path / "ir")
+    irs = run("optimize", "--onnx", exported["onnx"], *targets, "--verify-on-legacy", "--out", tmp_path / "ir")
+    assert irs["ncs2-fp16, OpenVINO 2021.4.2"].startswith("not verified: not installed in ")
     images = next(extract_archive(archive, tmp_path / "extracted").rglob("val/fg"))
     for target, protocol in (("cpu-fp32-dynamic", "seed"), ("ncs2-fp16", "device-256")):
         assert run("infer", "--ir", irs[target], "--input", images, "--out", tmp_path / target)["mattes"] == 2
