@@ -12,6 +12,8 @@ from flows.retrain import retrain_candidates
 from flows.train_baseline import train_baseline
 from modnet.configs import CompressConfig
 from modnet.records import Failure
+from tasks.evaluate import choose_winner
+from tasks.export import why_refused
 from tasks.reporting import publish_report
 
 
@@ -19,9 +21,9 @@ from tasks.reporting import publish_report
 def compress(config: CompressConfig) -> str:
     """Prunes the base network in every configuration, retrains the candidates in parallel, and releases the best.
 
-    The best within the budget is exported to OpenVINO, published and promoted; then edge agents measure it, and the
-    leaderboard, the Pareto plot, sample mattes and a report page are written. What an earlier run of the same question
-    left in the store is used again.
+    The best within the budget that computes the same matte when it is exported to OpenVINO is published and promoted;
+    then edge agents measure it, and the leaderboard, the Pareto plot, sample mattes and a report page are written. What
+    an earlier run of the same question left in the store is used again.
     """
     dataset = prepare_dataset(config.dataset)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
@@ -32,6 +34,10 @@ def compress(config: CompressConfig) -> str:
     survivors = [name for name in ids if name not in failed]
 
     base_scores, scores, choice = evaluate(base.base_id, survivors, config.budget, config.compute)
+    refused: dict[str, str] = {}
+    while (reason := why_refused(choice.winner, config.export, config.compute)) is not None:
+        refused[choice.winner] = reason
+        choice = choose_winner(base_scores, scores, config.budget, refused)
     others = [base.base_id, *(name for name in survivors if name != choice.winner)]
     latencies = export(choice.winner, others, config.export, config.compute)
     release = deploy(choice.winner, config.export)
@@ -52,5 +58,6 @@ def compress(config: CompressConfig) -> str:
         failures,
         release.release_id,
         reports,
+        config.export,
         config.compute,
     )

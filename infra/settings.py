@@ -3,6 +3,8 @@
 * `MODNET_STORE`: the object store, `s3://bucket[/prefix]` or `file:///folder`; default `.modnet/store` in the current
   folder.
 * `MODNET_CACHE`: folder for downloaded and extracted inputs; default `~/.cache/modnet`.
+* `MODNET_LEGACY`: folder of old OpenVINO runtimes, see `make legacy-runtimes`; default `.modnet/legacy` in the current
+  folder.
 * `RAY_ADDRESS`: the Ray cluster, `auto`, `local` or `host:port`; default none, Ray starts here.
 
 S3 endpoint and credentials are boto3's own: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
@@ -28,6 +30,7 @@ class Settings:
     store_url: str
     cache_folder: Path
     ray_address: str | None
+    legacy_folder: Path
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -38,8 +41,9 @@ class Settings:
         """
         return cls(
             store_url=_store_url(environ.get("MODNET_STORE")),
-            cache_folder=_cache_folder(environ.get("MODNET_CACHE")),
+            cache_folder=_folder("MODNET_CACHE", environ.get("MODNET_CACHE", "~/.cache/modnet")),
             ray_address=_ray_address(environ.get("RAY_ADDRESS")),
+            legacy_folder=_folder("MODNET_LEGACY", environ.get("MODNET_LEGACY", str(Path.cwd() / ".modnet/legacy"))),
         )
 
 
@@ -51,12 +55,12 @@ def _store_url(value: str | None) -> str:
     return value
 
 
-def _cache_folder(value: str | None) -> Path:
-    folder = Path("~/.cache/modnet" if value is None else value).expanduser()
+def _folder(name: str, value: str) -> Path:
+    folder = Path(value).expanduser()
     if not folder.is_absolute():
-        raise SettingsError(f"MODNET_CACHE = {value!r}: wanted an absolute path")
+        raise SettingsError(f"{name} = {value!r}: wanted an absolute path")
     if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"MODNET_CACHE = {value!r}: wanted a folder, this is a file")
+        raise SettingsError(f"{name} = {value!r}: wanted a folder, this is a file")
     return folder
 
 

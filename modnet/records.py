@@ -254,6 +254,13 @@ class LegacyCheck(Record):
     stages: int | None = Field(None, ge=1, description="steps of what the compiler made")
 
 
+class TargetErrors(Record):
+    """Means over all pixels of the val split."""
+
+    mse: float = Field(ge=0, le=1)
+    mad: float = Field(ge=0, le=1)
+
+
 class ExportRecord(Record):
     """The deployable forms of one network in the store, keys by file name."""
 
@@ -266,6 +273,8 @@ class ExportRecord(Record):
     parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
     tune_mse: dict[str, float] = Field(description="per target, and of torch, in the protocol of the size")
     int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits; None without cpu-int8")
+    val: dict[str, TargetErrors] = Field(description="of what is released, and of torch, in the protocol of the size")
+    legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
     seconds: float
 
     def stored_files(self) -> tuple[StoredFile, ...]:

@@ -39,9 +39,19 @@ def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
                 for target in export.targets
             },
             files=tuple(ReleaseFile.of(name, path) for name, path in sorted(files.items())),
-            scores={"val_mse": scores.val.mse, "val_mad": scores.val.mad},
+            scores={
+                "val_mse": scores.val.mse,
+                "val_mad": scores.val.mad,
+                **{f"val_mse_{target}": export.val[target].mse for target in export.targets},
+                **{f"val_mad_{target}": export.val[target].mad for target in export.targets},
+            },
             provenance={
                 "scores_protocol": scores.val.protocol,
+                "target_scores_protocol": f"device-{export.size}",
+                "refused": export.refused,
+                "legacy": {
+                    target: [check.model_dump() for check in checks] for target, checks in export.legacy.items()
+                },
                 "parameters": scores.complexity.parameters,
                 "macs": scores.complexity.macs,
             },

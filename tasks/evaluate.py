@@ -30,9 +30,11 @@ def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
 
 
 @task
-def choose_winner(base: NetworkScores, candidates: list[NetworkScores], budget: BudgetConfig) -> Choice:
-    """The best candidate within the budget, judged on tune alone."""
-    choice = choose_best(base, candidates, budget)
+def choose_winner(
+    base: NetworkScores, candidates: list[NetworkScores], budget: BudgetConfig, refused: dict[str, str] | None = None
+) -> Choice:
+    """The best candidate within the budget that is not refused, judged on tune alone."""
+    choice = choose_best(base, candidates, budget, refused)
     for candidate, reason in choice.reasons.items():
         get_run_logger().info("%s %s: %s", candidate, "wins" if candidate == choice.winner else "loses", reason)
     return choice

@@ -6,6 +6,7 @@ from prefect.artifacts import create_table_artifact
 from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
+from modnet.errors import ParityError
 from modnet.records import ExportRecord, HostLatencies
 from tasks import remote
 from tasks.leaderboard import int8_rows
@@ -34,6 +35,17 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
     for form, reason in record.refused.items():
         get_run_logger().warning("%s %s is not released: %s", network_id, form, reason)
     return record
+
+
+@task(task_run_name="can {network_id} be exported", retry_condition_fn=is_transient, **RETRIES)
+def why_refused(network_id: str, config: ExportConfig, compute: ComputeConfig) -> str | None:
+    """Why no target of a network can be released; None when it is exported. A refused network fails no run."""
+    try:
+        export_network.fn(network_id, config, compute)
+    except ParityError as error:
+        get_run_logger().warning("%s is refused: %s", network_id, error)
+        return str(error)
+    return None
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)

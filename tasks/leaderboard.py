@@ -13,6 +13,7 @@ from modnet.records import (
     Candidate,
     Choice,
     DatasetRecord,
+    ExportRecord,
     Failure,
     HostLatencies,
     NetworkScores,
@@ -68,6 +69,42 @@ def _network_row(
 
 def _thousands(error: float | None) -> str:
     return "" if error is None else f"{error:.3f}"
+
+
+def target_rows(export: ExportRecord) -> list[Row]:
+    """One row for torch and each target of an export, what is not released with the reason."""
+    rows = []
+    for name in ("torch", *export.targets, *export.refused):
+        errors = export.val.get(name)
+        parity, tune_mse = export.parity.get(name), export.tune_mse.get(name)
+        files = [export.files[f"modnet-{name}.{ending}"] for ending in ("xml", "bin")] if name in export.targets else []
+        checks = [
+            f"{one.by}: {one.status}" for target, all_of in export.legacy.items() if target == name for one in all_of
+        ]
+        rows.append(
+            {
+                "target": name,
+                "val MSE": "" if errors is None else f"{errors.mse:.6f}",
+                "val MAD": "" if errors is None else f"{errors.mad:.6f}",
+                "val MSE ratio": ""
+                if errors is None or not export.val["torch"].mse
+                else f"{errors.mse / export.val['torch'].mse:.3f}",
+                "tune MSE": "" if tune_mse is None else f"{tune_mse:.6f}",
+                "alpha's mean difference": "" if parity is None else f"{parity:.1e}",
+                "IR MB": f"{sum(file.size_bytes for file in files) / 1e6:.2f}" if files else "",
+                "old runtimes": "; ".join(checks),
+                "verdict": f"not released: {export.refused[name]}" if name in export.refused else "",
+            }
+        )
+    return rows
+
+
+def target_note(export: ExportRecord) -> str:
+    """What the rows of targets were measured by."""
+    return (
+        f"The winner's forms, as devices of the target run them. Protocol: device-{export.size}. Ratio and difference "
+        "are to torch's matte in the same protocol."
+    )
 
 
 def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
@@ -147,22 +184,20 @@ def markdown_table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def html_page(
-    title: str, note: str, networks: Sequence[Row], devices: Sequence[Row], pareto: bytes, mattes: bytes
-) -> bytes:
-    """One page without anything to load: tables, plot and mattes."""
+def html_page(title: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes]) -> bytes:
+    """One page without anything to load: tables and pictures (PNG), each under its heading."""
     style = (
         "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
         "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
         "text-align:left;vertical-align:top}img{max-width:100%}div{overflow-x:auto}"
     )
-    body = (
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(note)}</p>"
-        f"<h2>Networks</h2><div>{_html_table(networks)}</div>"
-        f"<h2>Devices</h2><div>{_html_table(devices) if devices else '<p>No report yet.</p>'}</div>"
-        f"<h2>Accuracy against latency</h2>{_html_image(pareto, 'accuracy against latency')}"
-        f"<h2>Sample mattes</h2>{_html_image(mattes, 'sample mattes')}"
-    )
+    sections = [f"<h1>{html.escape(title)}</h1><p>{html.escape(note)}</p>"]
+    for heading, rows in tables.items():
+        content = _html_table(rows) if rows else "<p>Nothing yet.</p>"
+        sections.append(f"<h2>{html.escape(heading)}</h2><div>{content}</div>")
+    for heading, png in pictures.items():
+        sections.append(f"<h2>{html.escape(heading)}</h2>{_html_image(png, heading.lower())}")
+    body = "".join(sections)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'.encode()
 

@@ -10,9 +10,12 @@ import hashlib
 import socket
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from infra.errors import NotStoredError
 from infra.object_store import ObjectStore, open_store
@@ -27,11 +30,13 @@ from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import ALL_METRICS, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
-from modnet.evaluation.selection import refused_targets
+from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.evaluation.training_plot import training_plot
 from modnet.export.accuracy_control import bound_on
 from modnet.export.export import export_network
-from modnet.export.predictors import IrPredictor, TorchPredictor
+from modnet.export.legacy_runtimes import verify_on_legacy
+from modnet.export.predictors import IrPredictor, TorchMatte, TorchPredictor
+from modnet.export.variants import VARIANTS, Target
 from modnet.models.modnet import MODNet
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
@@ -40,9 +45,11 @@ from modnet.records import (
     Candidate,
     ExportRecord,
     HostLatencies,
+    LegacyCheck,
     NetworkScores,
     RetrainReport,
     StoredFile,
+    TargetErrors,
     TrainingProgress,
     TrainingReport,
 )
@@ -220,7 +227,8 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
         fit = index.split("fit")[: config.calibration_images]
         protocol = device_protocol(config.size)
         inputs = [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
-        torch_mse = evaluate(TorchPredictor(network, protocol), images, index, "tune", protocol).mse
+        original = TorchPredictor(network, protocol)
+        torch_mse = evaluate(original, images, index, "tune", protocol).mse
         bound = bound_on(
             *(images, index.split("tune"), protocol),
             float_mse=torch_mse,
@@ -246,8 +254,12 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
                 target: evaluate(predictor, images, index, "tune", protocol).mse
                 for target, predictor in predictors.items()
             }
-            refused = report.refused | refused_targets(tune_mse, config)
+            asked = written if config.verify_on_legacy else []
+            legacy = _legacy_checks(network, folder, asked, inputs[:PARITY_IMAGES], settings)
+            refused = report.refused | refused_targets(tune_mse, config) | refused_by_runtimes(legacy)
             accepted = tuple(target for target in config.targets if target not in refused)
+            released = {"torch": original} | {target: predictors[target] for target in accepted}
+            val = {form: evaluate(predictor, images, index, "val", protocol) for form, predictor in released.items()}
             kept = {f"modnet-{target}.{ending}" for target in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
             files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)}
         return ExportRecord(
@@ -260,10 +272,29 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
             parity={form: parity.mean_difference for form, parity in report.parity.items()},
             tune_mse=tune_mse,
             int8=report.int8,
+            val={form: TargetErrors(mse=scores.mse, mad=scores.mad) for form, scores in val.items()},
+            legacy=legacy,
             seconds=time.monotonic() - began,
         )
 
     return once(store, key, ExportRecord, compute)
+
+
+def _legacy_checks(
+    network: MODNet,
+    folder: Path,
+    targets: Sequence[Target],
+    images: Sequence[NDArray[np.float32]],
+    settings: Settings,
+) -> dict[Target, tuple[LegacyCheck, ...]]:
+    """What the old runtimes of each target that has some say of its IR."""
+    checks: dict[Target, tuple[LegacyCheck, ...]] = {}
+    for target in targets:
+        if VARIANTS[target].legacy_runtimes:
+            checks[target] = verify_on_legacy(
+                folder / f"modnet-{target}.xml", VARIANTS[target], TorchMatte(network), images, settings.legacy_folder
+            )
+    return checks
 
 
 def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> HostLatencies:

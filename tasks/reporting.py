@@ -7,13 +7,23 @@ from infra.manifest import manifest_key
 from infra.object_store import open_store
 from infra.reports import LatencyReport
 from infra.settings import Settings
-from modnet.configs import ComputeConfig
+from modnet.configs import ComputeConfig, ExportConfig
 from modnet.evaluation.pictures import pareto_plot
-from modnet.records import Candidate, Choice, DatasetRecord, Failure, HostLatencies, NetworkScores, StoredFile
+from modnet.records import (
+    Candidate,
+    Choice,
+    DatasetRecord,
+    ExportRecord,
+    Failure,
+    HostLatencies,
+    NetworkScores,
+    StoredFile,
+)
 from tasks import leaderboard, remote
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
-from tasks.stored import identify
+from tasks.stored import get_record, identify
+from tasks.stored_network import export_key
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -27,17 +37,20 @@ def publish_report(
     failures: list[Failure],
     release_id: str,
     reports: list[LatencyReport],
+    export_config: ExportConfig,
     compute: ComputeConfig,
 ) -> str:
     """Leaderboard, Pareto plot, mattes and page of one run; returns the page's address."""
     store = open_store(Settings.from_env().store_url)
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
     networks = leaderboard.network_rows(base, scores, by_id, latencies, choice, failures)
+    export = get_record(store, export_key(store, choice.winner, export_config), ExportRecord)
+    targets = leaderboard.target_rows(export)
     devices = leaderboard.device_rows(reports)
     note = leaderboard.data_note(dataset, base.val.protocol)
     pareto = pareto_plot(leaderboard.pareto_points(base, scores, by_id, latencies, choice), "Accuracy against latency")
 
-    folder = f"runs/{identify(networks=networks, devices=devices)}"
+    folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
     mattes = recalled_or_computed(
         f"{folder}/mattes.json",
         StoredFile,
@@ -47,12 +60,17 @@ def publish_report(
         compute=compute,
         name="draw mattes",
     )
-    page = leaderboard.html_page("MODNet compression run", note, networks, devices, pareto, store.get(mattes.key))
+    pictures = {"Accuracy against latency": pareto, "Sample mattes": store.get(mattes.key)}
+    tables = {"Networks": networks, "Targets of the winner": targets, "Devices": devices}
+    page = leaderboard.html_page(
+        "MODNet compression run", f"{note} {leaderboard.target_note(export)}", tables, pictures
+    )
     store.put(f"{folder}/pareto.png", pareto)
     store.put(f"{folder}/report.html", page)
 
     address = store.link(f"{folder}/report.html")
     create_table_artifact(networks, key="leaderboard", description=note)
+    create_table_artifact(targets, key="targets", description=leaderboard.target_note(export))
     create_table_artifact(devices, key="devices", description="Latency as devices report it.")
     create_image_artifact(store.link(f"{folder}/pareto.png"), key="pareto", description="Accuracy against latency.")
     create_image_artifact(store.link(mattes.key), key="mattes", description="Image, true matte, unpruned, pruned.")

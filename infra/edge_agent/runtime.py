@@ -91,6 +91,7 @@ def load_ir(
     device: str = "CPU",
     threads: int | None = None,
     batch: int | None = None,
+    open_side: int = 512,
     hints: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> LoadedModel:
@@ -100,7 +101,8 @@ def load_ir(
         ir_xml: the `.xml`; the `.bin` stands beside it.
         device: as the runtime names it: `CPU`, `GPU`, `MYRIAD`.
         threads: inference threads; None leaves them to the runtime.
-        batch: images per inference; None keeps the IR's own.
+        batch: images per inference; None keeps the IR's own, 1 where it is open.
+        open_side: what an open height and width become, pixels.
         hints: more properties of the device, as `{"INFERENCE_PRECISION_HINT": "f32"}`.
         seed: of the input.
 
@@ -117,7 +119,7 @@ def load_ir(
     start_ns = time.perf_counter_ns()
     try:
         network = core.read_model(str(ir_xml))
-        input_shape = _reshape(network, batch)
+        input_shape = _reshape(network, batch, open_side)
         compiled = core.compile_model(network, device, properties)
         model = LoadedModel(compiled, input_shape, load_ms=(time.perf_counter_ns() - start_ns) / 1e6)
     except RuntimeError as error:
@@ -136,17 +138,18 @@ def _core() -> Any:
     return Core()
 
 
-def _reshape(network: Any, batch: int | None) -> tuple[int, ...]:
-    """Sets the batch size where one is asked for and returns the input shape."""
+def _reshape(network: Any, batch: int | None, open_side: int) -> tuple[int, ...]:
+    """Fixes every size of the input, also the batch where one is asked for, and returns them."""
     if len(network.inputs) != 1:
         raise ContractError(f"network: got {len(network.inputs)} inputs, wanted 1")
     only = network.inputs[0]
-    if batch is not None:
-        shape = only.partial_shape
-        shape[0] = batch
-        network.reshape({only: shape})
-    if network.inputs[0].partial_shape.is_dynamic:
-        raise ContractError(f"network: got input shape {network.inputs[0].partial_shape}, wanted a static one")
+    shape = only.partial_shape
+    if shape.rank.is_dynamic:
+        raise ContractError(f"network: got input shape {shape}, wanted one of a known number of dimensions")
+    if batch is not None or shape.is_dynamic:
+        sizes = [open_side if size.is_dynamic else size.get_length() for size in shape]
+        sizes[0] = batch or (1 if shape[0].is_dynamic else sizes[0])
+        network.reshape({only: sizes})
     return tuple(int(size) for size in network.inputs[0].shape)
 
 

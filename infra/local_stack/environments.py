@@ -25,6 +25,7 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         **_store_client_environ(folder, state, "pipeline"),
         "MODNET_STORE": f"s3://{BUCKET}",
         "MODNET_CACHE": caller.get("MODNET_CACHE", str(folder / "cache")),
+        "MODNET_LEGACY": caller.get("MODNET_LEGACY", str(folder / "legacy")),
         "PREFECT_API_URL": state.api_url,
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

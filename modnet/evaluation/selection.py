@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from modnet.configs import BudgetConfig, ExportConfig
 from modnet.errors import ConfigError
-from modnet.records import Choice, NetworkScores
+from modnet.export.variants import Target
+from modnet.records import Choice, LegacyCheck, NetworkScores
 
 
 def pareto_front(scores: Sequence[NetworkScores]) -> tuple[NetworkScores, ...]:
@@ -19,13 +20,25 @@ def pareto_front(scores: Sequence[NetworkScores]) -> tuple[NetworkScores, ...]:
     )
 
 
-def choose_best(base: NetworkScores, candidates: Sequence[NetworkScores], budget: BudgetConfig) -> Choice:
+def choose_best(
+    base: NetworkScores,
+    candidates: Sequence[NetworkScores],
+    budget: BudgetConfig,
+    refused: Mapping[str, str] | None = None,
+) -> Choice:
     """The candidate of lowest tune MSE within `budget`, with a reason for every other. `val` is never looked at.
 
+    Args:
+        base: the unpruned network.
+        candidates: what is chosen from.
+        budget: what the winner may cost.
+        refused: candidates that cannot be exported, with the reason.
+
     Raises:
-        ConfigError: no candidate is within the budget; says how far each is from it.
+        ConfigError: no candidate is within the budget and exportable; says why each is not.
     """
-    over = {one.network_id: problem for one in candidates if (problem := _over_budget(one, base, budget))}
+    over = {one.network_id: f"over budget: {what}" for one in candidates if (what := _over_budget(one, base, budget))}
+    over |= {name: f"refused: {reason}" for name, reason in (refused or {}).items()}
     affordable = [one for one in candidates if one.network_id not in over]
     if not affordable:
         listing = "; ".join(f"{name}: {problem}" for name, problem in over.items()) or "there is no candidate"
@@ -37,7 +50,7 @@ def choose_best(base: NetworkScores, candidates: Sequence[NetworkScores], budget
         if one is winner:
             reasons[one.network_id] = f"lowest tune MSE within the budget: {one.tune.mse:.6f}"
         elif one.network_id in over:
-            reasons[one.network_id] = f"over budget: {over[one.network_id]}"
+            reasons[one.network_id] = over[one.network_id]
         elif better is not None:
             reasons[one.network_id] = f"{better.network_id} is at least as small and as accurate"
         else:
@@ -58,6 +71,15 @@ def refused_targets(tune_mse: Mapping[str, float], config: ExportConfig) -> dict
         target: f"tune MSE {mse:.6f}, allowed {allowed:.6f} (torch {tune_mse['torch']:.6f})"
         for target, mse in tune_mse.items()
         if mse > allowed
+    }
+
+
+def refused_by_runtimes(checks: Mapping[Target, Sequence[LegacyCheck]]) -> dict[Target, str]:
+    """Targets that an old runtime of theirs failed, with its words; one that was not asked fails nothing."""
+    return {
+        target: "; ".join(f"{one.by}: {one.words}" for one in asked if one.status == "failed")
+        for target, asked in checks.items()
+        if any(one.status == "failed" for one in asked)
     }
 
 

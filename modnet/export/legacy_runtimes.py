@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from modnet.errors import ExportError, ParityError
 from modnet.export import legacy_runner
-from modnet.export.parity import Tolerance, check_parity
-from modnet.export.predictors import MatteFunction, image_of
+from modnet.export.parity import TOLERANCES, Tolerance, check_parity
+from modnet.export.predictors import MatteFunction, image_of, pixels_of, reads_images
 from modnet.export.variants import Variant
 from modnet.records import LegacyCheck
 
@@ -85,49 +85,48 @@ def verify_on_legacy(
     variant: Variant,
     reference: MatteFunction,
     images: Sequence[NDArray[np.float32]],
-    tolerance: Tolerance,
     folder: Path,
-    *,
-    reads_images: bool,
-) -> list[LegacyCheck]:
+) -> tuple[LegacyCheck, ...]:
     """Runs an IR on every old runtime of its target and compiles it for the device that only these know.
 
     Args:
         xml: the IR.
         variant: its target's row.
         reference: what it should compute.
-        images: network inputs, float32 (1, 3, S, S) in [-1, 1].
-        tolerance: largest accepted differences of alpha.
+        images: network inputs, float32 (1, 3, S, S) in [-1, 1]; an IR that reads images gets `image_of` them, and the
+            reference what is left of them in it.
         folder: where `make legacy-runtimes` installed them.
-        reads_images: the IR's input is uint8 (1, S, S, 3).
 
     Returns:
         One check for each runtime and one for the compiler. What is not installed is "not verified", never "ok".
     """
+    inputs: NDArray[Any] = np.concatenate(images)
+    if reads_images(xml):
+        inputs = image_of(inputs)
+        images = [pixels_of(one[None]) for one in inputs]
     checks = []
     for version in variant.legacy_runtimes:
         runtime = LegacyRuntime(folder, version)
         if not runtime.is_installed:
             checks.append(_unverified(f"OpenVINO {version}", f"not installed in {folder}: see make legacy-runtimes"))
             continue
-        checks.append(_run_check(runtime, xml, reference, images, tolerance, reads_images))
+        checks.append(_run_check(runtime, xml, inputs, reference, images, TOLERANCES[variant.precision]))
     if variant.device == "MYRIAD":
         checks.append(_compile_check(LegacyRuntime(folder, variant.legacy_runtimes[0]), xml))
-    return checks
+    return tuple(checks)
 
 
 def _run_check(
     runtime: LegacyRuntime,
     xml: Path,
+    inputs: NDArray[Any],
     reference: MatteFunction,
     images: Sequence[NDArray[np.float32]],
     tolerance: Tolerance,
-    reads_images: bool,
 ) -> LegacyCheck:
     name = f"OpenVINO {runtime.version}"
-    pixels = np.concatenate(images)
     try:
-        alphas = iter(runtime.run(xml, image_of(pixels) if reads_images else pixels))
+        alphas = iter(runtime.run(xml, inputs))
         report = check_parity(
             *(reference, lambda _: next(alphas)[None], images),
             max_tolerance=tolerance.maximum,

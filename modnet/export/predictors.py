@@ -10,6 +10,7 @@ Everything here computes in float32: without that hint OpenVINO silently uses bf
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from modnet.data.images import Alpha, Image, prepare, restore
-from modnet.data.protocols import Protocol
+from modnet.data.protocols import Protocol, device_protocol
 from modnet.errors import ConfigError, ExportError
 from modnet.export.runtime import core
 from modnet.models.modnet import MODNet
@@ -50,6 +51,11 @@ def image_of(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
 def pixels_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """An image, uint8 (B, H, W, 3), as pixels (B, 3, H, W) in [-1, 1]."""
     return np.ascontiguousarray(image.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
+def reads_images(path: Path) -> bool:
+    """Whether the input of an ONNX file or IR is the image, uint8 (B, H, W, 3)."""
+    return bool(core().read_model(path).input().element_type == ov.Type.u8)
 
 
 class OpenvinoMatte:
@@ -104,36 +110,46 @@ class TorchPredictor(Predictor):
 
 
 class OnnxPredictor(Predictor):
-    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`."""
+    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`.
 
-    def __init__(self, path: Path, protocol: Protocol) -> None:
-        super().__init__(_matte_for(path, protocol), protocol)
+    Without a protocol it is that one, and "seed" where the size is open.
+    """
+
+    def __init__(self, path: Path, protocol: Protocol | None = None) -> None:
+        super().__init__(*_matte_for(path, protocol))
 
 
 class IrPredictor(Predictor):
-    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`."""
+    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`.
 
-    def __init__(self, xml: Path, protocol: Protocol = "device-512") -> None:
-        super().__init__(_matte_for(xml, protocol), protocol)
+    Without a protocol it is that one, and "seed" where the size is open.
+    """
+
+    def __init__(self, xml: Path, protocol: Protocol | None = None) -> None:
+        super().__init__(*_matte_for(xml, protocol))
 
 
-def _matte_for(path: Path, protocol: Protocol) -> OpenvinoMatte:
-    """The network in `path`, once it is clear that it can read what `protocol` gives it."""
+def _matte_for(path: Path, protocol: Protocol | None) -> tuple[OpenvinoMatte, Protocol]:
+    """The network in `path`, and the protocol that it is given; None: the letterbox of its size, "seed" where open."""
     matte = OpenvinoMatte(path)
     height, width = matte.input_shape[2:]
     is_open = height is None and width is None
+    if protocol is None:
+        protocol = "seed" if height is None else device_protocol(height)
     if not is_open and (height != width or protocol != f"device-{height}"):
         raise ConfigError(
             f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}; "
             "a fixed input size goes with the letterbox of that size, as 'device-512' with 512×512"
         )
-    return matte
+    return matte, protocol
 
 
 def _compiled(path: Path) -> ov.CompiledModel:
     for file in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
         if not file.is_file():
             raise ExportError(f"cannot load {path}: there is no file {file}")
+    if path.suffix == ".xml":
+        _require_own_weights(path)
     try:
         compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
@@ -145,6 +161,17 @@ def _compiled(path: Path) -> ov.CompiledModel:
             f"{path} is no matting network: wanted (B, 3, H, W) → (B, 1, H, W), got {shapes[0]} → {shapes[1]}"
         )
     return compiled
+
+
+def _require_own_weights(xml: Path) -> None:
+    """Refuses a .bin of another length than the .xml describes: OpenVINO reads what is too long without a word."""
+    text = xml.read_text(encoding="utf-8", errors="replace")
+    ends = [int(offset) + int(size) for offset, size in re.findall(r'\boffset="(\d+)" size="(\d+)"', text)]
+    wanted, got = max(ends, default=0), xml.with_suffix(".bin").stat().st_size
+    if wanted != got:
+        raise ExportError(
+            f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: it is cut or of another network"
+        )
 
 
 def _pixel_shape(port: ov.ConstOutput) -> ov.PartialShape:

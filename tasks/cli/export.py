@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
+
+import numpy as np
 
 from infra.edge_agent.latency import measure
 from infra.edge_agent.runtime import load_ir, runtime_text
 from infra.reports import summarise
+from infra.settings import Settings
 from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.data.images import prepare, read_image
-from modnet.data.protocols import device_protocol
-from modnet.errors import ConfigError
+from modnet.data.protocols import Protocol, device_protocol
+from modnet.data.synthetic import render_portrait
+from modnet.errors import ConfigError, ExportError
 from modnet.evaluation.evaluate import evaluate
+from modnet.evaluation.selection import refused_by_runtimes
 from modnet.export.accuracy_control import bound_on
-from modnet.export.onnx_to_openvino import convert_ir, input_side
-from modnet.export.predictors import OnnxPredictor
+from modnet.export.legacy_runtimes import verify_on_legacy
+from modnet.export.onnx_to_openvino import IrFiles, convert_ir, input_side
+from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import VARIANTS, InputFormat
+from modnet.export.variants import VARIANTS, InputFormat, Target
 from tasks.cli import flags
 from tasks.cli.flags import Options, Result, Verbs
 from tasks.cli.given import given_dataset
@@ -44,6 +51,11 @@ def add_to(verbs: Verbs) -> None:
         default="float-nchw",
         help="what the IRs read: uint8-nhwc is the image itself (default: float-nchw)",
     )
+    optimizing.add_argument(
+        "--verify-on-legacy",
+        action="store_true",
+        help="run and compile what is for old runtimes on these; `make legacy-runtimes` installs them",
+    )
     defaults = ExportConfig()
     optimizing.add_argument("--calibration-images", type=flags.positive, default=defaults.calibration_images)
     optimizing.add_argument(
@@ -56,6 +68,7 @@ def add_to(verbs: Verbs) -> None:
     measuring = verbs.add("benchmark", benchmark)
     measuring.add_argument("--ir", type=Path, required=True, help=flags.IR)
     measuring.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
+    measuring.add_argument("--size", type=flags.positive, default=512, help="side of an open input (default: 512)")
     measuring.add_argument("--batch", type=flags.integers, default=[1], help="batch sizes, as 1,2,4")
     measuring.add_argument("--threads", type=flags.positive, help="inference threads (default: the runtime's choice)")
     measuring.add_argument("--warm-up", type=int, default=5)
@@ -80,7 +93,7 @@ def optimize(options: Options) -> Result:
             )
         folder, index = given_dataset(options.dataset)
         pairs = index.split("fit")[: options.calibration_images]
-        protocol = device_protocol(input_side(options.onnx) or options.size)
+        protocol = _letterbox(options)
         calibration = [prepare(read_image(folder / pair.image), protocol).pixels.numpy() for pair in pairs]
         float_scores = evaluate(OnnxPredictor(options.onnx, protocol), folder, index, "tune", protocol)
         bound = bound_on(
@@ -98,18 +111,50 @@ def optimize(options: Options) -> Result:
         size=options.size,
         input_format=options.input_format,
     )
-    decisions = {target: ir.decision for target, ir in files.items() if ir.decision is not None}
-    result: dict[str, Any] = {target: str(ir.xml) for target, ir in files.items()}
-    for target, decision in decisions.items():
-        result[f"{target} accuracy"] = decision.model_dump() if options.json else decision.verdict
-    return result
+    result: Result = {target: str(ir.xml) for target, ir in files.items()}
+    for target, ir in files.items():
+        if ir.decision is not None:
+            result[f"{target} accuracy"] = ir.decision.model_dump() if options.json else ir.decision.verdict
+    return result | _asked_old_runtimes(options, files) if options.verify_on_legacy else result
+
+
+def _letterbox(options: Options) -> Protocol:
+    """Of the size that the ONNX file, or else `--size`, fixes."""
+    return device_protocol(input_side(options.onnx) or options.size)
+
+
+def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles]) -> Result:
+    """What old runtimes say of each IR that is for them, on a drawn portrait and against the ONNX file.
+
+    Raises:
+        ExportError: one of them refuses an IR; with its words.
+    """
+    portrait, _ = render_portrait(np.random.default_rng(0))
+    images, reference = [prepare(portrait, _letterbox(options)).pixels.numpy()], OpenvinoMatte(options.onnx)
+    folder = Settings.from_env().legacy_folder
+    checks = {
+        target: verify_on_legacy(ir.xml, VARIANTS[target], reference, images, folder) for target, ir in files.items()
+    }
+    if refused := refused_by_runtimes(checks):
+        raise ExportError("; ".join(f"{target} is refused by {words}" for target, words in refused.items()))
+    return {
+        f"{target}, {one.by}": f"{one.status}: {one.words}" if one.words else one.status
+        for target, asked in checks.items()
+        for one in asked
+    }
 
 
 def benchmark(options: Options) -> Result:
     """Measures an IR on this machine with the edge agent's code, for each batch size."""
     rows = []
     for batch in options.batch:
-        model = load_ir(options.ir, device=options.device.upper(), threads=options.threads, batch=batch)
+        model = load_ir(
+            options.ir,
+            device=options.device.upper(),
+            threads=options.threads,
+            batch=batch,
+            open_side=options.size,
+        )
         samples = measure(model.run_once, warm_up=options.warm_up, repeats=options.repeats)
         summary = summarise(samples.samples_ms)
         rows.append(

@@ -76,7 +76,11 @@ def network_or_ir() -> Flags:
     flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
     flags.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED}")
     flags.add_argument("--ir", type=Path, help=f"{IR}; {FIXED}")
-    flags.add_argument("--protocol", choices=get_args(Protocol), default="seed", help="preprocessing (default: seed)")
+    flags.add_argument(
+        "--protocol",
+        choices=get_args(Protocol),
+        help="preprocessing (default: the letterbox of a fixed input size, otherwise seed)",
+    )
     return flags
 
 

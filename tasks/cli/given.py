@@ -15,8 +15,7 @@ from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import ConfigError
 from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import Predictor
-from modnet.export.predictors import IrPredictor, OnnxPredictor, TorchPredictor
+from modnet.export.predictors import IrPredictor, OnnxPredictor, Predictor, TorchPredictor
 from modnet.models.modnet import MODNet
 from tasks.cli.flags import Options, Result, UsageError
 from tasks.stored_dataset import local_archive
@@ -44,7 +43,7 @@ def given_predictor(options: Options) -> Predictor:
         return OnnxPredictor(options.onnx, options.protocol)
     if options.ir is not None:
         return IrPredictor(options.ir, options.protocol)
-    return TorchPredictor(load(options.checkpoint, options.prune_info), options.protocol, options.device)
+    return TorchPredictor(load(options.checkpoint, options.prune_info), options.protocol or "seed", options.device)
 
 
 def given_config(

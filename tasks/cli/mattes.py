@@ -54,7 +54,7 @@ def evaluate(options: Options) -> Result:
     others = None if options.compare is None else read_scores(options.compare)
     folder, index = given_dataset(options.dataset)
     predictor = given_predictor(options)
-    scores = evaluate_predictor(predictor, folder, index, options.split, options.protocol, options.metrics)
+    scores = evaluate_predictor(predictor, folder, index, options.split, predictor.protocol, options.metrics)
     if options.scores is not None:
         options.scores.parent.mkdir(parents=True, exist_ok=True)
         write_scores(options.scores, scores)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from modnet.errors import ExportError
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
-from modnet.export.parity import TOLERANCES
 from modnet.export.predictors import TorchMatte, image_of, pixels_of
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, InputFormat
@@ -62,10 +61,7 @@ def test_verify_on_legacy_is_ok_when_both_runtimes_and_the_compiler_take_the_ir(
     network: MODNet, images: list[NDArray[np.float32]], tmp_path: Path, input_format: InputFormat, dynamic: bool
 ) -> None:
     ir = converted(network, tmp_path, input_format, dynamic=dynamic)
-    reads_images = input_format == "uint8-nhwc"
-    checks = verify_on_legacy(
-        *(ir.xml, NCS2, TorchMatte(network), images, TOLERANCES["fp16"], FOLDER), reads_images=reads_images
-    )
+    checks = verify_on_legacy(ir.xml, NCS2, TorchMatte(network), images, FOLDER)
     assert [(check.status, check.words) for check in checks] == [("ok", "")] * 3
     assert [check.by for check in checks[:2]] == ["OpenVINO 2021.4.2", "OpenVINO 2022.3.2"]
     assert all(0 < check.mean_difference < 2e-3 for check in checks[:2])
@@ -77,10 +73,7 @@ def test_verify_on_legacy_fails_with_the_numbers_when_the_matte_is_another(
     network: MODNet, images: list[NDArray[np.float32]], tmp_path: Path
 ) -> None:
     ir = converted(network, tmp_path, dynamic=False)
-    checks = verify_on_legacy(
-        *(ir.xml, NCS2, lambda pixels: np.zeros_like(pixels[:, :1]), images, TOLERANCES["fp16"], FOLDER),
-        reads_images=False,
-    )
+    checks = verify_on_legacy(ir.xml, NCS2, lambda pixels: np.zeros_like(pixels[:, :1]), images, FOLDER)
     assert [check.status for check in checks] == ["failed", "failed", "ok"]
     assert "modnet-ncs2-fp16.xml on OpenVINO 2021.4.2 differs from the network by" in checks[0].words
 
@@ -90,9 +83,7 @@ def test_verify_on_legacy_fails_with_the_runtimes_words_when_the_ir_is_of_today(
 ) -> None:
     onnx_path = export_onnx(network, tmp_path / "modnet.onnx", size=64)
     ir = convert_ir(onnx_path, tmp_path, targets=["cpu-fp32"])["cpu-fp32"]
-    checks = verify_on_legacy(
-        *(ir.xml, NCS2, TorchMatte(network), images, TOLERANCES["fp16"], FOLDER), reads_images=False
-    )
+    checks = verify_on_legacy(ir.xml, NCS2, TorchMatte(network), images, FOLDER)
     assert [check.status for check in checks] == ["failed"] * 3
     assert "Cannot find reader for model format: xml" in checks[0].words
 
@@ -105,9 +96,7 @@ def test_verify_on_legacy_fails_with_the_compilers_words_when_it_refuses_a_layer
     passes.register_pass(ov.passes.Serialize(str(tmp_path / "abs.xml"), str(tmp_path / "abs.bin"), "IR_V10"))
     passes.run_passes(model)
     images = [np.full((1, 3, 64, 64), -0.5, np.float32)]
-    checks = verify_on_legacy(
-        *(tmp_path / "abs.xml", NCS2, np.abs, images, TOLERANCES["fp32"], FOLDER), reads_images=False
-    )
+    checks = verify_on_legacy(tmp_path / "abs.xml", NCS2, np.abs, images, FOLDER)
     assert [check.status for check in checks] == ["ok", "ok", "failed"]
     assert 'unsupported layer type "Abs"' in checks[2].words
 

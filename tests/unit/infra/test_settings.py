@@ -14,11 +14,13 @@ def test_from_env_gives_local_defaults_when_nothing_is_set(tmp_path: Path, monke
     assert settings.store_url == (tmp_path / ".modnet/store").as_uri()
     assert settings.cache_folder == Path.home() / ".cache/modnet"
     assert settings.ray_address is None
+    assert settings.legacy_folder == tmp_path / ".modnet/legacy"
 
 
 def test_from_env_gives_what_is_set(tmp_path: Path) -> None:
     environ = {"MODNET_STORE": "s3://bucket/prefix", "MODNET_CACHE": str(tmp_path), "RAY_ADDRESS": "head:6379"}
-    assert Settings.from_env(environ) == Settings("s3://bucket/prefix", tmp_path, "head:6379")
+    environ["MODNET_LEGACY"] = str(tmp_path / "old")
+    assert Settings.from_env(environ) == Settings("s3://bucket/prefix", tmp_path, "head:6379", tmp_path / "old")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,7 @@ def test_from_env_gives_what_is_set(tmp_path: Path) -> None:
         ("MODNET_STORE", "https://bucket"),
         ("MODNET_CACHE", "relative/folder"),
         ("MODNET_CACHE", __file__),
+        ("MODNET_LEGACY", "relative/folder"),
         ("RAY_ADDRESS", ""),
         ("RAY_ADDRESS", "head"),
         ("RAY_ADDRESS", "head:port"),

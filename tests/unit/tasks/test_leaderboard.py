@@ -7,14 +7,17 @@ from modnet.records import (
     Candidate,
     Choice,
     Complexity,
+    ExportRecord,
     Failure,
     HostLatencies,
     ImageScore,
+    LegacyCheck,
     MattingScores,
     NetworkScores,
     StoredFile,
+    TargetErrors,
 )
-from tasks.leaderboard import network_rows
+from tasks.leaderboard import html_page, network_rows, target_rows
 
 COST = Complexity(parameters=1_000_000, macs=2_000_000_000, size=512)
 
@@ -54,3 +57,38 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
     assert difference == ["+0.00000 to +0.00000", "+0.12500 to +0.12500", ""]
     assert [row["val SAD k"] for row in rows] == ["", "1.500", ""]
     assert [row["val MSE ratio"] for row in rows] == ["1.00", "1.67", ""]
+
+
+def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_reason() -> None:
+    files = {
+        f"modnet-cpu-fp32.{ending}": StoredFile(key=ending, sha256="0" * 64, size_bytes=size)
+        for ending, size in (("xml", 500_000), ("bin", 2_000_000))
+    }
+    words = 'OpenVINO 2021.4.2: unsupported layer type "Abs"'
+    check = LegacyCheck(by="OpenVINO 2021.4.2", status="failed", words='unsupported layer type "Abs"')
+    export = ExportRecord(
+        network_id="n",
+        size=512,
+        files=files,
+        input_format="float-nchw",
+        targets=("cpu-fp32",),
+        refused={"ncs2-fp16": words},
+        parity={"onnx": 1e-6, "cpu-fp32": 2e-6, "ncs2-fp16": 1e-3},
+        tune_mse={"torch": 0.01, "cpu-fp32": 0.01, "ncs2-fp16": 0.011},
+        val={"torch": TargetErrors(mse=0.01, mad=0.02), "cpu-fp32": TargetErrors(mse=0.011, mad=0.021)},
+        legacy={"ncs2-fp16": (check,)},
+        seconds=1.0,
+    )
+    torch, shipped, refused = target_rows(export)
+    assert (torch["target"], torch["val MSE"], torch["val MSE ratio"]) == ("torch", "0.010000", "1.000")
+    assert (shipped["val MAD"], shipped["val MSE ratio"], shipped["IR MB"]) == ("0.021000", "1.100", "2.50")
+    assert (shipped["alpha's mean difference"], shipped["verdict"], shipped["old runtimes"]) == ("2.0e-06", "", "")
+    assert (refused["val MSE"], refused["IR MB"], refused["verdict"]) == ("", "", f"not released: {words}")
+    assert refused["old runtimes"] == "OpenVINO 2021.4.2: failed"
+
+
+def test_html_page_escapes_cells_and_says_when_a_table_is_empty() -> None:
+    page = html_page("T", "note", {"Some": [{"a": "<b>"}], "None": []}, {"Plot": b"png"}).decode()
+    assert "&lt;b&gt;" in page
+    assert "<h2>None</h2><div><p>Nothing yet.</p></div>" in page
+    assert 'alt="plot"' in page

@@ -4,8 +4,8 @@ import pytest
 
 from modnet.configs import BudgetConfig, ExportConfig
 from modnet.errors import ConfigError
-from modnet.evaluation.selection import choose_best, pareto_front, refused_targets
-from modnet.records import Complexity, ImageScore, MattingScores, NetworkScores
+from modnet.evaluation.selection import choose_best, pareto_front, refused_by_runtimes, refused_targets
+from modnet.records import Complexity, ImageScore, LegacyCheck, MattingScores, NetworkScores
 
 
 def scores(
@@ -69,3 +69,19 @@ def test_refused_targets_names_forms_that_lost_too_much() -> None:
         {"torch": 0.010, "cpu-fp32": 0.010, "cpu-int8": 0.0126}, ExportConfig(max_relative_mse_increase=0.25)
     )
     assert refused == {"cpu-int8": "tune MSE 0.012600, allowed 0.012500 (torch 0.010000)"}
+
+
+def test_choose_best_goes_on_with_the_next_when_the_best_is_refused() -> None:
+    choice = choose_best(BASE, [SMALL, BIG, BEATEN], BudgetConfig(), {"big": "alpha differs by 0.5"})
+    assert choice.winner == "small"
+    assert choice.reasons["big"] == "refused: alpha differs by 0.5"
+    with pytest.raises(ConfigError, match="big: refused: it differs"):
+        choose_best(BASE, [BIG], BudgetConfig(), {"big": "it differs"})
+
+
+def test_refused_by_runtimes_gives_their_words_and_lets_the_unasked_pass() -> None:
+    passed = LegacyCheck(by="OpenVINO 2021.4.2", status="ok", mean_difference=1e-3)
+    failed = LegacyCheck(by="compiler", status="failed", words="unsupported layer")
+    unasked = LegacyCheck(by="compiler", status="not verified", words="not installed")
+    assert refused_by_runtimes({"ncs2-fp16": (passed, failed)}) == {"ncs2-fp16": "compiler: unsupported layer"}
+    assert refused_by_runtimes({"ncs2-fp16": (passed, unasked)}) == {}

@@ -1,16 +1,22 @@
 """The folder of an export is complete and true, or it is not there."""
 
+import copy
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from modnet.errors import ExportError, ParityError
+from modnet.errors import ExportError, LoweringError, ParityError
+from modnet.export import export
 from modnet.export.export import ExportReport, export_network
+from modnet.export.torch_to_onnx import export_onnx
+from modnet.export.variants import VARIANTS
 from modnet.models.modnet import MODNet
 
 Pixels = list[NDArray[np.float32]]
@@ -107,3 +113,39 @@ def test_export_network_raises_when_parity_images_are_unfit(network: MODNet, pix
         with pytest.raises(ExportError, match=message):
             export_network(network, tmp_path / "export", size=64, targets=["cpu-fp32"], parity_images=images)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_export_network_goes_on_with_the_others_when_a_target_needs_what_its_runtimes_do_not_read(
+    network: MODNet, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = replace(VARIANTS["ncs2-fp16"], opset_ceiling=3)
+    monkeypatch.setitem(VARIANTS, "ncs2-fp16", older)
+    report = export_network(
+        network, tmp_path / "export", size=64, targets=["ncs2-fp16", "cpu-fp32"], parity_images=pixels
+    )
+    assert "Interpolate of opset4" in report.refused["ncs2-fp16"]
+    assert set(report.files) == {"modnet.onnx", "modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin"}
+    with pytest.raises(LoweringError, match="opsets 1 to 3 only"):
+        export_network(network, tmp_path / "none", size=64, targets=["ncs2-fp16"], parity_images=pixels)
+    assert not (tmp_path / "none").exists()
+
+
+def test_export_network_names_the_first_layer_that_differs_when_a_conversion_is_wrong(
+    network: MODNet, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(network: MODNet, path: Path, **settings: Any) -> Path:
+        other = copy.deepcopy(network)
+        with torch.no_grad():
+            other.semantic.lr8x.conv.weight.mul_(-1)
+        return export_onnx(other, path, **settings)
+
+    monkeypatch.setattr(export, "export_onnx", wrong)
+    with pytest.raises(ParityError, match=r"the first layer that differs is semantic\.lr8x\.conv") as caught:
+        export_network(network, tmp_path / "export", size=64, targets=["cpu-fp32"], parity_images=pixels)
+    assert caught.value.layer == "semantic.lr8x.conv"
+    assert caught.value.max_difference > 1e-3
+
+
+def test_export_network_raises_when_folder_cannot_be_written(network: MODNet, pixels: Pixels) -> None:
+    with pytest.raises(ExportError, match="cannot export to /proc/modnet/export"):
+        export_network(network, Path("/proc/modnet/export"), size=64, targets=["cpu-fp32"], parity_images=pixels)

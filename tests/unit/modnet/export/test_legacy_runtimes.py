@@ -9,18 +9,16 @@ import pytest
 
 from modnet.errors import ExportError
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
-from modnet.export.parity import TOLERANCES
+from modnet.export.onnx_to_openvino import convert_ir
+from modnet.export.predictors import TorchMatte
 from modnet.export.variants import VARIANTS
 
 IMAGES = [np.zeros((1, 3, 8, 8), np.float32)]
 
 
-def test_verify_on_legacy_says_not_verified_when_nothing_is_installed(tmp_path: Path) -> None:
-    reference = IMAGES[0].mean
-    checks = verify_on_legacy(
-        *(tmp_path / "x.xml", VARIANTS["ncs2-fp16"], reference, IMAGES, TOLERANCES["fp16"], tmp_path),  # type: ignore[arg-type]
-        reads_images=False,
-    )
+def test_verify_on_legacy_says_not_verified_when_nothing_is_installed(exported, tmp_path: Path) -> None:
+    ir = convert_ir(exported.onnx_path, tmp_path, targets=["ncs2-fp16"])["ncs2-fp16"]
+    checks = verify_on_legacy(ir.xml, VARIANTS["ncs2-fp16"], TorchMatte(exported.network), IMAGES, tmp_path)
     assert [check.by for check in checks] == [
         "OpenVINO 2021.4.2",
         "OpenVINO 2022.3.2",

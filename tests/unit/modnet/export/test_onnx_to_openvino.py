@@ -147,3 +147,20 @@ def test_convert_ir_raises_when_a_file_is_in_the_way(exported, tmp_path: Path, f
     with pytest.raises(ExportError, match="cannot write the IR"):
         convert_ir(exported.onnx_path, tmp_path / folder, targets=["cpu-fp32"])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_convert_ir_keeps_the_earlier_ir_when_saving_is_interrupted(
+    exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ir = convert_ir(exported.onnx_path, tmp_path / "ir", targets=["cpu-fp32"])["cpu-fp32"]
+    before = {path: path.read_bytes() for path in (ir.xml, ir.bin)}
+
+    def interrupted(model: ov.Model, path: Path, **_: object) -> None:
+        path.with_suffix(".bin").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ov, "save_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert_ir(exported.onnx_path, tmp_path / "ir", targets=["cpu-fp32"])
+    assert {path: path.read_bytes() for path in (tmp_path / "ir").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["ir"]

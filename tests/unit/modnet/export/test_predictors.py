@@ -15,6 +15,7 @@ from modnet.errors import ConfigError, ExportError
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
 from modnet.export.predictors import IrPredictor, OnnxPredictor, OpenvinoMatte, Predictor, TorchMatte, TorchPredictor
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.export.variants import Target
 from modnet.models.modnet import MODNet
 
 Pixels = list[NDArray[np.float32]]
@@ -123,3 +124,19 @@ def test_onnx_predictor_raises_when_graph_is_no_matting_network(tmp_path: Path) 
     onnx.save(model, tmp_path / "relu.onnx")
     with pytest.raises(ExportError, match="no matting network"):
         OnnxPredictor(tmp_path / "relu.onnx", "device-512")
+
+
+@pytest.mark.parametrize("target", ["cpu-fp32", "ncs2-fp16"])
+def test_ir_predictor_raises_when_the_bin_is_of_another_network(
+    exported, exported_dynamic, tmp_path: Path, target: Target
+) -> None:
+    small, large = (
+        convert_ir(one.onnx_path, tmp_path / name, targets=[target], size=64)[target]
+        for name, one in (("odd", exported_dynamic), ("tiny", exported))
+    )
+    OpenvinoMatte(small.xml)
+    sizes = small.bin.stat().st_size, large.bin.stat().st_size
+    assert sizes[0] < sizes[1]
+    large.bin.replace(small.bin)
+    with pytest.raises(ExportError, match=f"its .bin has {sizes[1]} bytes, wanted {sizes[0]}"):
+        IrPredictor(small.xml)

@@ -138,6 +138,22 @@ def test_export_optimize_benchmark_work_one_after_another(
     np.testing.assert_allclose(scores["mse"], torch_scores["mse"], atol=1e-5)
 
 
+def test_optimize_and_infer_read_images_of_another_size_without_being_told_the_protocol(
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODNET_LEGACY", str(tmp_path / "nothing"))
+    exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--dynamic", "--size", 256)
+    targets = ("--targets", "cpu-fp32-dynamic,ncs2-fp16", "--input-format", "uint8-nhwc", "--size", 256)
+    irs = run("optimize", "--onnx", exported["onnx"], *targets, "--verify-on-legacy", "--out", tmp_path / "ir")
+    assert irs["ncs2-fp16, OpenVINO 2021.4.2"].startswith("not verified: not installed in ")
+    images = next(extract_archive(archive, tmp_path / "extracted").rglob("val/fg"))
+    for target, protocol in (("cpu-fp32-dynamic", "seed"), ("ncs2-fp16", "device-256")):
+        assert run("infer", "--ir", irs[target], "--input", images, "--out", tmp_path / target)["mattes"] == 2
+        assert run("evaluate", "--ir", irs[target], "--dataset", archive)["protocol"] == protocol
+    timing = ("--size", 64, "--warm-up", 1, "--repeats", 2, "--threads", 1)
+    assert run("benchmark", "--ir", irs["cpu-fp32-dynamic"], *timing)["rows"][0]["batch"] == "1"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -189,9 +205,10 @@ def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
     [
         (["evaluate"], "--dataset"),
         (["train", "--dataset", "x", "--out", "y", "--device", "gpu"], "got 'gpu', wanted cpu, or cuda"),
+        (["optimize", "--onnx", "x", "--out", "y", "--targets", "tpu"], "got ['tpu'], wanted some of cpu-fp32,"),
         (["benchmark", "--ir", "x", "--threads", "0"], "got '0', wanted a whole number from 1 up"),
     ],
-    ids=["missing", "device", "threads"],
+    ids=["missing", "device", "targets", "threads"],
 )
 def test_main_exits_with_2_when_usage_is_wrong(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture
