@@ -6,7 +6,8 @@ python -m benchmarks.latency --read latency.json    # the tables of an earlier r
 Batch 1, 512×512, everything in turns within one run, so that a busy moment of the machine meets all alike:
 
 * the unpruned network and the one of `headline.json`, as `cpu-fp32` and `cpu-int8`, float parts in f32 and in bf16, by
-  the edge agent's measuring code;
+  the edge agent's measuring code, by the clock and then by CPU time of all threads, which hardly grows while other
+  processes have the cores;
 * that code against OpenVINO's `benchmark_app`, on the same IRs with the same properties;
 * the time of every node by OpenVINO's profiling, summed by kind and by layer of the network, beside the layer's MACs.
 
@@ -22,6 +23,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,12 +110,15 @@ def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -
 def tables(result: Json) -> dict[str, list[Row]]:
     """What the samples say, by title."""
     samples = {name: row["samples_ms"] for name, row in result["rows"].items()}
+    cpu = {name: row["cpu_ms"] for name, row in result["rows"].items()}
     latency = [
         {
             "network, target, float parts": name,
             "median ms": f"{statistics.median(row):.1f}",
             "min ms": f"{min(row):.1f}",
             "times as fast": _interval(ratio_of_medians(samples[REFERENCE], row)),
+            "CPU ms": f"{statistics.median(cpu[name]):.1f}",
+            "times less CPU": _interval(ratio_of_medians(cpu[REFERENCE], cpu[name])),
         }
         for name, row in samples.items()
     ]
@@ -168,12 +173,14 @@ def _measured(options: argparse.Namespace) -> Json:
             for name, xml in irs.items()
         }
         samples = measure_interleaved(runs, warm_up=3, rounds=options.rounds)
+        cpu = measure_interleaved(runs, warm_up=1, rounds=options.rounds, clock_ns=time.process_time_ns)
         return {
             "runtime": runtime_text(),
             "threads": options.threads,
             "conditions_before": before,
             "rows": {
-                name: {"warm_up_ms": row.warm_up_ms, "samples_ms": row.samples_ms} for name, row in samples.items()
+                name: {"warm_up_ms": row.warm_up_ms, "samples_ms": row.samples_ms, "cpu_ms": cpu[name].samples_ms}
+                for name, row in samples.items()
             },
             "benchmark_app": {
                 name: _beside_app(irs[name], options.threads, options.app_runs) for name in COMPARED_WITH_APP
