@@ -25,7 +25,7 @@ trap 'rm -rf "$part" "$start"' EXIT
 
 unpack_python() {
   local uri keyring="/usr/share/keyrings/debian-archive-keyring.gpg"
-  command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail "no apt-get here: name a Python 3.9 by PYTHON39="
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail "no apt-get: name a Python 3.9 by PYTHON39="
   [ -r "$keyring" ] || fail "$keyring is missing, so signatures cannot be checked: name a Python 3.9 by PYTHON39="
   uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' |
     grep -v security | head -n 1)
@@ -36,8 +36,8 @@ unpack_python() {
   mkdir -p "$part"/apt/{etc,lists/partial,cache/archives/partial} "$part/python"
   : >"$part/apt/status"
   echo "deb [signed-by=$keyring] $uri bullseye main" >"$part/apt/etc/sources.list"
-  local apt=(apt-get -qq -o "Dir::Etc=$part/apt/etc" -o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
-    -o "Dir::State=$part/apt" -o "Dir::State::status=$part/apt/status" -o "Dir::Cache=$part/apt/cache"
+  local apt=(apt-get -qq -o "Dir::Etc=$part/apt/etc" -o Dir::Etc::SourceParts=/dev/null
+    -o Dir::Etc::PreferencesParts=/dev/null -o "Dir::State=$part/apt" -o "Dir::State::status=$part/apt/status" -o "Dir::Cache=$part/apt/cache"
     -o Acquire::Languages=none -o APT::Sandbox::User=root -o Acquire::Retries=3)
   "${apt[@]}" update
   (cd "$part/apt" && "${apt[@]}" download "${PACKAGES[@]}")
@@ -47,7 +47,8 @@ unpack_python() {
 }
 
 if [ -n "${PYTHON39:-}" ]; then
-  [ "$("$PYTHON39" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = 3.9 ] || fail "PYTHON39=$PYTHON39 is no Python 3.9"
+  [ "$("$PYTHON39" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = 3.9 ] ||
+    fail "PYTHON39=$PYTHON39 is no Python 3.9"
   command="exec '$PYTHON39' \"\$@\""
 else
   [ -x "$FOLDER/python/usr/bin/python3.9" ] || unpack_python

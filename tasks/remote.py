@@ -243,6 +243,7 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
                 size=config.size,
                 targets=config.targets,
                 input_format=config.input_format,
+                max_difference=config.max_alpha_difference,
                 calibration=inputs,
                 bound=bound,
                 quantisation_aware_steps=config.quantisation_aware_steps,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from modnet.errors import AccuracyError, ExportError, LoweringError, ParityError
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.divergence import first_divergence
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir, require_pixels
-from modnet.export.parity import TOLERANCES, ParityReport, check_parity
+from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
 from modnet.export.predictors import OpenvinoMatte, TorchMatte, image_of, pixels_of
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, InputFormat, Precision, Target
@@ -53,6 +53,7 @@ def export_network(
     size: int = 512,
     targets: Sequence[Target],
     input_format: InputFormat | None = None,
+    max_difference: float = TOLERANCES["fp32"].maximum,
     calibration: Iterable[NDArray[np.float32]] | None = None,
     bound: AccuracyBound | None = None,
     quantisation_aware_steps: int = 0,
@@ -71,6 +72,7 @@ def export_network(
         size: side of the network's input in pixels, a multiple of 32.
         targets: which IRs; the ONNX file is of open size when one of them is.
         input_format: what the IRs read; None leaves it to each target.
+        max_difference: largest difference of alpha in any pixel that an FP32 form may have.
         calibration: network inputs, float32 (1, 3, size, size) in [-1, 1], for int8.
         bound: what int8 must keep; None does not look.
         quantisation_aware_steps: where int8 does not keep it, it is made once more from weights trained for so many
@@ -88,7 +90,7 @@ def export_network(
     images = list(parity_images)
     require_pixels(images, (1, 3, size, size), "parity")
     is_dynamic = any(not VARIANTS[target].is_static for target in targets)
-    gate = _Gate(network, images)
+    gate = _Gate(network, images, {**TOLERANCES, "fp32": TOLERANCES["fp32"]._replace(maximum=max_difference)})
 
     with _new_folder(folder) as staging:
         onnx_path = export_onnx(network, staging / "modnet.onnx", size=size, dynamic=is_dynamic)
@@ -155,10 +157,13 @@ def _converted(
 class _Gate:
     """What every form of one network must pass."""
 
-    def __init__(self, network: MODNet, images: Sequence[NDArray[np.float32]]) -> None:
+    def __init__(
+        self, network: MODNet, images: Sequence[NDArray[np.float32]], tolerances: Mapping[Precision, Tolerance]
+    ) -> None:
         self._network = network
         self._reference = TorchMatte(network)
         self._images = images
+        self._tolerances = tolerances
 
     def check(self, path: Path, precision: Precision) -> ParityReport:
         """Compares the form in `path` with the network; the error names the first layer that differs, too."""
@@ -168,8 +173,8 @@ class _Gate:
         try:
             return check_parity(
                 *(self._reference, candidate, images),
-                max_tolerance=TOLERANCES[precision].maximum,
-                mean_tolerance=TOLERANCES[precision].mean,
+                max_tolerance=self._tolerances[precision].maximum,
+                mean_tolerance=self._tolerances[precision].mean,
                 names=("the network", path.name),
             )
         except ParityError as error:

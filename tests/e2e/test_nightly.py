@@ -71,7 +71,11 @@ def parameters(checkpoint: Path, **changes: object) -> dict:
         pruning=(SMALL, WIDER),
         retrain=RetrainConfig(epochs=2, image_size=64, batch_size=2),
         export=ExportConfig(
-            targets=(*TARGETS, STICK), verify_on_legacy=True, calibration_images=2, max_relative_mse_increase=1.0
+            targets=(*TARGETS, STICK),
+            verify_on_legacy=True,
+            calibration_images=2,
+            max_relative_mse_increase=1.0,
+            max_alpha_difference=0.02,  # these networks are hardly trained
         ),
         benchmark=BenchmarkConfig(wait_s=120, min_reports=2),
     )

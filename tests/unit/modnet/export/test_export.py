@@ -149,3 +149,12 @@ def test_export_network_names_the_first_layer_that_differs_when_a_conversion_is_
 def test_export_network_raises_when_folder_cannot_be_written(network: MODNet, pixels: Pixels) -> None:
     with pytest.raises(ExportError, match="cannot export to /proc/modnet/export"):
         export_network(network, Path("/proc/modnet/export"), size=64, targets=["cpu-fp32"], parity_images=pixels)
+
+
+def test_export_network_accepts_the_difference_that_it_is_told_to(
+    network: MODNet, pixels: Pixels, tmp_path: Path
+) -> None:
+    settings = {"size": 64, "targets": ["cpu-fp32"], "parity_images": pixels}
+    with pytest.raises(ParityError, match=r"accepted 1e-12\).*no layer differs by itself"):
+        export_network(network, tmp_path / "strict", max_difference=1e-12, **settings)
+    assert export_network(network, tmp_path / "mild", max_difference=1e-3, **settings).parity["cpu-fp32"]
