@@ -424,6 +424,10 @@ class BenchmarkConfig(Config):
 
     wait_s: float = Field(300, ge=0, le=86_400, description="Longest wait for the reports of edge agents, in seconds.")
     min_reports: int = Field(0, ge=0, le=10_000, description="With fewer measured reports by then the run fails.")
+    awaited_targets: tuple[Target, ...] = Field(
+        ("cpu-fp32", "cpu-fp16", "cpu-int8", "cpu-fp32-dynamic"),
+        description="Those of the release that devices are there for: only their reports are waited for.",
+    )
 
 
 class ComputeConfig(Config):
