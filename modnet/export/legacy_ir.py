@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import openvino.opset1 as opset1
+import openvino.opset11 as opset11
 from numpy.typing import NDArray
 from openvino.passes import ConstantFolding, Manager
 from openvino.utils.node_factory import NodeFactory
@@ -61,17 +62,22 @@ def require_opset(model: ov.Model, ceiling: int) -> None:
 
 
 def fold_constants(model: ov.Model) -> None:
-    """Computes what does not depend on the input, shapes included where they are fixed."""
+    """Computes what does not depend on the input, shapes included where they are fixed.
+
+    Resizes are told height and width alone: folded sizes of all axes would hold the batch as well, and the graph could
+    not be reshaped to another one.
+    """
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)
+    _replace(model, "Interpolate", _resize_of_plane)
     model.validate_nodes_and_infer_types()
 
 
 def _replace(model: ov.Model, kind: str, make: Callable[[Node], Node]) -> None:
     for node in model.get_ordered_ops():
-        if node.get_type_name() == kind:
-            _put_in_place(node, make(node))
+        if node.get_type_name() == kind and (new := make(node)) is not node:
+            _put_in_place(node, new)
 
 
 def _put_in_place(old: Node, new: Node) -> None:
@@ -98,6 +104,20 @@ def _strided_slice(node: Node) -> Node:
         stride[axis], is_whole[axis] = step, 0
     bounds = [opset1.constant(np.array(values, np.int64)) for values in (begin, end, stride)]
     return opset1.strided_slice(node.input_value(0), *bounds, begin_mask=is_whole, end_mask=is_whole)
+
+
+def _resize_of_plane(node: Node) -> Node:
+    """An Interpolate-11 to constant sizes of all four axes, to those of the last two; any other node as it is."""
+    given = node.get_attributes()
+    sizes = node.input_value(1).get_node()
+    if given["shape_calculation_mode"] != "sizes" or sizes.get_type_name() != "Constant" or sizes.get_data().size != 4:
+        return node
+    return opset11.interpolate(
+        node.input_value(0),
+        opset11.constant(sizes.get_data()[2:]),
+        axes=opset11.constant(np.array([2, 3], np.int64)),
+        **given,
+    )
 
 
 def _interpolate_4(node: Node) -> Node:
