@@ -475,7 +475,9 @@ class CompressConfig(Config):
         Without a checkpoint most of the time goes into a base network; with one it goes into retraining.
         """
         retrain = RetrainConfig(epochs=3, image_size=160) if checkpoint is None else RetrainConfig(epochs=16)
+        looks = {"taylor_images": 8, "taylor_steps": 2}
         return cls(
+            pruning=tuple(one.model_copy(update=looks) for one in cls().pruning),
             base=BaselineConfig(
                 checkpoint=checkpoint, training=TrainingConfig(epochs=10, image_size=160, learning_rate=2e-3)
             ),
