@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\nloader alone: {loaded_per_second(folder, index):.1f} images/s")
     if options.profile:
         for name, network in networks.items():
+            samples = training_samples(folder, index, BATCH, augment=True)
             print(f"\n{name}\n{markdown_table(where_time_goes(network, samples))}")
     return 0
 

@@ -60,7 +60,7 @@ def measure_interleaved(
     warm_up_ms = {name: tuple(_time_ms(runs[name], clock_ns) for _ in range(warm_up)) for name in names}
     samples_ms: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
-        first = turn % len(names)
+        first = turn % max(1, len(names))  # nothing to time takes no time
         for name in names[first:] + names[:first]:
             samples_ms[name].append(_time_ms(runs[name], clock_ns))
     return {name: LatencySamples(warm_up_ms[name], tuple(samples_ms[name])) for name in names}

@@ -24,10 +24,12 @@ from modnet.records import EpochReport, TrainingReport
 from modnet.training.distillation import uncertain_band
 from modnet.training.execution import predict
 from modnet.training.losses import coarse_matte
+from modnet.training.memory import freed_memory_kept
 
 SEMANTIC_WEIGHT, DETAIL_WEIGHT = 100.0, 1.0  # of the published code
 
 
+@freed_memory_kept()
 def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig, *, seed: int) -> TrainingReport:
     """Adapts `network` in place to unlabelled images, and says how it went; it ends up in evaluation mode.
 

@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
+from modnet.training.memory import freed_memory_kept
 
 _MEMORY = 0.95  # of the running range of activations
 
 
+@freed_memory_kept()
 def train_quantisation_aware(
     network: MODNet,
     inputs: Sequence[NDArray[np.float32]],

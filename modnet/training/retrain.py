@@ -32,6 +32,7 @@ from modnet.training.state import TrainingState
 SGD_MOMENTUM = 0.9  # the published trainer's
 
 
+@freed_memory_kept()
 def retrain(
     network: MODNet,
     dataset: MattingDataset,
@@ -93,7 +94,6 @@ def retrain(
         state.restore(resume_from)
 
     with ExitStack() as stack:
-        stack.enter_context(freed_memory_kept())
         loader = stack.enter_context(BatchLoader(dataset, workers=workers, max_unreadable=config.max_unreadable))
         more = None if unlabelled is None else stack.enter_context(BatchLoader(unlabelled))
         progress = stack.enter_context(

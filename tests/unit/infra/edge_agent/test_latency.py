@@ -54,3 +54,7 @@ def test_measure_interleaved_takes_turns_and_moves_the_first_on() -> None:
 def test_measure_lets_the_error_of_a_run_through() -> None:
     with pytest.raises(StopIteration):
         measure(_Clock([1.0]).run_once, warm_up=0, repeats=2)
+
+
+def test_measure_interleaved_gives_nothing_when_there_is_nothing_to_time() -> None:
+    assert measure_interleaved({}, warm_up=1, rounds=3) == {}
