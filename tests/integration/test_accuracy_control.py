@@ -22,6 +22,7 @@ from modnet.export.torch_to_onnx import export_onnx
 from modnet.models.modnet import MODNet
 from modnet.records import QuantisationDecision
 from modnet.spec import ModnetSpec
+from tests.unit.modnet.random_network import random_network
 
 Pixels = NDArray[np.float32]
 Models = tuple[ov.Model, ov.Model]
@@ -38,11 +39,7 @@ def pixels() -> list[Pixels]:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, pixels: list[Pixels]) -> Models:
     """A float graph and its quantised form."""
-    torch.manual_seed(0)
-    network = MODNet(ModnetSpec.tiny())
-    for name, tensor in network.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5)
+    network = random_network(ModnetSpec.tiny())
     model = core().read_model(export_onnx(network, tmp_path_factory.mktemp("onnx") / "modnet.onnx", size=64))
     merge_norms(model)
     return model, quantise(model, pixels)

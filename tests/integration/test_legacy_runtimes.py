@@ -8,7 +8,6 @@ import numpy as np
 import openvino as ov
 import openvino.opset1 as opset1
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from modnet.errors import ExportError
@@ -19,6 +18,7 @@ from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, InputFormat
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
+from tests.unit.modnet.random_network import random_network
 
 FOLDER = Path(__file__).resolve().parents[2] / ".modnet" / "legacy"
 NCS2 = VARIANTS["ncs2-fp16"]
@@ -32,12 +32,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def network() -> MODNet:
-    torch.manual_seed(0)
-    network = MODNet(ModnetSpec.tiny())
-    for name, tensor in network.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5)
-    return network
+    return random_network(ModnetSpec.tiny())
 
 
 @pytest.fixture(scope="module")

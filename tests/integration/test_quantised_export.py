@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from modnet.configs import AdaptivePolicy, PruningConfig
 from modnet.export.export import ExportReport, export_network
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.spec import ModnetSpec
+from tests.unit.modnet.random_network import random_network
 
 Pixels = list[NDArray[np.float32]]
 
@@ -35,11 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(folder: Path, pixels: Pixels) -> ExportReport:
     """What the export of a network with odd channel counts says."""
-    torch.manual_seed(0)
-    network = MODNet(ModnetSpec.tiny())
-    for name, tensor in network.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5)
+    network = random_network(ModnetSpec.tiny())
     config = PruningConfig(
         policy=AdaptivePolicy(backbone_threshold=0.3, global_ratio=0.3), channel_multiple=1, min_channels=1
     )

@@ -13,6 +13,7 @@ from modnet.errors import PruningError
 from modnet.evaluation.complexity import complexity
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
+from tests.unit.modnet.random_network import random_network
 
 _FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "seed_copying.py"
 _SPEC = importlib.util.spec_from_file_location("benchmarks_seed_copying", _FILE)
@@ -24,12 +25,7 @@ _SPEC.loader.exec_module(seed_copying)
 
 @pytest.fixture(scope="module")
 def network() -> MODNet:
-    torch.manual_seed(0)
-    network = MODNet(ModnetSpec.full()).eval()
-    for name, tensor in network.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5)
-    return network
+    return random_network(ModnetSpec.full())
 
 
 def best(norms: torch.Tensor, count: int) -> torch.Tensor:

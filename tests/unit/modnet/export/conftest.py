@@ -15,18 +15,9 @@ from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.spec import ModnetSpec
+from tests.unit.modnet.random_network import random_network
 
 SIZE = 64
-
-
-def random_network(spec: ModnetSpec, seed: int) -> MODNet:
-    """A network in which no tensor has its initial constant value."""
-    torch.manual_seed(seed)
-    network = MODNet(spec)
-    for name, tensor in network.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5)
-    return network.eval()
 
 
 def tiny() -> MODNet:

@@ -11,17 +11,13 @@ from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
 from modnet.training.quantisation_aware import rounding_error, train_quantisation_aware
+from tests.unit.modnet.random_network import random_network
 
 
 @pytest.fixture
 def network() -> MODNet:
     """A tiny network whose batch norms differ from channel to channel."""
-    torch.manual_seed(0)
-    network = MODNet(ModnetSpec.tiny())
-    for name, tensor in network.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5)
-    return network.train()
+    return random_network(ModnetSpec.tiny()).train()
 
 
 @pytest.fixture
