@@ -25,13 +25,14 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.layer_profile import by_kind, by_layer, profiled
 from infra.edge_agent.device import machine_conditions
 from infra.edge_agent.latency import measure, measure_interleaved
 from infra.edge_agent.runtime import load_ir, runtime_text
@@ -41,7 +42,6 @@ from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import prepare, read_image
 from modnet.evaluation.complexity import layer_costs
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import Target
 from modnet.files import write_atomically
@@ -55,7 +55,6 @@ REFERENCE = "unpruned cpu-fp32, f32"
 COMPARED_WITH_APP = ("unpruned cpu-fp32", "headline cpu-int8")
 CALIBRATION_IMAGES = 24
 RESAMPLES = 10_000
-LAYERS_SHOWN = 16
 
 Json = dict[str, Any]
 Row = dict[str, str]
@@ -134,33 +133,9 @@ def tables(result: Json) -> dict[str, list[Row]]:
     return {
         f"Latency: {len(samples[REFERENCE])} rounds, {result['threads']} threads, {result['runtime']}": latency,
         "The agent's measuring and OpenVINO's own: medians of runs in turns": compared,
-        "Milliseconds by kind of node": _by_kind(result["nodes"]),
-        "Layers that the headline network spends most on": _by_layer(result["nodes"], result["macs"]),
+        "Milliseconds by kind of node": by_kind(result["nodes"]),
+        "Layers that the headline network spends most on": by_layer(result["nodes"], result["macs"]),
     }
-
-
-def layer_of(node: str, originals: str, layers: Sequence[str]) -> str:
-    """The layer of the network that a node of the compiled graph computes; a branch and its operation between layers.
-
-    Args:
-        node: its name.
-        originals: names of the graph's nodes that were fused into it, separated by commas.
-        layers: paths of modules, as `fusion.f2x`.
-
-    >>> layer_of("Subgraph_7", "Multiply_1,/detail/hr2x/hr2x.0/norm/Concat", ["detail.hr2x.0", "detail.enc2x"])
-    'detail.hr2x.0'
-    """
-    found = re.search(r"/((?:backbone|semantic|detail|fusion)/[^,]*)", f"{originals},{node}")
-    if found is None:
-        return "without a layer"
-    parts: list[str] = []
-    for part in found.group(1).split("/"):
-        if parts and part.startswith(f"{parts[-1]}."):
-            parts.pop()
-        parts += part.split(".")
-    lengths = range(len(parts), 0, -1)
-    owner = next((path for length in lengths if (path := ".".join(parts[:length])) in layers), None)
-    return owner or f"{parts[0]}: {parts[1].partition('_')[0]}"
 
 
 def _measured(options: argparse.Namespace) -> Json:
@@ -185,7 +160,7 @@ def _measured(options: argparse.Namespace) -> Json:
             "benchmark_app": {
                 name: _beside_app(irs[name], options.threads, options.app_runs) for name in COMPARED_WITH_APP
             },
-            "nodes": _profiled(irs, options.threads, tuple(macs["unpruned"])),
+            "nodes": profiled(irs, options.threads, tuple(macs["unpruned"])),
             "macs": macs,
             "conditions_after": machine_conditions(),
         }
@@ -254,85 +229,6 @@ def _benchmark_app(xml: Path, threads: int, repeats: int) -> float:
             raise SettingsError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout[-500:]}")
         results = json.loads(report.read_text())["execution_results"]
     return float(results["latency (ms)"])
-
-
-def _profiled(irs: Mapping[str, Path], threads: int, layers: Sequence[str], rounds: int = 15) -> Json:
-    """Of each IR, float parts in f32: kind, layer and median milliseconds of every node that takes any."""
-    properties = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
-        "PERF_COUNT": True,
-        **_hints("f32"),
-    }
-    compiled = {name: core().compile_model(xml, "CPU", properties) for name, xml in irs.items()}
-    requests = {name: model.create_infer_request() for name, model in compiled.items()}
-    samples: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in irs}
-    kinds: dict[str, dict[str, str]] = {name: {} for name in irs}
-    for turn in range(rounds + 2):
-        for name, request in requests.items():
-            request.infer()
-            if turn < 2:  # warm-up
-                continue
-            for node in request.profiling_info:
-                samples[name][node.node_name].append(node.real_time.total_seconds() * 1000)
-                kinds[name][node.node_name] = f"{node.node_type} {node.exec_type.rpartition('_')[2]}"
-    nodes = {}
-    for name, model in compiled.items():
-        information = {op.get_friendly_name(): op.get_rt_info() for op in model.get_runtime_model().get_ops()}
-        nodes[name] = [
-            {
-                "node": node,
-                "kind": kinds[name][node],
-                "layer": layer_of(node, information[node]["originalLayersNames"].value, layers),
-                "ms": statistics.median(values),
-            }
-            for node, values in samples[name].items()
-            if statistics.median(values)
-        ]
-    return nodes
-
-
-def _by_kind(nodes: Mapping[str, Sequence[Json]]) -> list[Row]:
-    """Rows of kinds, columns of IRs, and the shares of the whole."""
-    sums = {name: _summed(of_one, "kind") for name, of_one in nodes.items()}
-    kinds = sorted({kind for one in sums.values() for kind in one}, key=lambda kind: -sums["headline cpu-int8"][kind])
-    totals = {name: sum(one.values()) for name, one in sums.items()}
-    return [
-        {"kind": kind}
-        | {
-            name: f"{one[kind]:.1f} ({one[kind] / totals[name]:.0%})" if one[kind] else "–"
-            for name, one in sums.items()
-        }
-        for kind in kinds
-        if any(one[kind] / totals[name] >= 0.005 for name, one in sums.items())
-    ]
-
-
-def _by_layer(nodes: Mapping[str, Sequence[Json]], macs: Mapping[str, Mapping[str, int]]) -> list[Row]:
-    """The layers of the headline network, FP32, that take longest."""
-    sums = {name: _summed(of_one, "layer") for name, of_one in nodes.items()}
-    unpruned, headline = sums["unpruned cpu-fp32"], sums["headline cpu-fp32"]
-    rows = []
-    for layer in sorted(headline, key=lambda layer: -headline[layer])[:LAYERS_SHOWN]:
-        before, after = (macs[network].get(layer, 0) for network in ("unpruned", "headline"))
-        rows.append(
-            {
-                "layer": layer,
-                "GMAC": f"{before / 1e9:.3f} → {after / 1e9:.3f}" if before else "–",
-                "fewer MACs": f"{before / after:.1f}×" if after else "–",
-                "fp32 ms": f"{unpruned[layer]:.1f} → {headline[layer]:.1f}",
-                "less time": f"{unpruned[layer] / headline[layer]:.1f}×",
-                "int8 ms": f"{sums['unpruned cpu-int8'][layer]:.1f} → {sums['headline cpu-int8'][layer]:.1f}",
-            }
-        )
-    return rows
-
-
-def _summed(nodes: Sequence[Json], key: str) -> dict[str, float]:
-    sums: dict[str, float] = defaultdict(float)
-    for node in nodes:
-        sums[node[key]] += node["ms"]
-    return sums
 
 
 def _interval(ratio: Ratio, digits: int = 2) -> str:

@@ -8,7 +8,7 @@ from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.errors import ParityError
 from modnet.records import ExportRecord, HostLatencies
-from tasks import remote
+from tasks import remote_export
 from tasks.leaderboard import int8_rows
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
@@ -21,7 +21,7 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
     record = recalled_or_computed(
         export_key(open_store(Settings.from_env().store_url), network_id, config),
         ExportRecord,
-        remote.export_stored,
+        remote_export.export_stored,
         *(network_id, config, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
@@ -54,7 +54,7 @@ def measure_on_host(exports: list[ExportRecord], compute: ComputeConfig) -> Host
     return recalled_or_computed(
         latencies_key(exports, compute.base_cpus),
         HostLatencies,
-        remote.measure_on_host,
+        remote_export.measure_on_host,
         *(exports, latencies_key(exports, compute.base_cpus), compute.base_cpus),
         cpus=compute.base_cpus,
         compute=compute,

@@ -7,62 +7,45 @@ A node shares nothing with the others but the object store; its address and keys
 from __future__ import annotations
 
 import hashlib
-import socket
-import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from infra.errors import NotStoredError
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
-from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
+from modnet.configs import PruningConfig, RetrainConfig, TrainingConfig
 from modnet.data.download import sha256_of_file
-from modnet.data.images import prepare, read_image, read_pair
-from modnet.data.protocols import device_protocol
+from modnet.data.images import read_pair
 from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import ALL_METRICS, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
-from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.evaluation.training_plot import training_plot
-from modnet.export.accuracy_control import bound_on
-from modnet.export.export import export_network
-from modnet.export.legacy_runtimes import verify_on_legacy
-from modnet.export.predictors import IrPredictor, TorchMatte, TorchPredictor
-from modnet.export.variants import VARIANTS, Target
+from modnet.export.predictors import TorchPredictor
 from modnet.models.modnet import MODNet
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
 from modnet.records import (
     BaseRecord,
     Candidate,
-    ExportRecord,
-    HostLatencies,
-    LegacyCheck,
     NetworkScores,
     RetrainReport,
     StoredFile,
-    TargetErrors,
     TrainingProgress,
     TrainingReport,
 )
 from modnet.spec import ModnetSpec
 from modnet.training.state import TrainingState
-from tasks.host_latency import median_latencies
 from tasks.pruning_evidence import plan_with_evidence
-from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, put_record, upload
+from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file, put_record, upload
 from tasks.stored_dataset import open_dataset
 from tasks.stored_network import (
     base_key,
     candidate_key,
-    export_key,
     progress_key,
     pruned_id,
     retrained_key,
@@ -74,7 +57,6 @@ from tasks.stored_network import (
 from tasks.training_run import run_training, start_from_backbone
 
 SHEET_IMAGES = 4
-PARITY_IMAGES = 2
 
 
 def train_base(
@@ -212,108 +194,6 @@ def score_network(network_id: str, cpus: int) -> NetworkScores:
         )
 
     return once(store, scores_key(store, network_id), NetworkScores, compute)
-
-
-def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRecord:
-    """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same matte."""
-    settings, store = this_node(cpus)
-    checkpoint, dataset_id = stored_network(store, network_id)
-    key = export_key(store, network_id, config)
-
-    def compute() -> ExportRecord:
-        began = time.monotonic()
-        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
-        images, index = open_dataset(dataset_id, settings, store)
-        fit = index.split("fit")[: config.calibration_images]
-        protocol = device_protocol(config.size)
-        inputs = [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
-        original = TorchPredictor(network, protocol)
-        torch_mse = evaluate(original, images, index, "tune", protocol).mse
-        bound = bound_on(
-            *(images, index.split("tune"), protocol),
-            float_mse=torch_mse,
-            max_relative_increase=config.max_relative_mse_increase,
-            max_float_layers=config.max_float_layers,
-        )
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "export"
-            report = export_network(
-                network,
-                folder,
-                size=config.size,
-                targets=config.targets,
-                input_format=config.input_format,
-                max_difference=config.max_alpha_difference,
-                calibration=inputs,
-                bound=bound,
-                quantisation_aware_steps=config.quantisation_aware_steps,
-                parity_images=inputs[:PARITY_IMAGES],
-            )
-            written = [target for target in config.targets if target not in report.refused]
-            predictors = {target: IrPredictor(folder / f"modnet-{target}.xml", protocol) for target in written}
-            tune_mse = {"torch": torch_mse} | {
-                target: evaluate(predictor, images, index, "tune", protocol).mse
-                for target, predictor in predictors.items()
-            }
-            asked = written if config.verify_on_legacy else []
-            legacy = _legacy_checks(network, folder, asked, inputs[:PARITY_IMAGES], settings)
-            refused = report.refused | refused_targets(tune_mse, config) | refused_by_runtimes(legacy)
-            accepted = tuple(target for target in config.targets if target not in refused)
-            released = {"torch": original} | {target: predictors[target] for target in accepted}
-            val = {form: evaluate(predictor, images, index, "val", protocol) for form, predictor in released.items()}
-            kept = {f"modnet-{target}.{ending}" for target in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
-            files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)}
-        return ExportRecord(
-            network_id=network_id,
-            size=report.size,
-            files=files,
-            input_format=config.input_format,
-            targets=accepted,
-            refused=refused,
-            parity={form: parity.mean_difference for form, parity in report.parity.items()},
-            tune_mse=tune_mse,
-            int8=report.int8,
-            val={form: TargetErrors(mse=scores.mse, mad=scores.mad) for form, scores in val.items()},
-            legacy=legacy,
-            seconds=time.monotonic() - began,
-        )
-
-    return once(store, key, ExportRecord, compute)
-
-
-def _legacy_checks(
-    network: MODNet,
-    folder: Path,
-    targets: Sequence[Target],
-    images: Sequence[NDArray[np.float32]],
-    settings: Settings,
-) -> dict[Target, tuple[LegacyCheck, ...]]:
-    """What the old runtimes of each target that has some say of its IR."""
-    checks: dict[Target, tuple[LegacyCheck, ...]] = {}
-    for target in targets:
-        if VARIANTS[target].legacy_runtimes:
-            checks[target] = verify_on_legacy(
-                folder / f"modnet-{target}.xml", VARIANTS[target], TorchMatte(network), images, settings.legacy_folder
-            )
-    return checks
-
-
-def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> HostLatencies:
-    """Median latency of each network's FP32 IR on this node, all networks interleaved round by round."""
-    settings, store = this_node(threads)
-
-    def compute() -> HostLatencies:
-        irs = {}
-        for export in exports:
-            files = {name: export.files[name] for name in ("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin")}
-            # Networks of one architecture share the .xml, and the runtime wants its .bin beside it.
-            folder = settings.cache_folder / "exports" / identify(**{name: file.sha256 for name, file in files.items()})
-            for name, file in files.items():
-                fetch_to(store, file, folder / name)
-            irs[export.network_id] = folder / "modnet-cpu-fp32.xml"
-        return HostLatencies(host=socket.gethostname(), median_ms=median_latencies(irs, threads))
-
-    return once(store, key, HostLatencies, compute)
 
 
 def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredFile:

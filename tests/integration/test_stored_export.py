@@ -15,8 +15,9 @@ from modnet.data.synthetic import write_synthetic_archive
 from modnet.models.modnet import MODNet
 from modnet.records import ExportRecord, LegacyCheck
 from modnet.spec import ModnetSpec
-from tasks import remote
-from tasks.remote import export_stored, import_base
+from tasks import remote_export
+from tasks.remote import import_base
+from tasks.remote_export import export_stored
 from tasks.stored_dataset import publish_dataset
 
 CONFIG = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_images=2, max_relative_mse_increase=1.0)
@@ -59,7 +60,7 @@ def test_export_stored_leaves_out_what_an_old_runtime_refuses_and_keeps_its_word
     network_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = LegacyCheck(by="OpenVINO 2021.4.2", status="failed", words="unsupported layer")
-    monkeypatch.setattr(remote, "verify_on_legacy", lambda *_: (refusal,))
+    monkeypatch.setattr(remote_export, "verify_on_legacy", lambda *_: (refusal,))
     export = exported(network_id, CONFIG.model_copy(update={"verify_on_legacy": True}))
     assert export.targets == ("cpu-fp32",)
     assert export.refused == {"ncs2-fp16": "OpenVINO 2021.4.2: unsupported layer"}

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "orchestration.py"
-_SPEC = importlib.util.spec_from_file_location("benchmarks_orchestration", _FILE)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-orchestration = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(orchestration)
+from benchmarks import orchestration
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from itertools import islice
-from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks import seed_copying
 from modnet.errors import PruningError
 from modnet.evaluation.complexity import complexity
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
-
-_FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "seed_copying.py"
-_SPEC = importlib.util.spec_from_file_location("benchmarks_seed_copying", _FILE)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-seed_copying = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(seed_copying)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,139 @@
+"""Export on Ray nodes: one network's ONNX file and IRs with what they compute, and latencies beside other networks.
+
+As in `tasks.remote`, every function looks first whether its answer is in the store.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.settings import Settings
+from modnet.checkpoint import load
+from modnet.configs import ExportConfig
+from modnet.data.images import prepare, read_image
+from modnet.data.protocols import device_protocol
+from modnet.evaluation.evaluate import evaluate
+from modnet.evaluation.selection import refused_by_runtimes, refused_targets
+from modnet.export.accuracy_control import bound_on
+from modnet.export.export import export_network
+from modnet.export.legacy_runtimes import verify_on_legacy
+from modnet.export.predictors import IrPredictor, TorchMatte, TorchPredictor
+from modnet.export.variants import VARIANTS, Target
+from modnet.models.modnet import MODNet
+from modnet.records import ExportRecord, HostLatencies, LegacyCheck, TargetErrors
+from tasks.host_latency import median_latencies
+from tasks.remote import this_node
+from tasks.stored import fetch, fetch_to, identify, once, upload
+from tasks.stored_dataset import open_dataset
+from tasks.stored_network import export_key, stored_network
+
+PARITY_IMAGES = 2
+
+
+def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRecord:
+    """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same matte."""
+    settings, store = this_node(cpus)
+    checkpoint, dataset_id = stored_network(store, network_id)
+    key = export_key(store, network_id, config)
+
+    def compute() -> ExportRecord:
+        began = time.monotonic()
+        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
+        images, index = open_dataset(dataset_id, settings, store)
+        fit = index.split("fit")[: config.calibration_images]
+        protocol = device_protocol(config.size)
+        inputs = [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
+        original = TorchPredictor(network, protocol)
+        torch_mse = evaluate(original, images, index, "tune", protocol).mse
+        bound = bound_on(
+            *(images, index.split("tune"), protocol),
+            float_mse=torch_mse,
+            max_relative_increase=config.max_relative_mse_increase,
+            max_float_layers=config.max_float_layers,
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "export"
+            report = export_network(
+                network,
+                folder,
+                size=config.size,
+                targets=config.targets,
+                input_format=config.input_format,
+                max_difference=config.max_alpha_difference,
+                calibration=inputs,
+                bound=bound,
+                quantisation_aware_steps=config.quantisation_aware_steps,
+                parity_images=inputs[:PARITY_IMAGES],
+            )
+            written = [target for target in config.targets if target not in report.refused]
+            predictors = {target: IrPredictor(folder / f"modnet-{target}.xml", protocol) for target in written}
+            tune_mse = {"torch": torch_mse} | {
+                target: evaluate(predictor, images, index, "tune", protocol).mse
+                for target, predictor in predictors.items()
+            }
+            asked = written if config.verify_on_legacy else []
+            legacy = _legacy_checks(network, folder, asked, inputs[:PARITY_IMAGES], settings)
+            refused = report.refused | refused_targets(tune_mse, config) | refused_by_runtimes(legacy)
+            accepted = tuple(target for target in config.targets if target not in refused)
+            released = {"torch": original} | {target: predictors[target] for target in accepted}
+            val = {form: evaluate(predictor, images, index, "val", protocol) for form, predictor in released.items()}
+            kept = {f"modnet-{target}.{ending}" for target in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
+            files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)}
+        return ExportRecord(
+            network_id=network_id,
+            size=report.size,
+            files=files,
+            input_format=config.input_format,
+            targets=accepted,
+            refused=refused,
+            parity={form: parity.mean_difference for form, parity in report.parity.items()},
+            tune_mse=tune_mse,
+            int8=report.int8,
+            val={form: TargetErrors(mse=scores.mse, mad=scores.mad) for form, scores in val.items()},
+            legacy=legacy,
+            seconds=time.monotonic() - began,
+        )
+
+    return once(store, key, ExportRecord, compute)
+
+
+def _legacy_checks(
+    network: MODNet,
+    folder: Path,
+    targets: Sequence[Target],
+    images: Sequence[NDArray[np.float32]],
+    settings: Settings,
+) -> dict[Target, tuple[LegacyCheck, ...]]:
+    """What the old runtimes of each target that has some say of its IR."""
+    checks: dict[Target, tuple[LegacyCheck, ...]] = {}
+    for target in targets:
+        if VARIANTS[target].legacy_runtimes:
+            checks[target] = verify_on_legacy(
+                folder / f"modnet-{target}.xml", VARIANTS[target], TorchMatte(network), images, settings.legacy_folder
+            )
+    return checks
+
+
+def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> HostLatencies:
+    """Median latency of each network's FP32 IR on this node, all networks interleaved round by round."""
+    settings, store = this_node(threads)
+
+    def compute() -> HostLatencies:
+        irs = {}
+        for export in exports:
+            files = {name: export.files[name] for name in ("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin")}
+            # Networks of one architecture share the .xml, and the runtime wants its .bin beside it.
+            folder = settings.cache_folder / "exports" / identify(**{name: file.sha256 for name, file in files.items()})
+            for name, file in files.items():
+                fetch_to(store, file, folder / name)
+            irs[export.network_id] = folder / "modnet-cpu-fp32.xml"
+        return HostLatencies(host=socket.gethostname(), median_ms=median_latencies(irs, threads))
+
+    return once(store, key, HostLatencies, compute)
