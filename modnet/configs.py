@@ -171,7 +171,13 @@ class AugmentationConfig(Config):
         description="Square crops at the person's border, aspect kept. Off: the whole image, squeezed to a square.",
     )
     smallest_crop: float = Field(0.5, gt=0, le=1, description="Side of the smallest crop, as share of the short side.")
-    largest_crop: float = Field(1.0, gt=0, le=1, description="Side of the largest crop, as share of the short side.")
+    largest_crop: float = Field(
+        1.0,
+        gt=0,
+        le=2,
+        description="Side of the largest crop, as share of the short side. Above 1 a crop reaches over the image's edge "
+        "and is filled as a letterbox is: it shows the whole person.",
+    )
     flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring left and right.")
     colour: float = Field(
         1.0, ge=0, le=3, description="Strength of changes of brightness (15 % at 1), contrast (20 %) and colour (8 %)."

@@ -7,17 +7,21 @@ Every function takes what it changes and a generator, and gives new arrays. An `
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from modnet.configs import AugmentationConfig
 from modnet.data.foreground import estimate_foreground
 from modnet.data.images import Alpha, Image, Matte16, resize
 from modnet.data.synthetic_background import draw_background
 
+_Value = TypeVar("_Value", bound=np.generic)
+
 OPAQUE = 65535  # of a matte: all person
+LETTERBOX_GREY = 128  # next to what a device's letterbox is filled with: 0 after normalisation, 127.5 before
 
 BRIGHTNESS, CONTRAST, COLOUR = 0.15, 0.2, 0.08  # largest change at strength 1, as a share
 BLUR_SIGMA = (0.3, 1.2)  # pixels of the sample: no more than a matte's own border is soft
@@ -65,10 +69,11 @@ def crop_at_border(
 ) -> tuple[Image, Matte16]:
     """The same square of both, placed so that it contains a random pixel of the person's soft border.
 
-    Without such a pixel it contains a random pixel of the person, and without a person any.
+    Without such a pixel it contains a random pixel of the person, and without a person any. A square that is larger
+    than the image in a direction contains all of it there; the rest is background, in the grey of a letterbox.
 
     Args:
-        shares: smallest and largest side of the square, as a share of the image's short side, at most 1.
+        shares: smallest and largest side of the square, as a share of the image's short side.
     """
     height, width = matte.shape
     side = max(1, round(min(height, width) * rng.uniform(*shares)))
@@ -77,12 +82,23 @@ def crop_at_border(
         wanted = np.flatnonzero(matte)
     anchor = int(wanted[rng.integers(wanted.size)] if wanted.size else rng.integers(matte.size))
     top, left = _first(anchor // width, side, height, rng), _first(anchor % width, side, width, rng)
-    return image[top : top + side, left : left + side], matte[top : top + side, left : left + side]
+    return _cut(image, top, left, side, LETTERBOX_GREY), _cut(matte, top, left, side, 0)
 
 
 def _first(position: int, side: int, length: int, rng: np.random.Generator) -> int:
-    """First row (or column) of a crop within [0, length) that contains `position`."""
-    return int(rng.integers(max(0, position - side + 1), min(position, length - side) + 1))
+    """First row (or column) of a crop that contains `position` and lies within [0, length), or else contains that."""
+    first, last = sorted((max(0, position - side + 1), min(position, length - side)))
+    return int(rng.integers(first, last + 1))
+
+
+def _cut(array: NDArray[_Value], top: int, left: int, side: int, beyond: int) -> NDArray[_Value]:
+    """The square at (top, left) of (H, W) or (H, W, C), which may reach over the edges: `beyond` is there."""
+    inside = array[max(0, top) : top + side, max(0, left) : left + side]
+    if inside.shape[:2] == (side, side):
+        return inside
+    above, before = max(0, -top), max(0, -left)
+    margins = ((above, side - above - inside.shape[0]), (before, side - before - inside.shape[1]))
+    return np.pad(inside, margins + ((0, 0),) * (array.ndim - 2), constant_values=beyond)
 
 
 def recolour(image: Image, strength: float, rng: np.random.Generator) -> Image:

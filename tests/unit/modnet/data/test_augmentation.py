@@ -9,6 +9,7 @@ import pytest
 
 from modnet.configs import AugmentationConfig
 from modnet.data.augmentation import (
+    LETTERBOX_GREY,
     OPAQUE,
     alpha_of,
     augment,
@@ -98,7 +99,7 @@ def test_augment_takes_the_whole_image_when_config_is_none() -> None:
     assert not matte.any()
 
 
-@pytest.mark.parametrize("shares", [(0.3, 0.3), (0.5, 1.0), (1.0, 1.0)])
+@pytest.mark.parametrize("shares", [(0.3, 0.3), (0.5, 1.0), (1.0, 1.0), (1.2, 1.2), (0.5, 2.0)])
 def test_crop_at_border_is_a_square_of_the_wanted_size_with_border_in_it(shares: tuple[float, float]) -> None:
     image, matte = portrait(5, (150, 100))
     for seed in range(30):
@@ -107,6 +108,20 @@ def test_crop_at_border_is_a_square_of_the_wanted_size_with_border_in_it(shares:
         assert cropped.shape == (side, side, 3)
         assert shares[0] * 100 - 1 <= side <= shares[1] * 100 + 1
         assert ((cropped_matte > 0) & (cropped_matte < OPAQUE)).any()
+
+
+def test_crop_at_border_shows_all_of_the_image_in_letterbox_grey_when_it_is_larger() -> None:
+    image, matte = portrait(5, (150, 100))
+    tops = set()
+    for seed in range(10):
+        cropped, cropped_matte = crop_at_border(image, matte, (1.7, 1.7), np.random.default_rng(seed))
+        # Where the image lies within the square is told by what is not grey; the matte moves with it.
+        top, left = (int(np.argmax((cropped != LETTERBOX_GREY).any(axis=axis))) for axis in ((1, 2), (0, 2)))
+        assert np.array_equal(cropped[top : top + 150, left : left + 100], image)
+        assert np.array_equal(cropped_matte[top : top + 150, left : left + 100], matte)
+        assert cropped_matte.sum() == matte.sum()
+        tops.add(top)
+    assert len(tops) > 1
 
 
 def test_crop_at_border_shows_the_person_when_matte_is_hard() -> None:
