@@ -22,9 +22,10 @@ from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.predictors import IrPredictor, TorchMatte, TorchPredictor
+from modnet.export.predictors import IrPredictor
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, Target
+from modnet.inference.predictors import TorchMatte, TorchPredictor
 from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan

@@ -25,7 +25,7 @@ from modnet.evaluation.evaluate import ALL_METRICS, evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
 from modnet.evaluation.training_plot import training_plot
-from modnet.export.predictors import TorchPredictor
+from modnet.inference.predictors import TorchPredictor
 from modnet.models.modnet import MODNet
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan

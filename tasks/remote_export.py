@@ -24,8 +24,9 @@ from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.export.accuracy_control import bound_on
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
-from modnet.export.predictors import IrPredictor, TorchMatte, TorchPredictor
+from modnet.export.predictors import IrPredictor
 from modnet.export.variants import VARIANTS, Target
+from modnet.inference.predictors import TorchMatte, TorchPredictor
 from modnet.models.modnet import MODNet
 from modnet.records import ExportRecord, HostLatencies, LegacyCheck, TargetErrors
 from tasks.host_latency import median_latencies

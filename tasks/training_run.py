@@ -13,8 +13,8 @@ from modnet.data.archives import DatasetIndex, Pair, find_images
 from modnet.data.dataset import MattingDataset, UnlabelledDataset
 from modnet.data.images import read_pair
 from modnet.evaluation.metrics import mse
-from modnet.export.predictors import TorchPredictor
 from modnet.folded_backbone import load_folded_backbone
+from modnet.inference.predictors import TorchPredictor
 from modnet.models.modnet import MODNet
 from modnet.records import TrainingReport
 from modnet.training.retrain import retrain

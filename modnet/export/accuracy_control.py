@@ -19,8 +19,8 @@ from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, DatasetError, ExportError
 from modnet.evaluation.evaluate import predict
 from modnet.evaluation.metrics import ERROR_MAPS, summarise
-from modnet.export.predictors import MatteFunction, Predictor
 from modnet.export.runtime import core
+from modnet.inference.predictors import MatteFunction, Predictor
 from modnet.records import LayerDecision, QuantisationDecision
 
 RANKING_IMAGES = 16

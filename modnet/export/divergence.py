@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modnet.export.folding import folded
-from modnet.export.predictors import image_of
 from modnet.export.runtime import core
+from modnet.inference.predictors import image_of
 from modnet.pruning.groups import PrunableNetwork
 
 TOLERANCE = 0.02

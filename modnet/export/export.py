@@ -20,9 +20,10 @@ from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.divergence import first_divergence
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir, require_pixels
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
-from modnet.export.predictors import OpenvinoMatte, TorchMatte, image_of, pixels_of
+from modnet.export.predictors import OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, InputFormat, Precision, Target
+from modnet.inference.predictors import TorchMatte, image_of, pixels_of
 from modnet.models.modnet import MODNet
 from modnet.records import QuantisationDecision, Record
 from modnet.training.quantisation_aware import train_quantisation_aware

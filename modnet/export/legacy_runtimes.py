@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from modnet.errors import ExportError, ParityError
 from modnet.export import legacy_runner
 from modnet.export.parity import TOLERANCES, Tolerance, check_parity
-from modnet.export.predictors import MatteFunction, image_of, pixels_of, reads_images
+from modnet.export.predictors import reads_images
 from modnet.export.variants import Variant
+from modnet.inference.predictors import MatteFunction, image_of, pixels_of
 from modnet.records import LegacyCheck
 
 TIMEOUT_S = 300.0

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from modnet.errors import ExportError, ParityError
-from modnet.export.predictors import MatteFunction
 from modnet.export.variants import Precision
+from modnet.inference.predictors import MatteFunction
 from modnet.records import Record
 
 

@@ -15,7 +15,8 @@ from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import ConfigError
 from modnet.evaluation.complexity import complexity
-from modnet.export.predictors import IrPredictor, OnnxPredictor, Predictor, TorchPredictor
+from modnet.export.predictors import IrPredictor, OnnxPredictor
+from modnet.inference.predictors import Predictor, TorchPredictor
 from modnet.models.modnet import MODNet
 from tasks.cli.flags import Options, Result, UsageError
 from tasks.stored_dataset import local_archive

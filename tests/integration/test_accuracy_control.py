@@ -15,10 +15,10 @@ from modnet.errors import ConfigError, DatasetError, ExportError
 from modnet.export.accuracy_control import AccuracyBound, put_back, restore_accuracy, rounded_layers
 from modnet.export.export import export_network
 from modnet.export.merge_norm import merge_norms
-from modnet.export.predictors import MatteFunction
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.inference.predictors import MatteFunction
 from modnet.models.modnet import MODNet
 from modnet.records import QuantisationDecision
 from modnet.spec import ModnetSpec

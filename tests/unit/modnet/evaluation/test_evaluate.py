@@ -12,7 +12,7 @@ from modnet.data.images import read_pair
 from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import DatasetError
 from modnet.evaluation.evaluate import ALL_METRICS, ERROR_NAMES, evaluate, score_image
-from modnet.export.predictors import TorchPredictor
+from modnet.inference.predictors import TorchPredictor
 from modnet.records import MattingScores
 
 SHARED = Path(__file__).resolve().parents[5] / "shared"

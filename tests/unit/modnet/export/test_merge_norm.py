@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from openvino import opset8
 
 from modnet.export.merge_norm import merge_norms
-from modnet.export.predictors import TorchMatte
 from modnet.export.runtime import core
+from modnet.inference.predictors import TorchMatte
 from modnet.models.blocks import IBNorm
 
 Pixels = list[NDArray[np.float32]]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from modnet.errors import ExportError
 from modnet.export.onnx_to_openvino import convert_ir, input_side
 from modnet.export.parity import TOLERANCES, check_parity
-from modnet.export.predictors import MatteFunction, OpenvinoMatte, TorchMatte, image_of, pixels_of
+from modnet.export.predictors import OpenvinoMatte
 from modnet.export.variants import CURRENT_RUNTIME, VARIANTS, InputFormat, Precision, Target
+from modnet.inference.predictors import MatteFunction, TorchMatte, image_of, pixels_of
 
 Pixels = list[NDArray[np.float32]]
 FLOATS: tuple[Target, ...] = ("cpu-fp32", "cpu-fp16", "ncs2-fp16")

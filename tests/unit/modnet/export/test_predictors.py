@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from modnet.data.images import Image
 from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, ExportError
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
-from modnet.export.predictors import IrPredictor, OnnxPredictor, OpenvinoMatte, Predictor, TorchMatte, TorchPredictor
+from modnet.export.predictors import IrPredictor, OnnxPredictor, OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import Target
+from modnet.inference.predictors import TorchPredictor
 from modnet.models.modnet import MODNet
 
 Pixels = list[NDArray[np.float32]]
@@ -56,11 +56,6 @@ def test_onnx_predictor_agrees_with_torch_when_sizes_are_open(exported_dynamic, 
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)
 
 
-def test_predictor_gives_back_each_pixel_when_network_copies_a_channel(image: Image) -> None:
-    predictor = Predictor(lambda pixels: (pixels[:, :1] + 1) / 2, "device-512")
-    np.testing.assert_allclose(predictor(image), image[..., 0] / 255, rtol=0, atol=0.06)  # scaled up and back
-
-
 @pytest.mark.parametrize("protocol", ["seed", "aspect", "device-512"])
 def test_ir_predictor_raises_when_fixed_size_does_not_fit_protocol(ir: IrFiles, protocol: Protocol) -> None:
     with pytest.raises(ConfigError, match=f"reads 64×64 pixels only, got protocol '{protocol}'"):
@@ -70,21 +65,6 @@ def test_ir_predictor_raises_when_fixed_size_does_not_fit_protocol(ir: IrFiles, 
 def test_onnx_predictor_raises_when_fixed_size_does_not_fit_protocol(exported) -> None:
     with pytest.raises(ConfigError, match="reads 64×64 pixels only, got protocol 'aspect'"):
         OnnxPredictor(exported.onnx_path, "aspect")
-
-
-def test_torch_predictor_keeps_predicting_the_same_when_network_is_trained_on(network: MODNet, image: Image) -> None:
-    network.train()
-    predictor = TorchPredictor(network, "device-512")
-    before = predictor(image)
-    assert network.training
-    with torch.no_grad():
-        network.fusion.head.bias.fill_(5.0)
-    np.testing.assert_array_equal(predictor(image), before)
-
-
-def test_torch_matte_reads_arrays_that_are_read_only(network: MODNet, pixels: Pixels) -> None:
-    pixels[0].flags.writeable = False
-    assert TorchMatte(network)(pixels[0]).shape == (1, 1, 64, 64)
 
 
 def test_openvino_matte_keeps_a_result_when_it_runs_again(exported, pixels: Pixels) -> None:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from modnet.errors import ConfigError, ExportError
-from modnet.export.predictors import OpenvinoMatte, TorchMatte
+from modnet.export.predictors import OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.inference.predictors import TorchMatte
 from modnet.models.modnet import MODNet
 
 
