@@ -32,19 +32,24 @@ def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, Dataset
     return folder, index_dataset(folder)
 
 
-def given_predictor(options: Options) -> Predictor:
+def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     """What makes mattes: the checkpoint, the ONNX file or the IR.
 
+    Args:
+        options: what was typed.
+        default: the checkpoint where none of them was.
+
     Raises:
-        ConfigError: none of them, or several.
+        ConfigError: none of them and no default, or several.
     """
-    if sum(path is not None for path in (options.checkpoint, options.onnx, options.ir)) != 1:
+    checkpoint = default if options.checkpoint is options.onnx is options.ir is None else options.checkpoint
+    if sum(path is not None for path in (checkpoint, options.onnx, options.ir)) != 1:
         raise ConfigError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.onnx is not None:
         return OnnxPredictor(options.onnx, options.protocol)
     if options.ir is not None:
         return IrPredictor(options.ir, options.protocol)
-    return TorchPredictor(load(options.checkpoint, options.prune_info), options.protocol or "seed", options.device)
+    return TorchPredictor(load(checkpoint, options.prune_info), options.protocol or "seed", options.device)
 
 
 def given_config(
