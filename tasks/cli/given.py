@@ -42,14 +42,16 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     Raises:
         ConfigError: none of them and no default, or several.
     """
-    checkpoint = default if options.checkpoint is options.onnx is options.ir is None else options.checkpoint
-    if sum(path is not None for path in (checkpoint, options.onnx, options.ir)) != 1:
+    networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
+    if not networks and default is not None:
+        networks = [default]
+    if len(networks) != 1:
         raise ConfigError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.onnx is not None:
         return OnnxPredictor(options.onnx, options.protocol)
     if options.ir is not None:
         return IrPredictor(options.ir, options.protocol)
-    return TorchPredictor(load(checkpoint, options.prune_info), options.protocol or "seed", options.device)
+    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", options.device)
 
 
 def given_config(
