@@ -40,7 +40,7 @@ from modnet.data.archives import (
 from modnet.data.download import sha256_of_file
 from modnet.data.protocols import Protocol
 from modnet.data.synthetic import write_synthetic_archive
-from modnet.errors import CheckpointError, DatasetError
+from modnet.errors import CheckpointError, ConfigError, DatasetError
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import ALL_METRICS, evaluate
 from modnet.evaluation.score_tables import intervals
@@ -98,10 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(options: argparse.Namespace) -> Path:
-    """The trained network, in a file with what it was made by."""
+    """The trained network, in a file with what it was made by.
+
+    Raises:
+        ConfigError: the folder holds one that was made otherwise.
+    """
     trained: Path = options.out / "base.safetensors"
-    if trained.exists():
-        return trained
     options.out.mkdir(parents=True, exist_ok=True)
     mixed = mix(options.dataset, options.portraits, options.out)
     config = TrainingConfig(
@@ -112,11 +114,23 @@ def train(options: argparse.Namespace) -> Path:
         validate_every=4,
         validation_images=48,
     )
-    torch.manual_seed(options.seed)
-    network = MODNet(ModnetSpec.full())
     backbone = None
     if options.backbone is not None:
         backbone = {"file": options.backbone.name, "sha256": sha256_of_file(options.backbone)}
+    recipe = {
+        "data": mixed.facts,
+        "backbone": backbone,
+        "training": config.model_dump(mode="json"),
+        "seed": options.seed,
+    }
+    if trained.exists():
+        made = read_checkpoint(trained).provenance
+        if others := [name for name in recipe if made.get(name) != recipe[name]]:
+            raise ConfigError(f"{trained} is there and was made with other {', '.join(others)}: name another folder")
+        return trained
+    torch.manual_seed(options.seed)
+    network = MODNet(ModnetSpec.full())
+    if options.backbone is not None:
         start_from_backbone(network, options.backbone, mixed.folder, mixed.index, config, options.seed)
     state = options.out / "training-state"
     report = run_training(
@@ -132,15 +146,8 @@ def train(options: argparse.Namespace) -> Path:
     )
     curve = "".join(f"{epoch.model_dump_json()}\n" for epoch in report.history)
     write_atomically(options.out / "training.jsonl", curve.encode())
-    provenance = {
-        "data": mixed.facts,
-        "backbone": backbone,
-        "training": config.model_dump(mode="json"),
-        "seed": options.seed,
-        "result": _summary(report),
-        "machine": _machine(options.device),
-    }
-    save_checkpoint(network, trained, provenance, half=True)
+    result = {"result": _summary(report), "machine": _machine(options.device)}
+    save_checkpoint(network, trained, recipe | result, half=True)
     state.unlink(missing_ok=True)
     return trained
 

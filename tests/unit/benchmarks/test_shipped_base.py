@@ -15,7 +15,7 @@ from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import read_image
 from modnet.data.synthetic import write_synthetic_archive
-from modnet.errors import DatasetError
+from modnet.errors import ConfigError, DatasetError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
 
@@ -110,6 +110,9 @@ def test_train_goes_on_where_it_was_killed_and_tells_how_the_network_was_made(
     assert made["training"]["average_decay"] == 0.998
     assert made["result"]["images_seen"] == whole.provenance["result"]["images_seen"] > 0
     assert set(made["machine"]) == {"device", "torch", "opencv"}
+    assert shipped_base.main(command) == 0  # found
+    with pytest.raises(ConfigError, match="was made with other training, seed"):
+        shipped_base.main([*command, "--epochs", "3", "--seed", "1"])
 
 
 def test_score_writes_network_scores_and_card(
