@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 PROFILE ?= demo
 DATASET ?= synthetic
-BASE ?=
+BASE ?= shipped
 PRUNING ?=
 
 VENV := .venv
@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml
 legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .modnet/legacy (PYTHON39= takes yours)
 	@PYTHON=$(BIN)/python infra/legacy_runtimes.sh .modnet/legacy
 
-nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= PROFILE=demo|standard PRUNING=)
+nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE=shipped|train|PATH PROFILE=demo|standard PRUNING=)
 	@mkdir -p .modnet
 	@$(BIN)/modnet config --json --profile $(PROFILE) --dataset '$(DATASET)' \
 	  $(if $(BASE),--base '$(BASE)') $(if $(PRUNING),--pruning '$(PRUNING)') > .modnet/parameters.json

@@ -11,7 +11,7 @@ from tasks.prune import put_base
 def train_baseline(
     dataset_id: str, config: BaselineConfig, seed: int = 0, compute: ComputeConfig = ComputeConfig()
 ) -> BaseRecord:
-    """Provides the unpruned network: the given checkpoint, or one trained on the data set's `fit` split.
+    """Provides the unpruned network: the one the project ships, a given one, or one trained on the `fit` split.
 
     The result's `base_id` is what the other flows ask for.
     """

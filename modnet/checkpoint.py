@@ -17,12 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from modnet.configs import SHIPPED
 from modnet.errors import CheckpointError
 from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
 from modnet.seed_layout import is_seed_layout, our_state, spec_from_shapes
 from modnet.seed_prune_info import require_agreement
 from modnet.spec import ModnetSpec
+from modnet.weights import SHIPPED_BASE
 
 FORMAT = "modnet-checkpoint-1"
 
@@ -70,6 +72,11 @@ def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any], 
     return path
 
 
+def checkpoint_path(named: str) -> Path:
+    """The file of a checkpoint that a person named: the project's own for `shipped`, else the path itself."""
+    return SHIPPED_BASE if named == SHIPPED else Path(named)
+
+
 def load(path: str | Path, prune_info: str | Path | None = None) -> MODNet:
     """The network in a checkpoint of any known layout, in evaluation mode on the CPU. See `read_checkpoint`."""
     return read_checkpoint(path, prune_info).network
@@ -91,7 +98,9 @@ def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> C
         with path.open("rb") as file:
             is_torch_zip = file.read(4) == b"PK\x03\x04"
     except OSError as error:
-        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
+        is_ours = path == SHIPPED_BASE
+        why = "; this installation lacks what it should bring along: install modnet-edge again" if is_ours else ""
+        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}{why}") from error
     if is_torch_zip:
         return _read_published(path, None if prune_info is None else Path(prune_info))
     if prune_info is not None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from modnet.export.variants import InputFormat, Target
+
+SHIPPED = "shipped"
+"""Stands for the unpruned network that the project brings along, wherever a checkpoint is named."""
+
+TRAIN = "train"
+"""Stands for no checkpoint: the run trains its base network."""
 
 
 class Config(BaseModel):
@@ -362,16 +368,32 @@ class BaselineConfig(Config):
     """The unpruned network that is compressed."""
 
     checkpoint: str | None = Field(
-        None,
-        description="Path on the worker's machine: a checkpoint of this project, of the official MODNet or of "
-        "MODNet-ModelCompression. Empty: train one in the run.",
+        SHIPPED,
+        description="shipped: the network that the project brings along, trained on photographs. train, or empty: one "
+        "trained in the run. Or the path, on the worker's machine, of a checkpoint of this project, of the official "
+        "MODNet or of MODNet-ModelCompression.",
     )
     backbone: str | None = Field(
         None,
         description="Path on the worker's machine: MobileNetV2 weights with folded norms (.npz), from which the "
-        "training starts. Empty: from random ones.",
+        "training starts; goes with checkpoint train. Empty: from random ones.",
     )
     training: TrainingConfig = TrainingConfig()
+
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _empty_when_trained(cls, checkpoint: object) -> object:
+        """The run form leaves out a field that was emptied, so that there is a word for it."""
+        return None if checkpoint in ("", TRAIN) else checkpoint
+
+    @model_validator(mode="after")
+    def _backbone_is_used(self) -> Self:
+        if self.backbone is not None and self.checkpoint is not None:
+            raise ValueError(
+                f"a backbone is what a training starts from, but checkpoint {self.checkpoint!r} is taken as it is; "
+                f"set it to {TRAIN!r}"
+            )
+        return self
 
 
 class BudgetConfig(Config):
@@ -467,7 +489,7 @@ class CompressConfig(Config):
     seed: int = Field(0, ge=0, lt=2**31, description="Same seed and settings, same networks.")
 
     @classmethod
-    def standard(cls, checkpoint: str | None = None) -> Self:
+    def standard(cls, checkpoint: str | None = SHIPPED) -> Self:
         """A night's work: whole epochs at the scale of use."""
         return cls(
             base=BaselineConfig(checkpoint=checkpoint, training=TrainingConfig(epochs=40, image_size=448)),
@@ -475,12 +497,12 @@ class CompressConfig(Config):
         )
 
     @classmethod
-    def demo(cls, checkpoint: str | None = None) -> Self:
+    def demo(cls, checkpoint: str | None = SHIPPED) -> Self:
         """The same run in minutes on two cores and some dozen images, too short to judge an idea.
 
-        Without a checkpoint most of the time goes into a base network; with one it goes into retraining.
+        With a base network the time goes into retraining; without one (None) most of it into training that.
         """
-        retrain = RetrainConfig(epochs=3, image_size=160) if checkpoint is None else RetrainConfig(epochs=16)
+        retrain = RetrainConfig(epochs=3, image_size=160) if checkpoint is None else RetrainConfig(epochs=8)
         looks = {"taylor_images": 8, "taylor_steps": 2}
         return cls(
             pruning=tuple(one.model_copy(update=looks) for one in cls().pruning),

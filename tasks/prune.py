@@ -6,6 +6,7 @@ from prefect import get_run_logger, task
 
 from infra.object_store import open_store
 from infra.settings import Settings
+from modnet.checkpoint import checkpoint_path
 from modnet.configs import BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
 from tasks import remote
@@ -17,9 +18,9 @@ from tasks.stored_network import base_key, candidate_key, pruned_id, trained_bas
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
 def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: ComputeConfig) -> BaseRecord:
-    """The unpruned network in the store: the given checkpoint, or one trained on Ray."""
+    """The unpruned network in the store: the shipped or given checkpoint, or one trained on Ray."""
     if config.checkpoint is not None:
-        record = remote.import_base(dataset_id, Path(config.checkpoint))
+        record = remote.import_base(dataset_id, checkpoint_path(config.checkpoint))
     else:
         backbone = None if config.backbone is None else remote.import_backbone(Path(config.backbone))
         question = (dataset_id, config.training, seed, backbone)

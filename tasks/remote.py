@@ -40,6 +40,7 @@ from modnet.records import (
 )
 from modnet.spec import ModnetSpec
 from modnet.training.state import TrainingState
+from modnet.weights import SHIPPED_BASE
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file, put_record, upload
 from tasks.stored_dataset import open_dataset
@@ -97,11 +98,12 @@ def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
     """Puts a given unpruned checkpoint, of any layout that `modnet.checkpoint` reads, into the store."""
     _, store = this_node(cpus=1)
     network = load(checkpoint)
+    origin = "shipped with the project" if checkpoint == SHIPPED_BASE else f"given as {checkpoint.name}"
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
 
     def compute() -> BaseRecord:
-        return _stored_base(network, base_id, dataset_id, f"given as {checkpoint.name}", None, store)
+        return _stored_base(network, base_id, dataset_id, origin, None, store)
 
     return once(store, base_key(base_id), BaseRecord, compute)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modnet.configs import CompressConfig, DatasetConfig
+from modnet.configs import SHIPPED, TRAIN, CompressConfig, DatasetConfig
 from tasks.cli.flags import Options, Result, Verbs
 from tasks.cli.pruning_shorthand import FORMS, prunings
 
@@ -15,14 +15,18 @@ def add_to(verbs: Verbs) -> None:
     configuring = verbs.add("config", config)
     configuring.add_argument("--profile", choices=("demo", "standard"), default="demo")
     configuring.add_argument("--dataset", help="synthetic, ppm-100, a zip or a URL")
-    configuring.add_argument("--base", help="checkpoint to prune; without it one is trained in the run")
+    configuring.add_argument(
+        "--base",
+        default=SHIPPED,
+        help=f"what is pruned: {SHIPPED} (the project's own network), {TRAIN} (one trained in the run), or the path of "
+        f"a checkpoint (default: {SHIPPED})",
+    )
     configuring.add_argument("--pruning", type=prunings, help=f"candidates: {FORMS}")
 
 
 def config(options: Options) -> Result:
     """The parameters of a compress run, as the Prefect deployment takes them."""
-    checkpoint = None if options.base is None else os.path.abspath(options.base)
-    chosen: CompressConfig = getattr(CompressConfig, options.profile)(checkpoint)
+    chosen: CompressConfig = getattr(CompressConfig, options.profile)(_checkpoint(options.base))
     update: dict[str, Any] = {}
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
@@ -30,3 +34,10 @@ def config(options: Options) -> Result:
     if options.pruning:
         update["pruning"] = options.pruning
     return {"config": chosen.model_copy(update=update).model_dump(mode="json")}
+
+
+def _checkpoint(base: str) -> str | None:
+    """A path is made absolute, since another process reads it."""
+    if base == TRAIN:
+        return None
+    return base if base == SHIPPED else os.path.abspath(base)

@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 import torch
 
-from modnet.configs import RetrainConfig, SparsityConfig, TrainingConfig
+from modnet.checkpoint import checkpoint_path
+from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.protocols import Protocol
 
 Options = argparse.Namespace
@@ -17,7 +18,9 @@ Result = dict[str, Any]
 """What a verb found: printed as one JSON object, or as lines `name: value`, the value of `table` by itself."""
 
 Flags = argparse.ArgumentParser
-CHECKPOINT = "of this project, of the official MODNet or of the seed"
+CHECKPOINT = (
+    f"{SHIPPED} (the project's own unpruned network), or a file of this project, of the official MODNet or of the seed"
+)
 DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
 IR = "OpenVINO .xml, its .bin beside it"
 FIXED = "one of fixed input size takes the protocol of that size, as device-512"
@@ -64,7 +67,7 @@ class Verbs:
 def network() -> Flags:
     """The checkpoint that a verb works on."""
     flags = _flags()
-    flags.add_argument("--checkpoint", type=Path, required=True, help=CHECKPOINT)
+    flags.add_argument("--checkpoint", type=checkpoint_path, required=True, help=CHECKPOINT)
     flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
     return flags
 
@@ -72,7 +75,7 @@ def network() -> Flags:
 def network_or_ir() -> Flags:
     """The network that makes mattes, and how images are prepared for it."""
     flags = _flags()
-    flags.add_argument("--checkpoint", type=Path, help=CHECKPOINT)
+    flags.add_argument("--checkpoint", type=checkpoint_path, help=CHECKPOINT)
     flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
     flags.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED}")
     flags.add_argument("--ir", type=Path, help=f"{IR}; {FIXED}")

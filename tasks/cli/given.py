@@ -32,19 +32,26 @@ def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, Dataset
     return folder, index_dataset(folder)
 
 
-def given_predictor(options: Options) -> Predictor:
+def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     """What makes mattes: the checkpoint, the ONNX file or the IR.
 
+    Args:
+        options: what was typed.
+        default: the checkpoint where none of them was.
+
     Raises:
-        ConfigError: none of them, or several.
+        ConfigError: none of them and no default, or several.
     """
-    if sum(path is not None for path in (options.checkpoint, options.onnx, options.ir)) != 1:
+    networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
+    if not networks and default is not None:
+        networks = [default]
+    if len(networks) != 1:
         raise ConfigError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.onnx is not None:
         return OnnxPredictor(options.onnx, options.protocol)
     if options.ir is not None:
         return IrPredictor(options.ir, options.protocol)
-    return TorchPredictor(load(options.checkpoint, options.prune_info), options.protocol or "seed", options.device)
+    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", options.device)
 
 
 def given_config(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modnet.checkpoint import load, read_checkpoint
+from modnet.checkpoint import checkpoint_path, load, read_checkpoint
 from modnet.evaluation.channel_chart import channel_chart
 from modnet.evaluation.inspection import Inspection, group_changes, inspect_network
 from modnet.evaluation.inspection_tables import cost_rows, group_rows
@@ -25,7 +25,7 @@ def add_to(verbs: Verbs) -> None:
     inspection = verbs.add("inspect", inspect, flags.network(), flags.size())
     inspection.add_argument(
         "--against",
-        type=Path,
+        type=checkpoint_path,
         help="checkpoint that it was before pruning (default: the widths that a pruned checkpoint of this project "
         "remembers)",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import checkpoint_path, load, read_checkpoint, save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
 from modnet.data.archives import find_images
 from modnet.data.dataset import UnlabelledDataset
@@ -35,7 +35,7 @@ def add_to(verbs: Verbs) -> None:
     retraining = verbs.add("retrain", retrain, flags.network(), *common, flags.retraining())
     features = DistillationConfig.model_fields["features"].description
     teacher = "unpruned checkpoint to learn from as well"
-    retraining.add_argument("--teacher", type=Path, help=f"{teacher}, {flags.CHECKPOINT}")
+    retraining.add_argument("--teacher", type=checkpoint_path, help=f"{teacher}: {flags.CHECKPOINT}")
     retraining.add_argument("--unlabelled", type=Path, help="with --teacher: a folder of images without mattes")
     retraining.add_argument("--distill-features", type=float, help=f"with --teacher. {features}")
     for verb in (training, retraining):

@@ -56,6 +56,13 @@ def test_nightly_runs_at_two_one_at_a_time_with_the_standard_profile() -> None:
     assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig.standard()
 
 
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one['entrypoint']}-{one['name']}")
+def test_deployment_that_has_a_base_starts_from_the_shipped_one(deployment: dict[str, Any]) -> None:
+    config = deployment["parameters"].get("config", {})
+    base = config.get("base", config)
+    assert base.get("checkpoint", "shipped") == "shipped"
+
+
 def test_every_flow_explains_itself_in_the_user_interface() -> None:
     for deployment in DEPLOYMENTS:
         assert len(flow_of(deployment).fn.__doc__) > 80, deployment["entrypoint"]

@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint, to_bytes
+from modnet.checkpoint import checkpoint_path, load, read_checkpoint, save_checkpoint, to_bytes
 from modnet.errors import CheckpointError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
+from modnet.weights import SHIPPED_BASE
 
 
 def saved(state: dict[str, torch.Tensor], path: Path) -> Path:
@@ -140,6 +141,20 @@ def test_load_raises_when_torch_file_is_no_modnet(
     with pytest.raises(CheckpointError, match="other.ckpt"):
         load(tmp_path / "other.ckpt")
     assert capsys.readouterr().out == ""
+
+
+def test_checkpoint_path_is_the_projects_own_file_for_its_name_and_a_path_otherwise() -> None:
+    assert checkpoint_path("shipped") == SHIPPED_BASE
+    assert checkpoint_path("./shipped") == Path("shipped")
+    assert checkpoint_path("some/base.ckpt") == Path("some/base.ckpt")
+
+
+def test_load_says_that_the_installation_is_broken_when_the_shipped_base_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", tmp_path / "base.safetensors")
+    with pytest.raises(CheckpointError, match="No such file or directory; this installation lacks"):
+        load(checkpoint_path("shipped"))
 
 
 def test_load_raises_when_file_is_missing(tmp_path: Path) -> None:

@@ -19,6 +19,18 @@ def test_config_makes_paths_absolute(run: Run) -> None:
     assert config["base"]["checkpoint"] == str(Path("base.ckpt").absolute())
 
 
+@pytest.mark.parametrize("profile", ["demo", "standard"])
+@pytest.mark.parametrize(
+    ("flags", "checkpoint"),
+    [((), "shipped"), (("--base", "shipped"), "shipped"), (("--base", "train"), None)],
+    ids=["by default", "shipped", "train"],
+)
+def test_config_says_what_is_pruned(profile: str, flags: tuple[str, ...], checkpoint: str | None, run: Run) -> None:
+    config = run("config", "--profile", profile, *flags)["config"]
+    assert config["base"]["checkpoint"] == checkpoint
+    assert CompressConfig.model_validate(config) == getattr(CompressConfig, profile)(checkpoint)
+
+
 @pytest.mark.parametrize(
     ("word", "labels"),
     [

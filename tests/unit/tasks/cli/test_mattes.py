@@ -121,3 +121,19 @@ def test_infer_refuses_what_it_cannot_do(
     got, error = refuse(*common, *arguments)
     assert (got, message in error) == (code, True), error
     assert not (tmp_path / "out").exists()
+
+
+def test_infer_takes_the_shipped_base_when_no_network_is_named(
+    checkpoint: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 32, 3), dtype=np.uint8)
+    write_png(tmp_path / "photo.png", image)
+    common = ("infer", "--input", tmp_path / "photo.png", "--out")
+    run(*common, tmp_path / "named", "--checkpoint", checkpoint)
+    monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", checkpoint)
+    monkeypatch.setattr("tasks.cli.mattes.SHIPPED_BASE", checkpoint)
+    run(*common, tmp_path / "default")
+    run(*common, tmp_path / "shipped", "--checkpoint", "shipped")
+    named, *others = (read_image(tmp_path / name / "photo.png") for name in ("named", "default", "shipped"))
+    for other in others:
+        np.testing.assert_array_equal(other, named)
