@@ -181,8 +181,8 @@ class AugmentationConfig(Config):
         1.0,
         gt=0,
         le=2,
-        description="Side of the largest crop, as share of the short side. Above 1 a crop reaches over the image's edge "
-        "and is filled as a letterbox is: it shows the whole person.",
+        description="Side of the largest crop, as share of the short side. Above 1 a crop reaches over the image's "
+        "edge and is filled as a letterbox is: it shows the whole person.",
     )
     flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring left and right.")
     colour: float = Field(
