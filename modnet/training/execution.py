@@ -54,9 +54,10 @@ def predict(network: MODNet, image: Tensor, number_format: Format) -> MattePredi
     """
     uses_bf16 = number_format == "bf16"
     layout = torch.channels_last if uses_bf16 else torch.contiguous_format
+    dtype = torch.bfloat16 if uses_bf16 else image.dtype  # a float32 image would make what it is concatenated to so
     network.to(memory_format=layout)  # type: ignore[call-overload]  # not in torch's stubs
     with torch.autocast(image.device.type, torch.bfloat16, enabled=uses_bf16):
-        prediction = network(image.contiguous(memory_format=layout))
+        prediction = network(image.to(dtype, memory_format=layout))
     return MattePrediction(*(output.float() for output in prediction))
 
 

@@ -1,0 +1,96 @@
+"""The layers' fast ways compute what the plain ones do."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from modnet.models.blocks import ConvBN, IBNorm
+from modnet.models.ib_norm import ib_norm
+from modnet.spec import SplitWidth
+
+Results = tuple[Tensor, ...]
+
+
+@pytest.mark.parametrize(("batch", "instance"), [(5, 4), (1, 1), (6, 6), (16, 16), (20, 12)])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 12), (16, 32), (5, 7)])
+def test_ib_norm_is_its_two_norms(batch: int, instance: int, height: int, width: int) -> None:
+    """Values, gradients and running statistics, in float64."""
+    norm, x, gradient = case(batch, instance, height, width)
+    expected = results(norm, x, gradient, fast=False)
+    got = results(norm, x, gradient, fast=True)
+    assert got[0].is_contiguous(memory_format=torch.channels_last)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_ib_norm_in_bfloat16_is_as_exact_as_its_two_norms() -> None:
+    """Against float64, on channels whose means are several deviations; sums are kept in float32."""
+    norm, x, gradient = case(12, 12, 32, 32)
+    x, gradient = x.bfloat16(), gradient.bfloat16()
+    exact = results(norm, x.double(), gradient.double(), fast=False)
+    plain = results(norm.float(), x, gradient, fast=False)
+    fast = results(norm.float(), x, gradient, fast=True)
+    for one, other, right in zip(fast, plain, exact, strict=True):
+        assert (one - right).square().mean() <= 1.5 * (other - right).square().mean() + 1e-12
+
+
+def test_ib_norm_twice_gives_the_same_bits() -> None:
+    norm, x, gradient = case(6, 6, 64, 64)
+    first, second = (results(norm.float(), x.bfloat16(), gradient.bfloat16(), fast=True) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_training_in_bfloat16_takes_the_fast_way() -> None:
+    """Channels stay last, which torch's instance norm would not leave them; evaluation is the plain graph."""
+    norm, x, _ = case(8, 8, 16, 16)
+    norm, x = norm.float(), x.bfloat16()
+    assert norm(x).is_contiguous(memory_format=torch.channels_last)
+    assert norm(x.float()).is_contiguous()
+    assert norm.eval()(x).is_contiguous()
+
+
+def test_strided_depthwise_convolution_under_autocast() -> None:
+    """The float32 way of bfloat16 values: gradients agree with those of float32 within rounding."""
+    torch.manual_seed(0)
+    layer = ConvBN(8, 8, 3, stride=2, groups=8).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 8, 16, 16).bfloat16().to(memory_format=torch.channels_last)
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        image = x.to(dtype).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            out = layer(image)
+        assert out.dtype == dtype
+        gradients.append(torch.autograd.grad(out.square().sum(), (image, layer.conv.weight)))
+    for exact, rounded in zip(*gradients, strict=True):
+        assert (rounded - exact).norm() < 0.02 * exact.norm()
+
+
+def case(batch: int, instance: int, height: int, width: int) -> tuple[IBNorm, Tensor, Tensor]:
+    """A norm, an input with channels last, and a gradient of its output, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    norm = IBNorm(SplitWidth(batch=batch, instance=instance)).double()
+    assert norm.batch is not None
+    nn.init.uniform_(norm.batch.weight, 0.5, 2, generator=generator)
+    nn.init.normal_(norm.batch.bias, generator=generator)
+    shape = 3, batch + instance, height, width
+    x, gradient = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    offsets = 3 * torch.randn(shape[1], 1, 1, generator=generator, dtype=torch.float64)
+    return norm, (x + offsets).to(memory_format=torch.channels_last), gradient
+
+
+def results(norm: IBNorm, x: Tensor, gradient: Tensor, *, fast: bool) -> Results:
+    """What a training step makes of a copy of the norm: values, gradients, running statistics."""
+    norm = copy.deepcopy(norm)
+    x = x.clone().requires_grad_()
+    batch, instance = norm.batch, norm.instance
+    assert batch is not None
+    assert instance is not None
+    half = batch.num_features
+    y = ib_norm(x, batch) if fast else torch.cat((batch(x[:, :half]), instance(x[:, half:])), dim=1)
+    y.backward(gradient)  # type: ignore[no-untyped-call]
+    found = (y.detach(), x.grad, *(one.grad for one in norm.parameters()), batch.running_mean, batch.running_var)
+    return tuple(one for one in found if one is not None)
