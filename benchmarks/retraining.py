@@ -1,34 +1,37 @@
-"""Pruned networks of several sizes, retrained by one recipe, against the network that they were pruned from.
+"""How a pruned network gets its accuracy back: sizes retrained by one recipe, and ways of retraining one size.
 
-python -m benchmarks.retraining --dataset portraits.zip --base modnet.ckpt [SIZE …]   # what is missing, then the report
-python -m benchmarks.retraining --report                                              # table and plot alone
+python -m benchmarks.retraining --dataset portraits.zip --base modnet.ckpt [RUN …]   # what is missing, then the report
+python -m benchmarks.retraining --report                                            # tables and plots alone
 
-A size is a plan: `headline` (headline.json) or a file in sizes/. Each run leaves SIZE.json (how, scores of every
-image, conditions) and SIZE.training.jsonl (the curve) in retraining/ and its network in `--weights`; what has a
-SIZE.json is not run again, and a run that was cut goes on from its last saved state. Scores: protocol `seed`, float32.
+A RUN is `sizes` (all of them), `study`, or the name of one. Each leaves RUN.json (how, scores of every image,
+conditions) and RUN.training.jsonl (the curve) in retraining/ and its network in `--weights`; what has a RUN.json is not
+run again, and a run that was cut goes on from its last saved state. Scores: protocol `seed`, float32.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from benchmarks.headline import PLAN
 from modnet.checkpoint import load, save_checkpoint
-from modnet.configs import AugmentationConfig, RetrainConfig
+from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import evaluate
-from modnet.evaluation.intervals import difference_interval
+from modnet.evaluation.intervals import difference_interval, mean_interval
 from modnet.evaluation.pictures import png
 from modnet.files import write_atomically
 from modnet.inference.predictors import TorchPredictor
@@ -41,39 +44,78 @@ from modnet.training.state import TrainingState
 from tasks.leaderboard import markdown_table
 
 FOLDER = Path(__file__).resolve().parent / "retraining"
-PLOT = FOLDER / "sizes.png"
 PLANS = {"headline": PLAN} | {path.stem: path for path in sorted((FOLDER.parent / "sizes").glob("*.json"))}
 BASE = "base"  # the unpruned network's scores stand beside the others'
 SAVE_EVERY_S = 60.0
-SEED = 0
 
-_COMMON = RetrainConfig(batch_size=4, average_decay=0.995, validate_every=None, precision="bf16")
+_COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf16")
+
+
+def _changed(**changes: object) -> RetrainConfig:
+    return _COMMON.model_copy(update=changes)
+
+
 RECIPE = (
     # Many cheap steps first; then few at the scale of use, where crops show the whole person as well.
-    _COMMON.model_copy(
-        update={
-            "image_size": 288,
-            "epochs": 8,
-            "learning_rate": 1e-3,
-            "augmentation": AugmentationConfig(smallest_crop=0.4, largest_crop=1.2),
-        }
+    _changed(
+        image_size=288,
+        epochs=8,
+        learning_rate=1e-3,
+        augmentation=AugmentationConfig(smallest_crop=0.4, largest_crop=1.2),
     ),
-    _COMMON.model_copy(
-        update={
-            "image_size": 448,
-            "epochs": 5,
-            "learning_rate": 7e-4,
-            "augmentation": AugmentationConfig(smallest_crop=0.5, largest_crop=1.5),
-        }
+    _changed(
+        image_size=448,
+        epochs=5,
+        learning_rate=7e-4,
+        augmentation=AugmentationConfig(smallest_crop=0.5, largest_crop=1.5),
     ),
 )
+# Of 20 epochs, small enough for two cores: crops of 0.3 to 1 side at 192 px show people at the scale of the scoring.
+_STUDY = _changed(
+    image_size=192,
+    batch_size=8,
+    epochs=20,
+    learning_rate=1e-3,
+    augmentation=AugmentationConfig(smallest_crop=0.3, largest_crop=1.0),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A plan of pruning and what comes after it."""
+
+    plan: Path
+    phases: tuple[RetrainConfig, ...]
+    seed: int = 0
+
+
+def _study() -> dict[str, Run]:
+    """{inherited, scratch} × {whole, fixed} × {alone, taught}, and the seed; only `whole` has three seeds."""
+    runs = {}
+    for start, trained, teacher in itertools.product(*CELL):
+        phase = _STUDY.model_copy(
+            update={
+                "initialise": "pruned" if start == "inherited" else "scratch",
+                "freeze_backbone": trained == "fixed",
+                "distillation": DistillationConfig() if teacher == "taught" else None,
+            }
+        )
+        for seed in range(3 if trained == "whole" else 1):
+            runs[f"{start}-{trained}-{teacher}-{seed}"] = Run(PLAN, (phase,), seed)
+    return runs
+
+
+CELL = (("inherited", "scratch"), ("whole", "fixed"), ("alone", "taught"))
+SIZES = {name: Run(plan, RECIPE) for name, plan in PLANS.items()}
+STUDY = _study()
+RUNS = SIZES | STUDY
 PUBLISHED = (("MODNet", 18.32, 0.009912), ("MODNet-P", 4.38, 0.018713))  # the seed's, other data, training graph
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains what is missing, then prints the table and draws the plot."""
-    parser = argparse.ArgumentParser(description="Pruned networks of several sizes, retrained by one recipe.")
-    parser.add_argument("sizes", nargs="*", metavar="SIZE", help=f"of {', '.join(PLANS)}; default: all")
+    """Trains what is missing, then prints the tables and draws the plots."""
+    parser = argparse.ArgumentParser(description="How a pruned network gets its accuracy back.")
+    parser.add_argument("runs", nargs="*", metavar="RUN", default=["sizes"], help=f"sizes, study, {', '.join(RUNS)}")
     parser.add_argument("--dataset", type=Path, help="zip of portraits")
     parser.add_argument("--base", type=Path, help="unpruned checkpoint")
     parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
@@ -81,8 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args(arguments)
-    if unknown := [size for size in options.sizes if size not in PLANS]:
-        parser.error(f"no such sizes: {', '.join(unknown)}; there are {', '.join(PLANS)}")
+    groups = {"sizes": SIZES, "study": STUDY}
+    if unknown := [name for name in options.runs if name not in RUNS | groups]:
+        parser.error(f"no such runs: {', '.join(unknown)}; there are {', '.join([*groups, *RUNS])}")
     if not options.report:
         if options.dataset is None or options.base is None:
             parser.error("--dataset and --base are needed unless --report is given")
@@ -92,58 +135,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
         base = load(options.base)
         if not _result(BASE).exists():
             _write_result(BASE, {"base": network_digest(base)}, base, folder, index, options.device)
-        for size in options.sizes or PLANS:
-            if not _result(size).exists():
-                retrained(size, base, folder, index, options.weights, options.device)
-    print(table())
-    write_atomically(PLOT, plot())
+        for name in itertools.chain.from_iterable(groups.get(name, [name]) for name in options.runs):
+            if not _result(name).exists():
+                carry_out(name, base, folder, index, options.weights, options.device)
+    print(sizes_table(), study_table(), sep="\n\n")
+    write_atomically(FOLDER / "sizes.png", sizes_plot())
+    write_atomically(FOLDER / "study.png", study_plot())
     return 0
 
 
-def retrained(size: str, base: MODNet, folder: Path, index: DatasetIndex, weights: Path, device: str) -> None:
+def carry_out(name: str, base: MODNet, folder: Path, index: DatasetIndex, weights: Path, device: str) -> None:
     """Prunes, retrains and scores one network; writes all that is known of it."""
-    network = apply_plan(base, PruningPlan.from_json(PLANS[size].read_text()))
+    run = RUNS[name]
+    network = first_weights(apply_plan(base, PruningPlan.from_json(run.plan.read_text())), run)
     weights.mkdir(parents=True, exist_ok=True)
     reports: list[TrainingReport] = []
-    for number, phase in enumerate(RECIPE):
-        trained, report_path = (weights / f"{size}-{number}{suffix}" for suffix in (".safetensors", ".json"))
+    for number, phase in enumerate(run.phases):
+        trained, report_path = (weights / f"{name}-{number}{suffix}" for suffix in (".safetensors", ".json"))
         state = trained.with_suffix(".training-state")
         if not trained.exists():
             report = retrain(
                 network.to(device),
                 MattingDataset(
-                    folder, index.split("fit"), size=phase.image_size, seed=SEED, augment=phase.augmentation
+                    folder, index.split("fit"), size=phase.image_size, seed=run.seed, augment=phase.augmentation
                 ),
                 phase,
-                seed=SEED,
+                seed=run.seed,
+                teacher=base.to(device) if phase.distillation else None,
                 resume_from=state.read_bytes() if state.exists() else None,
                 after_step=partial(_save_sometimes, state, [time.monotonic()]),
             )
             write_atomically(report_path, report.model_dump_json().encode())
-            save_checkpoint(network.cpu(), trained, {"size": size, "phase": number})
+            save_checkpoint(network.cpu(), trained, {"run": name, "phase": number})
             state.unlink(missing_ok=True)
         network = load(trained)
         reports.append(TrainingReport.model_validate_json(report_path.read_text()))
-    save_checkpoint(network, weights / f"{size}.safetensors", {"size": size}, half=True)
+    save_checkpoint(network, weights / f"{name}.safetensors", {"run": name}, half=True)
     curve = "".join(f"{epoch.model_dump_json()}\n" for report in reports for epoch in report.history)
-    write_atomically(_result(size).with_suffix(".training.jsonl"), curve.encode())
+    write_atomically(_result(name).with_suffix(".training.jsonl"), curve.encode())
     conditions = {
         "base": network_digest(base),
-        "phases": [phase.model_dump() for phase in RECIPE],
-        "seed": SEED,
+        "phases": [phase.model_dump() for phase in run.phases],
+        "seed": run.seed,
         "images_seen": sum(report.images_seen for report in reports),
         "seconds": round(sum(report.seconds for report in reports), 1),
         "device": torch.cuda.get_device_name(device) if device != "cpu" else f"CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
-    _write_result(size, conditions, network, folder, index, device)
+    _write_result(name, conditions, network, folder, index, device)
 
 
-def table() -> str:
+def first_weights(pruned: MODNet, run: Run) -> MODNet:
+    """What the first phase starts from. Without a trained backbone there is none to fix: a fixed one is inherited."""
+    phase = run.phases[0]
+    if phase.initialise == "pruned":
+        return pruned
+    torch.manual_seed(run.seed)
+    network = MODNet(pruned.spec)
+    if phase.freeze_backbone:
+        network.backbone.load_state_dict(pruned.backbone.state_dict())
+    return network
+
+
+def sizes_table() -> str:
     """One row for each network: size, errors, and by how much they differ from the unpruned network's."""
     base = MattingScores.model_validate(_read_result(BASE)["val"])
     rows = []
-    for name, result in _results():
+    for name, result in _results(SIZES):
         val = MattingScores.model_validate(result["val"])
         differs = difference_interval(val, base, "mse")
         rows.append(
@@ -164,11 +222,11 @@ def table() -> str:
     return markdown_table(rows)
 
 
-def plot() -> bytes:
+def sizes_plot() -> bytes:
     """MSE against MACs, and the published networks, whose data and counting are others."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    points = [(result["macs"] / 1e9, result["val"]["mse"], name) for name, result in _results()]
+    points = [(result["macs"] / 1e9, result["val"]["mse"], name) for name, result in _results(SIZES)]
     axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", label="this project, val of the photographs")
     axes.plot(
         [x for _, x, _ in PUBLISHED],
@@ -187,9 +245,79 @@ def plot() -> bytes:
     return png(figure)
 
 
-def _results() -> list[tuple[str, dict[str, Any]]]:
-    """What is known of every network, the costliest first."""
-    found = [(name, _read_result(name)) for name in (BASE, *PLANS) if _result(name).exists()]
+def study_table() -> str:
+    """One row for each way: its mean over seeds against the base's and against the other weights to start from."""
+    rows = []
+    for cell in itertools.product(*CELL):
+        seeds = _seeds(cell)
+        if not seeds:
+            continue
+        val, base = _mean_scores(seeds), MattingScores.model_validate(_read_result(BASE)["val"])
+        mean = mean_interval(val, "mse")
+        row = {
+            "start": cell[0],
+            "trained": cell[1],
+            "teacher": "yes" if cell[2] == "taught" else "no",
+            "val MSE (95 %)": f"{mean.mean:.6f} ({mean.low:.6f} to {mean.high:.6f})",
+            "of each seed": ", ".join(f"{one['val']['mse']:.6f}" for one in seeds),
+            "× base": f"{val.mse / base.mse:.2f}",
+            "MAD × base": f"{val.mad / base.mad:.2f}",
+            "less inherited's (95 %)": "",
+            "less untaught's (95 %)": "",
+            "min a run": f"{np.mean([one['seconds'] for one in seeds]) / 60:.0f}",
+        }
+        for column, other in (
+            ("less inherited's (95 %)", ("inherited", *cell[1:])),
+            ("less untaught's (95 %)", (*cell[:2], "alone")),
+        ):
+            if other != cell and (others := _seeds(other)):
+                differs = difference_interval(val, _mean_scores(others), "mse")
+                row[column] = f"{differs.mean:+.5f} ({differs.low:+.5f} to {differs.high:+.5f})"
+        rows.append(row)
+    return markdown_table(rows)
+
+
+def study_plot() -> bytes:
+    """Each run's MSE, by way; the intervals are those of the ways' means over images."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    cells = [cell for cell in itertools.product(*CELL) if _seeds(cell)]
+    for x, cell in enumerate(cells):
+        seeds = _seeds(cell)
+        mean = mean_interval(_mean_scores(seeds), "mse")
+        colour = "C0" if cell[0] == "inherited" else "C1"
+        axes.errorbar(
+            x, mean.mean, [[mean.mean - mean.low], [mean.high - mean.mean]], fmt="_", color=colour, capsize=5, alpha=0.6
+        )
+        axes.plot([x] * len(seeds), [one["val"]["mse"] for one in seeds], "o", color=colour)
+    axes.set_xticks(range(len(cells)), ["\n".join(cell) for cell in cells])
+    axes.set(ylabel="MSE on val, protocol seed", title="Ways of retraining the headline plan")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", alpha=0.3)
+    return png(figure)
+
+
+def _seeds(cell: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What is known of one way, a result for each seed."""
+    names = [name for name in STUDY if name.rsplit("-", 1)[0] == "-".join(cell)]
+    return [_read_result(name) for name in names if _result(name).exists()]
+
+
+def _mean_scores(results: list[dict[str, Any]]) -> MattingScores:
+    """Scores of val whose errors of every image are means over results, so that intervals speak of images alone."""
+    scores = [MattingScores.model_validate(one["val"]) for one in results]
+    errors = ("mse", "mad", "unknown_mse", "unknown_mad")
+    images = [
+        same[0].model_copy(update={name: float(np.mean([getattr(one, name) for one in same])) for name in errors})
+        for same in zip(*(one.per_image for one in scores), strict=True)
+    ]
+    means = {name: float(np.mean([getattr(one, name) for one in scores])) for name in errors}
+    return scores[0].model_copy(update={"per_image": tuple(images), **means})
+
+
+def _results(runs: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    """What is known of the base and of runs, the costliest first."""
+    found = [(name, _read_result(name)) for name in (BASE, *runs) if _result(name).exists()]
     return sorted(found, key=lambda one: -one[1]["macs"])
 
 
