@@ -69,6 +69,13 @@ RECIPE = (
         learning_rate=7e-4,
         augmentation=AugmentationConfig(smallest_crop=0.5, largest_crop=1.5),
     ),
+    # The rate starts anew, since the errors were still falling: 1.40 times the base's MSE became 1.15 times.
+    _changed(
+        image_size=448,
+        epochs=8,
+        learning_rate=5e-4,
+        augmentation=AugmentationConfig(smallest_crop=0.5, largest_crop=1.5),
+    ),
 )
 # Of 20 epochs, small enough for two cores: crops of 0.3 to 1 side at 192 px show people at the scale of the scoring.
 _STUDY = _changed(
@@ -138,9 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in itertools.chain.from_iterable(groups.get(name, [name]) for name in options.runs):
             if not _result(name).exists():
                 carry_out(name, base, folder, index, options.weights, options.device)
-    print(sizes_table(), study_table(), sep="\n\n")
+    print(sizes_table())
     write_atomically(FOLDER / "sizes.png", sizes_plot())
-    write_atomically(FOLDER / "study.png", study_plot())
+    if any(_result(name).exists() for name in STUDY):
+        print(study_table())
+        write_atomically(FOLDER / "study.png", study_plot())
     return 0
 
 
