@@ -136,7 +136,8 @@ def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles]) -> Re
         target: verify_on_legacy(ir.xml, VARIANTS[target], reference, images, folder) for target, ir in files.items()
     }
     if refused := refused_by_runtimes(checks):
-        raise ExportError("; ".join(f"{target} is refused by {words}" for target, words in refused.items()))
+        reasons = "; ".join(f"{target} is refused by {words}" for target, words in refused.items())
+        raise ExportError(f"{reasons}; the IRs are left in {options.out} to be looked at")
     return {
         f"{target}, {one.by}": f"{one.status}: {one.words}" if one.words else one.status
         for target, asked in checks.items()
