@@ -9,6 +9,7 @@ Batch 1, 512×512, everything in turns within one run, so that a busy moment of 
   the edge agent's measuring code, by the clock and then by CPU time of all threads, which hardly grows while other
   processes have the cores;
 * that code against OpenVINO's `benchmark_app`, on the same IRs with the same properties;
+* with `--legacy` the IRs for the Neural Compute Stick 2 on the CPU of the old runtimes, the two networks in turns;
 * the time of every node by OpenVINO's profiling, summed by kind and by layer of the network, beside the layer's MACs.
 
 The JSON holds every sample, with the conditions of the machine before and after; ratios and intervals are computed on
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -41,9 +43,10 @@ from modnet.checkpoint import load
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import prepare, read_image
 from modnet.evaluation.complexity import layer_costs
+from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import Target
+from modnet.export.variants import VARIANTS, Target
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
@@ -51,6 +54,8 @@ from tasks.leaderboard import markdown_table
 
 PLAN = Path(__file__).resolve().parent / "headline.json"
 TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
+STICK: Target = "ncs2-fp16"
+PROJECT = PLAN.parents[1]
 REFERENCE = "unpruned cpu-fp32, f32"
 COMPARED_WITH_APP = ("unpruned cpu-fp32", "headline cpu-int8")
 CALIBRATION_IMAGES = 24
@@ -77,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=50, help="samples of each row (default: 50)")
     parser.add_argument("--app-runs", type=int, default=6, help="turns of agent and benchmark_app (default: 6)")
+    parser.add_argument("--legacy", type=Path, help="folder of `make legacy-runtimes`: the old ones are measured too")
     parser.add_argument("--folder", type=Path, help="where IRs are written, and taken from when they are there")
     parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
     parser.add_argument("--samples", type=Path, default=Path("latency.json"), help="the JSON to write")
@@ -130,9 +136,20 @@ def tables(result: Json) -> dict[str, list[Row]]:
         }
         for name, turns in result["benchmark_app"].items()
     ]
+    legacy = [
+        {
+            "runtime": f"OpenVINO {version}",
+            "network": name,
+            "median ms": f"{statistics.median(row):.1f}",
+            "times as fast": _interval(ratio_of_medians(networks["unpruned"], row)),
+        }
+        for version, networks in result["legacy"].items()
+        for name, row in networks.items()
+    ]
     return {
         f"Latency: {len(samples[REFERENCE])} rounds, {result['threads']} threads, {result['runtime']}": latency,
         "The agent's measuring and OpenVINO's own: medians of runs in turns": compared,
+        f"{STICK} on the CPU of old runtimes, f32": legacy,
         "Milliseconds by kind of node": by_kind(result["nodes"]),
         "Layers that the headline network spends most on": by_layer(result["nodes"], result["macs"]),
     }
@@ -140,7 +157,7 @@ def tables(result: Json) -> dict[str, list[Row]]:
 
 def _measured(options: argparse.Namespace) -> Json:
     with TemporaryDirectory() as temporary:
-        irs, macs = _irs(options, options.folder or Path(temporary))
+        irs, sticks, macs = _irs(options, options.folder or Path(temporary))
         before = machine_conditions()
         runs = {
             f"{name}, {precision}": load_ir(xml, threads=options.threads, hints=_hints(precision)).run_once
@@ -160,14 +177,21 @@ def _measured(options: argparse.Namespace) -> Json:
             "benchmark_app": {
                 name: _beside_app(irs[name], options.threads, options.app_runs) for name in COMPARED_WITH_APP
             },
+            "legacy": {
+                version: _on_old_runtime(LegacyRuntime(options.legacy, version), sticks, options)
+                for version in VARIANTS[STICK].legacy_runtimes
+                if options.legacy is not None
+            },
             "nodes": profiled(irs, options.threads, tuple(macs["unpruned"])),
             "macs": macs,
             "conditions_after": machine_conditions(),
         }
 
 
-def _irs(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Path], dict[str, dict[str, int]]]:
-    """IRs by network and target, and each network's MACs by layer."""
+def _irs(
+    options: argparse.Namespace, folder: Path
+) -> tuple[dict[str, Path], dict[str, Path], dict[str, dict[str, int]]]:
+    """IRs by network and target, those for the stick by network, and each network's MACs by layer."""
     base = load(options.base)
     pruned = apply_plan(base, PruningPlan.from_json(options.plan.read_text(), str(options.plan)))
     calibration = []
@@ -176,17 +200,42 @@ def _irs(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Path], di
         fit = index_dataset(images).split("fit")[:CALIBRATION_IMAGES]
         calibration = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
     irs: dict[str, Path] = {}
+    sticks: dict[str, Path] = {}
     macs: dict[str, dict[str, int]] = {}
     for name, network in {"unpruned": base, "headline": pruned}.items():
         if calibration:
             onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
-            convert_ir(onnx_path, folder, targets=TARGETS, calibration=calibration)
+            convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration)
         irs |= {f"{name} {target}": folder / f"{name}-{target}.xml" for target in TARGETS}
+        sticks[name] = folder / f"{name}-{STICK}.xml"
         costs: dict[str, int] = defaultdict(int)
         for path, (_, cost) in layer_costs(network).items():
             costs[re.sub(r"\.(conv|norm(\.batch)?)$", "", path)] += cost
         macs[name] = dict(costs)
-    return irs, macs
+    return irs, sticks, macs
+
+
+def _on_old_runtime(
+    runtime: LegacyRuntime, irs: dict[str, Path], options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Samples in milliseconds by network, taken in turns within the runtime."""
+    if not runtime.is_installed:
+        raise SettingsError(f"OpenVINO {runtime.version} is not in {runtime.folder}: see make legacy-runtimes")
+    paths = [str(xml.absolute()) for xml in irs.values()]
+    command = [str((runtime.folder / "python3.9").absolute()), "-m", "benchmarks.legacy_latency"]
+    folders = [str((runtime.folder / f"openvino-{runtime.version}").absolute()), str(PROJECT)]
+    done = subprocess.run(
+        [*command, str(options.threads), str(options.rounds), *paths],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SettingsError(f"OpenVINO {runtime.version} ended with {done.returncode}: {done.stderr[-500:]}")
+    samples = json.loads(done.stdout.splitlines()[-1])
+    return {name: samples[path] for name, path in zip(irs, paths, strict=True)}
 
 
 def _hints(precision: str) -> dict[str, str]:

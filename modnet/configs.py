@@ -490,10 +490,16 @@ class CompressConfig(Config):
 
     @classmethod
     def standard(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """A night's work: whole epochs at the scale of use."""
+        """A night's work: whole epochs at the scale of use, with the settings that brought most back."""
         return cls(
             base=BaselineConfig(checkpoint=checkpoint, training=TrainingConfig(epochs=40, image_size=448)),
-            retrain=RetrainConfig(epochs=20, image_size=448, learning_rate=7e-4),
+            retrain=RetrainConfig(
+                epochs=20,
+                image_size=448,
+                learning_rate=7e-4,
+                average_decay=0.995,
+                augmentation=AugmentationConfig(largest_crop=1.5),
+            ),
         )
 
     @classmethod
