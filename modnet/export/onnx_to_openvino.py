@@ -21,7 +21,6 @@ from modnet.export.merge_norm import merge_norms
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
-from modnet.export.wide_head import widen_heads
 from modnet.records import QuantisationDecision
 
 
@@ -141,7 +140,6 @@ def _converted(
         model, decision = (quantised, None) if bound is None else restore_accuracy(model, quantised, bound)
         if decision is not None and not decision.is_within_bound:
             raise AccuracyError(f"{target} of {onnx_path.name}: {decision.verdict}", decision)
-        widen_heads(model)
     if input_format == "uint8-nhwc":
         _read_images(model)
     if variant.opset_ceiling is not None:
