@@ -3,9 +3,10 @@
 python -m benchmarks.retraining --dataset portraits.zip --base modnet.ckpt [RUN …]   # what is missing, then the report
 python -m benchmarks.retraining --report                                            # tables and plots alone
 
-A RUN is `sizes` (all of them), `study`, or the name of one. Each leaves RUN.json (how, scores of every image,
-conditions) and RUN.training.jsonl (the curve) in retraining/ and its network in `--weights`; what has a RUN.json is not
-run again, and a run that was cut goes on from its last saved state. Scores: protocol `seed`, float32.
+A RUN is `sizes` (all of them), `short` (by a shorter recipe), `study`, or the name of one. Each leaves RUN.json (how,
+scores of every image, conditions) and RUN.training.jsonl (the curve) in retraining/ and its network in `--weights`;
+what has a RUN.json is not run again, and a run that was cut goes on from its last saved state. Scores: protocol `seed`,
+float32.
 """
 
 from __future__ import annotations
@@ -114,15 +115,18 @@ def _study() -> dict[str, Run]:
 
 CELL = (("inherited", "scratch"), ("whole", "fixed"), ("alone", "taught"))
 SIZES = {name: Run(plan, RECIPE) for name, plan in PLANS.items()}
+SHORT = {f"{name}-short": Run(plan, RECIPE[:2]) for name, plan in PLANS.items()}  # without the last 8 epochs
 STUDY = _study()
-RUNS = SIZES | STUDY
+RUNS = SIZES | SHORT | STUDY
 PUBLISHED = (("MODNet", 18.32, 0.009912), ("MODNet-P", 4.38, 0.018713))  # the seed's, other data, training graph
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains what is missing, then prints the tables and draws the plots."""
     parser = argparse.ArgumentParser(description="How a pruned network gets its accuracy back.")
-    parser.add_argument("runs", nargs="*", metavar="RUN", default=["sizes"], help=f"sizes, study, {', '.join(RUNS)}")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", default=["sizes"], help=f"sizes, short, study, {', '.join(RUNS)}"
+    )
     parser.add_argument("--dataset", type=Path, help="zip of portraits")
     parser.add_argument("--base", type=Path, help="unpruned checkpoint")
     parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
@@ -130,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args(arguments)
-    groups = {"sizes": SIZES, "study": STUDY}
+    groups = {"sizes": SIZES, "short": SHORT, "study": STUDY}
     if unknown := [name for name in options.runs if name not in RUNS | groups]:
         parser.error(f"no such runs: {', '.join(unknown)}; there are {', '.join([*groups, *RUNS])}")
     if not options.report:
@@ -210,7 +214,7 @@ def sizes_table() -> str:
     """One row for each network: size, errors, and by how much they differ from the unpruned network's."""
     base = MattingScores.model_validate(_read_result(BASE)["val"])
     rows = []
-    for name, result in _results(SIZES):
+    for name, result in _results([*SIZES, *SHORT]):
         val = MattingScores.model_validate(result["val"])
         differs = difference_interval(val, base, "mse")
         rows.append(
@@ -235,8 +239,13 @@ def sizes_plot() -> bytes:
     """MSE against MACs, and the published networks, whose data and counting are others."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    points = [(result["macs"] / 1e9, result["val"]["mse"], name) for name, result in _results(SIZES)]
-    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", label="this project, val of the photographs")
+    points = []
+    for runs, epochs in ((SIZES, "21 epochs"), (SHORT, "13 epochs")):
+        found = [(one["macs"] / 1e9, one["val"]["mse"], name.removesuffix("-short")) for name, one in _results(runs)]
+        axes.plot(
+            [x for x, _, _ in found], [y for _, y, _ in found], "o-", label=f"this project, {epochs}; photographs"
+        )
+        points += found
     axes.plot(
         [x for _, x, _ in PUBLISHED],
         [y for _, _, y in PUBLISHED],

@@ -38,7 +38,13 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         )
         for name, run in retraining.STUDY.items()
     }
-    for name, value in {"SIZES": sizes, "STUDY": study, "RUNS": sizes | study, "FOLDER": tmp_path / "results"}.items():
+    for name, value in {
+        "SIZES": sizes,
+        "STUDY": study,
+        "SHORT": {},
+        "RUNS": sizes | study,
+        "FOLDER": tmp_path / "results",
+    }.items():
         monkeypatch.setattr(retraining, name, value)
     data = write_synthetic_archive(tmp_path / "portraits.zip", train=8, val=2, size=(72, 64), seed=0)
     checkpoint = save_checkpoint(base, tmp_path / "base.safetensors", {})
@@ -108,4 +114,4 @@ def test_scratch_inherits_nothing_but_a_backbone_that_stays_fixed(trained: str) 
 def test_runs_that_do_not_exist_are_named(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         retraining.main(["0.7M"])
-    assert "no such runs: 0.7M; there are sizes, study, " in capsys.readouterr().err
+    assert "no such runs: 0.7M; there are sizes, short, study, " in capsys.readouterr().err
