@@ -508,7 +508,7 @@ class CompressConfig(Config):
 
         With a base network the time goes into retraining; without one (None) most of it into training that.
         """
-        retrain = RetrainConfig(epochs=3, image_size=160) if checkpoint is None else RetrainConfig(epochs=8)
+        retrain = RetrainConfig(epochs=3, image_size=160) if checkpoint is None else RetrainConfig(epochs=5)
         looks = {"taylor_images": 8, "taylor_steps": 2}
         return cls(
             pruning=tuple(one.model_copy(update=looks) for one in cls().pruning),
