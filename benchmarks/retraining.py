@@ -257,9 +257,9 @@ def sizes_plot() -> bytes:
     for x, y, name in (*points, *((x, y, name) for name, x, y in PUBLISHED)):
         axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 6), fontsize=9)
     axes.set(xlabel="GMAC, 512×512", ylabel="MSE on val, protocol seed", title="Size and accuracy after retraining")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 0.02)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="lower right", fontsize=8)
     return png(figure)
 
 
