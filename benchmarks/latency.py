@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.read is None:
         if options.dataset is None or options.base is None:
             parser.error("--dataset and --base are needed to measure, or --read to look at an earlier run")
+        if options.legacy is not None and (missing := _missing(options.legacy)):
+            parser.error(f"--legacy: {options.legacy} lacks OpenVINO {' and '.join(missing)}: see make legacy-runtimes")
         result = _measured(options)
         write_atomically(options.samples, json.dumps(result, indent=1).encode())
     else:
@@ -195,7 +197,7 @@ def _irs(
     base = load(options.base)
     pruned = apply_plan(base, PruningPlan.from_json(options.plan.read_text(), str(options.plan)))
     calibration = []
-    if not (folder / "headline-cpu-int8.bin").exists():  # the last file that is written below
+    if not all((folder / f"headline-{target}.xml").exists() for target in (STICK, *TARGETS)):  # written last
         images = extract_archive(options.dataset, options.cache)
         fit = index_dataset(images).split("fit")[:CALIBRATION_IMAGES]
         calibration = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
@@ -215,12 +217,15 @@ def _irs(
     return irs, sticks, macs
 
 
+def _missing(folder: Path) -> list[str]:
+    """Versions of the old runtimes that cannot be started from a folder."""
+    return [one for one in VARIANTS[STICK].legacy_runtimes if not LegacyRuntime(folder, one).is_installed]
+
+
 def _on_old_runtime(
     runtime: LegacyRuntime, irs: dict[str, Path], options: argparse.Namespace
 ) -> dict[str, list[float]]:
     """Samples in milliseconds by network, taken in turns within the runtime."""
-    if not runtime.is_installed:
-        raise SettingsError(f"OpenVINO {runtime.version} is not in {runtime.folder}: see make legacy-runtimes")
     paths = [str(xml.absolute()) for xml in irs.values()]
     command = [str((runtime.folder / "python3.9").absolute()), "-m", "benchmarks.legacy_latency"]
     folders = [str((runtime.folder / f"openvino-{runtime.version}").absolute()), str(PROJECT)]

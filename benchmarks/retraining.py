@@ -26,10 +26,12 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.headline import PLAN
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import load, read_checkpoint, save_checkpoint
 from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
+from modnet.data.download import sha256_of_file
+from modnet.errors import ConfigError
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.intervals import difference_interval, mean_interval
@@ -149,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in itertools.chain.from_iterable(groups.get(name, [name]) for name in options.runs):
             if not _result(name).exists():
                 carry_out(name, base, folder, index, options.weights, options.device)
+    elif not _result(BASE).exists():
+        parser.error(f"nothing to report: {_result(BASE)} is missing")
     print(sizes_table())
     write_atomically(FOLDER / "sizes.png", sizes_plot())
     if any(_result(name).exists() for name in STUDY):
@@ -166,7 +170,13 @@ def carry_out(name: str, base: MODNet, folder: Path, index: DatasetIndex, weight
     for number, phase in enumerate(run.phases):
         trained, report_path = (weights / f"{name}-{number}{suffix}" for suffix in (".safetensors", ".json"))
         state = trained.with_suffix(".training-state")
-        if not trained.exists():
+        question = {"base": network_digest(base), "plan": sha256_of_file(run.plan), "data": folder.name} | {
+            "seed": run.seed,
+            "phases": [one.model_dump(mode="json") for one in run.phases[: number + 1]],
+        }
+        if trained.exists():
+            _require_same(question, trained)
+        else:
             report = retrain(
                 network.to(device),
                 MattingDataset(
@@ -179,7 +189,7 @@ def carry_out(name: str, base: MODNet, folder: Path, index: DatasetIndex, weight
                 after_step=partial(_save_sometimes, state, [time.monotonic()]),
             )
             write_atomically(report_path, report.model_dump_json().encode())
-            save_checkpoint(network.cpu(), trained, {"run": name, "phase": number})
+            save_checkpoint(network.cpu(), trained, question)
             state.unlink(missing_ok=True)
         network = load(trained)
         reports.append(TrainingReport.model_validate_json(report_path.read_text()))
@@ -188,6 +198,7 @@ def carry_out(name: str, base: MODNet, folder: Path, index: DatasetIndex, weight
     write_atomically(_result(name).with_suffix(".training.jsonl"), curve.encode())
     conditions = {
         "base": network_digest(base),
+        "data": folder.name,
         "phases": [phase.model_dump() for phase in run.phases],
         "seed": run.seed,
         "images_seen": sum(report.images_seen for report in reports),
@@ -196,6 +207,13 @@ def carry_out(name: str, base: MODNet, folder: Path, index: DatasetIndex, weight
         "torch": torch.__version__,
     }
     _write_result(name, conditions, network, folder, index, device)
+
+
+def _require_same(question: dict[str, Any], trained: Path) -> None:
+    """Refuses a network that an earlier call made by other settings."""
+    found = read_checkpoint(trained).provenance
+    if other := [name for name in question if found.get(name) != question[name]]:
+        raise ConfigError(f"{trained} was made with other {', '.join(other)}: name another --weights, or remove it")
 
 
 def first_weights(pruned: MODNet, run: Run) -> MODNet:
@@ -214,7 +232,7 @@ def sizes_table() -> str:
     """One row for each network: size, errors, and by how much they differ from the unpruned network's."""
     base = MattingScores.model_validate(_read_result(BASE)["val"])
     rows = []
-    for name, result in _results([*SIZES, *SHORT]):
+    for name, result in _results([BASE, *SIZES, *SHORT]):
         val = MattingScores.model_validate(result["val"])
         differs = difference_interval(val, base, "mse")
         rows.append(
@@ -240,11 +258,13 @@ def sizes_plot() -> bytes:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     points = []
-    for runs, epochs in ((SIZES, "21 epochs"), (SHORT, "13 epochs")):
+    for runs, label in (
+        (SIZES, "retrained, 21 epochs; photographs"),
+        (SHORT, "retrained, 13 epochs; photographs"),
+        ([BASE], "unpruned; photographs"),
+    ):
         found = [(one["macs"] / 1e9, one["val"]["mse"], name.removesuffix("-short")) for name, one in _results(runs)]
-        axes.plot(
-            [x for x, _, _ in found], [y for _, y, _ in found], "o-", label=f"this project, {epochs}; photographs"
-        )
+        axes.plot([x for x, _, _ in found], [y for _, y, _ in found], "o-", label=label)
         points += found
     axes.plot(
         [x for _, x, _ in PUBLISHED],
@@ -334,8 +354,8 @@ def _mean_scores(results: list[dict[str, Any]]) -> MattingScores:
 
 
 def _results(runs: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
-    """What is known of the base and of runs, the costliest first."""
-    found = [(name, _read_result(name)) for name in (BASE, *runs) if _result(name).exists()]
+    """What is known of runs, the costliest first."""
+    found = [(name, _read_result(name)) for name in runs if _result(name).exists()]
     return sorted(found, key=lambda one: -one[1]["macs"])
 
 

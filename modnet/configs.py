@@ -490,7 +490,7 @@ class CompressConfig(Config):
 
     @classmethod
     def standard(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """A night's work: whole epochs at the scale of use, with the settings that brought most back."""
+        """A night's work: whole epochs at the scale of use, with the crops and rates that brought most back."""
         return cls(
             base=BaselineConfig(checkpoint=checkpoint, training=TrainingConfig(epochs=40, image_size=448)),
             retrain=RetrainConfig(

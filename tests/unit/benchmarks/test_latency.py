@@ -1,5 +1,7 @@
 """What the latency benchmark computes from its samples: ratios and intervals."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks import latency
@@ -16,3 +18,11 @@ def test_ratio_of_medians_has_an_interval_around_it_when_samples_scatter() -> No
     assert ratio.value == 11.0 / 5.0
     assert ratio.low < ratio.value < ratio.high
     assert latency.ratio_of_medians(above, below) == ratio
+
+
+def test_old_runtimes_that_are_not_there_are_named_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        latency.main(["--dataset", "portraits.zip", "--base", "modnet.ckpt", "--legacy", str(tmp_path)])
+    assert f"{tmp_path} lacks OpenVINO 2021.4.2 and 2022.3.2" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from benchmarks import retraining
 from modnet.checkpoint import load, save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
 from modnet.data.synthetic import write_synthetic_archive
+from modnet.errors import ConfigError
 from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
 from modnet.spec import ModnetSpec
@@ -88,8 +89,15 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     with pytest.raises(KeyboardInterrupt):
         retraining.main([*command, "half"])
     assert (tmp_path / "weights" / "half-0.training-state").exists()
-    monkeypatch.setattr(retraining, "_save_sometimes", save)
+    steps: list[int] = []
+
+    def noted(path: Path, saved_at: list[float], state: TrainingState) -> None:
+        steps.append(state.step)
+        save(path, saved_at, state)
+
+    monkeypatch.setattr(retraining, "_save_sometimes", noted)
     assert retraining.main([*command, "half"]) == 0
+    assert steps[0] == 2  # the first was not made again
     cut = load(tmp_path / "weights" / "half.safetensors").state_dict()
 
     (tmp_path / "results" / "half.json").unlink()
@@ -115,3 +123,13 @@ def test_runs_that_do_not_exist_are_named(capsys: pytest.CaptureFixture) -> None
     with pytest.raises(SystemExit):
         retraining.main(["0.7M"])
     assert "no such runs: 0.7M; there are sizes, short, study, " in capsys.readouterr().err
+
+
+def test_networks_of_other_settings_are_refused(command: list[str], tmp_path: Path) -> None:
+    assert retraining.main([*command, "half"]) == 0
+    (tmp_path / "results" / "half.json").unlink()
+    run = retraining.RUNS["half"]
+    longer = (TINY.model_copy(update={"epochs": 2}), *run.phases[1:])
+    retraining.RUNS["half"] = retraining.Run(run.plan, longer)
+    with pytest.raises(ConfigError, match="half-0.safetensors was made with other phases"):
+        retraining.main([*command, "half"])
