@@ -29,6 +29,8 @@ Models = tuple[ov.Model, ov.Model]
 FLOAT_MSE = 1e-4
 COUNT = 3
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pixels() -> list[Pixels]:
