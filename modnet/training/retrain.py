@@ -92,6 +92,7 @@ def retrain(
         state.number_format = _number_format(network, dataset, config, device)
     else:
         state.restore(resume_from)
+    began -= state.seconds
 
     with ExitStack() as stack:
         loader = stack.enter_context(BatchLoader(dataset, workers=workers, max_unreadable=config.max_unreadable))
@@ -127,6 +128,7 @@ def retrain(
                 state.step_losses.append({name: term.item() for name, term in losses.items()})
                 progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
                 progress.update()
+                state.seconds = time.monotonic() - began
                 if after_step is not None:
                     after_step(state)
             if config.sparsity is not None:

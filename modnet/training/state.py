@@ -30,6 +30,7 @@ class TrainingState:
         history: of the epochs that are done.
         scales: see `TrainingReport`.
         best_weights: of the epoch with the lowest tune MSE; None without validation.
+        seconds: that the steps so far took, in all the runs they were made in.
     """
 
     question: str
@@ -42,6 +43,7 @@ class TrainingState:
     history: list[EpochReport] = field(default_factory=list)
     scales: list[ScaleDistribution] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
+    seconds: float = 0.0
 
     @property
     def progress(self) -> float:
@@ -60,6 +62,7 @@ class TrainingState:
             "history": [one.model_dump() for one in self.history],
             "scales": [one.model_dump() for one in self.scales],
             "best_weights": self.best_weights,
+            "seconds": self.seconds,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -89,5 +92,6 @@ class TrainingState:
             self.history = [EpochReport.model_validate(one) for one in content["history"]]
             self.scales = [ScaleDistribution.model_validate(one) for one in content["scales"]]
             self.best_weights = content["best_weights"]
+            self.seconds = content.get("seconds", 0.0)  # states of before it was kept go on, too
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"cannot resume training from the saved state: {error}") from error
