@@ -33,7 +33,8 @@ def ib_norm(x: Tensor, batch: nn.BatchNorm2d) -> Tensor:
     rest = x.shape[1] - batch.num_features
     weight, bias = F.pad(batch.weight, (0, rest), value=1.0), F.pad(batch.bias, (0, rest))
     normed: Tensor
-    normed, mean, variance = _IBNorm.apply(x, weight, bias, batch.num_features, batch.eps)  # type: ignore[no-untyped-call]
+    arguments = x, weight, bias, batch.num_features, batch.eps
+    normed, mean, variance = _IBNorm.apply(*arguments)  # type: ignore[no-untyped-call]  # not in torch's stubs
     count = x.numel() / x.shape[1]
     assert batch.running_mean is not None
     assert batch.running_var is not None

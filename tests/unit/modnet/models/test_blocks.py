@@ -93,7 +93,7 @@ def results(norm: IBNorm, x: Tensor, gradient: Tensor, *, fast: bool) -> Results
     assert instance is not None
     half = batch.num_features
     y = ib_norm(x, batch) if fast else torch.cat((batch(x[:, :half]), instance(x[:, half:])), dim=1)
-    y.backward(gradient)  # type: ignore[no-untyped-call]
+    torch.autograd.backward(y, gradient)
     kept = batch.running_mean, batch.running_var, batch.num_batches_tracked
     found = (y.detach(), x.grad, *(one.grad for one in norm.parameters()), *kept)
     return tuple(one for one in found if one is not None)

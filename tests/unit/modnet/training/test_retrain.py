@@ -1,5 +1,7 @@
 """Training learns, is the same twice, goes on where it was cut, and says when it diverges."""
 
+import io
+
 import pytest
 import torch
 
@@ -161,6 +163,20 @@ def test_retrain_raises_when_saved_state_is_damaged(portraits: MattingDataset, d
     retrain(fresh_network(), portraits, CONFIG.model_copy(update={"epochs": 1}), seed=0, after_step=states)
     with pytest.raises(CheckpointError, match="cannot resume"):
         retrain(fresh_network(), portraits, CONFIG, seed=0, resume_from=damage(states.saved[1]))
+
+
+@pytest.mark.parametrize("before", [1000.0, None], ids=["kept", "a state of before it was kept"])
+def test_retrain_tells_the_seconds_of_the_runs_before_it_was_cut_too(
+    portraits: MattingDataset, before: float | None
+) -> None:
+    states = States()
+    retrain(fresh_network(), portraits, CONFIG, seed=0, after_step=states)
+    content = torch.load(io.BytesIO(states.saved[0]), weights_only=True)
+    assert 0 < content.pop("seconds") < 1000
+    buffer = io.BytesIO()
+    torch.save(content if before is None else content | {"seconds": before}, buffer)
+    report = retrain(fresh_network(), portraits, CONFIG, seed=0, resume_from=buffer.getvalue())
+    assert (before or 0) < report.seconds < (before or 0) + 1000
 
 
 def test_retrain_raises_when_the_saved_state_is_of_other_settings(portraits: MattingDataset) -> None:
