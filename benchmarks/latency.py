@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -145,7 +144,7 @@ def tables(result: Json) -> dict[str, list[Row]]:
             "median ms": f"{statistics.median(row):.1f}",
             "times as fast": _interval(ratio_of_medians(networks["unpruned"], row)),
         }
-        for version, networks in result["legacy"].items()
+        for version, networks in result.get("legacy", {}).items()  # samples of before have none
         for name, row in networks.items()
     ]
     return {
@@ -227,19 +226,8 @@ def _on_old_runtime(
 ) -> dict[str, list[float]]:
     """Samples in milliseconds by network, taken in turns within the runtime."""
     paths = [str(xml.absolute()) for xml in irs.values()]
-    command = [str((runtime.folder / "python3.9").absolute()), "-m", "benchmarks.legacy_latency"]
-    folders = [str((runtime.folder / f"openvino-{runtime.version}").absolute()), str(PROJECT)]
-    done = subprocess.run(
-        [*command, str(options.threads), str(options.rounds), *paths],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SettingsError(f"OpenVINO {runtime.version} ended with {done.returncode}: {done.stderr[-500:]}")
-    samples = json.loads(done.stdout.splitlines()[-1])
+    arguments = ["-m", "benchmarks.legacy_latency", str(options.threads), str(options.rounds), *paths]
+    samples = runtime.ask("measure latency", arguments, PROJECT)
     return {name: samples[path] for name, path in zip(irs, paths, strict=True)}
 
 

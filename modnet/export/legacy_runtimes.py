@@ -57,15 +57,21 @@ class LegacyRuntime(NamedTuple):
         """
         return self._answer("compile", xml)
 
-    def _answer(self, verb: str, *paths: Path) -> dict[str, Any]:
-        command = [
-            str(self.folder / "python3.9"),
-            legacy_runner.__file__,
-            verb,
-            *(str(one.absolute()) for one in paths),
-        ]
-        environ = {**os.environ, "PYTHONPATH": str((self.folder / f"openvino-{self.version}").absolute())}
-        told = f"OpenVINO {self.version} cannot {verb} {paths[0].name}"
+    def ask(self, purpose: str, arguments: Sequence[str], *modules: Path) -> dict[str, Any]:
+        """The JSON object that a Python program within this runtime prints last.
+
+        Args:
+            purpose: what it is to do, as a verb and its object for messages.
+            arguments: of the interpreter.
+            modules: folders to import from, beside the runtime's own.
+
+        Raises:
+            ExportError: it does not start, fails, or does not end within `TIMEOUT_S`; with its last words.
+        """
+        command = [str((self.folder / "python3.9").absolute()), *arguments]
+        folders = [str(one.absolute()) for one in (self.folder / f"openvino-{self.version}", *modules)]
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+        told = f"OpenVINO {self.version} cannot {purpose}"
         try:
             done = subprocess.run(
                 command, env=environ, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
@@ -79,6 +85,10 @@ class LegacyRuntime(NamedTuple):
             raise ExportError(f"{told}: {lines[-1][:500]}")
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
+
+    def _answer(self, verb: str, *paths: Path) -> dict[str, Any]:
+        arguments = [legacy_runner.__file__, verb, *(str(one.absolute()) for one in paths)]
+        return self.ask(f"{verb} {paths[0].name}", arguments)
 
 
 def verify_on_legacy(

@@ -16,10 +16,12 @@ from modnet.configs import RetrainConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.data.images import read_matte
+from modnet.export.variants import VARIANTS
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
 from tasks.cli import main
 
+Refuse = Callable[..., tuple[int, str]]
 Run = Callable[..., dict]
 
 
@@ -152,6 +154,25 @@ def test_optimize_and_infer_read_images_of_another_size_without_being_told_the_p
         assert run("evaluate", "--ir", irs[target], "--dataset", archive)["protocol"] == protocol
     timing = ("--size", 64, "--warm-up", 1, "--repeats", 2, "--threads", 1)
     assert run("benchmark", "--ir", irs["cpu-fp32-dynamic"], *timing)["rows"][0]["batch"] == "1"
+
+
+def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_looked_at(
+    checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter that fails as the old runtime would, with its last words."""
+    legacy = tmp_path / "legacy"
+    for version in VARIANTS["ncs2-fp16"].legacy_runtimes:
+        (legacy / f"openvino-{version}").mkdir(parents=True)
+    (legacy / "python3.9").write_text("#!/bin/sh\necho 'unsupported layer' >&2\nexit 1\n")
+    (legacy / "python3.9").chmod(0o755)
+    monkeypatch.setenv("MODNET_LEGACY", str(legacy))
+    exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--size", 256)
+    command = ("optimize", "--onnx", exported["onnx"], "--targets", "ncs2-fp16", "--verify-on-legacy")
+    code, said = refuse(*command, "--out", tmp_path / "ir")
+    assert code == 1
+    assert "ncs2-fp16 is refused by OpenVINO 2021.4.2: OpenVINO 2021.4.2 cannot run" in said
+    assert f"unsupported layer; the IRs are left in {tmp_path / 'ir'} to be looked at" in said
+    assert list((tmp_path / "ir").glob("*-ncs2-fp16.xml"))
 
 
 @pytest.mark.parametrize(
