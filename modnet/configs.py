@@ -151,6 +151,12 @@ class PruningConfig(Config):
     channel_multiple: int = Field(8, ge=1, le=64, description="Widths become multiples of this; CPUs like 8 or 16.")
     min_channels: int = Field(8, ge=1, le=256, description="No layer gets narrower than this.")
     exclude: tuple[str, ...] = Field((), description="Patterns of groups or layers that lose nothing.")
+    batch_only: tuple[str, ...] = Field(
+        (),
+        description="Patterns of layers that lose their instance norm and its channels, unless excluded, before "
+        "shares, floors and limits are applied: at full resolution it takes as long as the convolution before it. "
+        "Layers of one norm stay as they are.",
+    )
     taylor_images: int = Field(16, ge=1, le=10_000, description="Images of the fit split that taylor looks at.")
     taylor_steps: int = Field(
         6, ge=1, le=64, description="Looks that taylor takes on the way to a target or global threshold; else one."
@@ -321,7 +327,8 @@ class SensitivityConfig(Config):
     images: int = Field(16, ge=1, le=10_000, description="Images of the tune split that errors are measured on.")
     short_side: int = Field(256, ge=32, le=2048, multiple_of=32, description="Of the images, in pixels.")
     pruning: PruningConfig = Field(
-        PruningConfig(), description="Criterion, limits and exclusions; the policy is what is looked for, and not read."
+        PruningConfig(),
+        description="Criterion, limits and exclusions. Not read: batch_only, and the policy, which is looked for.",
     )
     allowed_loss: float = Field(
         0.1, ge=0, le=1000, description="Relative increase of the error up to which a group, by itself, is pruned."

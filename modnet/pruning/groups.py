@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal, Self
 
@@ -65,6 +65,10 @@ class ChannelGroup:
     def channels(self) -> int:
         """Channels of all parts."""
         return sum(self.parts)
+
+    def first_part(self) -> Self:
+        """The group after the channels of every other part have gone: those parts are empty."""
+        return replace(self, parts=(self.parts[0], *(0 for _ in self.parts[1:])))
 
 
 class PrunableNetwork(nn.Module, ABC):

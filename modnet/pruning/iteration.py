@@ -24,8 +24,8 @@ def iteration_steps(config: IterationConfig, unpruned: Complexity) -> tuple[Iter
 
     Budgets are interpolated geometrically (Molchanov et al. 2017, arXiv 1611.06440, prune and fine-tune in turns; equal
     factors because a cut costs in proportion to what is left). A floor is divided likewise, so that no group ends
-    below the config's share of its channels in the unpruned network. The last step trains without sparsity: nothing
-    is pruned after it.
+    below the config's share of its channels in the unpruned network, or of those that `batch_only` leaves it. The last
+    step trains without sparsity: nothing is pruned after it.
 
     Args:
         config: its policy is `target` or `global-threshold`.

@@ -39,8 +39,10 @@ def latency_counts(
     """
     smallest = {group.name: limits.allowed(group, floor)[0] for group in groups}
     full = {group.name: group.channels for group in groups}
-    least = cost_model.cost({group.name: split_by_parts(smallest[group.name], group.parts) for group in groups}).macs
-    most = cost_model.cost({}).macs
+    least, most = (
+        cost_model.cost({group.name: split_by_parts(counts[group.name], group.parts) for group in groups}).macs
+        for counts in (smallest, full)
+    )
 
     def counts_at(macs: int) -> dict[str, int]:
         if macs in (least, most):

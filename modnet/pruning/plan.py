@@ -42,7 +42,7 @@ class GroupPlan(_Document):
         scores: of every channel, as the criterion gave them; empty when the plan was not made from scores.
     """
 
-    parts: tuple[int, ...]
+    parts: tuple[int, ...] = Field(min_length=1)
     kept: tuple[int, ...]
     scores: tuple[float, ...] = ()
 
@@ -52,8 +52,8 @@ class GroupPlan(_Document):
             raise ValueError("kept channels must be ascending and different")
         if self.kept and not 0 <= self.kept[0] <= self.kept[-1] < sum(self.parts):
             raise ValueError(f"kept channels {self.kept[0]}..{self.kept[-1]} are outside 0..{sum(self.parts) - 1}")
-        if 0 in self.widths:
-            raise ValueError(f"every part must keep a channel, got {self.widths} of {self.parts}")
+        if self.widths[0] == 0:
+            raise ValueError(f"the first part must keep a channel, got {self.widths} of {self.parts}")
         if len(self.scores) not in (0, sum(self.parts)):
             raise ValueError(f"got {len(self.scores)} scores, wanted none or {sum(self.parts)}")
         return self
@@ -133,7 +133,8 @@ def plan_pruning(
 ) -> PruningPlan:
     """Decides which channels of `model` stay; the model itself is not touched.
 
-    How many stay is said by the config's policy; which ones by score, within each part of a group.
+    How many stay is said by the config's policy; which ones by score, within each part of a group. What `batch_only`
+    names has lost its instance norm's channels before, whatever they score.
 
     Args:
         model: what is to become smaller.
@@ -150,13 +151,22 @@ def plan_pruning(
         scores = score_groups(model, config)
     _require_scores(prunable, scores)
     excluded = {group.name for pattern in config.exclude for group in policies.matching(prunable, pattern)}
-    free = [group for group in prunable if group.name not in excluded]
+    batch_only = {group.name for pattern in config.batch_only for group in policies.matching(prunable, pattern)}
+    remaining = {
+        group.name: group.first_part() if group.name in batch_only - excluded else group for group in prunable
+    }  # before any policy takes its share
+    remaining_scores = {name: scores[name][: group.channels] for name, group in remaining.items()}
+    free = [group for name, group in remaining.items() if name not in excluded]
     cost_model = CostModel(model)
-    counts = _counts(model, free, scores, config, cost_model, measure_latency)
+    counts = _counts(model, free, remaining_scores, config, cost_model, measure_latency)
     groups = {
         group.name: GroupPlan(
             parts=group.parts,
-            kept=best_of_each_part(scores[group.name], group.parts, counts.get(group.name, group.channels)),
+            kept=best_of_each_part(
+                remaining_scores[group.name],
+                remaining[group.name].parts,
+                counts.get(group.name, remaining[group.name].channels),
+            ),
             scores=tuple(float(f"{score:.6g}") for score in scores[group.name].tolist()),
         )
         for group in prunable

@@ -41,7 +41,8 @@ class Limits:
 
     def allowed(self, group: ChannelGroup, floor: float) -> list[int]:
         """The widths that `group` may get while it keeps the share `floor` of its channels, ascending; all last."""
-        least = max(self.minimum, len(group.parts), math.ceil(floor * group.channels - 1e-9))
+        parts = sum(part > 0 for part in group.parts)
+        least = max(self.minimum, parts, math.ceil(floor * group.channels - 1e-9))
         first = math.ceil(least / self.multiple) * self.multiple
         return [*range(first, group.channels, self.multiple), group.channels]
 
@@ -151,7 +152,7 @@ def ratio_count(channels: int, ratio: float) -> int:
 
 
 def split_by_parts(count: int, parts: tuple[int, ...]) -> tuple[int, ...]:
-    """`count` shared out in proportion to `parts`, at least 1 each; the last part takes what rounding leaves."""
+    """`count` shared out in proportion to `parts`, at least 1 of each that has any; the last takes what is left."""
     total = sum(parts)
-    shares = [max(1, count * part // total) for part in parts[:-1]]
-    return (*shares, max(1, min(parts[-1], count - sum(shares))))
+    shares = [min(part, max(1, count * part // total)) for part in parts[:-1]]
+    return (*shares, min(parts[-1], max(1, count - sum(shares))))

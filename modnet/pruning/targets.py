@@ -93,7 +93,7 @@ class _Search:
     def __init__(self, ladders: list[_Ladder], cost_model: CostModel) -> None:
         self.ladders = {ladder.name: ladder for ladder in ladders}
         self._model = cost_model
-        self._widths = {**cost_model.full}
+        self._widths = {**cost_model.full, **{ladder.name: ladder.parts[ladder.rung] for ladder in ladders}}
         self.cost = cost_model.cost(self._widths)
 
     def shrink_into(self, budget: _Budget) -> None:

@@ -20,7 +20,10 @@ from modnet.configs import (
 from tasks.cli.amounts import amount
 from tasks.cli.flags import DATASET, TRAINING_FLAGS, Flags, Options, UsageError, positive, texts
 
-_PLANNED = ("criterion", "aggregate", "channel_multiple", "min_channels", "exclude", "taylor_images", "compensate")
+_PLANNED = (
+    *("criterion", "aggregate", "channel_multiple", "min_channels", "exclude", "batch_only"),
+    *("taylor_images", "compensate"),
+)
 FLAGS_OF: Mapping[str, tuple[str, ...]] = {
     "adaptive": ("backbone_threshold", "global_ratio", *_PLANNED),
     "uniform": ("ratio", *_PLANNED),
@@ -46,6 +49,7 @@ def add_pruning_flags(parser: Flags) -> None:
     parser.add_argument("--dataset", help=f"for the criterion taylor and for --iterations: {DATASET}")
 
     add_channel_flags(parser)
+    parser.add_argument("--batch-only", type=texts, help="layers that lose their instance norm, as fusion.f2x")
     add_fields(
         parser.add_argument_group("policy adaptive or seed"),
         AdaptivePolicy,

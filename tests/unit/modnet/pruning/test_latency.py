@@ -12,6 +12,7 @@ from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.spec import MobileNetV2Spec, inverted_residuals
+from tests.unit.modnet.pruning.networks import NETWORKS
 
 FULL_MS = 100
 
@@ -66,6 +67,16 @@ def test_plan_pruning_removes_nothing_when_network_is_fast_enough(network: Mobil
     plan = plan_for(network, machine, 100)
     assert all(group.widths == group.parts for group in plan.groups.values())
     assert machine.rounds == 1
+
+
+def test_plan_pruning_removes_no_more_than_batch_only_says_when_network_is_fast_enough() -> None:
+    modnet = NETWORKS["modnet"]()
+    machine = Machine(modnet, lambda share: FULL_MS * share)
+    config = PruningConfig(policy=LatencyPolicy(max_ms=100), batch_only=("fusion.*",))
+    plan = plan_pruning(modnet, config, measure_latency=machine.measure)
+    for name, group in plan.groups.items():
+        batch_only = name.startswith("fusion.")
+        assert group.widths == ((group.parts[0], 0) if batch_only else group.parts)
 
 
 def test_plan_pruning_takes_a_slower_machine_into_account_when_it_slows_down(network: MobileNetV2) -> None:

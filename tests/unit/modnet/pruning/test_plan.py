@@ -14,12 +14,17 @@ from modnet.configs import (
     GlobalThresholdPolicy,
     LayerRatio,
     LayerRatiosPolicy,
+    Policy,
     PruningConfig,
     TargetPolicy,
     UniformPolicy,
 )
 from modnet.errors import PruningError
+from modnet.evaluation.complexity import complexity
+from modnet.pruning.criteria import Scores, score_groups
+from modnet.pruning.gates import Removed
 from modnet.pruning.plan import GroupPlan, PruningPlan, network_digest, plan_pruning
+from modnet.pruning.stepwise import plan_in_steps
 from modnet.pruning.surgery import apply_plan
 from tests.unit.modnet.pruning.networks import NETWORKS, EncoderDecoder, random_network
 
@@ -92,6 +97,67 @@ def test_plan_pruning_keeps_the_best_of_each_part() -> None:
     assert plan.groups["detail.hr4x.0"].kept == (4, 5, 6, 7, 12, 13, 14, 15)
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [UniformPolicy(ratio=0), UniformPolicy(ratio=0.5), TargetPolicy(max_macs=10**12), TargetPolicy(max_macs=10**8)],
+    ids=lambda policy: policy.label,
+)
+def test_plan_pruning_drops_the_instance_norm_of_batch_only_layers_before_the_policy_takes_its_share(
+    policy: Policy,
+) -> None:
+    network = NETWORKS["modnet"]()
+    config = PruningConfig(policy=policy, channel_multiple=1, min_channels=1)
+    plain = plan_pruning(network, config)
+    plan = plan_pruning(network, config.model_copy(update={"batch_only": ("fusion.head_features", "detail.hr2x.*")}))
+    dropped = [name for name, group in plan.groups.items() if len(group.widths) == 2 and group.widths[1] == 0]
+    assert dropped == [f"detail.hr2x.{i}" for i in range(4)] + ["fusion.head_features"]
+    for name in dropped:
+        batch = plain.groups[name].parts[0]
+        if policy.kind == "uniform":
+            assert plan.groups[name].widths[0] == (batch if policy.ratio == 0 else batch // 2)
+        assert set(plan.groups[name].kept) <= set(range(batch))
+    compact = apply_plan(network, plan)
+    assert complexity(compact).macs == plan.macs
+    assert compact.spec.fusion_head.instance == 0
+
+
+def test_plan_pruning_leaves_layers_alone_whose_instance_norm_has_gone() -> None:
+    network = NETWORKS["modnet"]()
+    config = PruningConfig(policy=UniformPolicy(ratio=0), batch_only=("fusion.*", "backbone.last"))
+    compact = apply_plan(network, plan_pruning(network, config))
+    again = plan_pruning(compact, config)
+    assert all(group.widths == group.parts for group in again.groups.values())
+
+
+@pytest.mark.parametrize("policy", [AdaptivePolicy(), GlobalThresholdPolicy(share=0.3)], ids=lambda policy: policy.kind)
+def test_plan_in_steps_and_every_policy_keep_to_batch_only(policy: Policy) -> None:
+    network = NETWORKS["modnet"]()
+    config = PruningConfig(policy=policy, channel_multiple=1, min_channels=1, batch_only=("fusion.f2x",))
+    seen: list[int] = []
+
+    def look(removed: Removed) -> Scores:
+        seen.append(int(removed["fusion.f2x"].sum()) if removed else 0)
+        return score_groups(network, config)
+
+    steps = 2 if policy.kind == "global-threshold" else 0
+    plan = plan_in_steps(network, config, look, steps=steps) if steps else plan_pruning(network, config)
+    assert plan.groups["fusion.f2x"].widths[1] == 0 < plan.groups["fusion.f2x"].widths[0]
+    assert len(seen) == steps
+    assert all(count >= plan.groups["fusion.f2x"].parts[1] for count in seen[1:])
+
+
+def test_plan_pruning_keeps_the_instance_norm_of_excluded_layers() -> None:
+    network = NETWORKS["modnet"]()
+    plan = plan_pruning(network, HALF.model_copy(update={"batch_only": ("fusion.*",), "exclude": ("fusion.f2x",)}))
+    assert plan.groups["fusion.f2x"].widths == plan.groups["fusion.f2x"].parts
+    assert plan.groups["fusion.lr4x"].widths[1] == 0
+
+
+def test_plan_pruning_raises_when_batch_only_names_nothing() -> None:
+    with pytest.raises(PruningError, match="pattern 'fusion.head_feature' names no prunable group; did you mean"):
+        plan_pruning(NETWORKS["modnet"](), HALF.model_copy(update={"batch_only": ("fusion.head_feature",)}))
+
+
 def test_plan_pruning_keeps_the_first_of_equal_channels(network: EncoderDecoder) -> None:
     scores = {name: torch.ones(width, dtype=torch.float64) for name, width in network.FULL.items()}
     assert plan_pruning(network, HALF, scores=scores).groups["deep"].kept == (0, 1, 2, 3)
@@ -138,13 +204,24 @@ def test_from_json_reads_plan_whose_config_lacks_a_later_default(text: str) -> N
         (lambda plan: plan.update(quantised=True), "quantised: Extra inputs are not permitted"),
         (lambda plan: plan["config"].update(policy={"kind": "evolve"}), r"config.policy: .*'evolve'"),
         (lambda plan: plan["groups"]["trunk"].update(kept=[0, 99]), "groups.trunk: .*0..99 are outside 0..5"),
-        (lambda plan: plan["groups"]["trunk"].update(kept=[]), "every part must keep a channel"),
+        (lambda plan: plan["groups"]["trunk"].update(kept=[]), "the first part must keep a channel"),
+        (lambda plan: plan["groups"]["trunk"].update(parts=[]), "groups.trunk.parts: "),
         (lambda plan: plan["groups"]["trunk"].update(kept=[1, 0]), "ascending and different"),
         (lambda plan: plan["groups"]["trunk"].update(scores=[1.0]), "got 1 scores, wanted none or 6"),
         (lambda plan: plan.update(network_sha256="abc"), "network_sha256: "),
         (lambda plan: plan.pop("groups"), "groups: Field required"),
     ],
-    ids=["unknown field", "unknown policy", "outside", "nothing kept", "order", "scores", "digest", "no groups"],
+    ids=[
+        "unknown field",
+        "unknown policy",
+        "outside",
+        "nothing kept",
+        "no parts",
+        "order",
+        "scores",
+        "digest",
+        "no groups",
+    ],
 )
 def test_from_json_raises_with_field_and_writer_when_plan_is_of_another_version(
     text: str, change: Callable[[dict[str, Any]], object], message: str
@@ -166,8 +243,8 @@ def test_from_json_raises_when_text_is_no_plan(text: str | bytes) -> None:
         PruningPlan.from_json(text)
 
 
-def test_group_plan_raises_when_a_part_keeps_nothing() -> None:
-    with pytest.raises(ValidationError, match=r"every part must keep a channel, got \(0, 2\) of \(4, 4\)"):
+def test_group_plan_raises_when_the_first_part_keeps_nothing() -> None:
+    with pytest.raises(ValidationError, match=r"the first part must keep a channel, got \(0, 2\) of \(4, 4\)"):
         GroupPlan(parts=(4, 4), kept=(5, 6))
 
 

@@ -73,10 +73,24 @@ def test_rounded_keeps_to_minimum_and_to_what_there_is() -> None:
 
 @pytest.mark.parametrize(
     ("count", "parts", "widths"),
-    [(16, (16, 16), (8, 8)), (9, (16, 16), (4, 5)), (1, (4, 4), (1, 1)), (5, (9,), (5,)), (7, (6, 2), (5, 2))],
+    [
+        (16, (16, 16), (8, 8)),
+        (9, (16, 16), (4, 5)),
+        (1, (4, 4), (1, 1)),
+        (5, (9,), (5,)),
+        (7, (6, 2), (5, 2)),
+        (3, (4, 0), (3, 0)),
+    ],
 )
 def test_split_by_parts_shares_in_proportion(count: int, parts: tuple, widths: tuple) -> None:
     assert split_by_parts(count, parts) == widths
+
+
+def test_allowed_widths_need_a_channel_of_each_part_that_has_any() -> None:
+    limits = Limits(multiple=1, minimum=1)
+    both = ChannelGroup("both", (3, 2))
+    assert limits.allowed(both, 0.1) == [2, 3, 4, 5]
+    assert limits.allowed(both.first_part(), 0.1) == [1, 2, 3]
 
 
 def test_split_by_parts_loses_no_channel_when_there_are_two_parts() -> None:

@@ -21,6 +21,13 @@ Refuse = Callable[..., tuple[int, str]]
 NARROW = ("--channel-multiple", 2, "--min-channels", 2)
 
 
+def test_prune_drops_the_instance_norm_of_batch_only_layers(checkpoint: Path, tmp_path: Path, run: Run) -> None:
+    flags = ("--policy", "uniform", "--ratio", 0, "--batch-only", "fusion.head_features,detail.hr2x.*")
+    spec = load(run("prune", "--checkpoint", checkpoint, *flags, "--out", tmp_path / "out")["checkpoint"]).spec
+    assert [width.instance for width in (spec.fusion_head, *spec.hr2x)] == [0] * 5
+    assert spec.f2x.instance > 0
+
+
 @pytest.mark.parametrize(
     ("flags", "policy"),
     [
@@ -171,6 +178,7 @@ def test_prune_refuses_flags_that_do_not_go_together(
         ("--policy layer-ratios --pruned-params a --pruned-ratios 0.3,1", "element 2 of --pruned-ratios, '1', has no"),
         ("--policy layer-ratios --pruned-params detial --pruned-ratios 0.3", "pattern 'detial' names no prunable"),
         ("--exclude nothing.*", "pattern 'nothing.*' names no prunable group"),
+        ("--batch-only nothing.*", "pattern 'nothing.*' names no prunable group"),
         ("--policy seed --backbone-threshold 0.5", "the seed's rule prunes the published network alone"),
         ("--plan nothing.json", "cannot read plan nothing.json"),
     ],
