@@ -24,6 +24,7 @@ from modnet.inference.predictors import MatteFunction, Predictor
 from modnet.records import LayerDecision, QuantisationDecision
 
 RANKING_IMAGES = 16
+_MOVING = ("Concat", "Transpose")  # they compute nothing: what is rounded before them is rounded behind them
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def rounded_layers(model: ov.Model) -> list[str]:
     return [
         operation.get_friendly_name()
         for operation in model.get_ordered_ops()
-        if operation.get_type_name() not in ("FakeQuantize", "Concat")
+        if operation.get_type_name() not in ("FakeQuantize", *_MOVING)
         and any(_is_rounded(source) for source in operation.input_values())
     ]
 
@@ -187,7 +188,7 @@ def _mean_error(model: ov.Model, bound: AccuracyBound, count: int) -> float:
 
 def _is_rounded(source: ov.Output) -> bool:
     node = source.get_node()
-    if node.get_type_name() == "Concat":
+    if node.get_type_name() in _MOVING:
         return any(_is_rounded(part) for part in node.input_values())
     return bool(node.get_type_name() == "FakeQuantize" and node.input_value(0).get_node().get_type_name() != "Constant")
 
@@ -208,11 +209,13 @@ def _restore_constants(operation: ov.Node, original: ov.Node) -> None:
 
 
 def _before_rounding(source: ov.Output) -> ov.Output:
-    """The same values before they were rounded to 8 bits; of a Concat, that of the values before."""
+    """The same values before they were rounded to 8 bits; what moved them moves these."""
     if not _is_rounded(source):
         return source
     node = source.get_node()
     if node.get_type_name() == "FakeQuantize":
         return node.input_value(0)
-    parts = opset8.concat([_before_rounding(part) for part in node.input_values()], node.get_attributes()["axis"])
-    return parts.output(0)
+    before = [_before_rounding(part) for part in node.input_values()]
+    is_concat = node.get_type_name() == "Concat"
+    moved = opset8.concat(before, node.get_attributes()["axis"]) if is_concat else opset8.transpose(*before)
+    return moved.output(0)

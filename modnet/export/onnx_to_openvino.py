@@ -18,6 +18,7 @@ from modnet.errors import AccuracyError, ExportError
 from modnet.export.accuracy_control import AccuracyBound, restore_accuracy
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
+from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
@@ -136,6 +137,7 @@ def _converted(
         merge_norms(model)
     if variant.precision == "int8":
         require_pixels(calibration, tuple(model.input().shape), "int8 calibration")
+        narrow_convolutions_as_products(model)
         quantised = quantise(model, calibration)
         model, decision = (quantised, None) if bound is None else restore_accuracy(model, quantised, bound)
         if decision is not None and not decision.is_within_bound:

@@ -30,7 +30,8 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
       two passes over the largest tensors of the network, and errors that buy nothing, as norms compute in float anyway.
 
     Args:
-        model: with norms merged and constants folded (`merge_norms`); it is not touched.
+        model: with norms merged and constants folded (`merge_norms`) and narrow convolutions rewritten
+            (`narrow_convolutions_as_products`); it is not touched.
         calibration: network inputs, float32 (1, 3, S, S) in [-1, 1]; all are used.
     """
     os.environ.setdefault("NNCF_CI", "1")  # without it nncf sends usage statistics

@@ -15,6 +15,7 @@ from modnet.errors import ConfigError, DatasetError, ExportError
 from modnet.export.accuracy_control import AccuracyBound, put_back, restore_accuracy, rounded_layers
 from modnet.export.export import export_network
 from modnet.export.merge_norm import merge_norms
+from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
@@ -44,6 +45,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, pixels: list[Pixels]) -> Mo
     network = random_network(ModnetSpec.tiny())
     model = core().read_model(export_onnx(network, tmp_path_factory.mktemp("onnx") / "modnet.onnx", size=64))
     merge_norms(model)
+    assert narrow_convolutions_as_products(model) == 1
     return model, quantise(model, pixels)
 
 

@@ -64,6 +64,13 @@ def test_export_network_stores_bytes_when_quantised(report: ExportReport, folder
     assert operations.count("FakeQuantize") > 20
 
 
+def test_export_network_makes_the_head_a_product_of_8_bit_weights(report: ExportReport, folder: Path) -> None:
+    model = ov.Core().read_model(folder / "modnet-cpu-int8.xml")
+    (head,) = (one for one in model.get_ops() if one.get_friendly_name() == "/fusion/head/Conv/WithoutBiases/Product")
+    scaled = head.input_value(1).get_node()  # int8 → float → times the step
+    assert scaled.input_value(0).get_node().input_value(0).get_element_type() == ov.Type.i8
+
+
 def test_convert_ir_writes_equal_files_and_prints_nothing_when_int8_is_repeated(
     report: ExportReport, folder: Path, pixels: Pixels, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
