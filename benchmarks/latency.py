@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plan", type=Path, default=PLAN, help=f"of pruning (default: {PLAN.name})")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=50, help="samples of each row (default: 50)")
-    parser.add_argument("--app-runs", type=int, default=24, help="turns of agent and benchmark_app (default: 24)")
+    parser.add_argument("--app-runs", type=int, default=40, help="turns of agent and benchmark_app (default: 40)")
     parser.add_argument("--legacy", type=Path, help="folder of `make legacy-runtimes`: the old ones are measured too")
     parser.add_argument("--folder", type=Path, help="where IRs are written, and taken from when they are there")
     parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
