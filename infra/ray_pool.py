@@ -98,7 +98,7 @@ def run_on_ray(
     """The function's result, computed by a Ray worker; may be called by many threads at once.
 
     Function and arguments travel by pickle, the function by its name in its module. The worker's OMP_NUM_THREADS is the
-    number of CPUs asked for. Whenever this call ends early, the worker is killed first.
+    number of CPUs asked for. Whenever this call ends before the function does, the worker is killed first.
 
     Args:
         cpus: CPUs to set aside on one node.
@@ -122,15 +122,11 @@ def run_on_ray(
     _require_room(label, cpus, gpus)
     task = _compute.options(name=label, num_cpus=cpus, num_gpus=gpus)
     stream = task.remote(pickle.dumps((function, args)), _versions())
-    try:
-        started_at = time.monotonic()
-        place = _next_item(stream, label, math.inf, cancelled, on_wait=lambda: _require_room(label, cpus, gpus))
-        _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
-        result: Result = _next_item(stream, label, timeout_s, cancelled, on_wait=while_computing)
-        return result
-    except BaseException:
-        _kill(stream)
-        raise
+    started_at = time.monotonic()
+    place = _next_item(stream, label, math.inf, cancelled, on_wait=lambda: _require_room(label, cpus, gpus))
+    _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
+    result: Result = _next_item(stream, label, timeout_s, cancelled, on_wait=while_computing)
+    return result
 
 
 def shutdown() -> None:
@@ -226,15 +222,23 @@ def _next_item(
     cancelled: threading.Event | None,
     on_wait: Callable[[], None] | None = None,
 ) -> Any:
-    """The next thing that the worker yields; `on_wait` is called while there is none."""
+    """The next thing that the worker yields; `on_wait` is called while there is none.
+
+    Only while there is none is the worker killed. One whose function has raised is about to report its end, and Ray
+    aborts this process when a task ends that it has counted as cancelled.
+    """
     deadline = time.monotonic() + timeout_s
-    while not ray.wait([stream], timeout=min(_POLL_S, max(0.0, deadline - time.monotonic())), fetch_local=False)[0]:
-        if cancelled is not None and cancelled.is_set():
-            raise CancelledError(f"{label}: cancelled")
-        if time.monotonic() >= deadline:
-            raise TimeoutError(f"{label}: not finished after {timeout_s:g} s of computing on Ray")
-        if on_wait is not None:
-            on_wait()
+    try:
+        while not ray.wait([stream], timeout=min(_POLL_S, max(0.0, deadline - time.monotonic())), fetch_local=False)[0]:
+            if cancelled is not None and cancelled.is_set():
+                raise CancelledError(f"{label}: cancelled")
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{label}: not finished after {timeout_s:g} s of computing on Ray")
+            if on_wait is not None:
+                on_wait()
+    except BaseException:
+        _kill(stream)
+        raise
     try:
         return ray.get(next(stream))
     except RayTaskError as error:

@@ -91,6 +91,19 @@ def test_run_on_ray_raises_the_functions_own_error_with_the_remote_traceback() -
     assert "in diverge" in str(caught.value.__cause__)
 
 
+def test_run_on_ray_asks_ray_to_cancel_nothing_when_the_function_itself_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray would abort this process if it were cancelled just before it reports its end."""
+    cancelled: list[object] = []
+    monkeypatch.setattr("infra.ray_pool.ray.cancel", lambda stream, force: cancelled.append(stream))
+    with pytest.raises(TrainingDivergedError):
+        run_on_ray(diverge, timeout_s=60)
+    with pytest.raises(WorkerLostError):
+        run_on_ray(die, timeout_s=60)
+    assert cancelled == []
+
+
 def test_run_on_ray_keeps_the_numbers_of_an_error() -> None:
     with pytest.raises(ParityError) as caught:
         run_on_ray(lose_parity, timeout_s=60)
