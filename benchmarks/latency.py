@@ -32,6 +32,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.layer_profile import by_kind, by_layer, profiled
 from infra.edge_agent.device import machine_conditions
@@ -107,9 +108,8 @@ def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -
     The interval is of `RESAMPLES` seeded draws of rounds with replacement.
     """
     above, below = np.asarray(numerator), np.asarray(denominator)
-    draws = np.random.default_rng(0).integers(above.size, size=(RESAMPLES, above.size))
-    ratios = np.median(above[draws], axis=1) / np.median(below[draws], axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
+    draws = _draws(above.size)
+    low, high = np.quantile(np.median(above[draws], axis=1) / np.median(below[draws], axis=1), [0.025, 0.975])
     return Ratio(float(np.median(above) / np.median(below)), float(low), float(high))
 
 
@@ -119,9 +119,13 @@ def median_of_ratios(numerator: Sequence[float], denominator: Sequence[float]) -
     The interval is of `RESAMPLES` seeded draws of turns with replacement.
     """
     ratios = np.asarray(numerator) / np.asarray(denominator)
-    draws = np.random.default_rng(0).integers(ratios.size, size=(RESAMPLES, ratios.size))
-    low, high = np.quantile(np.median(ratios[draws], axis=1), [0.025, 0.975])
+    low, high = np.quantile(np.median(ratios[_draws(ratios.size)], axis=1), [0.025, 0.975])
     return Ratio(float(np.median(ratios)), float(low), float(high))
+
+
+def _draws(count: int) -> NDArray[np.int64]:
+    """(RESAMPLES, count) indices below `count`, with replacement."""
+    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
 def tables(result: Json) -> dict[str, list[Row]]:

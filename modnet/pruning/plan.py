@@ -37,7 +37,7 @@ class GroupPlan(_Document):
     """The channels of one group that stay.
 
     Attributes:
-        parts: channels of each part before pruning.
+        parts: channels of each part before pruning; only the first, to whose norm the weights belong, must keep one.
         kept: indices of the channels that stay, ascending, counted over all parts.
         scores: of every channel, as the criterion gave them; empty when the plan was not made from scores.
     """
@@ -150,8 +150,10 @@ def plan_pruning(
     if scores is None:
         scores = score_groups(model, config)
     _require_scores(prunable, scores)
-    excluded = {group.name for pattern in config.exclude for group in policies.matching(prunable, pattern)}
-    batch_only = {group.name for pattern in config.batch_only for group in policies.matching(prunable, pattern)}
+    excluded, batch_only = (
+        {group.name for pattern in patterns for group in policies.matching(prunable, pattern)}
+        for patterns in (config.exclude, config.batch_only)
+    )
     remaining = {
         group.name: group.first_part() if group.name in batch_only - excluded else group for group in prunable
     }  # before any policy takes its share

@@ -21,8 +21,14 @@ from tasks.cli.amounts import amount
 from tasks.cli.flags import DATASET, TRAINING_FLAGS, Flags, Options, UsageError, positive, texts
 
 _PLANNED = (
-    *("criterion", "aggregate", "channel_multiple", "min_channels", "exclude", "batch_only"),
-    *("taylor_images", "compensate"),
+    "criterion",
+    "aggregate",
+    "channel_multiple",
+    "min_channels",
+    "exclude",
+    "batch_only",
+    "taylor_images",
+    "compensate",
 )
 FLAGS_OF: Mapping[str, tuple[str, ...]] = {
     "adaptive": ("backbone_threshold", "global_ratio", *_PLANNED),
