@@ -1,10 +1,10 @@
-"""The plan `headline`: at most 1.34 M parameters and 3.7 GMAC, and fast.
+"""The plan `headline`: at most 1.34 M parameters and 3.7 GMAC, and fast. The plans of other sizes, made as it is.
 
 python -m benchmarks.headline --dataset portraits.zip --base modnet.ckpt
 
 Plans by each setting, scores the network that is left on tune before any retraining, and prints all of them. The plan
 of the last setting is headline.json: the widths of its branches fill whole vectors, and it has no instance norm at full
-resolution. What was scored before is not planned again (headline-settings.json).
+resolution. What was scored before is not planned again (headline-settings.json), nor is a size in sizes/.
 """
 
 from __future__ import annotations
@@ -14,20 +14,38 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.ranking import scored
 from modnet.checkpoint import load
 from modnet.configs import PruningConfig, TargetPolicy
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.files import write_atomically
+from modnet.models.modnet import MODNet
+from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 
 FOLDER = Path(__file__).resolve().parent
 PLAN, SETTINGS_DONE = FOLDER / "headline.json", FOLDER / "headline-settings.json"
-MAX_MACS, MAX_PARAMETERS = 3_700_000_000, 1_340_000
+
+
+class Budget(NamedTuple):
+    """What a network may have at most."""
+
+    macs: int
+    parameters: int
+
+
+HEADLINE = Budget(3_700_000_000, 1_340_000)
+SIZES = {  # with these widths 2.0 GMAC is the least
+    "0.5M": Budget(2_300_000_000, 500_000),
+    "0.9M": Budget(2_900_000_000, 900_000),
+    "2.0M": Budget(5_400_000_000, 2_000_000),
+    "3.0M": Budget(8_400_000_000, 3_000_000),
+    "4.0M": Budget(11_500_000_000, 4_000_000),
+}
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"images": 32, "looks": 1, "multiple": 8, "floor": 0.1},
     {"images": 32, "looks": 8, "multiple": 8, "floor": 0.1},
@@ -52,17 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for setting in SETTINGS:
         if any(row["setting"] == setting for row in done):
             continue
-        config = PruningConfig(
-            policy=TargetPolicy(max_macs=MAX_MACS, max_parameters=MAX_PARAMETERS, floor=setting["floor"]),
-            criterion="taylor",
-            taylor_images=setting["images"],
-            taylor_steps=setting["looks"],
-            channel_multiple=setting["multiple"],
-            min_channels=setting["multiple"],
-            batch_only=tuple(setting.get("batch_only", ())),
-        )
         began = time.monotonic()
-        plan = plan_with_evidence(network, config, lambda: (folder, index), threads=2)
+        plan = planned(network, HEADLINE, setting, folder, index)
         seconds = time.monotonic() - began
         tune = scored(apply_plan(network, plan), folder, index, "tune")
         if setting == SETTINGS[-1]:
@@ -73,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         write_atomically(SETTINGS_DONE, json.dumps(done, indent=1).encode())
         print(done[-1], flush=True)
+    for name, budget in SIZES.items():
+        if not (path := FOLDER / "sizes" / f"{name}.json").exists():
+            plan = planned(network, budget, SETTINGS[-1], folder, index)
+            write_atomically(path, plan.to_json().encode())
+            print(name, plan.parameters, plan.macs, flush=True)
     rows = [
         {
             **{name: str(row["setting"].get(name, "")) for name in ("images", "looks", "multiple", "floor")},
@@ -86,6 +100,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     print(markdown_table(rows))
     return 0
+
+
+def planned(network: MODNet, budget: Budget, setting: dict[str, Any], folder: Path, index: DatasetIndex) -> PruningPlan:
+    """The plan within a budget by one of `SETTINGS`."""
+    config = PruningConfig(
+        policy=TargetPolicy(max_macs=budget.macs, max_parameters=budget.parameters, floor=setting["floor"]),
+        criterion="taylor",
+        taylor_images=setting["images"],
+        taylor_steps=setting["looks"],
+        channel_multiple=setting["multiple"],
+        min_channels=setting["multiple"],
+        batch_only=tuple(setting.get("batch_only", ())),
+    )
+    return plan_with_evidence(network, config, lambda: (folder, index), threads=2)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """How much faster the pruned and quantised network is, and which layers hold it back.
 
-python -m benchmarks.latency --dataset portraits.zip --base modnet.ckpt [--samples latency.json]
+python -m benchmarks.latency --dataset portraits.zip --base modnet.ckpt [--plan PLAN …] [--samples latency.json]
 python -m benchmarks.latency --read latency.json    # the tables of an earlier run
 
 Batch 1, 512×512, everything in turns within one run, so that a busy moment of the machine meets all alike:
 
-* the unpruned network and the one of `headline.json`, as `cpu-fp32` and `cpu-int8`, float parts in f32 and in bf16, by
-  the edge agent's measuring code, by the clock and then by CPU time of all threads, which hardly grows while other
-  processes have the cores;
-* that code against OpenVINO's `benchmark_app`, on the same IRs with the same properties;
-* with `--legacy` the IRs for the Neural Compute Stick 2 on the CPU of the old runtimes, the two networks in turns;
-* the time of every node by OpenVINO's profiling, summed by kind and by layer of the network, beside the layer's MACs.
+* the unpruned network and that of each plan, as `cpu-fp32` and `cpu-int8`, float parts in f32 and in bf16, by the edge
+  agent's measuring code, by the clock and then by CPU time of all threads, which hardly grows while other processes
+  have the cores;
+* with `--legacy` the IRs for the Neural Compute Stick 2 on the CPU of the old runtimes, the networks in turns;
+* of the unpruned network and the first plan's: that code against OpenVINO's `benchmark_app`, on the same IRs with the
+  same properties; and the time of every node by OpenVINO's profiling, summed by kind and by layer of the network,
+  beside the layer's MACs.
+
+Networks have the weights that pruning left, as latency does not depend on them where INT8 puts no layer back to float.
 
 The JSON holds every sample, with the conditions of the machine before and after; ratios and intervals are computed on
 reading. `benchmark_app` tells no samples, only the median of each of its runs.
@@ -48,6 +51,7 @@ from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, Target
 from modnet.files import write_atomically
+from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from tasks.leaderboard import markdown_table
@@ -56,8 +60,8 @@ PLAN = Path(__file__).resolve().parent / "headline.json"
 TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
 STICK: Target = "ncs2-fp16"
 PROJECT = PLAN.parents[1]
-REFERENCE = "unpruned cpu-fp32, f32"
-COMPARED_WITH_APP = ("unpruned cpu-fp32", "headline cpu-int8")
+UNPRUNED = "unpruned"
+REFERENCE = f"{UNPRUNED} cpu-fp32, f32"
 CALIBRATION_IMAGES = 24
 RESAMPLES = 10_000
 
@@ -72,13 +76,16 @@ class Ratio(NamedTuple):
     low: float
     high: float
 
+    def __format__(self, digits: str) -> str:
+        return f"{self.value:{digits}} ({self.low:{digits}}–{self.high:{digits}})"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, unless an earlier run is read, and prints the tables."""
-    parser = argparse.ArgumentParser(description="Latency of the unpruned and of the headline network.")
+    parser = argparse.ArgumentParser(description="Latency of the unpruned and of pruned networks.")
     parser.add_argument("--dataset", type=Path, help="zip of portraits; some of fit calibrate INT8")
     parser.add_argument("--base", type=Path, help="unpruned checkpoint")
-    parser.add_argument("--plan", type=Path, default=PLAN, help=f"of pruning (default: {PLAN.name})")
+    parser.add_argument("--plan", type=Path, nargs="+", default=[PLAN], help=f"of pruning (default: {PLAN.name})")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=50, help="samples of each row (default: 50)")
     parser.add_argument("--app-runs", type=int, default=40, help="turns of agent and benchmark_app (default: 40)")
@@ -137,9 +144,9 @@ def tables(result: Json) -> dict[str, list[Row]]:
             "network, target, float parts": name,
             "median ms": f"{statistics.median(row):.1f}",
             "min ms": f"{min(row):.1f}",
-            "times as fast": _interval(ratio_of_medians(samples[REFERENCE], row)),
+            "times as fast": f"{ratio_of_medians(samples[REFERENCE], row):.2f}",
             "CPU ms": f"{statistics.median(cpu[name]):.1f}",
-            "times less CPU": _interval(ratio_of_medians(cpu[REFERENCE], cpu[name])),
+            "times less CPU": f"{ratio_of_medians(cpu[REFERENCE], cpu[name]):.2f}",
         }
         for name, row in samples.items()
     ]
@@ -148,7 +155,7 @@ def tables(result: Json) -> dict[str, list[Row]]:
             "IR": name,
             "agent ms": f"{statistics.median(turns['agent_ms']):.2f}",
             "benchmark_app ms": f"{statistics.median(turns['benchmark_app_ms']):.2f}",
-            "agent / benchmark_app": _interval(median_of_ratios(turns["agent_ms"], turns["benchmark_app_ms"]), 3),
+            "agent / benchmark_app": f"{median_of_ratios(turns['agent_ms'], turns['benchmark_app_ms']):.3f}",
         }
         for name, turns in result["benchmark_app"].items()
     ]
@@ -157,7 +164,7 @@ def tables(result: Json) -> dict[str, list[Row]]:
             "runtime": f"OpenVINO {version}",
             "network": name,
             "median ms": f"{statistics.median(row):.1f}",
-            "times as fast": _interval(ratio_of_medians(networks["unpruned"], row)),
+            "times as fast": f"{ratio_of_medians(networks[UNPRUNED], row):.2f}",
         }
         for version, networks in result.get("legacy", {}).items()  # samples of before have none
         for name, row in networks.items()
@@ -167,13 +174,17 @@ def tables(result: Json) -> dict[str, list[Row]]:
         "The agent's measuring and OpenVINO's own: medians of runs, and of the ratios of turns": compared,
         f"{STICK} on the CPU of old runtimes, f32": legacy,
         "Milliseconds by kind of node": by_kind(result["nodes"]),
-        "Layers that the headline network spends most on": by_layer(result["nodes"], result["macs"]),
+        "Layers that the pruned network spends most on": by_layer(result["nodes"], result["macs"]),
     }
 
 
 def _measured(options: argparse.Namespace) -> Json:
     with TemporaryDirectory() as temporary:
-        irs, sticks, macs = _irs(options, options.folder or Path(temporary))
+        networks = _networks(options)
+        irs, sticks = _irs(networks, options, options.folder or Path(temporary))
+        closely = list(networks)[:2]
+        close_irs = {f"{name} {target}": irs[f"{name} {target}"] for name in closely for target in TARGETS}
+        macs = {name: _macs(networks[name]) for name in closely}
         before = machine_conditions()
         runs = {
             f"{name}, {precision}": load_ir(xml, threads=options.threads, hints=_hints(precision)).run_once
@@ -191,44 +202,53 @@ def _measured(options: argparse.Namespace) -> Json:
                 for name, row in samples.items()
             },
             "benchmark_app": {
-                name: _beside_app(irs[name], options.threads, options.app_runs) for name in COMPARED_WITH_APP
+                name: _beside_app(irs[name], options.threads, options.app_runs)
+                for name in (f"{UNPRUNED} cpu-fp32", f"{closely[1]} cpu-int8")
             },
             "legacy": {
                 version: _on_old_runtime(LegacyRuntime(options.legacy, version), sticks, options)
                 for version in VARIANTS[STICK].legacy_runtimes
                 if options.legacy is not None
             },
-            "nodes": profiled(irs, options.threads, tuple(macs["unpruned"])),
+            "nodes": profiled(close_irs, options.threads, tuple(macs[UNPRUNED])),
             "macs": macs,
             "conditions_after": machine_conditions(),
         }
 
 
-def _irs(
-    options: argparse.Namespace, folder: Path
-) -> tuple[dict[str, Path], dict[str, Path], dict[str, dict[str, int]]]:
-    """IRs by network and target, those for the stick by network, and each network's MACs by layer."""
+def _networks(options: argparse.Namespace) -> dict[str, MODNet]:
+    """The unpruned network first, then that of each plan by the name of its file."""
     base = load(options.base)
-    pruned = apply_plan(base, PruningPlan.from_json(options.plan.read_text(), str(options.plan)))
-    calibration = []
-    if not all((folder / f"headline-{target}.xml").exists() for target in (STICK, *TARGETS)):  # written last
+    plans = {path.stem: PruningPlan.from_json(path.read_text(), str(path)) for path in options.plan}
+    return {UNPRUNED: base} | {name: apply_plan(base, plan) for name, plan in plans.items()}
+
+
+def _irs(
+    networks: dict[str, MODNet], options: argparse.Namespace, folder: Path
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """IRs by network and target, and those for the stick by network."""
+    missing = {
+        name: network
+        for name, network in networks.items()
+        if not all((folder / f"{name}-{target}.xml").exists() for target in (STICK, *TARGETS))
+    }
+    if missing:
         images = extract_archive(options.dataset, options.cache)
         fit = index_dataset(images).split("fit")[:CALIBRATION_IMAGES]
         calibration = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
-    irs: dict[str, Path] = {}
-    sticks: dict[str, Path] = {}
-    macs: dict[str, dict[str, int]] = {}
-    for name, network in {"unpruned": base, "headline": pruned}.items():
-        if calibration:
-            onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
-            convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration)
-        irs |= {f"{name} {target}": folder / f"{name}-{target}.xml" for target in TARGETS}
-        sticks[name] = folder / f"{name}-{STICK}.xml"
-        costs: dict[str, int] = defaultdict(int)
-        for path, (_, cost) in layer_costs(network).items():
-            costs[re.sub(r"\.(conv|norm(\.batch)?)$", "", path)] += cost
-        macs[name] = dict(costs)
-    return irs, sticks, macs
+    for name, network in missing.items():
+        onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
+        convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration)
+    irs = {f"{name} {target}": folder / f"{name}-{target}.xml" for name in networks for target in TARGETS}
+    return irs, {name: folder / f"{name}-{STICK}.xml" for name in networks}
+
+
+def _macs(network: MODNet) -> dict[str, int]:
+    """MACs by layer, those of its norm included."""
+    costs: dict[str, int] = defaultdict(int)
+    for path, (_, cost) in layer_costs(network).items():
+        costs[re.sub(r"\.(conv|norm(\.batch)?)$", "", path)] += cost
+    return dict(costs)
 
 
 def _missing(folder: Path) -> list[str]:
@@ -286,10 +306,6 @@ def _benchmark_app(xml: Path, threads: int, repeats: int) -> float:
             raise SettingsError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout[-500:]}")
         results = json.loads(report.read_text())["execution_results"]
     return float(results["latency (ms)"])
-
-
-def _interval(ratio: Ratio, digits: int = 2) -> str:
-    return f"{ratio.value:.{digits}f} ({ratio.low:.{digits}f}–{ratio.high:.{digits}f})"
 
 
 if __name__ == "__main__":

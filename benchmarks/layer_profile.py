@@ -78,9 +78,10 @@ def profiled(irs: Mapping[str, Path], threads: int, layers: Sequence[str], round
 
 
 def by_kind(nodes: Mapping[str, Sequence[Json]]) -> list[Row]:
-    """Rows of kinds, columns of IRs, and the shares of the whole."""
+    """Rows of kinds, the costliest of the last IR first; columns of IRs, with the shares of the whole."""
     sums = {name: _summed(of_one, "kind") for name, of_one in nodes.items()}
-    kinds = sorted({kind for one in sums.values() for kind in one}, key=lambda kind: -sums["headline cpu-int8"][kind])
+    last = list(sums)[-1]
+    kinds = sorted({kind for one in sums.values() for kind in one}, key=lambda kind: -sums[last][kind])
     totals = {name: sum(one.values()) for name, one in sums.items()}
     return [
         {"kind": kind}
@@ -94,20 +95,25 @@ def by_kind(nodes: Mapping[str, Sequence[Json]]) -> list[Row]:
 
 
 def by_layer(nodes: Mapping[str, Sequence[Json]], macs: Mapping[str, Mapping[str, int]]) -> list[Row]:
-    """The layers of the headline network, FP32, that take longest."""
-    sums = {name: _summed(of_one, "layer") for name, of_one in nodes.items()}
-    unpruned, headline = sums["unpruned cpu-fp32"], sums["headline cpu-fp32"]
+    """The layers of the pruned network, FP32, that take longest.
+
+    Args:
+        nodes: of the unpruned network's FP32 and INT8 IR and of the pruned one's, in this order.
+        macs: by layer, of the unpruned and of the pruned network, in this order.
+    """
+    unpruned, unpruned_int8, pruned, pruned_int8 = (_summed(of_one, "layer") for of_one in nodes.values())
+    macs_before, macs_after = macs.values()
     rows = []
-    for layer in sorted(headline, key=lambda layer: -headline[layer])[:LAYERS_SHOWN]:
-        before, after = (macs[network].get(layer, 0) for network in ("unpruned", "headline"))
+    for layer in sorted(pruned, key=lambda layer: -pruned[layer])[:LAYERS_SHOWN]:
+        before, after = macs_before.get(layer, 0), macs_after.get(layer, 0)
         rows.append(
             {
                 "layer": layer,
                 "GMAC": f"{before / 1e9:.3f} → {after / 1e9:.3f}" if before else "–",
                 "fewer MACs": f"{before / after:.1f}×" if after else "–",
-                "fp32 ms": f"{unpruned[layer]:.1f} → {headline[layer]:.1f}",
-                "less time": f"{unpruned[layer] / headline[layer]:.1f}×",
-                "int8 ms": f"{sums['unpruned cpu-int8'][layer]:.1f} → {sums['headline cpu-int8'][layer]:.1f}",
+                "fp32 ms": f"{unpruned[layer]:.1f} → {pruned[layer]:.1f}",
+                "less time": f"{unpruned[layer] / pruned[layer]:.1f}×",
+                "int8 ms": f"{unpruned_int8[layer]:.1f} → {pruned_int8[layer]:.1f}",
             }
         )
     return rows

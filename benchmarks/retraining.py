@@ -3,7 +3,7 @@
 python -m benchmarks.retraining --dataset portraits.zip --base modnet.ckpt [RUN …]   # what is missing, then the report
 python -m benchmarks.retraining --report                                            # tables and plots alone
 
-A RUN is `sizes` (all of them), `short` (by a shorter recipe), `study`, or the name of one. Each leaves RUN.json (how,
+A RUN is `sizes` (all of them), `earlier` (an earlier plan), `study`, or the name of one. Each leaves RUN.json (how,
 scores of every image, conditions) and RUN.training.jsonl (the curve) in retraining/ and its network in `--weights`;
 what has a RUN.json is not run again, and a run that was cut goes on from its last saved state. Scores: protocol `seed`,
 float32.
@@ -20,7 +20,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.retraining_report import BASE, Json, Results, sizes_plot, sizes_table, study_plot, study_table
+from benchmarks.retraining_report import (
+    BASE,
+    Json,
+    Results,
+    sizes_plot,
+    sizes_table,
+    study_differences,
+    study_plot,
+    study_table,
+)
 from benchmarks.retraining_runs import GROUPS, Run, Runs
 from modnet.checkpoint import load, read_checkpoint, save_checkpoint
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
@@ -81,10 +90,11 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
                 carry_out(name, every[name], base, place, results)
     elif not results.has(BASE):
         parser.error(f"nothing to report: {results.path(BASE)} is missing")
-    print(sizes_table(results, groups["sizes"], groups["short"]))
-    write_atomically(results.folder / "sizes.png", sizes_plot(results, groups["sizes"], groups["short"]))
+    print(sizes_table(results, groups["sizes"], groups["earlier"]))
+    write_atomically(results.folder / "sizes.png", sizes_plot(results, groups["sizes"], groups["earlier"]))
     if any(results.has(name) for name in groups["study"]):
         print(study_table(results, groups["study"]))
+        print(study_differences(results, groups["study"]))
         write_atomically(results.folder / "study.png", study_plot(results, groups["study"]))
     return 0
 

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import itertools
 import json
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.retraining_runs import WAYS, Runs
-from modnet.evaluation.intervals import difference_interval, mean_interval
+from benchmarks.latency import REFERENCE, UNPRUNED, Ratio, ratio_of_medians
+from benchmarks.retraining_runs import FACTORS, WAYS, Runs
+from modnet.evaluation.intervals import Interval, difference_interval, mean_interval
 from modnet.evaluation.pictures import png
 from modnet.files import write_atomically
 from modnet.records import MattingScores
 from tasks.leaderboard import markdown_table
 
 BASE = "base"  # the unpruned network's scores stand beside the others'
-PUBLISHED = (("MODNet", 18.32, 0.009912), ("MODNet-P", 4.38, 0.018713))  # the seed's, other data, training graph
+LATENCY = "latency"  # samples of `benchmarks.latency` with the plans of the sizes
+ACCEPTED = 1.1  # times the unpruned network's MSE
 
 Json = dict[str, Any]
+
+
+class Published(NamedTuple):
+    """A network of MODNet-ModelCompression: errors on its own photographs, MACs of the deployed graph by our count."""
+
+    name: str
+    gmac: float
+    fp32_ms: float
+    mse: float
+
+
+PUBLISHED = (Published("MODNet", 15.47, 88.86, 0.009912), Published("MODNet-P", 3.66, 45.93, 0.018713))
+
+
+class Latency(NamedTuple):
+    """Of a network's INT8 form, float parts in f32: median of its samples, and how many times the reference's speed."""
+
+    median: float
+    faster: Ratio
 
 
 class Results(NamedTuple):
@@ -51,99 +74,130 @@ class Results(NamedTuple):
         found = [(name, self.read(name)) for name in names if self.has(name)]
         return sorted(found, key=lambda one: -one[1]["macs"])
 
+    def int8_latency(self, name: str) -> Latency | None:
+        """Of a network that was timed, otherwise None."""
+        rows = self.read(LATENCY)["rows"] if self.has(LATENCY) else {}
+        row = rows.get(f"{UNPRUNED if name == BASE else name} cpu-int8, f32")
+        if row is None:
+            return None
+        samples = row["samples_ms"]
+        return Latency(statistics.median(samples), ratio_of_medians(rows[REFERENCE]["samples_ms"], samples))
+
     def val(self, name: str) -> MattingScores:
         """A run's scores on val."""
         return MattingScores.model_validate(self.read(name)["val"])
 
 
-def sizes_table(results: Results, sizes: Runs, short: Runs) -> str:
-    """One row for each network: size, errors, and by how much they differ from the unpruned network's."""
+def sizes_table(results: Results, sizes: Runs, earlier: Runs) -> str:
+    """One row for each network: size, latency, errors, and by how much they differ from the unpruned network's."""
     base = results.val(BASE)
     rows = []
-    for name, result in results.by_cost([BASE, *sizes, *short]):
+    for name, result in results.by_cost([BASE, *sizes, *earlier]):
         val = results.val(name)
-        differs = difference_interval(val, base, "mse")
         rows.append(
             {
                 "network": name,
                 "M": f"{result['parameters'] / 1e6:.3f}",
                 "GMAC": f"{result['macs'] / 1e9:.2f}",
+                "INT8 ms": f"{latency.median:.1f}" if (latency := results.int8_latency(name)) else "",
+                "times unpruned FP32": f"{latency.faster:.2f}" if latency else "",
                 "tune MSE": f"{result['tune']['mse']:.6f}",
-                "val MSE": f"{val.mse:.6f}",
+                "val MSE (95 %)": _interval(mean_interval(val, "mse")),
                 "× base": f"{val.mse / base.mse:.2f}",
-                "val MSE less base's (95 %)": f"{differs.mean:+.5f} ({differs.low:+.5f} to {differs.high:+.5f})",
-                "val MAD": f"{val.mad:.6f}",
+                "less base's (95 %)": "" if name == BASE else _interval(difference_interval(val, base, "mse"), "+"),
+                "val MAD (95 %)": _interval(mean_interval(val, "mad")),
                 "MAD × base": f"{val.mad / base.mad:.2f}",
-                "images": str(result.get("images_seen", "")),
+                "images seen": str(result.get("images_seen", "")),
                 "min": f"{result['seconds'] / 60:.0f}" if "seconds" in result else "",
             }
         )
     return markdown_table(rows)
 
 
-def sizes_plot(results: Results, sizes: Runs, short: Runs) -> bytes:
-    """MSE against MACs, and the published networks, whose data and counting are others."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    points = []
-    for runs, label in (
-        (sizes, "retrained, 21 epochs; photographs"),
-        (short, "retrained, 13 epochs; photographs"),
-        ([BASE], "unpruned; photographs"),
+def sizes_plot(results: Results, sizes: Runs, earlier: Runs) -> bytes:
+    """MSE against MACs and, where it was measured, INT8 latency; the published networks, whose data are others."""
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    by_macs, by_latency = figure.subplots(1, 2, sharey=True)
+    for runs, label, style in (
+        (sizes, "retrained, 21 epochs", "o-"),
+        (earlier, "earlier plan, widths of 4, 13 and 21 epochs", "x"),
+        ([BASE], "unpruned", "D"),
     ):
-        found = [
-            (one["macs"] / 1e9, one["val"]["mse"], name.removesuffix("-short")) for name, one in results.by_cost(runs)
-        ]
-        axes.plot([x for x, _, _ in found], [y for _, y, _ in found], "o-", label=label)
-        points += found
-    axes.plot(
-        [x for _, x, _ in PUBLISHED],
-        [y for _, _, y in PUBLISHED],
-        "s--",
-        color="grey",
-        alpha=0.7,
-        label="MODNet-ModelCompression as published: other photographs, MACs of the training graph",
-    )
-    for number, (x, y, name) in enumerate((*points, *((x, y, name) for name, x, y in PUBLISHED))):
-        above = 6 if number % 2 else -12  # neighbours in cost lie close together
-        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, above), fontsize=9)
-    axes.margins(x=0.12)
-    axes.set(xlabel="GMAC, 512×512", ylabel="MSE on val, protocol seed", title="Size and accuracy after retraining")
-    axes.set_ylim(0, 0.02)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+        found = results.by_cost(runs)
+        costs = [result["macs"] / 1e9 for _, result in found]
+        _points(by_macs, costs, [name for name, _ in found], results, label=f"{label}; val", style=style)
+        timed = [(name, latency.median) for name, _ in found if (latency := results.int8_latency(name))]
+        _points(by_latency, [ms for _, ms in timed], [name for name, _ in timed], results, label=label, style=style)
+    for axes, costs, label in (
+        (by_macs, [one.gmac for one in PUBLISHED], "as published for MODNet-ModelCompression: other photographs"),
+        (by_latency, [one.fp32_ms for one in PUBLISHED], "as published: other photographs, FP32, i7-8565U"),
+    ):
+        errors = [one.mse for one in PUBLISHED]
+        axes.plot(costs, errors, "s--", color="grey", alpha=0.7, label=label)
+        for cost, one in zip(costs, PUBLISHED, strict=True):
+            _label(axes, one.name, cost, one.mse, above=False)
+        axes.axhline(ACCEPTED * results.val(BASE).mse, color="C2", ls=":", label=f"{ACCEPTED:g} × unpruned")
+        axes.margins(x=0.12)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right", fontsize=8)
+    by_macs.set(xlabel="GMAC of the deployed graph, 512×512", ylabel="MSE on val, protocol seed")
+    by_macs.set_ylim(0, 0.022)
+    by_latency.set(xlabel="median latency in INT8, ms, 512×512, two threads")
+    figure.suptitle("Size, speed and accuracy after retraining; bars: 95 % over photographs")
     return png(figure)
 
 
 def study_table(results: Results, study: Runs) -> str:
-    """One row for each way: its mean over seeds against the base's and against the other weights to start from."""
+    """One row for each way: the mean of its seeds."""
+    base = results.val(BASE)
     rows = []
     for cell in itertools.product(*WAYS):
-        seeds = _seeds(results, study, cell)
-        if not seeds:
+        if not (seeds := _seeds(results, study, cell)):
             continue
-        val, base = _mean_scores(seeds), results.val(BASE)
-        mean = mean_interval(val, "mse")
-        row = {
-            "start": cell[0],
-            "trained": cell[1],
-            "teacher": "yes" if cell[2] == "taught" else "no",
-            "val MSE (95 %)": f"{mean.mean:.6f} ({mean.low:.6f} to {mean.high:.6f})",
-            "of each seed": ", ".join(f"{one['val']['mse']:.6f}" for one in seeds),
-            "× base": f"{val.mse / base.mse:.2f}",
-            "MAD × base": f"{val.mad / base.mad:.2f}",
-            "less inherited's (95 %)": "",
-            "less untaught's (95 %)": "",
-            "min a run": f"{np.mean([one['seconds'] for one in seeds]) / 60:.0f}",
-        }
-        for column, other in (
-            ("less inherited's (95 %)", ("inherited", *cell[1:])),
-            ("less untaught's (95 %)", (*cell[:2], "alone")),
-        ):
-            if other != cell and (others := _seeds(results, study, other)):
-                differs = difference_interval(val, _mean_scores(others), "mse")
-                row[column] = f"{differs.mean:+.5f} ({differs.low:+.5f} to {differs.high:+.5f})"
-        rows.append(row)
+        runs = list(seeds.values())
+        val = _mean_scores(runs)
+        rows.append(
+            dict(zip(FACTORS, cell, strict=True))
+            | {
+                "tune MSE": f"{np.mean([one['tune']['mse'] for one in runs]):.6f}",
+                "val MSE (95 %)": _interval(mean_interval(val, "mse")),
+                "of each seed": ", ".join(f"{one['val']['mse']:.6f}" for one in runs),
+                "× base": f"{val.mse / base.mse:.2f}",
+                "val MAD (95 %)": _interval(mean_interval(val, "mad")),
+                "MAD × base": f"{val.mad / base.mad:.2f}",
+                "min a run": f"{np.mean([one['seconds'] for one in runs]) / 60:.0f}",
+            }
+        )
+    return markdown_table(rows)
+
+
+def study_differences(results: Results, study: Runs) -> str:
+    """One row for each pair of ways that differ in one thing, over the seeds that both have.
+
+    A difference is called shown where the interval over photographs excludes zero and every seed has its sign.
+    """
+    rows = []
+    for number, (first, second) in enumerate(WAYS):
+        others = [way for position, way in enumerate(WAYS) if position != number]
+        for rest in itertools.product(*others):
+            one, other = ((*rest[:number], value, *rest[number:]) for value in (second, first))
+            seeds, against = _seeds(results, study, one), _seeds(results, study, other)
+            if not (common := sorted(seeds.keys() & against.keys())):
+                continue
+            val, wanted = (_mean_scores([runs[seed] for seed in common]) for runs in (seeds, against))
+            mse = difference_interval(val, wanted, "mse")
+            of_seeds = [seeds[seed]["val"]["mse"] - against[seed]["val"]["mse"] for seed in common]
+            is_shown = mse.low * mse.high > 0 and all(value * mse.mean > 0 for value in of_seeds)
+            rows.append(
+                {
+                    "difference": f"{second} less {first}",
+                    "where": ", ".join(rest),
+                    "val MSE (95 %)": _interval(mse, "+"),
+                    "of each seed": ", ".join(f"{value:+.5f}" for value in of_seeds),
+                    "val MAD (95 %)": _interval(difference_interval(val, wanted, "mad"), "+"),
+                    "shown": "yes" if is_shown else "no",
+                }
+            )
     return markdown_table(rows)
 
 
@@ -153,24 +207,43 @@ def study_plot(results: Results, study: Runs) -> bytes:
     axes = figure.subplots()
     cells = [cell for cell in itertools.product(*WAYS) if _seeds(results, study, cell)]
     for x, cell in enumerate(cells):
-        seeds = _seeds(results, study, cell)
+        seeds = list(_seeds(results, study, cell).values())
         mean = mean_interval(_mean_scores(seeds), "mse")
         colour = "C0" if cell[0] == "inherited" else "C1"
         axes.errorbar(
             x, mean.mean, [[mean.mean - mean.low], [mean.high - mean.mean]], fmt="_", color=colour, capsize=5, alpha=0.6
         )
         axes.plot([x] * len(seeds), [one["val"]["mse"] for one in seeds], "o", color=colour)
+    axes.axhline(results.val(BASE).mse, color="grey", ls=":", label="unpruned")
     axes.set_xticks(range(len(cells)), ["\n".join(cell) for cell in cells])
-    axes.set(ylabel="MSE on val, protocol seed", title="Ways of retraining the headline plan")
+    axes.set(ylabel="MSE on val, protocol seed", title="Ways of retraining the headline plan; bars: 95 % over images")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", alpha=0.3)
+    axes.legend()
     return png(figure)
 
 
-def _seeds(results: Results, study: Runs, cell: tuple[str, ...]) -> list[Json]:
+def _interval(interval: Interval, sign: str = "") -> str:
+    return f"{interval.mean:{sign}.5f} ({interval.low:{sign}.5f} to {interval.high:{sign}.5f})"
+
+
+def _points(axes: Axes, costs: list[float], names: list[str], results: Results, *, label: str, style: str) -> None:
+    """Networks by cost, with the intervals of their MSE."""
+    means = [mean_interval(results.val(name), "mse") for name in names]
+    bars = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
+    axes.errorbar(costs, [mean.mean for mean in means], bars, fmt=style, label=label, elinewidth=0.6, capsize=3)
+    for number, (cost, mean, name) in enumerate(zip(costs, means, names, strict=True)):
+        _label(axes, name, cost, mean.mean, above=bool(number % 2))  # neighbours in cost lie close together
+
+
+def _label(axes: Axes, text: str, x: float, y: float, *, above: bool) -> None:
+    axes.annotate(text, (x, y), textcoords="offset points", xytext=(6, 6 if above else -12), fontsize=9)
+
+
+def _seeds(results: Results, study: Runs, cell: tuple[str, ...]) -> dict[int, Json]:
     """What is known of one way, a result for each seed."""
-    names = [name for name in study if name.rsplit("-", 1)[0] == "-".join(cell)]
-    return [results.read(name) for name in names if results.has(name)]
+    names = {run.seed: name for name, run in study.items() if name.rsplit("-", 1)[0] == "-".join(cell)}
+    return {seed: results.read(name) for seed, name in names.items() if results.has(name)}
 
 
 def _mean_scores(results: list[Json]) -> MattingScores:

@@ -1,4 +1,4 @@
-"""What `benchmarks.retraining` retrains: sizes by a recipe and by a shorter one, one size in the ways of the study."""
+"""What `benchmarks.retraining` retrains: sizes and an earlier plan by one recipe, one size in the ways of the study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmarks.headline import PLAN
 from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
 
-PLANS = {"headline": PLAN} | {path.stem: path for path in sorted((PLAN.parent / "sizes").glob("*.json"))}
+SIZE_PLANS = (PLAN, *sorted((PLAN.parent / "sizes").glob("*.json")))
+EARLIER_PLAN = PLAN.with_name("widths-of-4.json")  # as many MACs as the headline's, and every norm
 
 _COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf16")
 
@@ -60,7 +61,8 @@ class Run:
     seed: int = 0
 
 
-WAYS = (("inherited", "scratch"), ("whole", "fixed"), ("alone", "taught"))  # start, what is trained, teacher
+FACTORS = ("start", "trained", "teacher")
+WAYS = (("inherited", "scratch"), ("whole", "fixed"), ("alone", "taught"))  # of each factor
 
 
 def _study() -> dict[str, Run]:
@@ -79,8 +81,11 @@ def _study() -> dict[str, Run]:
     return runs
 
 
-SIZES = {name: Run(plan, RECIPE) for name, plan in PLANS.items()}
-SHORT = {f"{name}-short": Run(plan, RECIPE[:2]) for name, plan in PLANS.items()}  # without the last 8 epochs
+SIZES = {plan.stem: Run(plan, RECIPE) for plan in SIZE_PLANS}
+EARLIER = {
+    "widths-of-4": Run(EARLIER_PLAN, RECIPE),
+    "widths-of-4-short": Run(EARLIER_PLAN, RECIPE[:2]),  # without the last 8 epochs
+}
 STUDY = _study()
 Runs = Mapping[str, Run]
-GROUPS: Mapping[str, Runs] = {"sizes": SIZES, "short": SHORT, "study": STUDY}
+GROUPS: Mapping[str, Runs] = {"sizes": SIZES, "earlier": EARLIER, "study": STUDY}

@@ -164,10 +164,17 @@ class PruningConfig(Config):
     seed: int = Field(0, ge=0, lt=2**31, description="Of the random criterion.")
 
     @classmethod
-    def towards(cls, *, max_macs: int, max_parameters: int | None = None) -> Self:
-        """What ranks best before retraining (benchmarks/ranking.py): a target, approached in steps by Taylor."""
-        target = TargetPolicy(max_macs=max_macs, max_parameters=max_parameters)
-        return cls(policy=target, criterion="taylor")
+    def towards(cls, *, max_macs: int | None = None, max_parameters: int | None = None) -> Self:
+        """What did best (docs/results.md): a target, approached in steps by Taylor, in widths that fill vectors."""
+        return cls(
+            policy=TargetPolicy(max_macs=max_macs, max_parameters=max_parameters, floor=0.05),
+            criterion="taylor",
+            channel_multiple=16,
+            min_channels=16,
+            batch_only=("fusion.head_features",),
+            taylor_images=32,
+            taylor_steps=8,
+        )
 
     @property
     def label(self) -> str:

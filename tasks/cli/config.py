@@ -31,8 +31,9 @@ def config(options: Options) -> Result:
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
         update["dataset"] = DatasetConfig(source=os.path.abspath(options.dataset) if is_path else options.dataset)
-    if options.pruning:
-        update["pruning"] = options.pruning
+    if options.pruning:  # how long Taylor looks is the profile's affair
+        looks = chosen.pruning[0].model_dump(include={"taylor_images", "taylor_steps"})
+        update["pruning"] = tuple(pruning.model_copy(update=looks) for pruning in options.pruning)
     return {"config": chosen.model_copy(update=update).model_dump(mode="json")}
 
 

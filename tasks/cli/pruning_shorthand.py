@@ -20,7 +20,7 @@ _NUMBER = r"\d+(?:\.\d+)?"
 
 
 def prunings(text: str) -> tuple[PruningConfig, ...]:
-    """The configs that a word means.
+    """The configs that a word means; a target by Taylor is what a run does by default.
 
     Raises:
         ArgumentTypeError: names the element that is none of the accepted forms, or out of range.
@@ -31,7 +31,10 @@ def prunings(text: str) -> tuple[PruningConfig, ...]:
 def _pruning(element: str) -> PruningConfig:
     size, _, criterion = element.partition(":")
     try:
-        return PruningConfig.model_validate({"policy": _policy(size), "criterion": criterion or "l1"})
+        policy = _policy(size)
+        if isinstance(policy, TargetPolicy) and criterion == "taylor":
+            return PruningConfig.towards(max_macs=policy.max_macs, max_parameters=policy.max_parameters)
+        return PruningConfig.model_validate({"policy": policy, "criterion": criterion or "l1"})
     except ValidationError as error:
         problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
         raise argparse.ArgumentTypeError(f"{element!r}: {problems}; wanted {FORMS}") from error

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from benchmarks import retraining
-from benchmarks.retraining_runs import STUDY, Run
+from benchmarks.latency import REFERENCE
+from benchmarks.retraining_report import Results, sizes_plot, sizes_table, study_differences
+from benchmarks.retraining_runs import SIZES, STUDY, Run
 from modnet.checkpoint import load, save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
 from modnet.data.synthetic import write_synthetic_archive
@@ -60,7 +62,7 @@ def small(tmp_path: Path) -> Small:
         for name, run in STUDY.items()
     }
     sizes = {"half": Run(plan, (TINY, TINY.model_copy(update={"image_size": 96})))}
-    return Small(tmp_path, {"sizes": sizes, "short": {}, "study": study})
+    return Small(tmp_path, {"sizes": sizes, "earlier": {}, "study": study})
 
 
 def test_runs_of_a_size_and_of_the_study_are_made_once_and_reported(
@@ -70,10 +72,11 @@ def test_runs_of_a_size_and_of_the_study_are_made_once_and_reported(
     assert small.run(*names) == 0
     printed = capsys.readouterr().out
     assert re.search(r"\| half \| 0\.\d{3} \|", printed)
-    inherited, scratch = (line.split(" | ") for line in printed.splitlines() if " | whole | no | " in line)
-    assert len(inherited[4].split(", ")) == 2  # seeds
-    assert inherited[7] == ""
-    assert re.match(r"[+-]0\.\d+ \([+-].* to [+-].*\)", scratch[7])
+    inherited, scratch = (line.split(" | ") for line in printed.splitlines() if " | whole | alone | " in line)
+    assert [len(row[5].split(", ")) for row in (inherited, scratch)] == [2, 1]  # seeds
+    (difference,) = (line.split(" | ") for line in printed.splitlines() if line.startswith("| scratch less inherited"))
+    assert re.fullmatch(r"[+-]0\.\d+ \([+-]0\.\d+ to [+-]0\.\d+\)", difference[2])
+    assert len(difference[3].split(", ")) == 1  # the seed that both have
     left = small.left()
     assert {"sizes.png", "study.png", "base.json", "half.training.jsonl"} < set(left)
     half = json.loads(left["half.json"])
@@ -124,7 +127,7 @@ def test_scratch_inherits_nothing_but_a_backbone_that_stays_fixed(trained: str) 
 def test_runs_that_do_not_exist_are_named(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         retraining.main(["0.7M"])
-    assert "no such runs: 0.7M; there are sizes, short, study, " in capsys.readouterr().err
+    assert "no such runs: 0.7M; there are sizes, earlier, study, " in capsys.readouterr().err
 
 
 def test_a_report_of_nothing_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -141,3 +144,41 @@ def test_networks_of_other_settings_are_refused(small: Small) -> None:
     small.groups["sizes"]["half"] = Run(run.plan, longer)
     with pytest.raises(ConfigError, match="half-0.safetensors was made with other phases"):
         small.run("half")
+
+
+def _result(*errors: float) -> dict[str, object]:
+    """A run's JSON with an MSE for each photograph of val; whatever else the tables read is 0.5."""
+    names = ("mad", "unknown_mse", "unknown_mad")
+    images = [{"stem": str(n), "mse": mse} | dict.fromkeys(names, 0.5) for n, mse in enumerate(errors)]
+    val = {"split": "val", "protocol": "seed", "images": len(errors), "per_image": images}
+    means = {"mse": sum(errors) / len(errors)} | dict.fromkeys(names, 0.5)
+    return {"parameters": 10**6, "macs": 10**9, "tune": {"mse": 0.5}, "val": val | means, "seconds": 60}
+
+
+@pytest.mark.parametrize(
+    ("second_seed", "shown"), [((0.2, 0.3, 0.4), "yes"), ((0.09, 0.19, 0.29), "no")], ids=["agrees", "disagrees"]
+)
+def test_a_difference_is_shown_when_every_seed_agrees_with_the_interval(
+    tmp_path: Path, second_seed: tuple[float, ...], shown: str
+) -> None:
+    results = Results(tmp_path)
+    for seed, errors in enumerate([(0.3, 0.4, 0.5), second_seed]):
+        results.write(f"inherited-whole-alone-{seed}", _result(0.1, 0.2, 0.3))
+        results.write(f"scratch-whole-alone-{seed}", _result(*errors))
+    (row,) = (line for line in study_differences(results, STUDY).splitlines() if line.startswith("| scratch"))
+    assert row.split(" | ")[-1] == f"{shown} |"
+    mean = (0.2 + second_seed[0] - 0.1) / 2
+    assert f"{mean:+.5f} ({mean:+.5f} to {mean:+.5f})" in row  # every photograph differs by as much
+
+
+def test_sizes_have_the_latency_that_was_measured(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    for name in ("base", "headline"):
+        results.write(name, _result(0.1, 0.2, 0.3))
+    assert results.int8_latency("headline") is None
+    sizes = {"headline": SIZES["headline"]}
+    assert "5.0" not in sizes_table(results, sizes, {})
+    rows = {REFERENCE: [20.0, 40.0], "headline cpu-int8, f32": [5.0, 10.0]}
+    results.write("latency", {"rows": {name: {"samples_ms": samples} for name, samples in rows.items()}})
+    assert " | 7.5 | 4.00 (4.00–4.00) | " in sizes_table(results, sizes, {})
+    assert sizes_plot(results, sizes, {}).startswith(b"\x89PNG")

@@ -48,6 +48,12 @@ def test_config_reads_every_form_of_pruning(word: str, labels: list[str], run: R
     assert [pruning.label for pruning in config.pruning] == labels
 
 
+@pytest.mark.parametrize("profile", ["demo", "standard"])
+def test_config_has_a_word_for_the_candidates_of_a_run(profile: str, run: Run) -> None:
+    word = "10G:taylor,6.5G:taylor,3.7G+1.34M:taylor"
+    assert run("config", "--profile", profile, "--pruning", word) == run("config", "--profile", profile)
+
+
 @pytest.mark.parametrize(
     ("word", "problem"),
     [
