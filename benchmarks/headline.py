@@ -39,12 +39,12 @@ class Budget(NamedTuple):
 
 
 HEADLINE = Budget(3_700_000_000, 1_340_000)
-SIZES = {  # with these widths 2.0 GMAC is the least
-    "0.5M": Budget(2_300_000_000, 500_000),
-    "0.9M": Budget(2_900_000_000, 900_000),
-    "2.0M": Budget(5_400_000_000, 2_000_000),
-    "3.0M": Budget(8_400_000_000, 3_000_000),
-    "4.0M": Budget(11_500_000_000, 4_000_000),
+SIZES = {  # by MACs; with these widths 2.0 GMAC is the least
+    "2.3G": Budget(2_300_000_000, 500_000),
+    "2.9G": Budget(2_900_000_000, 900_000),
+    "5.4G": Budget(5_400_000_000, 2_000_000),
+    "8.4G": Budget(8_400_000_000, 3_000_000),
+    "11.5G": Budget(11_500_000_000, 4_000_000),
 }
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"images": 32, "looks": 1, "multiple": 8, "floor": 0.1},
