@@ -26,6 +26,7 @@ from benchmarks.retraining_report import (
     Results,
     sizes_plot,
     sizes_table,
+    smallest_accepted,
     study_differences,
     study_plot,
     study_table,
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
     elif not results.has(BASE):
         parser.error(f"nothing to report: {results.path(BASE)} is missing")
     print(sizes_table(results, groups["sizes"], groups["earlier"]))
+    print(smallest_accepted(results, groups["sizes"]))
     write_atomically(results.folder / "sizes.png", sizes_plot(results, groups["sizes"], groups["earlier"]))
     if any(results.has(name) for name in groups["study"]):
         print(study_table(results, groups["study"]))

@@ -114,6 +114,23 @@ def sizes_table(results: Results, sizes: Runs, earlier: Runs) -> str:
     return markdown_table(rows)
 
 
+def smallest_accepted(results: Results, sizes: Runs) -> str:
+    """Says which network is the cheapest of those that err at most `ACCEPTED` times as much as the unpruned one."""
+    base = results.val(BASE)
+    most = ACCEPTED * base.mse
+    asked = f"val MSE of at most {ACCEPTED:g} times the unpruned network's, {most:.6f}"
+    accepted = [(name, one) for name, one in results.by_cost(sizes) if results.val(name).mse <= most]
+    if not accepted:
+        return f"No network has a {asked}."
+    name, result = accepted[-1]
+    more = difference_interval(results.val(name), base, "mse").high
+    certain = "also" if more <= most - base.mse else "not"
+    return (
+        f"The cheapest with a {asked}: {name}, {result['parameters'] / 1e6:.3f} M, {result['macs'] / 1e9:.2f} GMAC; "
+        f"{certain} by the upper end of its interval."
+    )
+
+
 def sizes_plot(results: Results, sizes: Runs, earlier: Runs) -> bytes:
     """MSE against MACs and, where it was measured, INT8 latency; the published networks, whose data are others."""
     figure = Figure(figsize=(12, 5), layout="constrained")
@@ -232,8 +249,8 @@ def _points(axes: Axes, costs: list[float], names: list[str], results: Results, 
     means = [mean_interval(results.val(name), "mse") for name in names]
     bars = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
     axes.errorbar(costs, [mean.mean for mean in means], bars, fmt=style, label=label, elinewidth=0.6, capsize=3)
-    for number, (cost, mean, name) in enumerate(zip(costs, means, names, strict=True)):
-        _label(axes, name, cost, mean.mean, above=bool(number % 2))  # neighbours in cost lie close together
+    for cost, mean, name in zip(costs, means, names, strict=True):
+        _label(axes, name, cost, mean.mean, above=style == "x")  # earlier plans lie close to the sizes
 
 
 def _label(axes: Axes, text: str, x: float, y: float, *, above: bool) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import retraining
 from benchmarks.latency import REFERENCE
-from benchmarks.retraining_report import Results, sizes_plot, sizes_table, study_differences
+from benchmarks.retraining_report import Results, sizes_plot, sizes_table, smallest_accepted, study_differences
 from benchmarks.retraining_runs import SIZES, STUDY, Run
 from modnet.checkpoint import load, save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
@@ -182,3 +182,28 @@ def test_sizes_have_the_latency_that_was_measured(tmp_path: Path) -> None:
     results.write("latency", {"rows": {name: {"samples_ms": samples} for name, samples in rows.items()}})
     assert " | 7.5 | 4.00 (4.00–4.00) | " in sizes_table(results, sizes, {})
     assert sizes_plot(results, sizes, {}).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger", "said"),
+    [
+        (
+            (0.25, 0.3),
+            (0.2, 0.21),
+            "The cheapest with a val MSE of at most 1.1 times the unpruned network's, 0.220000: "
+            "11.5G, 2.000 M, 2.00 GMAC; also by the upper end of its interval.",
+        ),
+        ((0.2, 0.21), (0.2, 0.2), "headline, 1.000 M, 1.00 GMAC; also by"),
+        ((0.1, 0.31), (0.3, 0.3), "headline, 1.000 M, 1.00 GMAC; not by"),
+        ((0.3, 0.3), (0.3, 0.3), "No network has a val MSE of at most 1.1 times the unpruned network's, 0.220000."),
+    ],
+    ids=["the larger", "the smaller", "uncertain", "none"],
+)
+def test_the_smallest_network_within_the_bound_is_named(
+    tmp_path: Path, smaller: tuple[float, ...], larger: tuple[float, ...], said: str
+) -> None:
+    results = Results(tmp_path)
+    results.write("base", _result(0.2, 0.2))
+    results.write("headline", _result(*smaller))
+    results.write("11.5G", _result(*larger) | {"parameters": 2 * 10**6, "macs": 2 * 10**9})
+    assert said in smallest_accepted(results, SIZES)
