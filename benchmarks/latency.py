@@ -62,6 +62,8 @@ STICK: Target = "ncs2-fp16"
 PROJECT = PLAN.parents[1]
 UNPRUNED = "unpruned"
 REFERENCE = f"{UNPRUNED} cpu-fp32, f32"
+COMPARED = "The agent's measuring and OpenVINO's own: medians of runs, and of the ratios of turns"
+ON_OLD_RUNTIMES = f"{STICK} on the CPU of old runtimes, f32"
 CALIBRATION_IMAGES = 24
 RESAMPLES = 10_000
 
@@ -142,6 +144,7 @@ def tables(result: Json) -> dict[str, list[Row]]:
     latency = [
         {
             "network, target, float parts": name,
+            "MB": f"{result['size_bytes'][name.partition(',')[0]] / 1e6:.2f}",
             "median ms": f"{statistics.median(row):.1f}",
             "min ms": f"{min(row):.1f}",
             "times as fast": f"{ratio_of_medians(samples[REFERENCE], row):.2f}",
@@ -169,10 +172,11 @@ def tables(result: Json) -> dict[str, list[Row]]:
         for version, networks in result.get("legacy", {}).items()  # samples of before have none
         for name, row in networks.items()
     ]
+    title = f"Latency: {len(samples[REFERENCE])} rounds, {result['threads']} threads, {result['runtime']}"
     return {
-        f"Latency: {len(samples[REFERENCE])} rounds, {result['threads']} threads, {result['runtime']}": latency,
-        "The agent's measuring and OpenVINO's own: medians of runs, and of the ratios of turns": compared,
-        f"{STICK} on the CPU of old runtimes, f32": legacy,
+        title: latency,
+        COMPARED: compared,
+        ON_OLD_RUNTIMES: legacy,
         "Milliseconds by kind of node": by_kind(result["nodes"]),
         "Layers that the pruned network spends most on": by_layer(result["nodes"], result["macs"]),
     }
@@ -197,6 +201,7 @@ def _measured(options: argparse.Namespace) -> Json:
             "runtime": runtime_text(),
             "threads": options.threads,
             "conditions_before": before,
+            "size_bytes": {name: _size_bytes(xml) for name, xml in irs.items()},
             "rows": {
                 name: {"warm_up_ms": row.warm_up_ms, "samples_ms": row.samples_ms, "cpu_ms": cpu[name].samples_ms}
                 for name, row in samples.items()
@@ -241,6 +246,11 @@ def _irs(
         convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration)
     irs = {f"{name} {target}": folder / f"{name}-{target}.xml" for name in networks for target in TARGETS}
     return irs, {name: folder / f"{name}-{STICK}.xml" for name in networks}
+
+
+def _size_bytes(xml: Path) -> int:
+    """Of both files of an IR."""
+    return sum(path.stat().st_size for path in (xml, xml.with_suffix(".bin")))
 
 
 def _macs(network: MODNet) -> dict[str, int]:

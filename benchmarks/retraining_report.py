@@ -32,12 +32,19 @@ class Published(NamedTuple):
     """A network of MODNet-ModelCompression: errors on its own photographs, MACs of the deployed graph by our count."""
 
     name: str
+    parameters: float  # millions
     gmac: float
-    fp32_ms: float
+    megabytes: float
     mse: float
+    mad: float
+    fp32_ms: float  # i7-8565U
+    stick_ms: float
 
 
-PUBLISHED = (Published("MODNet", 15.47, 88.86, 0.009912), Published("MODNet-P", 3.66, 45.93, 0.018713))
+PUBLISHED = (
+    Published("MODNet", 6.45, 15.47, 25.64, 0.009912, 0.013661, 88.86, 167.93),
+    Published("MODNet-P", 1.34, 3.66, 5.66, 0.018713, 0.022816, 45.93, 101.93),
+)
 
 
 class Latency(NamedTuple):
