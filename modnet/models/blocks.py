@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modnet.models.ib_norm import ib_norm
+from modnet.models.ib_norm import ib_norm, ib_norm_evaluated
 from modnet.spec import BlockSpec, SplitWidth
 
 
@@ -79,8 +79,9 @@ class IBNorm(nn.Module):
             return cast(Tensor, self.instance(x))
         if self.instance is None:
             return cast(Tensor, self.batch(x))
-        if self.training and _is_bf16_on_cpu(x):
-            return ib_norm(x.contiguous(memory_format=torch.channels_last), self.batch)
+        if _is_bf16_on_cpu(x) and (self.training or not torch.is_grad_enabled()):
+            norm = ib_norm if self.training else ib_norm_evaluated
+            return norm(x.contiguous(memory_format=torch.channels_last), self.batch)
         return torch.cat((self.batch(x[:, : self.batch_channels]), self.instance(x[:, self.batch_channels :])), dim=1)
 
 

@@ -1,4 +1,4 @@
-"""IBNorm over all channels at once, for training where a pixel's channels lie side by side in memory.
+"""IBNorm over all channels at once, for where a pixel's channels lie side by side in memory.
 
 To take the channels apart for two norms and put them together again copies a few bytes at a time, and torch's instance
 norm leaves its result in the other layout, which all that follows has to turn round. Both halves are x · scale + shift
@@ -30,10 +30,8 @@ def ib_norm(x: Tensor, batch: nn.BatchNorm2d) -> Tensor:
         x: on the CPU, in channels-last layout, as is the result.
         batch: the norm of the first channels.
     """
-    rest = x.shape[1] - batch.num_features
-    weight, bias = F.pad(batch.weight, (0, rest), value=1.0), F.pad(batch.bias, (0, rest))
     normed: Tensor
-    arguments = x, weight, bias, batch.num_features, batch.eps
+    arguments = x, *_factors(x, batch), batch.num_features, batch.eps
     normed, mean, variance = _IBNorm.apply(*arguments)  # type: ignore[no-untyped-call]  # not in torch's stubs
     count = x.numel() / x.shape[1]
     assert batch.running_mean is not None
@@ -46,6 +44,23 @@ def ib_norm(x: Tensor, batch: nn.BatchNorm2d) -> Tensor:
     return normed
 
 
+@torch.no_grad()
+def ib_norm_evaluated(x: Tensor, batch: nn.BatchNorm2d) -> Tensor:
+    """What `ib_norm` computes, with the running statistics of `batch`; gradients do not flow through it."""
+    assert batch.running_mean is not None
+    assert batch.running_var is not None
+    wide = _widened(x)
+    pixels, half = wide.shape[1] // x.shape[1], batch.num_features
+    means, variances = _statistics(wide, batch.weight.dtype)
+    mean = _pooled(means, pixels, 0)
+    variance = _pooled(variances + (means - mean).square(), pixels, 0)
+    for own, running in ((mean, batch.running_mean), (variance, batch.running_var)):
+        own.view(len(x), pixels, -1)[..., :half] = running
+    weight, bias = _factors(x, batch)
+    scale = (variance + batch.eps).rsqrt() * weight.repeat(pixels)
+    return _narrowed(_affine(wide, scale, bias.repeat(pixels) - mean * scale), x)
+
+
 class _IBNorm(torch.autograd.Function):
     """Sums and factors are in the precision of the weights, as in torch's own norms."""
 
@@ -56,9 +71,7 @@ class _IBNorm(torch.autograd.Function):
         """`x` normed, and the mean and biased variance of the first `half` channels."""
         wide = _widened(x)
         pixels = wide.shape[1] // x.shape[1]
-        unused = torch.zeros(2, wide.shape[1], dtype=weight.dtype)  # running statistics
-        found = [torch.batch_norm_update_stats(image, unused[0], unused[1], 0.0) for image in torch.split(wide, 1)]
-        means, variances = (torch.stack(one) for one in zip(*found, strict=True))  # (B, K · C)
+        means, variances = _statistics(wide, weight.dtype)
         mean = _pooled(means, pixels, half)
         variance = _pooled(variances + (means - mean).square(), pixels, half)
         inverse = (variance + eps).rsqrt()
@@ -91,6 +104,20 @@ class _IBNorm(torch.autograd.Function):
         dx = _affine(dy, scale, torch.zeros_like(shift)).add_(_affine(wide, slope, shift))
         dweight, dbias = (one.sum(0).view(pixels, -1).sum(0) for one in (dy_n, dy_1))
         return _narrowed(dx, x), dweight, dbias, None, None
+
+
+def _factors(x: Tensor, batch: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of each channel of `x` (B, C, H, W): 1 and 0 behind the first ones."""
+    rest = x.shape[1] - batch.num_features
+    return F.pad(batch.weight, (0, rest), value=1.0), F.pad(batch.bias, (0, rest))
+
+
+def _statistics(wide: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Means and biased variances of each image's channels, both (B, K · C)."""
+    unused = torch.zeros(2, wide.shape[1], dtype=dtype)  # running statistics
+    found = [torch.batch_norm_update_stats(image, unused[0], unused[1], 0.0) for image in torch.split(wide, 1)]
+    means, variances = (torch.stack(one) for one in zip(*found, strict=True))
+    return means, variances
 
 
 def _widened(x: Tensor) -> Tensor:

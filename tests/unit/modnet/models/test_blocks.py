@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet.models.blocks import ConvBN, IBNorm
-from modnet.models.ib_norm import ib_norm
+from modnet.models.ib_norm import ib_norm, ib_norm_evaluated
 from modnet.spec import SplitWidth
 
 Results = tuple[Tensor, ...]
@@ -25,6 +25,20 @@ def test_ib_norm_is_its_two_norms(batch: int, instance: int, height: int, width:
     assert got[0].is_contiguous(memory_format=torch.channels_last)
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("batch", "instance"), [(5, 4), (1, 1), (16, 16), (20, 12)])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 12), (5, 7)])
+def test_ib_norm_evaluated_is_its_two_norms_in_evaluation_mode(
+    batch: int, instance: int, height: int, width: int
+) -> None:
+    norm, x, _ = case(batch, instance, height, width)
+    norm(x)  # running statistics that are not 0 and 1
+    norm.eval()
+    assert norm.batch is not None
+    got = ib_norm_evaluated(x, norm.batch)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(got, norm(x), rtol=1e-10, atol=1e-10)
 
 
 def test_ib_norm_in_bfloat16_is_as_exact_as_its_two_norms() -> None:
@@ -44,13 +58,19 @@ def test_ib_norm_twice_gives_the_same_bits() -> None:
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-def test_training_in_bfloat16_takes_the_fast_way() -> None:
-    """Channels stay last, which torch's instance norm would not leave them; evaluation is the plain graph."""
+def test_bfloat16_takes_the_fast_way() -> None:
+    """Channels stay last, which torch's instance norm would not leave them. Evaluation with gradients is plain."""
     norm, x, _ = case(8, 8, 16, 16)
     norm, x = norm.float(), x.bfloat16()
     assert norm(x).is_contiguous(memory_format=torch.channels_last)
     assert norm(x.float()).is_contiguous()
-    assert norm.eval()(x).is_contiguous()
+    plain = norm.eval()(x)
+    assert plain.is_contiguous()
+    with torch.no_grad():
+        fast = norm(x)
+        assert norm(x.float()).is_contiguous()
+    assert fast.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(fast, plain, rtol=0.02, atol=0.02)
 
 
 def test_strided_depthwise_convolution_under_autocast() -> None:
