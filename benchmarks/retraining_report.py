@@ -159,7 +159,7 @@ def sizes_plot(results: Results, sizes: Runs, earlier: Runs) -> bytes:
         errors = [one.mse for one in PUBLISHED]
         axes.plot(costs, errors, "s--", color="grey", alpha=0.7, label=label)
         for cost, one in zip(costs, PUBLISHED, strict=True):
-            _label(axes, one.name, cost, one.mse, above=False)
+            _label(axes, one.name, cost, one.mse, above=True)
         axes.axhline(ACCEPTED * results.val(BASE).mse, color="C2", ls=":", label=f"{ACCEPTED:g} × unpruned")
         axes.margins(x=0.12)
         axes.grid(alpha=0.3)
