@@ -513,6 +513,7 @@ class CompressConfig(Config):
                 learning_rate=7e-4,
                 average_decay=0.995,
                 augmentation=AugmentationConfig(largest_crop=1.5),
+                distillation=DistillationConfig(),
             ),
         )
 
@@ -522,7 +523,9 @@ class CompressConfig(Config):
 
         With a base network the time goes into retraining; without one (None) most of it into training that.
         """
-        retrain = RetrainConfig(epochs=3, image_size=160) if checkpoint is None else RetrainConfig(epochs=5)
+        retrain = RetrainConfig(epochs=5, distillation=DistillationConfig())
+        if checkpoint is None:  # its base is no teacher
+            retrain = RetrainConfig(epochs=3, image_size=160)
         looks = {"taylor_images": 8, "taylor_steps": 2}
         return cls(
             pruning=tuple(one.model_copy(update=looks) for one in cls().pruning),
