@@ -169,7 +169,7 @@ def tables(result: Json) -> dict[str, list[Row]]:
             "median ms": f"{statistics.median(row):.1f}",
             "times as fast": f"{ratio_of_medians(networks[UNPRUNED], row):.2f}",
         }
-        for version, networks in result.get("legacy", {}).items()  # samples of before have none
+        for version, networks in result["legacy"].items()
         for name, row in networks.items()
     ]
     title = f"Latency: {len(samples[REFERENCE])} rounds, {result['threads']} threads, {result['runtime']}"
