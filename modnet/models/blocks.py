@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modnet.models.doubling import doubled
 from modnet.models.ib_norm import ib_norm, ib_norm_evaluated
 from modnet.spec import BlockSpec, SplitWidth
 
@@ -113,6 +114,8 @@ class SqueezeExcite(nn.Module):
 
 def resize(x: Tensor, scale: float) -> Tensor:
     """`x` (B, C, H, W) resized bilinearly by `scale`; corners are not aligned, as in the published network."""
+    if scale == 2 and x.requires_grad and _is_bf16_on_cpu(x):
+        return doubled(x)
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=True)
 
 

@@ -7,8 +7,10 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from modnet.models.blocks import ConvBN, IBNorm
+from modnet.models.blocks import ConvBN, IBNorm, resize
+from modnet.models.doubling import doubled
 from modnet.models.ib_norm import ib_norm, ib_norm_evaluated
 from modnet.spec import SplitWidth
 
@@ -89,6 +91,34 @@ def test_strided_depthwise_convolution_under_autocast() -> None:
     assert computed_in == [torch.float32, torch.float32]
     for exact, rounded in zip(*gradients, strict=True):
         assert (rounded - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1, 1), (2, 8, 5, 7), (1, 16, 64, 64)])
+def test_doubling_has_the_gradient_of_interpolation(shape: tuple[int, ...]) -> None:
+    """In float64, for a gradient that is a part of a wider one, as a concatenation hands back."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64).to(memory_format=torch.channels_last)
+    wide = torch.randn(shape[0], shape[1] + 3, 2 * shape[2], 2 * shape[3], generator=generator, dtype=torch.float64)
+    gradient = wide.to(memory_format=torch.channels_last)[:, : shape[1]]
+    x.requires_grad_()
+    own, torchs = doubled(x), F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    assert torch.equal(own, torchs)
+    torch.testing.assert_close(*(torch.autograd.grad(one, x, gradient)[0] for one in (own, torchs)))
+
+
+def test_only_training_in_bfloat16_takes_the_other_gradient() -> None:
+    """Torch's gradient comes out of `F.interpolate` itself; both agree within the rounding of bfloat16."""
+    x = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    weights = torch.randn(2, 8, 24, 24, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for dtype, doubles in ((torch.float32, False), (torch.bfloat16, True)):
+        leaf = x.to(dtype, copy=True).requires_grad_()
+        result = resize(leaf, 2)
+        assert ("Doubled" in type(result.grad_fn).__name__) is doubles
+        gradients.append(torch.autograd.grad(result, leaf, weights.to(dtype))[0].float())
+    torch.testing.assert_close(*gradients, rtol=0.02, atol=0.02)
+    assert "Doubled" not in type(resize(leaf, 0.5).grad_fn).__name__
+    assert resize(x.bfloat16(), 2).grad_fn is None
 
 
 def case(batch: int, instance: int, height: int, width: int) -> tuple[IBNorm, Tensor, Tensor]:
