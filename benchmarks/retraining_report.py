@@ -183,6 +183,8 @@ def study_table(results: Results, study: Runs) -> str:
         rows.append(
             dict(zip(FACTORS, cell, strict=True))
             | {
+                "px": str(runs[0]["phases"][0]["image_size"]),
+                "epochs": str(runs[0]["phases"][0]["epochs"]),
                 "tune MSE": f"{np.mean([one['tune']['mse'] for one in runs]):.6f}",
                 "val MSE (95 %)": _interval(mean_interval(val, "mse")),
                 "of each seed": ", ".join(f"{one['val']['mse']:.6f}" for one in runs),
