@@ -73,7 +73,7 @@ def test_runs_of_a_size_and_of_the_study_are_made_once_and_reported(
     printed = capsys.readouterr().out
     assert re.search(r"\| half \| 0\.\d{3} \|", printed)
     inherited, scratch = (line.split(" | ") for line in printed.splitlines() if " | whole | alone | " in line)
-    assert [len(row[5].split(", ")) for row in (inherited, scratch)] == [2, 1]  # seeds
+    assert [len(row[7].split(", ")) for row in (inherited, scratch)] == [2, 1]  # seeds
     (difference,) = (line.split(" | ") for line in printed.splitlines() if line.startswith("| scratch less inherited"))
     assert re.fullmatch(r"[+-]0\.\d+ \([+-]0\.\d+ to [+-]0\.\d+\)", difference[2])
     assert len(difference[3].split(", ")) == 1  # the seed that both have
