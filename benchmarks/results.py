@@ -18,12 +18,13 @@ from benchmarks.retraining_report import (
     LATENCY,
     PUBLISHED,
     Results,
+    recipe_differences,
     sizes_table,
     smallest_accepted,
     study_differences,
     study_table,
 )
-from benchmarks.retraining_runs import EARLIER, SIZES, STUDY
+from benchmarks.retraining_runs import OTHERS, SIZES, STUDY
 from modnet.files import write_atomically
 from tasks.leaderboard import markdown_table
 
@@ -81,7 +82,8 @@ def _of_latency(title: str) -> Callable[[Results], str]:
 
 TABLES: Mapping[str, Callable[[Results], str]] = {
     "beside published": beside_published,
-    "sizes": lambda results: sizes_table(results, SIZES, EARLIER),
+    "sizes": lambda results: sizes_table(results, SIZES, OTHERS),
+    "recipes": lambda results: recipe_differences(results, SIZES, OTHERS),
     "smallest": lambda results: smallest_accepted(results, SIZES),
     "latency": _of_latency("Latency"),
     "measuring": _of_latency(COMPARED),

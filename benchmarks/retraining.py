@@ -3,10 +3,10 @@
 python -m benchmarks.retraining --dataset portraits.zip --base modnet.ckpt [RUN …]   # what is missing, then the report
 python -m benchmarks.retraining --report                                            # tables and plots alone
 
-A RUN is `sizes` (all of them), `earlier` (an earlier plan), `study`, or the name of one. Each leaves RUN.json (how,
-scores of every image, conditions) and RUN.training.jsonl (the curve) in retraining/ and its network in `--weights`;
-what has a RUN.json is not run again, and a run that was cut goes on from its last saved state. Scores: protocol `seed`,
-float32.
+A RUN is `sizes` (all of them), `others` (the headline by other recipes and plans), `study`, or the name of one. Each
+leaves RUN.json (how, scores of every image, conditions) and RUN.training.jsonl (the curve) in retraining/ and its
+network in `--weights`; what has a RUN.json is not run again, and a run that was cut goes on from its last saved state.
+Scores: protocol `seed`, float32.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmarks.retraining_report import (
     BASE,
     Json,
     Results,
+    recipe_differences,
     sizes_plot,
     sizes_table,
     smallest_accepted,
@@ -91,9 +92,10 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
                 carry_out(name, every[name], base, place, results)
     elif not results.has(BASE):
         parser.error(f"nothing to report: {results.path(BASE)} is missing")
-    print(sizes_table(results, groups["sizes"], groups["earlier"]))
+    print(sizes_table(results, groups["sizes"], groups["others"]))
+    print(recipe_differences(results, groups["sizes"], groups["others"]))
     print(smallest_accepted(results, groups["sizes"]))
-    write_atomically(results.folder / "sizes.png", sizes_plot(results, groups["sizes"], groups["earlier"]))
+    write_atomically(results.folder / "sizes.png", sizes_plot(results, groups["sizes"]))
     if any(results.has(name) for name in groups["study"]):
         print(study_table(results, groups["study"]))
         print(study_differences(results, groups["study"]))

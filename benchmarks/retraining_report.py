@@ -95,11 +95,11 @@ class Results(NamedTuple):
         return MattingScores.model_validate(self.read(name)["val"])
 
 
-def sizes_table(results: Results, sizes: Runs, earlier: Runs) -> str:
+def sizes_table(results: Results, sizes: Runs, others: Runs) -> str:
     """One row for each network: size, latency, errors, and by how much they differ from the unpruned network's."""
     base = results.val(BASE)
     rows = []
-    for name, result in results.by_cost([BASE, *sizes, *earlier]):
+    for name, result in results.by_cost([BASE, *sizes, *others]):
         val = results.val(name)
         rows.append(
             {
@@ -138,13 +138,30 @@ def smallest_accepted(results: Results, sizes: Runs) -> str:
     )
 
 
-def sizes_plot(results: Results, sizes: Runs, earlier: Runs) -> bytes:
+def recipe_differences(results: Results, sizes: Runs, others: Runs) -> str:
+    """One row for each plan that was retrained by another recipe as well: by how much that one errs more."""
+    rows = []
+    for name, other in others.items():
+        for size in (size for size, run in sizes.items() if run.plan == other.plan):
+            if not (results.has(name) and results.has(size)):
+                continue
+            val, against = results.val(name), results.val(size)
+            rows.append(
+                {
+                    "difference": f"{name} less {size}",
+                    "val MSE (95 %)": _interval(difference_interval(val, against, "mse"), "+"),
+                    "val MAD (95 %)": _interval(difference_interval(val, against, "mad"), "+"),
+                }
+            )
+    return markdown_table(rows)
+
+
+def sizes_plot(results: Results, sizes: Runs) -> bytes:
     """MSE against MACs and, where it was measured, INT8 latency; the published networks, whose data are others."""
     figure = Figure(figsize=(12, 5), layout="constrained")
     by_macs, by_latency = figure.subplots(1, 2, sharey=True)
     for runs, label, style in (
         (sizes, "retrained, 21 epochs", "o-"),
-        (earlier, "earlier plan, widths of 4, 13 and 21 epochs", "x"),
         ([BASE], "unpruned", "D"),
     ):
         found = results.by_cost(runs)
@@ -259,7 +276,7 @@ def _points(axes: Axes, costs: list[float], names: list[str], results: Results, 
     bars = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
     axes.errorbar(costs, [mean.mean for mean in means], bars, fmt=style, label=label, elinewidth=0.6, capsize=3)
     for cost, mean, name in zip(costs, means, names, strict=True):
-        _label(axes, name, cost, mean.mean, above=style == "x")  # earlier plans lie close to the sizes
+        _label(axes, name, cost, mean.mean, above=False)
 
 
 def _label(axes: Axes, text: str, x: float, y: float, *, above: bool) -> None:

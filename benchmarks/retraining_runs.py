@@ -1,4 +1,4 @@
-"""What `benchmarks.retraining` retrains: sizes and an earlier plan by one recipe, one size in the ways of the study."""
+"""What `benchmarks.retraining` retrains: sizes by one recipe, the headline by others, and in the ways of the study."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ _COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf1
 
 def _changed(**changes: object) -> RetrainConfig:
     return _COMMON.model_copy(update=changes)
+
+
+def _recipe(**changes: object) -> tuple[RetrainConfig, ...]:
+    return tuple(phase.model_copy(update=changes) for phase in RECIPE)
 
 
 RECIPE = (
@@ -82,10 +86,13 @@ def _study() -> dict[str, Run]:
 
 
 SIZES = {plan.stem: Run(plan, RECIPE) for plan in SIZE_PLANS}
-EARLIER = {
+OTHERS = {
+    "headline-taught": Run(PLAN, _recipe(distillation=DistillationConfig())),
+    "headline-fixed": Run(PLAN, _recipe(freeze_backbone=True)),
+    "headline-fixed-taught": Run(PLAN, _recipe(freeze_backbone=True, distillation=DistillationConfig())),
     "widths-of-4": Run(EARLIER_PLAN, RECIPE),
     "widths-of-4-short": Run(EARLIER_PLAN, RECIPE[:2]),  # without the last 8 epochs
 }
 STUDY = _study()
 Runs = Mapping[str, Run]
-GROUPS: Mapping[str, Runs] = {"sizes": SIZES, "earlier": EARLIER, "study": STUDY}
+GROUPS: Mapping[str, Runs] = {"sizes": SIZES, "others": OTHERS, "study": STUDY}

@@ -12,8 +12,15 @@ import torch
 
 from benchmarks import retraining
 from benchmarks.latency import REFERENCE
-from benchmarks.retraining_report import Results, sizes_plot, sizes_table, smallest_accepted, study_differences
-from benchmarks.retraining_runs import SIZES, STUDY, Run
+from benchmarks.retraining_report import (
+    Results,
+    recipe_differences,
+    sizes_plot,
+    sizes_table,
+    smallest_accepted,
+    study_differences,
+)
+from benchmarks.retraining_runs import OTHERS, SIZES, STUDY, Run
 from modnet.checkpoint import load, save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
 from modnet.data.synthetic import write_synthetic_archive
@@ -62,7 +69,7 @@ def small(tmp_path: Path) -> Small:
         for name, run in STUDY.items()
     }
     sizes = {"half": Run(plan, (TINY, TINY.model_copy(update={"image_size": 96})))}
-    return Small(tmp_path, {"sizes": sizes, "earlier": {}, "study": study})
+    return Small(tmp_path, {"sizes": sizes, "others": {}, "study": study})
 
 
 def test_runs_of_a_size_and_of_the_study_are_made_once_and_reported(
@@ -127,7 +134,7 @@ def test_scratch_inherits_nothing_but_a_backbone_that_stays_fixed(trained: str) 
 def test_runs_that_do_not_exist_are_named(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         retraining.main(["0.7M"])
-    assert "no such runs: 0.7M; there are sizes, earlier, study, " in capsys.readouterr().err
+    assert "no such runs: 0.7M; there are sizes, others, study, " in capsys.readouterr().err
 
 
 def test_a_report_of_nothing_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -181,7 +188,17 @@ def test_sizes_have_the_latency_that_was_measured(tmp_path: Path) -> None:
     rows = {REFERENCE: [20.0, 40.0], "headline cpu-int8, f32": [5.0, 10.0]}
     results.write("latency", {"rows": {name: {"samples_ms": samples} for name, samples in rows.items()}})
     assert " | 7.5 | 4.00 (4.00–4.00) | " in sizes_table(results, sizes, {})
-    assert sizes_plot(results, sizes, {}).startswith(b"\x89PNG")
+    assert sizes_plot(results, sizes).startswith(b"\x89PNG")
+
+
+def test_recipes_are_compared_on_the_same_plan(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    assert recipe_differences(results, SIZES, OTHERS) == "(nothing)"
+    results.write("headline", _result(0.1, 0.2, 0.3))
+    results.write("headline-taught", _result(0.2, 0.3, 0.4))
+    results.write("widths-of-4", _result(0.1, 0.2, 0.3))
+    (row,) = recipe_differences(results, SIZES, OTHERS).splitlines()[2:]
+    assert row.startswith("| headline-taught less headline | +0.10000 (+0.10000 to +0.10000) | ")
 
 
 @pytest.mark.parametrize(
