@@ -141,10 +141,8 @@ def smallest_accepted(results: Results, sizes: Runs) -> str:
 def recipe_differences(results: Results, sizes: Runs, others: Runs) -> str:
     """One row for each plan that was retrained by another recipe as well: by how much that one errs more."""
     rows = []
-    for name, other in others.items():
-        for size in (size for size, run in sizes.items() if run.plan == other.plan):
-            if not (results.has(name) and results.has(size)):
-                continue
+    for (name, other), (size, run) in itertools.product(others.items(), sizes.items()):
+        if run.plan == other.plan and results.has(name) and results.has(size):
             val, against = results.val(name), results.val(size)
             rows.append(
                 {
