@@ -144,6 +144,7 @@ def carry_out(name: str, run: Run, base: MODNet, place: Place, results: Results)
     conditions = question | {
         "images_seen": sum(report.images_seen for report in reports),
         "seconds": round(sum(report.seconds for report in reports), 1),
+        "precision": sorted({report.precision for report in reports}),
         "device": f"CPU, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(place.device),
         "torch": torch.__version__,
     }
@@ -168,7 +169,7 @@ def first_weights(pruned: MODNet, run: Run) -> MODNet:
         return pruned
     torch.manual_seed(run.seed)
     network = MODNet(pruned.spec)
-    if phase.freeze_backbone:
+    if phase.frozen_epochs:
         network.backbone.load_state_dict(pruned.backbone.state_dict())
     return network
 

@@ -218,9 +218,9 @@ def study_differences(results: Results, study: Runs) -> str:
     A difference is called shown where the interval over photographs excludes zero and every seed has its sign.
     """
     rows = []
-    for number, (first, second) in enumerate(WAYS):
-        others = [way for position, way in enumerate(WAYS) if position != number]
-        for rest in itertools.product(*others):
+    for number, ways in enumerate(WAYS):
+        others = [those for position, those in enumerate(WAYS) if position != number]
+        for (first, second), rest in itertools.product(itertools.combinations(ways, 2), itertools.product(*others)):
             one, other = ((*rest[:number], value, *rest[number:]) for value in (second, first))
             seeds, against = _seeds(results, study, one), _seeds(results, study, other)
             if not (common := sorted(seeds.keys() & against.keys())):

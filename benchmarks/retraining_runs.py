@@ -13,15 +13,19 @@ from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
 SIZE_PLANS = (PLAN, *sorted((PLAN.parent / "sizes").glob("*.json")))
 EARLIER_PLAN = PLAN.with_name("widths-of-4.json")  # as many MACs as the headline's, and every norm
 
-_COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf16")
+_COMMON = RetrainConfig(average_decay=0.995, validate_every=None)
 
 
 def _changed(**changes: object) -> RetrainConfig:
     return _COMMON.model_copy(update=changes)
 
 
-def _recipe(**changes: object) -> tuple[RetrainConfig, ...]:
-    return tuple(phase.model_copy(update=changes) for phase in RECIPE)
+def _recipe(*, fixed_phases: int = 0, **changes: object) -> tuple[RetrainConfig, ...]:
+    """The recipe otherwise, with the backbone fixed in the first so many phases."""
+    return tuple(
+        phase.model_copy(update=changes | {"frozen_epochs": phase.epochs if number < fixed_phases else 0})
+        for number, phase in enumerate(RECIPE)
+    )
 
 
 RECIPE = (
@@ -66,21 +70,23 @@ class Run:
 
 
 FACTORS = ("start", "trained", "teacher")
-WAYS = (("inherited", "scratch"), ("whole", "fixed"), ("alone", "taught"))  # of each factor
+WAYS = (("inherited", "scratch"), ("whole", "fixed", "thawed"), ("alone", "taught"))  # of each factor
+_FROZEN_EPOCHS = {"whole": 0, "fixed": _STUDY.epochs, "thawed": _STUDY.epochs // 2}
+_SEEDS = {("scratch", "fixed"): 1, ("scratch", "thawed"): 0}  # for the others 3
 
 
 def _study() -> dict[str, Run]:
-    """{inherited, scratch} × {whole, fixed} × {alone, taught}, and the seed: three, but one of scratch with fixed."""
+    """{inherited, scratch} × {whole, fixed, thawed} × {alone, taught}, and the seed."""
     runs = {}
     for start, trained, teacher in itertools.product(*WAYS):
         phase = _STUDY.model_copy(
             update={
                 "initialise": "pruned" if start == "inherited" else "scratch",
-                "freeze_backbone": trained == "fixed",
+                "frozen_epochs": _FROZEN_EPOCHS[trained],
                 "distillation": DistillationConfig() if teacher == "taught" else None,
             }
         )
-        for seed in range(1 if (start, trained) == ("scratch", "fixed") else 3):
+        for seed in range(_SEEDS.get((start, trained), 3)):
             runs[f"{start}-{trained}-{teacher}-{seed}"] = Run(PLAN, (phase,), seed)
     return runs
 
@@ -88,8 +94,8 @@ def _study() -> dict[str, Run]:
 SIZES = {plan.stem: Run(plan, RECIPE) for plan in SIZE_PLANS}
 OTHERS = {
     "headline-taught": Run(PLAN, _recipe(distillation=DistillationConfig())),
-    "headline-fixed": Run(PLAN, _recipe(freeze_backbone=True)),
-    "headline-fixed-taught": Run(PLAN, _recipe(freeze_backbone=True, distillation=DistillationConfig())),
+    "headline-fixed": Run(PLAN, _recipe(fixed_phases=3)),
+    "headline-thawed": Run(PLAN, _recipe(fixed_phases=2)),
     "widths-of-4": Run(EARLIER_PLAN, RECIPE),
     "widths-of-4-short": Run(EARLIER_PLAN, RECIPE[:2]),  # without the last 8 epochs
 }

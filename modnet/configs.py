@@ -261,7 +261,13 @@ class TrainingConfig(Config):
     average_decay: float = Field(
         0.99, ge=0, lt=1, description="Of the running average of weights that is kept and evaluated. 0: the last ones."
     )
-    freeze_backbone: bool = Field(False, description="The backbone keeps its weights and statistics.")
+    frozen_epochs: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Epochs at the start in which the backbone keeps its weights and statistics and the branches learn "
+        "alone; from `epochs` on it always does. 0: all learn from the start.",
+    )
     validate_every: int | None = Field(
         1, ge=1, description="Epochs between scores on tune; the best weights are kept. Empty: the last ones are kept."
     )

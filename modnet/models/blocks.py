@@ -42,7 +42,7 @@ class ConvBN(nn.Module):
     def _convolved(self, x: Tensor) -> Tensor:
         """In float32 where a CPU must find a strided, depthwise one's gradient: bfloat16 takes 20 times as long."""
         is_slow = self.conv.groups > 1 and self.conv.stride != (1, 1)
-        if is_slow and x.requires_grad and _is_bf16_on_cpu(x):
+        if is_slow and x.requires_grad and x.dtype == torch.bfloat16 and x.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 return cast(Tensor, self.conv(x.to(self.conv.weight.dtype))).to(x.dtype)
         return cast(Tensor, self.conv(x))
@@ -80,9 +80,8 @@ class IBNorm(nn.Module):
             return cast(Tensor, self.instance(x))
         if self.instance is None:
             return cast(Tensor, self.batch(x))
-        if _is_bf16_on_cpu(x) and (self.training or not torch.is_grad_enabled()):
-            norm = ib_norm if self.training else ib_norm_evaluated
-            return norm(x.contiguous(memory_format=torch.channels_last), self.batch)
+        if _channels_come_last_on_cpu(x) and (self.training or not torch.is_grad_enabled()):
+            return (ib_norm if self.training else ib_norm_evaluated)(x, self.batch)
         return torch.cat((self.batch(x[:, : self.batch_channels]), self.instance(x[:, self.batch_channels :])), dim=1)
 
 
@@ -114,11 +113,12 @@ class SqueezeExcite(nn.Module):
 
 def resize(x: Tensor, scale: float) -> Tensor:
     """`x` (B, C, H, W) resized bilinearly by `scale`; corners are not aligned, as in the published network."""
-    if scale == 2 and x.requires_grad and _is_bf16_on_cpu(x):
+    if scale == 2 and x.requires_grad and _channels_come_last_on_cpu(x):
         return doubled(x)
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=True)
 
 
-def _is_bf16_on_cpu(x: Tensor) -> bool:
-    """True within autocast on the CPU, where channels come last and some of torch's operations are slow."""
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu"
+def _channels_come_last_on_cpu(x: Tensor) -> bool:
+    """True in training on a CPU, `modnet.training.execution.predict`, where some of torch's operations are slow."""
+    comes_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return comes_last and x.device.type == "cpu"

@@ -75,6 +75,7 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
             means = {name: math.fsum(terms) / len(terms) for name, terms in sums.items()}
             history.append(EpochReport(losses=means, learning_rate=config.learning_rate))
             bar.update()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in torch's stubs
     return TrainingReport(
         steps=steps,
         images_seen=config.epochs * len(dataset),

@@ -31,7 +31,7 @@ from modnet.spec import ModnetSpec
 from modnet.training.state import TrainingState
 
 TINY = RetrainConfig(image_size=64, batch_size=2, epochs=1, validate_every=None, precision="fp32")
-WAYS = ("initialise", "freeze_backbone", "distillation")
+WAYS = ("initialise", "frozen_epochs", "distillation")
 
 
 class Small(NamedTuple):
