@@ -139,14 +139,15 @@ def smallest_accepted(results: Results, sizes: Runs) -> str:
 
 
 def recipe_differences(results: Results, sizes: Runs, others: Runs) -> str:
-    """One row for each plan that was retrained by another recipe as well: by how much that one errs more."""
+    """One row for each two recipes that a plan was retrained by: how much more the second one errs."""
     rows = []
-    for (name, other), (size, run) in itertools.product(others.items(), sizes.items()):
-        if run.plan == other.plan and results.has(name) and results.has(size):
-            val, against = results.val(name), results.val(size)
+    done = [(name, run.plan) for name, run in (*sizes.items(), *others.items()) if results.has(name)]
+    for (first, plan), (second, same) in itertools.combinations(done, 2):
+        if plan == same:
+            val, against = results.val(second), results.val(first)
             rows.append(
                 {
-                    "difference": f"{name} less {size}",
+                    "difference": f"{second} less {first}",
                     "val MSE (95 %)": _interval(difference_interval(val, against, "mse"), "+"),
                     "val MAD (95 %)": _interval(difference_interval(val, against, "mad"), "+"),
                 }

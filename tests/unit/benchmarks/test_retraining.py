@@ -196,7 +196,7 @@ def test_recipes_are_compared_on_the_same_plan(tmp_path: Path) -> None:
     assert recipe_differences(results, SIZES, OTHERS) == "(nothing)"
     results.write("headline", _result(0.1, 0.2, 0.3))
     results.write("headline-taught", _result(0.2, 0.3, 0.4))
-    results.write("widths-of-4", _result(0.1, 0.2, 0.3))
+    results.write("widths-of-4", _result(0.1, 0.2, 0.3))  # another plan
     (row,) = recipe_differences(results, SIZES, OTHERS).splitlines()[2:]
     assert row.startswith("| headline-taught less headline | +0.10000 (+0.10000 to +0.10000) | ")
 
