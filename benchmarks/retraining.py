@@ -169,7 +169,7 @@ def first_weights(pruned: MODNet, run: Run) -> MODNet:
         return pruned
     torch.manual_seed(run.seed)
     network = MODNet(pruned.spec)
-    if phase.frozen_epochs:
+    if phase.freeze_backbone:
         network.backbone.load_state_dict(pruned.backbone.state_dict())
     return network
 

@@ -261,13 +261,7 @@ class TrainingConfig(Config):
     average_decay: float = Field(
         0.99, ge=0, lt=1, description="Of the running average of weights that is kept and evaluated. 0: the last ones."
     )
-    frozen_epochs: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="Epochs at the start in which the backbone keeps its weights and statistics and the branches learn "
-        "alone; from `epochs` on it always does. 0: all learn from the start.",
-    )
+    freeze_backbone: bool = Field(False, description="The backbone keeps its weights and statistics.")
     validate_every: int | None = Field(
         1, ge=1, description="Epochs between scores on tune; the best weights are kept. Empty: the last ones are kept."
     )
@@ -305,6 +299,14 @@ class RetrainConfig(TrainingConfig):
     distillation: DistillationConfig | None = Field(
         None, description="Learn from the unpruned network as well. Empty: from the true mattes alone."
     )
+
+    @model_validator(mode="after")
+    def _backbone_worth_keeping(self) -> Self:
+        if self.initialise == "scratch" and self.freeze_backbone:
+            raise ValueError(
+                "freeze_backbone would keep random weights from scratch; wanted it off, or initialise pruned"
+            )
+        return self
 
 
 class IterationConfig(Config):
@@ -518,6 +520,7 @@ class CompressConfig(Config):
                 image_size=448,
                 learning_rate=7e-4,
                 average_decay=0.995,
+                freeze_backbone=True,
                 augmentation=AugmentationConfig(largest_crop=1.5),
                 distillation=DistillationConfig(),
             ),
@@ -529,8 +532,8 @@ class CompressConfig(Config):
 
         With a base network the time goes into retraining; without one (None) most of it into training that.
         """
-        retrain = RetrainConfig(epochs=5, distillation=DistillationConfig())
-        if checkpoint is None:  # its base is no teacher
+        retrain = RetrainConfig(epochs=5, freeze_backbone=True, distillation=DistillationConfig())
+        if checkpoint is None:  # its base is no teacher, and its backbone not worth keeping
             retrain = RetrainConfig(epochs=3, image_size=160)
         looks = {"taylor_images": 8, "taylor_steps": 2}
         return cls(

@@ -74,7 +74,7 @@ def retrain(
     distillation = _distillation(network, teacher, config, seed)
     if unlabelled is not None and distillation is None:
         raise ConfigError("unlabelled images teach nothing without a teacher: got images and no teacher")
-    _set_training_mode(network, config, epoch=0)
+    _set_training_mode(network, config)
     average = WeightAverage(network, config.average_decay)
     adapters = nn.ModuleList() if distillation is None else distillation.adapters
     optimiser = _optimiser([network, adapters], config)
@@ -102,7 +102,6 @@ def retrain(
         )
         while not _is_over(state.history, config):
             epoch = len(state.history)
-            _set_training_mode(network, config, epoch)
             dataset.set_epoch(epoch)
             batches = batch_indices(len(dataset), config.batch_size, seed, epoch)
             done = len(state.step_losses)
@@ -165,15 +164,15 @@ def _distillation(network: MODNet, teacher: MODNet | None, config: TrainingConfi
         return Distillation(teacher, network, wanted)
 
 
-def _set_training_mode(network: MODNet, config: TrainingConfig, epoch: int) -> None:
+def _set_training_mode(network: MODNet, config: TrainingConfig) -> None:
     """Training mode; a frozen backbone keeps the statistics of its norms as well."""
-    backbone_learns = epoch >= config.frozen_epochs
     network.train()
-    network.backbone.train(backbone_learns).requires_grad_(backbone_learns)
+    if config.freeze_backbone:
+        network.backbone.eval().requires_grad_(False)
 
 
 def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
-    parameters = [one for module in modules for one in module.parameters()]  # what is frozen has no gradient yet
+    parameters = [one for module in modules for one in module.parameters() if one.requires_grad]
     if config.optimiser == "sgd":
         return torch.optim.SGD(
             parameters, lr=config.learning_rate, momentum=SGD_MOMENTUM, weight_decay=config.weight_decay

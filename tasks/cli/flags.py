@@ -28,7 +28,6 @@ FIXED = "one of fixed input size takes the protocol of that size, as device-512"
 
 _NUMBERS: dict[str, Callable[[str], object]] = {
     "epochs": int,
-    "frozen_epochs": int,
     "batch_size": int,
     "image_size": int,
     "learning_rate": float,
@@ -40,7 +39,7 @@ _NUMBERS: dict[str, Callable[[str], object]] = {
     "max_unreadable": int,
 }
 _CHOICES = ("optimiser", "schedule", "precision")
-TRAINING_FLAGS = (*_NUMBERS, *_CHOICES, "sparsity", "sparsity_schedule")
+TRAINING_FLAGS = (*_NUMBERS, *_CHOICES, "freeze_backbone", "sparsity", "sparsity_schedule")
 """The fields whose flags `training` adds."""
 
 
@@ -139,6 +138,8 @@ def training(title: str = "training") -> Flags:
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=fields[name].description)
     for name in _CHOICES:
         group.add_argument(f"--{name}", choices=get_args(fields[name].annotation), help=fields[name].description)
+    frozen = fields["freeze_backbone"].description
+    group.add_argument("--freeze-backbone", action="store_const", const=True, help=frozen)
     group.add_argument(
         "--sparsity",
         type=float,

@@ -31,7 +31,7 @@ from modnet.spec import ModnetSpec
 from modnet.training.state import TrainingState
 
 TINY = RetrainConfig(image_size=64, batch_size=2, epochs=1, validate_every=None, precision="fp32")
-WAYS = ("initialise", "frozen_epochs", "distillation")
+WAYS = ("initialise", "freeze_backbone", "distillation")
 
 
 class Small(NamedTuple):
@@ -195,10 +195,10 @@ def test_recipes_are_compared_on_the_same_plan(tmp_path: Path) -> None:
     results = Results(tmp_path)
     assert recipe_differences(results, SIZES, OTHERS) == "(nothing)"
     results.write("headline", _result(0.1, 0.2, 0.3))
-    results.write("headline-taught", _result(0.2, 0.3, 0.4))
+    results.write("headline-whole", _result(0.2, 0.3, 0.4))
     results.write("widths-of-4", _result(0.1, 0.2, 0.3))  # another plan
     (row,) = recipe_differences(results, SIZES, OTHERS).splitlines()[2:]
-    assert row.startswith("| headline-taught less headline | +0.10000 (+0.10000 to +0.10000) | ")
+    assert row.startswith("| headline-whole less headline | +0.10000 (+0.10000 to +0.10000) | ")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Which network a run starts from, as a person says it."""
+"""Which network a run starts from, as a person says it, and what of it is kept."""
 
 from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import SHIPPED, BaselineConfig, CompressConfig
+from modnet.configs import SHIPPED, BaselineConfig, CompressConfig, RetrainConfig
 
 
 @pytest.mark.parametrize("config", [CompressConfig(), CompressConfig.standard(), CompressConfig.demo()])
@@ -25,3 +25,9 @@ def test_a_backbone_that_no_training_would_read_is_refused() -> None:
     with pytest.raises(ValidationError, match="checkpoint 'shipped' is taken as it is"):
         BaselineConfig(backbone="mobilenet.npz")
     assert BaselineConfig(checkpoint=None, backbone="mobilenet.npz").backbone == "mobilenet.npz"
+
+
+def test_a_backbone_of_random_weights_is_not_kept() -> None:
+    with pytest.raises(ValidationError, match="freeze_backbone would keep random weights from scratch"):
+        RetrainConfig(initialise="scratch", freeze_backbone=True)
+    assert RetrainConfig(initialise="scratch").initialise == "scratch"
