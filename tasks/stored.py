@@ -18,7 +18,7 @@ Kind = TypeVar("Kind", bound=Record)
 
 # A stage's version is raised when its result for the same question would change. A golden test catches a forgotten
 # raise.
-STAGE_VERSIONS = {"dataset": 1, "base": 3, "prune": 1, "retrain": 4, "evaluate": 2, "export": 3, "sensitivity": 1}
+STAGE_VERSIONS = {"dataset": 1, "base": 4, "prune": 1, "retrain": 5, "evaluate": 2, "export": 3, "sensitivity": 1}
 
 
 def identify(**question: Any) -> str:

@@ -22,7 +22,7 @@ from modnet.errors import TrainingDivergedError
 from modnet.models.modnet import MattePrediction, MODNet
 from modnet.records import EpochReport, TrainingReport
 from modnet.training.distillation import uncertain_band
-from modnet.training.execution import predict
+from modnet.training.execution import leave_training_layout, predict
 from modnet.training.losses import coarse_matte
 from modnet.training.memory import freed_memory_kept
 
@@ -75,7 +75,7 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
             means = {name: math.fsum(terms) / len(terms) for name, terms in sums.items()}
             history.append(EpochReport(losses=means, learning_rate=config.learning_rate))
             bar.update()
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in torch's stubs
+    leave_training_layout(network)
     return TrainingReport(
         steps=steps,
         images_seen=config.epochs * len(dataset),

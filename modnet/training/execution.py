@@ -61,6 +61,11 @@ def predict(network: MODNet, image: Tensor, number_format: Format) -> MattePredi
     return MattePrediction(*(output.float() for output in prediction))
 
 
+def leave_training_layout(network: MODNet) -> None:
+    """Undoes in place what `predict` did to the weights: whoever exports or scores them gets the plain layers."""
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in torch's stubs
+
+
 def _trial_step(network: MODNet, batch: Sample, number_format: Format) -> None:
     """Forward and backward, weights untouched."""
     loss = matting_loss(predict(network, batch.image, number_format), batch).total

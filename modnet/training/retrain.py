@@ -22,7 +22,7 @@ from modnet.pruning.plan import network_digest
 from modnet.records import EpochReport, TrainingReport
 from modnet.training.average import WeightAverage
 from modnet.training.distillation import Distillation
-from modnet.training.execution import Format, fastest_format, predict
+from modnet.training.execution import Format, fastest_format, leave_training_layout, predict
 from modnet.training.losses import matting_loss
 from modnet.training.memory import freed_memory_kept
 from modnet.training.schedule import SCHEDULES
@@ -138,7 +138,7 @@ def retrain(
                 after_step(state)
 
     network.load_state_dict(state.best_weights or average.network.state_dict())
-    network.eval().requires_grad_(True).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    leave_training_layout(network.eval().requires_grad_(True))
     return TrainingReport(
         steps=state.step,
         images_seen=len(state.history) * len(dataset),

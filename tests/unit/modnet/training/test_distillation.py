@@ -25,10 +25,10 @@ def image() -> torch.Tensor:
 def test_losses_are_zero_when_the_student_is_the_teacher(image: torch.Tensor) -> None:
     teacher, student = network(0), network(0).eval()
     distillation = Distillation(teacher, student, DistillationConfig())
-    losses = distillation.learn(student, image, "fp32")[1]
+    with torch.no_grad():  # as the teacher computes: gradients take the student another way, with other roundings
+        losses = distillation.learn(student, image, "fp32")[1]
     assert set(losses) == {"distilled_semantic", "distilled_detail", "distilled_alpha"}
-    in_two_orders_of_sums = 1e-4
-    assert [term.item() for term in losses.values()] == pytest.approx([0.0] * 3, abs=in_two_orders_of_sums)
+    assert [term.item() for term in losses.values()] == [0.0, 0.0, 0.0]
 
 
 def test_losses_follow_their_formulas(image: torch.Tensor) -> None:
