@@ -111,17 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
-    """Median of one series over that of another, whose i-th values were taken in the same round.
-
-    The interval is of `RESAMPLES` seeded draws of rounds with replacement.
-    """
-    above, below = np.asarray(numerator), np.asarray(denominator)
-    draws = _draws(above.size)
-    low, high = np.quantile(np.median(above[draws], axis=1) / np.median(below[draws], axis=1), [0.025, 0.975])
-    return Ratio(float(np.median(above) / np.median(below)), float(low), float(high))
-
-
 def median_of_ratios(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """Median of the ratios of two series turn by turn: what slows down both in a turn cancels out.
 
@@ -147,9 +136,9 @@ def tables(result: Json) -> dict[str, list[Row]]:
             "MB": f"{result['size_bytes'][name.partition(',')[0]] / 1e6:.2f}",
             "median ms": f"{statistics.median(row):.1f}",
             "min ms": f"{min(row):.1f}",
-            "times as fast": f"{ratio_of_medians(samples[REFERENCE], row):.2f}",
+            "times as fast": f"{median_of_ratios(samples[REFERENCE], row):.2f}",
             "CPU ms": f"{statistics.median(cpu[name]):.1f}",
-            "times less CPU": f"{ratio_of_medians(cpu[REFERENCE], cpu[name]):.2f}",
+            "times less CPU": f"{median_of_ratios(cpu[REFERENCE], cpu[name]):.2f}",
         }
         for name, row in samples.items()
     ]
@@ -167,7 +156,7 @@ def tables(result: Json) -> dict[str, list[Row]]:
             "runtime": f"OpenVINO {version}",
             "network": name,
             "median ms": f"{statistics.median(row):.1f}",
-            "times as fast": f"{ratio_of_medians(networks[UNPRUNED], row):.2f}",
+            "times as fast": f"{median_of_ratios(networks[UNPRUNED], row):.2f}",
         }
         for version, networks in result["legacy"].items()
         for name, row in networks.items()

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks.latency import COMPARED, ON_OLD_RUNTIMES, REFERENCE, UNPRUNED, ratio_of_medians, tables
+from benchmarks.latency import COMPARED, ON_OLD_RUNTIMES, REFERENCE, UNPRUNED, median_of_ratios, tables
 from benchmarks.retraining import RESULTS
 from benchmarks.retraining_report import (
     BASE,
@@ -25,6 +25,7 @@ from benchmarks.retraining_report import (
     study_table,
 )
 from benchmarks.retraining_runs import OTHERS, SIZES, STUDY
+from modnet.evaluation.intervals import ratio_interval
 from modnet.files import write_atomically
 from tasks.leaderboard import markdown_table
 
@@ -39,8 +40,9 @@ def beside_published(results: Results) -> str:
     measured = results.read(LATENCY)
     samples = {name: row["samples_ms"] for name, row in measured["rows"].items()}
     fp32, int8 = (
-        ratio_of_medians(samples[REFERENCE], samples[f"headline cpu-{kind}, f32"]) for kind in ("fp32", "int8")
+        median_of_ratios(samples[REFERENCE], samples[f"headline cpu-{kind}, f32"]) for kind in ("fp32", "int8")
     )
+    mse, mad = (ratio_interval(results.val("headline"), results.val(BASE), error) for error in ("mse", "mad"))
     megabytes = {name: size / 1e6 for name, size in measured["size_bytes"].items()}
     rows = [
         (
@@ -55,8 +57,8 @@ def beside_published(results: Results) -> str:
             _fell(megabytes[f"{UNPRUNED} cpu-fp32"], megabytes["headline cpu-fp32"]),
         ),
         ("INT8 file, MB", "", _fell(megabytes[f"{UNPRUNED} cpu-int8"], megabytes["headline cpu-int8"])),
-        ("MSE", f"{after.mse / before.mse:.2f} times", f"{headline['val']['mse'] / base['val']['mse']:.2f} times"),
-        ("MAD", f"{after.mad / before.mad:.2f} times", f"{headline['val']['mad'] / base['val']['mad']:.2f} times"),
+        ("MSE", f"{after.mse / before.mse:.2f} times", f"{mse.mean:.2f} ({mse.low:.2f}–{mse.high:.2f}) times"),
+        ("MAD", f"{after.mad / before.mad:.2f} times", f"{mad.mean:.2f} ({mad.low:.2f}–{mad.high:.2f}) times"),
         ("CPU, FP32", f"{before.fp32_ms / after.fp32_ms:.2f} times as fast", f"{fp32:.2f} times as fast"),
         ("CPU, INT8 against unpruned FP32", "", f"{int8:.2f} times as fast"),
         ("Neural Compute Stick 2", f"{before.stick_ms / after.stick_ms:.2f} times as fast", "not measured"),

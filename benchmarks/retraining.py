@@ -85,11 +85,17 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
         images = extract_archive(options.dataset, options.cache)
         place = Place(images, index_dataset(images), options.weights, options.device)
         base = load(options.base)
-        if not results.has(BASE):
+        if results.has(BASE):
+            _require_same({"base": network_digest(base)}, results.read(BASE), results.path(BASE), "--results")
+        else:
             results.write(BASE, {"base": network_digest(base)} | scored(base, place))
         for name in itertools.chain.from_iterable(groups.get(one, [one]) for one in options.runs):
-            if not results.has(name):
-                carry_out(name, every[name], base, place, results)
+            run = every[name]
+            question = asked(run, base, place)
+            if results.has(name):
+                _require_same(question, results.read(name), results.path(name), "--results")
+            else:
+                carry_out(name, run, question, base, place, results)
     elif not results.has(BASE):
         parser.error(f"nothing to report: {results.path(BASE)} is missing")
     print(sizes_table(results, groups["sizes"], groups["others"]))
@@ -103,23 +109,32 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
     return 0
 
 
-def carry_out(name: str, run: Run, base: MODNet, place: Place, results: Results) -> None:
+def asked(run: Run, base: MODNet, place: Place) -> Json:
+    """All that a run's result depends on."""
+    return {
+        "base": network_digest(base),
+        "plan": sha256_of_file(run.plan),
+        "data": place.images.name,
+        "seed": run.seed,
+        "phases": [phase.model_dump(mode="json") for phase in run.phases],
+    }
+
+
+def carry_out(name: str, run: Run, question: Json, base: MODNet, place: Place, results: Results) -> None:
     """Prunes, retrains and scores one network; writes all that is known of it.
 
     Raises:
         ConfigError: a phase's network is there, made by other settings.
     """
     network = first_weights(apply_plan(base, PruningPlan.from_json(run.plan.read_text(), str(run.plan))), run)
-    origin = {"base": network_digest(base), "plan": sha256_of_file(run.plan), "data": place.images.name}
     reports: list[TrainingReport] = []
     for number, phase in enumerate(run.phases):
         trained, told, state = (
             place.weights / f"{name}-{number}{suffix}" for suffix in (".safetensors", ".json", ".training-state")
         )
-        phases = [one.model_dump(mode="json") for one in run.phases[: number + 1]]
-        question = origin | {"seed": run.seed, "phases": phases}
+        until_here = question | {"phases": question["phases"][: number + 1]}
         if trained.exists():
-            _require_same(question, trained)
+            _require_same(until_here, read_checkpoint(trained).provenance, trained, "--weights")
         else:
             report = run_training(
                 network,
@@ -133,7 +148,7 @@ def carry_out(name: str, run: Run, base: MODNet, place: Place, results: Results)
                 teacher=copy.deepcopy(base) if phase.distillation else None,
             )
             write_atomically(told, report.model_dump_json().encode())
-            save_checkpoint(network, trained, question)
+            save_checkpoint(network, trained, until_here)
             state.unlink(missing_ok=True)
         network = load(trained)
         reports.append(TrainingReport.model_validate_json(told.read_text()))
@@ -155,11 +170,10 @@ def _writer(path: Path) -> Callable[[TrainingState], None]:
     return lambda state: write_atomically(path, state.to_bytes())
 
 
-def _require_same(question: Json, trained: Path) -> None:
-    """Refuses a network that an earlier call made by other settings."""
-    found = read_checkpoint(trained).provenance
+def _require_same(question: Json, found: Json, path: Path, flag: str) -> None:
+    """Refuses what an earlier call made of another question."""
     if other := [name for name in question if found.get(name) != question[name]]:
-        raise ConfigError(f"{trained} was made with other {', '.join(other)}: name another --weights, or remove it")
+        raise ConfigError(f"{path} was made with other {', '.join(other)}: name another {flag}, or remove it")
 
 
 def first_weights(pruned: MODNet, run: Run) -> MODNet:

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.latency import REFERENCE, UNPRUNED, Ratio, ratio_of_medians
+from benchmarks.latency import REFERENCE, UNPRUNED, Ratio, median_of_ratios
 from benchmarks.retraining_runs import FACTORS, WAYS, Runs
-from modnet.evaluation.intervals import Interval, difference_interval, mean_interval
+from modnet.evaluation.intervals import Interval, difference_interval, mean_interval, ratio_interval
 from modnet.evaluation.pictures import png
 from modnet.files import write_atomically
 from modnet.records import MattingScores
@@ -88,7 +88,7 @@ class Results(NamedTuple):
         if row is None:
             return None
         samples = row["samples_ms"]
-        return Latency(statistics.median(samples), ratio_of_medians(rows[REFERENCE]["samples_ms"], samples))
+        return Latency(statistics.median(samples), median_of_ratios(rows[REFERENCE]["samples_ms"], samples))
 
     def val(self, name: str) -> MattingScores:
         """A run's scores on val."""
@@ -110,10 +110,10 @@ def sizes_table(results: Results, sizes: Runs, others: Runs) -> str:
                 "times unpruned FP32": f"{latency.faster:.2f}" if latency else "",
                 "tune MSE": f"{result['tune']['mse']:.6f}",
                 "val MSE (95 %)": _interval(mean_interval(val, "mse")),
-                "× base": f"{val.mse / base.mse:.2f}",
-                "less base's (95 %)": "" if name == BASE else _interval(difference_interval(val, base, "mse"), "+"),
+                "× base (95 %)": "" if name == BASE else _ratio(val, base, "mse"),
+                "minus base (95 %)": "" if name == BASE else _interval(difference_interval(val, base, "mse"), "+"),
                 "val MAD (95 %)": _interval(mean_interval(val, "mad")),
-                "MAD × base": f"{val.mad / base.mad:.2f}",
+                "MAD × base (95 %)": "" if name == BASE else _ratio(val, base, "mad"),
                 "images seen": str(result.get("images_seen", "")),
                 "min": f"{result['seconds'] / 60:.0f}" if "seconds" in result else "",
             }
@@ -130,11 +130,11 @@ def smallest_accepted(results: Results, sizes: Runs) -> str:
     if not accepted:
         return f"No network has a {asked}."
     name, result = accepted[-1]
-    more = difference_interval(results.val(name), base, "mse").high
-    certain = "also" if more <= most - base.mse else "not"
+    ratio = ratio_interval(results.val(name), base, "mse")
+    certain = "is below" if ratio.high <= ACCEPTED else "allows more than"
     return (
-        f"The cheapest with a {asked}: {name}, {result['parameters'] / 1e6:.3f} M, {result['macs'] / 1e9:.2f} GMAC; "
-        f"{certain} by the upper end of its interval."
+        f"The cheapest with a {asked}: {name}, {result['parameters'] / 1e6:.3f} M, {result['macs'] / 1e9:.2f} GMAC. "
+        f"It has {ratio.mean:.2f} times as much, and the interval, {ratio.low:.2f} to {ratio.high:.2f}, {certain} that."
     )
 
 
@@ -147,7 +147,7 @@ def recipe_differences(results: Results, sizes: Runs, others: Runs) -> str:
             val, against = results.val(second), results.val(first)
             rows.append(
                 {
-                    "difference": f"{second} less {first}",
+                    "difference": f"{second} minus {first}",
                     "val MSE (95 %)": _interval(difference_interval(val, against, "mse"), "+"),
                     "val MAD (95 %)": _interval(difference_interval(val, against, "mad"), "+"),
                 }
@@ -204,9 +204,9 @@ def study_table(results: Results, study: Runs) -> str:
                 "tune MSE": f"{np.mean([one['tune']['mse'] for one in runs]):.6f}",
                 "val MSE (95 %)": _interval(mean_interval(val, "mse")),
                 "of each seed": ", ".join(f"{one['val']['mse']:.6f}" for one in runs),
-                "× base": f"{val.mse / base.mse:.2f}",
+                "× base (95 %)": _ratio(val, base, "mse"),
                 "val MAD (95 %)": _interval(mean_interval(val, "mad")),
-                "MAD × base": f"{val.mad / base.mad:.2f}",
+                "MAD × base (95 %)": _ratio(val, base, "mad"),
                 "min a run": f"{np.mean([one['seconds'] for one in runs]) / 60:.0f}",
             }
         )
@@ -216,7 +216,8 @@ def study_table(results: Results, study: Runs) -> str:
 def study_differences(results: Results, study: Runs) -> str:
     """One row for each pair of ways that differ in one thing, over the seeds that both have.
 
-    A difference is called shown where the interval over photographs excludes zero and every seed has its sign.
+    A difference is called shown where the interval over photographs excludes zero and each of at least two seeds has
+    its sign: one training says nothing about another.
     """
     rows = []
     for number, (first, second) in enumerate(WAYS):
@@ -230,14 +231,15 @@ def study_differences(results: Results, study: Runs) -> str:
             mse = difference_interval(val, wanted, "mse")
             of_seeds = [seeds[seed]["val"]["mse"] - against[seed]["val"]["mse"] for seed in common]
             is_shown = mse.low * mse.high > 0 and all(value * mse.mean > 0 for value in of_seeds)
+            answer = "yes" if is_shown else "no"
             rows.append(
                 {
-                    "difference": f"{second} less {first}",
+                    "difference": f"{second} minus {first}",
                     "where": ", ".join(rest),
                     "val MSE (95 %)": _interval(mse, "+"),
                     "of each seed": ", ".join(f"{value:+.5f}" for value in of_seeds),
                     "val MAD (95 %)": _interval(difference_interval(val, wanted, "mad"), "+"),
-                    "shown": "yes" if is_shown else "no",
+                    "shown": answer if len(common) > 1 else "one seed",
                 }
             )
     return markdown_table(rows)
@@ -267,6 +269,11 @@ def study_plot(results: Results, study: Runs) -> bytes:
 
 def _interval(interval: Interval, sign: str = "") -> str:
     return f"{interval.mean:{sign}.5f} ({interval.low:{sign}.5f} to {interval.high:{sign}.5f})"
+
+
+def _ratio(scores: MattingScores, others: MattingScores, error: str) -> str:
+    ratio = ratio_interval(scores, others, error)
+    return f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def _points(axes: Axes, costs: list[float], names: list[str], results: Results, *, label: str, style: str) -> None:

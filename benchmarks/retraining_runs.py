@@ -13,7 +13,7 @@ from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
 SIZE_PLANS = (PLAN, *sorted((PLAN.parent / "sizes").glob("*.json")))
 EARLIER_PLAN = PLAN.with_name("widths-of-4.json")  # as many MACs as the headline's, and every norm
 
-_COMMON = RetrainConfig(average_decay=0.995, validate_every=None)
+_COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf16")
 
 
 def _changed(**changes: object) -> RetrainConfig:
@@ -35,7 +35,7 @@ _LARGE = _changed(
 )
 # Added after val of the first two had been seen to miss the aim: not a choice that tune alone made.
 _LARGE_AGAIN = _LARGE.model_copy(update={"epochs": 8, "learning_rate": 5e-4})
-RECIPE = tuple(phase.model_copy(update={"freeze_backbone": True}) for phase in (_SMALL, _LARGE))
+RECIPE = tuple(phase.model_copy(update={"freeze_backbone": True, "precision": "auto"}) for phase in (_SMALL, _LARGE))
 WHOLE = (_SMALL, _LARGE, _LARGE_AGAIN)  # the recipe before: the backbone learns as well
 # Of 20 epochs, small enough for two cores: crops of 0.3 to 1 side at 192 px show people at the scale of the scoring.
 _STUDY = _changed(

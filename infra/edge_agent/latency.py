@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def measure_interleaved(
 ) -> dict[str, LatencySamples]:
     """Times several functions in turns, so that a change of the machine's speed meets all of them alike.
 
-    The first of a round moves on by one each round: nobody always runs after the same neighbour's cache.
+    Each round has an order of its own, the same in every call: nobody always runs after the same neighbour's cache.
 
     Returns:
         name -> samples, of which the i-th of every name were taken in the same round.
@@ -59,9 +60,9 @@ def measure_interleaved(
     names = list(runs)
     warm_up_ms = {name: tuple(_time_ms(runs[name], clock_ns) for _ in range(warm_up)) for name in names}
     samples_ms: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds):
-        first = turn % max(1, len(names))  # nothing to time takes no time
-        for name in names[first:] + names[:first]:
+    orders = random.Random(0)
+    for _ in range(rounds):
+        for name in orders.sample(names, len(names)):
             samples_ms[name].append(_time_ms(runs[name], clock_ns))
     return {name: LatencySamples(warm_up_ms[name], tuple(samples_ms[name])) for name in names}
 

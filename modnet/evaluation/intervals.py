@@ -18,7 +18,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its percentile bootstrap interval of `CONFIDENCE`, in the unit of the error."""
+    """A mean, or a ratio of two, and its percentile bootstrap interval of `CONFIDENCE`."""
 
     mean: float
     low: float
@@ -38,7 +38,8 @@ def mean_interval(scores: MattingScores, error: str) -> Interval:
     Raises:
         DatasetError: no image has that error.
     """
-    return _interval(np.array(list(_values(scores, error).values())))
+    values = np.array(list(_values(scores, error).values()))
+    return _interval(float(values.mean()), _mean_draws(values))
 
 
 def difference_interval(scores: MattingScores, others: MattingScores, error: str) -> Interval:
@@ -55,6 +56,32 @@ def difference_interval(scores: MattingScores, others: MattingScores, error: str
     Raises:
         DatasetError: split, protocol or images differ, or only one of both has that error; says what.
     """
+    values, other_values = _paired(scores, others, error)
+    return _interval(float((values - other_values).mean()), _mean_draws(values - other_values))
+
+
+def ratio_interval(scores: MattingScores, others: MattingScores, error: str) -> Interval:
+    """Interval of the mean of `scores` over that of `others`: below 1 where `scores` is better.
+
+    Paired as `difference_interval` is: both means are of the same draw of images. That it lies below a factor says as
+    much as that the interval of `scores` less factor times `others` lies below 0.
+
+    Args:
+        scores: of one network.
+        others: of another one, as for `difference_interval`; not 0 in every image.
+        error: a field of `MattingErrors`.
+
+    Raises:
+        DatasetError: as `difference_interval` does.
+    """
+    values, other_values = _paired(scores, others, error)
+    return _interval(float(values.mean() / other_values.mean()), _mean_draws(values) / _mean_draws(other_values))
+
+
+def _paired(
+    scores: MattingScores, others: MattingScores, error: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The error of both, image by image."""
     for name in ("split", "protocol"):
         if getattr(scores, name) != getattr(others, name):
             raise DatasetError(
@@ -70,7 +97,7 @@ def difference_interval(scores: MattingScores, others: MattingScores, error: str
     values, other_values = _values(scores, error), _values(others, error)
     if values.keys() != other_values.keys():
         raise DatasetError(f"{error} was measured on other images than before: {_some(values.keys() ^ other_values)}")
-    return _interval(np.array([value - other_values[stem] for stem, value in values.items()]))
+    return np.array(list(values.values())), np.array(list(other_values.values()))
 
 
 def _values(scores: MattingScores, error: str) -> dict[str, float]:
@@ -82,12 +109,16 @@ def _values(scores: MattingScores, error: str) -> dict[str, float]:
     return values
 
 
-def _interval(values: NDArray[np.float64]) -> Interval:
+def _mean_draws(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(RESAMPLES,): means of draws with replacement, the same draws for as many values."""
     random = np.random.default_rng(_SEED)
     draws = (random.integers(values.size, size=(_BLOCK, values.size)) for _ in range(RESAMPLES // _BLOCK))
-    means = np.concatenate([values[draw].mean(axis=1) for draw in draws])
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(mean=float(values.mean()), low=float(low), high=float(high))
+    return np.concatenate([values[draw].mean(axis=1) for draw in draws])
+
+
+def _interval(estimate: float, drawn: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(mean=estimate, low=float(low), high=float(high))
 
 
 def _some(stems: set[str]) -> str:

@@ -81,7 +81,7 @@ def test_runs_of_a_size_and_of_the_study_are_made_once_and_reported(
     assert re.search(r"\| half \| 0\.\d{3} \|", printed)
     inherited, scratch = (line.split(" | ") for line in printed.splitlines() if " | whole | alone | " in line)
     assert [len(row[7].split(", ")) for row in (inherited, scratch)] == [2, 1]  # seeds
-    (difference,) = (line.split(" | ") for line in printed.splitlines() if line.startswith("| scratch less inherited"))
+    (difference,) = (line.split(" | ") for line in printed.splitlines() if line.startswith("| scratch minus inherited"))
     assert re.fullmatch(r"[+-]0\.\d+ \([+-]0\.\d+ to [+-]0\.\d+\)", difference[2])
     assert len(difference[3].split(", ")) == 1  # the seed that both have
     left = small.left()
@@ -143,13 +143,23 @@ def test_a_report_of_nothing_says_what_is_missing(tmp_path: Path, capsys: pytest
     assert f"nothing to report: {tmp_path / 'base.json'} is missing" in capsys.readouterr().err
 
 
-def test_networks_of_other_settings_are_refused(small: Small) -> None:
+def test_networks_and_results_of_other_settings_are_refused(small: Small) -> None:
     assert small.run("half") == 0
-    small.results.joinpath("half.json").unlink()
     run = small.groups["sizes"]["half"]
+    small.groups["sizes"]["half"] = Run(run.plan, run.phases, seed=1)
+    with pytest.raises(ConfigError, match="half.json was made with other seed: name another --results, or remove it"):
+        small.run("half")
+    small.results.joinpath("half.json").unlink()
     longer = (TINY.model_copy(update={"epochs": 2}), *run.phases[1:])
     small.groups["sizes"]["half"] = Run(run.plan, longer)
-    with pytest.raises(ConfigError, match="half-0.safetensors was made with other phases"):
+    with pytest.raises(ConfigError, match="half-0.safetensors was made with other phases: name another --weights"):
+        small.run("half")
+
+
+def test_results_of_another_base_are_refused(small: Small) -> None:
+    small.results.mkdir()
+    small.results.joinpath("base.json").write_text(json.dumps({"base": "0123"}))
+    with pytest.raises(ConfigError, match="base.json was made with other base: name another --results, or remove it"):
         small.run("half")
 
 
@@ -163,18 +173,21 @@ def _result(*errors: float) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("second_seed", "shown"), [((0.2, 0.3, 0.4), "yes"), ((0.09, 0.19, 0.29), "no")], ids=["agrees", "disagrees"]
+    ("second_seed", "shown"),
+    [([(0.2, 0.3, 0.4)], "yes"), ([(0.09, 0.19, 0.29)], "no"), ([], "one seed")],
+    ids=["agrees", "disagrees", "is missing"],
 )
 def test_a_difference_is_shown_when_every_seed_agrees_with_the_interval(
-    tmp_path: Path, second_seed: tuple[float, ...], shown: str
+    tmp_path: Path, second_seed: list[tuple[float, ...]], shown: str
 ) -> None:
     results = Results(tmp_path)
-    for seed, errors in enumerate([(0.3, 0.4, 0.5), second_seed]):
+    both = [(0.3, 0.4, 0.5), *second_seed]
+    for seed, errors in enumerate(both):
         results.write(f"inherited-whole-alone-{seed}", _result(0.1, 0.2, 0.3))
         results.write(f"scratch-whole-alone-{seed}", _result(*errors))
     (row,) = (line for line in study_differences(results, STUDY).splitlines() if line.startswith("| scratch"))
     assert row.split(" | ")[-1] == f"{shown} |"
-    mean = (0.2 + second_seed[0] - 0.1) / 2
+    mean = sum(errors[0] - 0.1 for errors in both) / len(both)
     assert f"{mean:+.5f} ({mean:+.5f} to {mean:+.5f})" in row  # every photograph differs by as much
 
 
@@ -198,7 +211,7 @@ def test_recipes_are_compared_on_the_same_plan(tmp_path: Path) -> None:
     results.write("headline-whole", _result(0.2, 0.3, 0.4))
     results.write("widths-of-4", _result(0.1, 0.2, 0.3))  # another plan
     (row,) = recipe_differences(results, SIZES, OTHERS).splitlines()[2:]
-    assert row.startswith("| headline-whole less headline | +0.10000 (+0.10000 to +0.10000) | ")
+    assert row.startswith("| headline-whole minus headline | +0.10000 (+0.10000 to +0.10000) | ")
 
 
 @pytest.mark.parametrize(
@@ -208,10 +221,11 @@ def test_recipes_are_compared_on_the_same_plan(tmp_path: Path) -> None:
             (0.25, 0.3),
             (0.2, 0.21),
             "The cheapest with a val MSE of at most 1.1 times the unpruned network's, 0.220000: "
-            "11.5G, 2.000 M, 2.00 GMAC; also by the upper end of its interval.",
+            "11.5G, 2.000 M, 2.00 GMAC. "
+            "It has 1.02 times as much, and the interval, 1.00 to 1.05, is below that.",
         ),
-        ((0.2, 0.21), (0.2, 0.2), "headline, 1.000 M, 1.00 GMAC; also by"),
-        ((0.1, 0.31), (0.3, 0.3), "headline, 1.000 M, 1.00 GMAC; not by"),
+        ((0.2, 0.21), (0.2, 0.2), "headline, 1.000 M, 1.00 GMAC. It has 1.02 times as much"),
+        ((0.1, 0.31), (0.3, 0.3), "and the interval, 0.50 to 1.55, allows more than that."),
         ((0.3, 0.3), (0.3, 0.3), "No network has a val MSE of at most 1.1 times the unpruned network's, 0.220000."),
     ],
     ids=["the larger", "the smaller", "uncertain", "none"],

@@ -34,21 +34,30 @@ def test_measure_goes_on_until_min_seconds_are_sampled() -> None:
     assert samples.samples_ms == (400.0, 400.0, 400.0)
 
 
-def test_measure_interleaved_takes_turns_and_moves_the_first_on() -> None:
+def test_measure_interleaved_takes_turns_in_an_order_of_each_round() -> None:
     order: list[str] = []
-    clock = _Clock(range(1, 100))
+    clock = _Clock(range(1, 1000))
 
     def run(name: str) -> None:
         order.append(name)
         clock.run_once()
 
     runs = {name: (lambda name=name: run(name)) for name in "abc"}
-    samples = measure_interleaved(runs, warm_up=1, rounds=3, clock_ns=clock)
+    samples = measure_interleaved(runs, warm_up=1, rounds=60, clock_ns=clock)
 
-    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    rounds = ["".join(order[first : first + 3]) for first in range(3, len(order), 3)]
+    assert order[:3] == ["a", "b", "c"]
+    assert len(rounds) == 60
+    assert {"".join(sorted(one)) for one in rounds} == {"abc"}
+    assert len(set(rounds)) == 6  # whoever comes before is not always the same
     assert samples["a"].warm_up_ms == (1.0,)
-    assert samples["a"].samples_ms == (4.0, 9.0, 11.0)
-    assert samples["b"].samples_ms == (5.0, 7.0, 12.0)
+    of_rounds = zip(rounds, *(samples[name].samples_ms for name in "abc"), strict=True)
+    for number, (one, *taken) in enumerate(of_rounds):
+        assert taken == [4.0 + 3 * number + one.index(name) for name in "abc"]
+
+    order.clear()
+    measure_interleaved(runs, warm_up=1, rounds=60, clock_ns=clock)
+    assert ["".join(order[first : first + 3]) for first in range(3, len(order), 3)] == rounds
 
 
 def test_measure_lets_the_error_of_a_run_through() -> None:

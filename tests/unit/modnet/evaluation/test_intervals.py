@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modnet.errors import DatasetError
-from modnet.evaluation.intervals import difference_interval, mean_interval
+from modnet.evaluation.intervals import difference_interval, mean_interval, ratio_interval
 from modnet.records import ImageScore, MattingScores
 
 
@@ -70,6 +70,19 @@ def test_difference_interval_turns_its_sign_when_networks_are_exchanged() -> Non
     assert (there.low, there.mean, there.high) == pytest.approx((-back.high, -back.mean, -back.low), abs=1e-12)
 
 
+def test_ratio_interval_is_exact_when_all_images_are_worse_by_the_same_factor() -> None:
+    interval = ratio_interval(scores([0.125, 0.5, 0.75]), scores([0.0625, 0.25, 0.375]), "mse")
+    assert (interval.low, interval.mean, interval.high) == (2, 2, 2)
+
+
+def test_ratio_interval_lies_below_a_factor_where_the_difference_to_as_many_times_the_others_lies_below_zero() -> None:
+    one, other = scores(VALUES), scores([0.5 * value + 0.2 for value in VALUES[::-1]])
+    ratio = ratio_interval(one, other, "mse")
+    assert ratio.low < ratio.mean == one.mse / other.mse < ratio.high
+    at_the_end = scores([ratio.high * score.mse for score in other.per_image])
+    assert difference_interval(one, at_the_end, "mse").high == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("others", "message"),
     [
@@ -80,9 +93,10 @@ def test_difference_interval_turns_its_sign_when_networks_are_exchanged() -> Non
     ],
     ids=["split", "protocol", "one image", "many images"],
 )
-def test_difference_interval_raises_when_scores_are_of_something_else(others: MattingScores, message: str) -> None:
-    with pytest.raises(DatasetError, match=message):
-        difference_interval(scores(VALUES), others, "mse")
+def test_paired_intervals_raise_when_scores_are_of_something_else(others: MattingScores, message: str) -> None:
+    for interval in (difference_interval, ratio_interval):
+        with pytest.raises(DatasetError, match=message):
+            interval(scores(VALUES), others, "mse")
 
 
 def test_difference_interval_raises_when_only_one_has_the_error_of_an_image() -> None:
