@@ -67,10 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = f"{len(gates)} groups, {len(options.ratios)} ratios, {len(portraits)} images"
     print(f"{what} at {options.short_side} px, {options.threads} threads: {sum(seconds['analysis']):.0f} s\n")
     print("| way | images | s per image | speed-up |\n|---|---:|---:|---:|")
-    for way, values in seconds.items():
-        taken_s = sum(values[: options.compared_images])
-        faster = f"{sum(seconds['whole runs']) / taken_s:.2f}" if taken_s else ""
-        print(f"| {way} | {len(values)} | {sum(values) / max(1, len(values)):.1f} | {faster} |")
+    compared_images = len(seconds["whole runs"])
+    for way, values in seconds.items() if compared_images else ():
+        taken_s = sum(values[:compared_images])
+        faster = sum(seconds["whole runs"]) / taken_s
+        print(f"| {way} | {compared_images} | {taken_s / compared_images:.1f} | {faster:.2f} |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\nlargest difference of an error: {difference:.1e}; peak memory {peak:.0f} MB")
     return 0
