@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from infra.errors import ContractError
 
 SCHEMA_VERSION = 1
+MAX_TEXT = 2000  # characters; more than any writer of ours has to say
 
 # Colons are left out so that a time stamp can stand in a key and in a file name; fixed width, so names sort by time.
 _TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
@@ -70,6 +71,17 @@ def check_name(where: str, value: str) -> str:
     return value
 
 
+def check_text(where: str, value: str) -> str:
+    """The value itself when it has at most MAX_TEXT characters.
+
+    Raises:
+        ContractError: it has more.
+    """
+    if len(value) > MAX_TEXT:
+        raise ContractError(f"{where}: got {len(value)} characters, wanted at most {MAX_TEXT}")
+    return value
+
+
 def check_sha256(where: str, value: str) -> str:
     """The value itself when it is a SHA-256 digest in lower-case hexadecimal.
 
@@ -108,12 +120,14 @@ def parse_json(data: bytes, where: str, *, max_bytes: int) -> JsonObject:
     """The JSON object in `data`, from whoever wrote it.
 
     Raises:
-        ContractError: too large, not UTF-8, not JSON, a repeated key, NaN or infinity, nested too deep, or no object.
+        ContractError: too large, not UTF-8, not JSON, a repeated key, NaN or infinity, half a surrogate pair, nested
+            too deep, or no object.
     """
     if len(data) > max_bytes:
         raise ContractError(f"{where}: got {len(data)} bytes, wanted at most {max_bytes}")
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # "\ud800" is JSON, and could not be written again
     except (ValueError, RecursionError) as error:
         raise ContractError(f"{where}: not JSON that can be read: {error}") from error
     return JsonObject(value, where)
@@ -152,11 +166,11 @@ class JsonObject:
         return self
 
     def text(self, name: str) -> str:
-        """A string member."""
+        """A string member of at most MAX_TEXT characters."""
         value = self._value(name)
         if not isinstance(value, str):
             raise self._wrong(name, "a string")
-        return value
+        return check_text(self._path(name), value)
 
     def integer(self, name: str) -> int:
         """An integer member; true and false are not integers."""

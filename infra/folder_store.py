@@ -28,7 +28,7 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.url = self.folder.as_uri()
+        self.url = self.address = self.folder.as_uri()
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """Writes to a neighbour, then renames it; the etag is SHA-256 of the content."""
@@ -63,10 +63,12 @@ class FolderStore:
         with open(path, "rb") as source, self._writing(key, if_absent=if_absent) as partial:
             shutil.copyfileobj(source, partial, _CHUNK_BYTES)
 
-    def download_file(self, key: str, path: Path) -> None:
+    def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Copies the object to a neighbour of `path`, then renames it."""
-        with self._reading(key) as stored, local_errors(str(path)), atomic_file(path) as partial:
-            shutil.copyfileobj(stored, partial, _CHUNK_BYTES)
+        with self._reading(key) as stored:
+            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
+            with local_errors(str(path)), atomic_file(path) as partial:
+                shutil.copyfileobj(stored, partial, _CHUNK_BYTES)
 
     def delete(self, key: str) -> None:
         """Unlinks the file."""

@@ -28,9 +28,9 @@ unpack_python() {
   command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail "no apt-get: name a Python 3.9 by PYTHON39="
   [ -r "$keyring" ] || fail "$keyring is missing, so signatures cannot be checked: name a Python 3.9 by PYTHON39="
   uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' |
-    grep -v security | head -n 1)
+    grep -v security | head -n 1) || true  # finding nothing is no error yet
   [ -n "$uri" ] || uri=$(sed -n 's/^\(URIs:\|deb\) *\(http[^ ]*\/debian\/\?\)\( .*\)\?$/\2/p' /etc/apt/sources.list \
-    /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+    /etc/apt/sources.list.d/* 2>/dev/null | head -n 1) || true
   [ -n "$uri" ] || fail "apt knows no Debian mirror: name a Python 3.9 by PYTHON39="
 
   mkdir -p "$part"/apt/{etc,lists/partial,cache/archives/partial} "$part/python"

@@ -21,9 +21,14 @@ class ObjectStore(Protocol):
     """What pipeline and devices need of a store; every method may raise StoreUnavailableError.
 
     An etag names one content of one object; it changes when the content does.
+
+    Attributes:
+        url: what `open_store` opens it by.
+        address: tells it from other stores, also where the same URL leads to another server.
     """
 
     url: str
+    address: str
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """Writes the object and returns its etag.
@@ -59,11 +64,12 @@ class ObjectStore(Protocol):
         """Writes the file's content without reading it into memory; raises what `put` raises."""
         ...
 
-    def download_file(self, key: str, path: Path) -> None:
+    def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Writes the object to `path`, whole or not at all; parent folders are made.
 
         Raises:
             NotStoredError: no such key.
+            ContractError: the object is larger than `max_bytes`.
             DiskFullError: no room; nothing is left behind.
         """
         ...
@@ -83,7 +89,10 @@ def open_store(url: str) -> ObjectStore:
     Raises:
         SettingsError: another kind of URL, or S3 settings that boto3 refuses.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # half of a bracketed address
+        raise SettingsError(f"object store URL {url!r}: wanted s3://bucket[/prefix] or file:///folder") from error
     if parts.query or parts.fragment:
         raise SettingsError(f"object store URL {url!r}: wanted no '?' and no '#' in it")
     if parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc):

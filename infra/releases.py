@@ -44,7 +44,7 @@ def publish_release(store: ObjectStore, manifest: Manifest, files: Mapping[str, 
         files: path in the release -> local file; exactly the paths of `manifest.files`.
 
     Raises:
-        ContractError: other paths than the manifest's.
+        ContractError: other paths than the manifest's, or a file stored earlier is larger than it says.
         DigestMismatchError: a local file, or one stored earlier under the same key, is not what the manifest says.
     """
     if set(files) != {entry.path for entry in manifest.files}:
@@ -118,7 +118,7 @@ def fetch_release(store: ObjectStore, pointer: Pointer, folder: Path) -> Path:
 
     Raises:
         DigestMismatchError: manifest or file are not what pointer and manifest say; nothing is left behind.
-        ContractError: the manifest is malformed or has nothing for this target.
+        ContractError: the manifest is malformed or has nothing for this target, or a file is larger than it says.
         NotStoredError: manifest or file are missing.
         DiskFullError: no room; nothing is left behind.
     """
@@ -135,8 +135,10 @@ def fetch_release(store: ObjectStore, pointer: Pointer, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=PARTIAL_PREFIX) as scratch:
         partial = Path(scratch) / pointer.target
         for path in (target_files.ir_xml, target_files.ir_bin):
-            store.download_file(release_file_key(pointer.release_id, path), partial / path)
-            _check_file(manifest.file(path), partial / path)
+            entry = manifest.file(path)
+            key = release_file_key(pointer.release_id, path)
+            store.download_file(key, partial / path, max_bytes=entry.size_bytes)
+            _check_file(entry, partial / path)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
     return final / target_files.ir_xml
@@ -157,7 +159,7 @@ def _check_file(entry: ReleaseFile, local: Path) -> None:
 def _check_stored_file(store: ObjectStore, key: str, entry: ReleaseFile) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "stored"
-        store.download_file(key, copy)
+        store.download_file(key, copy, max_bytes=entry.size_bytes)
         _check_file(entry, copy)
 
 

@@ -18,6 +18,7 @@ from infra.contract import (
     check_name,
     check_release_id,
     check_schema_version,
+    check_text,
     check_time,
 )
 from infra.errors import ContractError, NotStoredError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from infra.object_store import ObjectStore
 
 MAX_MILLISECONDS = 1e9  # eleven days; keeps sums of hostile numbers finite
+MAX_CONDITIONS = 100
 MEASURED = "measured"
 FAILED = "failed"
 
@@ -185,8 +187,13 @@ class LatencyReport(Document):
 
 
 def _conditions(members: Mapping[str, object]) -> dict[str, Condition]:
+    if len(members) > MAX_CONDITIONS:
+        raise ContractError(f"report.conditions: got {len(members)}, wanted at most {MAX_CONDITIONS}")
     conditions: dict[str, Condition] = {}
     for name, value in members.items():
+        check_text("report.conditions: a name", name)
+        if isinstance(value, str):
+            check_text(f"report.conditions.{name[:80]}", value)
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise ContractError(f"report.conditions.{name[:80]}: wanted a string or a number")
         conditions[name] = value

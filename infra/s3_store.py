@@ -22,6 +22,7 @@ _CHUNK_BYTES = 1 << 20
 _LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
 _NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError, FlexibleChecksumError)
 _PASSING_CODES = {
+    *("ConditionalRequestConflict", "OperationAborted"),  # 409: somebody else is writing, nobody has written yet
     *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
     *("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),  # cut or damaged on the way
 }
@@ -52,6 +53,7 @@ class S3Store:
             self._client = session.client("s3", region_name=session.region_name or "us-east-1", config=config)
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"S3 client for {self.url}: check the AWS_* variables: {error}") from error
+        self.address = f"{self.url} at {self._client.meta.endpoint_url}"
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """One PUT; the condition travels with it."""
@@ -89,11 +91,13 @@ class S3Store:
         with open(path, "rb") as source:
             self._put(key, source, if_absent=if_absent, if_match=None)
 
-    def download_file(self, key: str, path: Path) -> None:
+    def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Streams the object to a neighbour of `path`, then renames it."""
-        with self._reading(key) as answer, local_errors(str(path)), atomic_file(path) as partial:
-            for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
-                partial.write(chunk)
+        with self._reading(key) as answer:
+            check_size(f"{key} in {self.url}", answer["ContentLength"], max_bytes)
+            with local_errors(str(path)), atomic_file(path) as partial:
+                for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+                    partial.write(chunk)
 
     def delete(self, key: str) -> None:
         """One DELETE."""
@@ -134,7 +138,7 @@ class S3Store:
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         """Says in our words what boto3 raises."""
-        where = f"{key!r} in {self.url} at {self._client.meta.endpoint_url}"
+        where = f"{key!r} in {self.address}"
         try:
             yield
         except ClientError as error:

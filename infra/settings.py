@@ -56,7 +56,10 @@ def _store_url(value: str | None) -> str:
 
 
 def _folder(name: str, value: str) -> Path:
-    folder = Path(value).expanduser()
+    try:
+        folder = Path(value).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{name} = {value!r}: wanted the home folder of a user of this machine: {error}") from error
     if not folder.is_absolute():
         raise SettingsError(f"{name} = {value!r}: wanted an absolute path")
     if folder.exists() and not folder.is_dir():

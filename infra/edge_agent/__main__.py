@@ -1,8 +1,8 @@
 """Command line of the edge agent.
 
-Exit codes: 0 measured or nothing to do, 2 usage, 3 configuration, 4 store unreachable (the report stays in the
-spool), 5 model rejected. Without --once it runs until SIGTERM or SIGINT; store trouble and rejected models are logged
-and the next round waits longer, while a configuration error ends it.
+Exit codes: 0 measured or nothing to do, 2 usage, 3 configuration or no room on the disk, 4 store unreachable (the
+report stays in the spool), 5 model rejected. Without --once it runs until SIGTERM or SIGINT; store trouble, a full disk
+and rejected models are logged and the next round waits longer, while a configuration error ends it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import FrameType
 from infra.contract import check_name
 from infra.edge_agent.agent import REJECTED, Agent, MeasureSettings
 from infra.edge_agent.runtime import device_of
-from infra.errors import ContractError, InfraError, StoreUnavailableError
+from infra.errors import ContractError, DiskFullError, InfraError, StoreUnavailableError
 from infra.object_store import open_store
 
 EXIT_OK, EXIT_CONFIGURATION, EXIT_UNREACHABLE, EXIT_REJECTED = 0, 3, 4, 5
@@ -71,6 +71,9 @@ def _run_round(agent: Agent, targets: Sequence[str]) -> int:
     except StoreUnavailableError as error:
         _log.error("%s", error)
         return EXIT_UNREACHABLE
+    except DiskFullError as error:
+        _log.error("%s", error)
+        return EXIT_CONFIGURATION
     return EXIT_REJECTED if any(outcome.status == REJECTED for outcome in outcomes) else EXIT_OK
 
 

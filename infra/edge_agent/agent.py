@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Callable, Protocol
 
 from infra.atomic_file import atomic_file
-from infra.contract import canonical_json, utc_now
+from infra.contract import MAX_TEXT, canonical_json, utc_now
 from infra.edge_agent.device import machine_conditions
 from infra.edge_agent.latency import measure
 from infra.edge_agent.runtime import device_of, load_ir, runtime_text
 from infra.edge_agent.spool import Spool
 from infra.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.local_errors import local_errors
 from infra.manifest import Pointer
 from infra.object_store import ObjectStore
 from infra.releases import fetch_release, read_current
@@ -91,6 +92,7 @@ class Agent:
         self._settings = settings
         self._load = load
         self._now = now
+        self._work_folder = work_folder
         self._spool = Spool(work_folder / "spool")
         self._releases = work_folder / "releases"
         self._seen = SeenReleases(work_folder / "seen.json")
@@ -101,15 +103,16 @@ class Agent:
         Raises:
             StoreUnavailableError: the store does not answer; what was measured stays in the spool.
             SettingsError: the store refuses this device, or this machine has not what a target needs.
-            DiskFullError: no room for the model.
+            DiskFullError: no room for the model, its report or the memory of it.
         """
-        self._spool.upload(self._store)
-        outcomes = []
-        for target in targets:
-            outcomes.append(self._run_target(target))
-            _log.info("%s: %s (%s)", target, outcomes[-1].status, outcomes[-1].detail)
+        with local_errors(str(self._work_folder)):
             self._spool.upload(self._store)
-        return outcomes
+            outcomes = []
+            for target in targets:
+                outcomes.append(self._run_target(target))
+                _log.info("%s: %s (%s)", target, outcomes[-1].status, outcomes[-1].detail)
+                self._spool.upload(self._store)
+            return outcomes
 
     def _run_target(self, target: str) -> Outcome:
         try:
@@ -118,7 +121,7 @@ class Agent:
             return Outcome(target, SKIPPED, "no release was promoted for it")
         except ContractError as error:
             return Outcome(target, REJECTED, str(error))
-        question = f"{pointer.release_id}/{target}/{self._device}/{runtime_text()}"
+        question = f"{pointer.release_id}/{target}/{self._device}/{runtime_text()} in {self._store.address}"
         if self._seen.status(question) == MEASURED:
             return Outcome(target, SKIPPED, f"release {pointer.release_id} was measured before")
         new_report = partial(
@@ -133,7 +136,8 @@ class Agent:
             report = self._measure(pointer, new_report)
         except (ContractError, DigestMismatchError, NotStoredError) as error:
             if self._seen.status(question) != REJECTED:
-                self._spool.add(new_report(status=FAILED, conditions=machine_conditions(), reason=str(error)))
+                reason = str(error)[:MAX_TEXT]
+                self._spool.add(new_report(status=FAILED, conditions=machine_conditions(), reason=reason))
                 self._seen.add(question, REJECTED)
             return Outcome(target, REJECTED, str(error))
         self._spool.add(report)
@@ -163,7 +167,7 @@ class Agent:
 
 
 class SeenReleases:
-    """What became of each (release, target, device, runtime) on this device, on its disk."""
+    """What became of each (release, target, device, runtime, store) on this device, on its disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -55,13 +55,13 @@ def _integer(path: Path) -> int | None:
 
 
 def _field(path: Path, name: str) -> str | None:
-    """The value of the first `name : value` line."""
+    """The first 200 characters of the value of the first `name : value` line."""
     try:
         text = path.read_text(errors="replace")
     except OSError:
         return None
     line = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
-    return line.group(1).strip() if line else None
+    return line.group(1).strip()[:200] if line else None
 
 
 def _kibibytes(root: Path, name: str) -> int | None:

@@ -24,9 +24,10 @@ _LINK = re.compile(r"\[(.*)\]\((\S+)\)")
 
 
 def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> int:
-    """Starts the services, runs a deployment, prints its log, results and end, and stops the services again.
+    """Starts the services, runs a deployment, prints its log, results and end, and stops what it has started.
 
-    Services that ran before stay. When interrupted, the flow run is cancelled first.
+    Other services stay, and all of them while there are other flow runs. When interrupted, the flow run is cancelled
+    first.
 
     Returns:
         0 when the run completed, else 1.
@@ -34,7 +35,7 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
     Raises:
         StackError: a service does not start or ends by itself, or there is no such deployment.
     """
-    was_up = stack.is_up()
+    run_id, earlier = None, stack.started()
     try:
         stack.up()
         run_id = stack.api.start_run(deployment, parameters)
@@ -51,8 +52,20 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
         print(f"{deployment}: {end['name']}{': ' + end['message'] if end['message'] else ''}", flush=True)
         return 0 if end["type"] == "COMPLETED" else 1
     finally:
-        if not was_up:
-            stack.down()
+        if started := [name for name in stack.started() if name not in earlier]:
+            _end_services(stack, started, run_id)
+
+
+def _end_services(stack: Stack, started: Sequence[str], run_id: str | None) -> None:
+    """Ends what was started for this run, unless other flow runs need it by now."""
+    try:
+        others = [run for run in stack.api.open_runs() if run["id"] != run_id]
+    except StackError:  # without a server nobody's run goes on
+        others = []
+    if others:
+        print(f"services stay up: other flow runs are pending or running ({len(others)}); `make down` ends them")
+    else:
+        stack.down(started)
 
 
 class RunFollower:

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from infra.errors import StackError
@@ -19,6 +19,7 @@ _BUSY = 503  # what Prefect answers while somebody else writes to its SQLite fil
 _BUSY_FOR_S = 60.0  # after which a busy server counts as one that refuses
 _RETRY_AFTER_S = 0.5
 _PAGE = 200
+_DUE_WITHIN = timedelta(minutes=1)  # workers take runs some seconds before they are due
 
 
 class PrefectApi:
@@ -73,6 +74,20 @@ class PrefectApi:
     def cancel(self, run_id: str) -> None:
         """Asks for the end of a flow run; its worker ends the process."""
         self._call("POST", f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def end(self, run_id: str, state: str, message: str) -> None:
+        """Sets a flow run to `CRASHED` or `CANCELLED` whatever state it is in, which frees its deployment's slot."""
+        body = {"state": {"type": state, "message": message}, "force": True}
+        self._call("POST", f"/flow_runs/{run_id}/set_state", body)
+
+    def open_runs(self) -> list[dict[str, Any]]:
+        """Flow runs that are due or have begun and have not ended, without those that other flow runs have started."""
+        where = {
+            "state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]}},
+            "expected_start_time": {"before_": (datetime.now(UTC) + _DUE_WITHIN).isoformat()},
+            "parent_task_run_id": {"is_null_": True},
+        }
+        return list(self._pages("/flow_runs/filter", {"flow_runs": where}))
 
     def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
         """Ids of the flow runs that these flow runs have started."""

@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from infra.atomic_file import atomic_file
 from infra.errors import StackError
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, pipeline_environ, store_environ
+from infra.local_stack.lost_runs import begun_runs, crash_runs, is_computed, skip_missed_runs
 from infra.local_stack.ports import choose_ports, fixed_port
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
@@ -39,8 +40,9 @@ from infra.local_stack.store_identities import store_identities
 
 _READY_WITHIN_S = 180.0
 _POLL_S = 0.3
-# SeaweedFS needs 16 s to end in good order, and keeps every acknowledged write when it is killed.
-_GRACE_S = {"store": 2.0, "prefect": 5.0}
+# Flows say goodbye to these, which therefore end last, in this order. SeaweedFS needs 16 s to end in good order, and
+# keeps every acknowledged write when it is killed.
+_GRACE_S = {"prefect": 5.0, "store": 2.0}
 _WORKER_GRACE_S = 12.0
 
 
@@ -64,6 +66,7 @@ class Stack:
         self._state_file = self.folder / "stack.json"
         self._services = SERVICES if targets else SERVICES[:-1]
         self._state = self._read_state()
+        self._started: dict[str, Process] = {}
 
     @property
     def api(self) -> PrefectApi:
@@ -89,24 +92,36 @@ class Stack:
         """Every service runs."""
         return all(self.status().values())
 
+    def started(self) -> list[str]:
+        """Services that were started here, not by another command, and run since then."""
+        return [name for name, process in self.status().items() if process and process == self._started.get(name)]
+
     def up(self) -> None:
         """Starts what does not run yet, waits until all of it is ready, and deploys the project's flows.
+
+        Flow runs whose processes are gone with an earlier server or worker become `Crashed`; those that a schedule
+        wanted while there was no server are skipped.
 
         Raises:
             StackError: a service does not start or a fixed port is taken; says which, and the end of its log.
         """
         with self._locked():
             self._start("store", self._start_store)
-            self._start("prefect", self._start_prefect)
+            is_new_server = self._start("prefect", self._start_prefect)
             self._wait("prefect", self.api.is_healthy)
+            if is_new_server:
+                skip_missed_runs(self.api)
+            if is_new_server or self.status()["worker"] is None:
+                self._crash_lost_runs()
             if WORK_POOL not in self.api.work_pools():
                 self._run_prefect("work-pool", "create", "--type", "process", WORK_POOL)
-            self._start("worker", self._start_worker)
+            is_new_worker = self._start("worker", self._start_worker)
             self._deploy()
             self._wait_for_store()  # late: after a restart it needs longest
             if self._targets:
                 self._start("agent", self._start_agent)
-            self._wait("worker", lambda: self.api.has_worker(WORK_POOL, self._worker_name()))
+            if is_new_worker:
+                self._wait("worker", lambda: self.api.has_worker(WORK_POOL, self._worker_name()))
             self.check()
 
     def check(self) -> None:
@@ -119,8 +134,10 @@ class Stack:
             if process is None:
                 raise StackError(f"{name}: ended by itself; {self._log_end(name)}")
 
-    def down(self) -> None:
-        """Ends every process of the stack, flows and Ray included; data, logs and secrets stay.
+    def down(self, names: Collection[str] = SERVICES) -> None:
+        """Ends services; with the last of them every process of the stack, flows and Ray included.
+
+        Data, logs and secrets stay.
 
         Raises:
             StackError: a process cannot be ended.
@@ -128,14 +145,21 @@ class Stack:
         if not self.folder.exists():
             return
         with self._locked():
-            keepers = {process for name, process in self.status().items() if process and name in _GRACE_S}
-            # Flows say goodbye to server and store, which therefore end last.
-            end_processes([one for one in self._processes() if one not in keepers], _WORKER_GRACE_S)
-            for name in ("prefect", "store"):
-                end_processes([one for one in [self._state.processes.get(name)] if one], _GRACE_S[name])
-            end_processes(self._processes(), 0.0)
-            self._remove_sockets()
-            self._state.processes.clear()
+            running = {name: process for name, process in self.status().items() if process}
+            ending = {name: process for name, process in running.items() if name in names}
+            is_all = ending == running
+            last = {name: ending[name] for name in _GRACE_S if name in ending}
+            first = self._processes() if is_all else ending.values()
+            end_processes([one for one in first if one not in last.values()], _WORKER_GRACE_S)
+            for name, process in last.items():
+                end_processes([process], _GRACE_S[name])
+            if is_all:
+                end_processes(self._processes(), 0.0)
+                self._remove_sockets()
+                self._state.processes.clear()
+            else:
+                for name in ending:
+                    del self._state.processes[name]
             self._state.write(self._state_file)
 
     def pipeline_environ(self) -> dict[str, str]:
@@ -146,11 +170,21 @@ class Stack:
         """Environment of an edge agent, see `environments.device_environ`."""
         return device_environ(self._environ, self.folder, self._state)
 
-    def _start(self, name: str, start: Callable[[], Process]) -> None:
-        """Starts a service unless it runs, and remembers it before anything else can go wrong."""
-        if self.status()[name] is None:
-            self._state.processes[name] = start()
-            self._state.write(self._state_file)
+    def _start(self, name: str, start: Callable[[], Process]) -> bool:
+        """Starts a service unless it runs, remembers it before anything else can go wrong, and says whether it did."""
+        if self.status()[name] is not None:
+            return False
+        self._state.processes[name] = self._started[name] = start()
+        self._state.write(self._state_file)
+        return True
+
+    def _crash_lost_runs(self) -> None:
+        """Sets to `Crashed` what nobody computes any more; while a flow of before does, all is left to its worker."""
+        begun = begun_runs(self.api, WORK_POOL)
+        if not any(is_computed(run) for run in begun):
+            if worker := self.status()["worker"]:  # it has lost its server, and gives up sooner or later
+                end_processes([worker], _WORKER_GRACE_S)
+            crash_runs(self.api, [str(run["id"]) for run in begun])
 
     def _start_store(self) -> Process:
         known = {name: self._state.ports.get(name, DEFAULT_PORTS.get(name, 0)) for name in STORE_LISTENERS}

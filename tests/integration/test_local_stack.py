@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ deployments:
   - name: on-demand
     entrypoint: trivial.py:trivial
     work_pool: {name: modnet}
+  - name: one-at-a-time
+    entrypoint: trivial.py:trivial
+    work_pool: {name: modnet}
+    concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
 """
 
 
@@ -109,6 +114,23 @@ def test_run_nightly_prints_log_results_and_end_of_its_own_run(
     assert RunFollower(stack.api, endless).follow(stack.check, limit_s=60)["type"] == "CANCELLED"
 
 
+def test_up_frees_the_slot_of_a_run_that_was_killed_with_its_server(stack: Stack) -> None:
+    """All dies at once but the store, as in a power cut: nobody is left who could tell Prefect."""
+    lost = stack.api.start_run("trivial/one-at-a-time", {"seconds": 600})
+    _wait_until(lambda: stack.api.state(lost)["type"] == "RUNNING" and stack.api.subflow_runs([lost]) != [])
+    second = stack.api.start_run("trivial/one-at-a-time", {})
+    services = stack.status()
+    for process in [services["prefect"], services["worker"], *processes_with("PREFECT__FLOW_RUN_ID", lost)]:
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+
+    stack.up()
+
+    state = stack.api.state(lost)
+    assert (state["type"], state["message"]) == ("CRASHED", "its process was gone when the services were started")
+    assert RunFollower(stack.api, second).follow(stack.check, limit_s=120)["type"] == "COMPLETED"
+
+
 def test_start_run_says_what_prefect_refuses(stack: Stack) -> None:
     with pytest.raises(StackError, match="'soon' is not of type 'number'"):
         stack.api.start_run("trivial/on-demand", {"seconds": "soon"})
@@ -140,6 +162,13 @@ def test_nightly_refuses_parameters_that_are_no_json_object(
     assert "wanted a JSON object" in capsys.readouterr().err
     assert not (tmp_path / "stack").exists()
     signal.signal(signal.SIGTERM, before_it)
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
 
 
 def running(stack: Stack) -> list[Process]:

@@ -42,11 +42,16 @@ def test_get_says_not_stored_when_the_key_is_missing(store: ObjectStore, tmp_pat
     assert not (tmp_path / "copy").exists()
 
 
-def test_get_refuses_an_object_beyond_max_bytes(store: ObjectStore) -> None:
+def test_readers_refuse_an_object_beyond_max_bytes(store: ObjectStore, tmp_path: Path) -> None:
     store.put("a", b"12345")
     assert store.get("a", max_bytes=5) == b"12345"
     with pytest.raises(ContractError, match="5 bytes, wanted at most 4"):
         store.get("a", max_bytes=4)
+    with pytest.raises(ContractError, match="5 bytes, wanted at most 4"):
+        store.download_file("a", tmp_path / "copy", max_bytes=4)
+    assert not (tmp_path / "copy").exists()
+    store.download_file("a", tmp_path / "copy", max_bytes=5)
+    assert (tmp_path / "copy").read_bytes() == b"12345"
 
 
 def test_exists_says_whether_a_key_holds_an_object(store: ObjectStore) -> None:

@@ -40,8 +40,13 @@ def test_canonical_json_refuses_what_json_cannot_say(value: object) -> None:
         b'"text"',
         b'{"a": ' + b"9" * 9_000 + b"}",
         b'{"a": "' + b"x" * 10_000 + b'"}',
+        rb'{"a": [{"b": "\ud800"}]}',
+        rb'{"\ud800": 1}',
     ],
-    ids=["empty", "cut", "trailing", "nan", "inf", "repeat", "utf16", "deep", "array", "string", "digits", "large"],
+    ids=[
+        *("empty", "cut", "trailing", "nan", "inf", "repeat", "utf16", "deep", "array", "string", "digits", "large"),
+        *("half a pair", "half a pair as key"),
+    ],
 )
 def test_parse_json_refuses_what_is_no_safe_object(data: bytes) -> None:
     with pytest.raises(ContractError, match="thing"):
@@ -52,6 +57,7 @@ def test_parse_json_refuses_what_is_no_safe_object(data: bytes) -> None:
     ("method", "json_value"),
     [
         ("text", b"1"),
+        ("text", b'"' + 2001 * b"x" + b'"'),
         ("integer", b"1.0"),
         ("integer", b"true"),
         ("number", b'"1"'),
@@ -93,6 +99,7 @@ def test_only_fields_of_refuses_unknown_fields() -> None:
 def test_json_object_reads_each_kind() -> None:
     parsed = _parse(b'{"t": "x", "i": 3, "n": 2, "l": [1, 2.5], "o": {"n": 1}, "z": null}')
     assert parsed.text("t") == "x"
+    assert _parse(rb'{"t": "\ud83d\ude00' + 1999 * b"x" + b'"}').text("t") == "😀" + 1999 * "x"
     assert parsed.integer("i") == 3
     assert parsed.number("n") == 2.0
     assert parsed.numbers("l") == (1.0, 2.5)

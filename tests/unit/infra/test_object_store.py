@@ -23,6 +23,7 @@ from infra.object_store import open_store
         "file:relative",
         "http://bucket",
         "s3://b/a//c",
+        "s3://[x",
     ],
 )
 def test_open_store_refuses_other_urls(aws: pytest.MonkeyPatch, url: str) -> None:

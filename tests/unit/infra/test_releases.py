@@ -151,6 +151,18 @@ def test_fetch_release_leaves_nothing_when_a_file_is_damaged(
     assert [path for path in (tmp_path / "work").rglob("*") if path.is_file()] == []
 
 
+def test_fetch_release_does_not_download_more_than_the_manifest_says(
+    store: FolderStore, published: str, tmp_path: Path, little_room: None
+) -> None:
+    pointer = releases.promote(store, "cpu-fp32", published)
+    (store.folder / release_file_key(published, "model/cpu-fp32.bin")).unlink()
+    with open(store.folder / release_file_key(published, "model/cpu-fp32.bin"), "wb") as endless:
+        endless.truncate(60_000)
+    with pytest.raises(ContractError, match=r"cpu-fp32\.bin.* has 60000 bytes, wanted at most 23"):
+        releases.fetch_release(store, pointer, tmp_path / "work")
+    assert [path for path in (tmp_path / "work").rglob("*") if path.is_file()] == []
+
+
 def test_fetch_release_refuses_a_manifest_that_the_pointer_does_not_name(
     store: FolderStore, manifest: Manifest, published: str, tmp_path: Path
 ) -> None:

@@ -70,6 +70,10 @@ def test_from_json_gives_an_equal_report_when_failed(make_failed_report: MakeRep
         ("summary", {"mean_ms": 2.5, "p50_ms": 2.0, "p90_ms": 3.0, "p99_ms": 4.0, "drift_ratio": 2 / 3}),
         ("conditions", {"hot_text": True}),
         ("conditions", {"nested": {}}),
+        ("conditions", {"long_text": 2001 * "x"}),
+        ("conditions", {2001 * "x": 1}),
+        ("conditions", {f"{number}_count": 1 for number in range(101)}),
+        ("runtime", 2001 * "x"),
     ],
 )
 def test_from_json_refuses_a_measured_report_that_is_not_consistent(
@@ -121,10 +125,12 @@ def test_read_reports_keeps_the_valid_and_explains_the_refused(
     failed = make_failed_report(started_at="20261122T063001.000000Z")
     for report in (good, failed):
         store.put(report.key(), report.to_json())
+    liar = make_report(device="liar")
     hostile = {
         "reports/0123456789ab/liar/cut.json": good.to_json()[:50],
         "reports/0123456789ab/liar/other-place.json": good.to_json(),
         "reports/0123456789ab/liar/huge.json": b" " * (9 << 20),
+        liar.key(): liar.to_json().replace(b"Example", rb"\ud800"),
     }
     for key, data in hostile.items():
         store.put(key, data)

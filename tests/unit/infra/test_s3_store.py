@@ -104,7 +104,9 @@ def test_s3_store_download_leaves_nothing_when_the_connection_is_cut(
         (404, "NoSuchBucket", SettingsError),
         (403, "SignatureDoesNotMatch", SettingsError),
         (412, "PreconditionFailed", ConflictError),
-        (409, "ConditionalRequestConflict", ConflictError),
+        (409, "ConditionalRequestConflict", StoreUnavailableError),
+        (409, "OperationAborted", StoreUnavailableError),
+        (409, "ExistingObjectIsDirectory", ConflictError),
         (400, "EntityTooLarge", SettingsError),
     ],
 )
@@ -116,6 +118,14 @@ def test_s3_store_says_key_and_endpoint_when_the_server_refuses(
         s3.get("some/key")
     assert "some/key" in str(caught.value)
     assert f"127.0.0.1:{server.server_port}" in str(caught.value)
+
+
+def test_s3_store_address_tells_equal_urls_on_two_servers_apart(aws: pytest.MonkeyPatch) -> None:
+    here = S3Store("bucket", "prefix")
+    aws.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:10")
+    there = S3Store("bucket", "prefix")
+    assert here.url == there.url
+    assert [here.address, there.address] == [f"s3://bucket/prefix at http://127.0.0.1:{port}" for port in (9, 10)]
 
 
 def test_s3_store_is_unavailable_when_nobody_listens(aws: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ def test_from_env_gives_what_is_set(tmp_path: Path) -> None:
         ("MODNET_STORE", "https://bucket"),
         ("MODNET_CACHE", "relative/folder"),
         ("MODNET_CACHE", __file__),
+        ("MODNET_CACHE", "~nosuchuser/folder"),
         ("MODNET_LEGACY", "relative/folder"),
         ("RAY_ADDRESS", ""),
         ("RAY_ADDRESS", "head"),

@@ -8,7 +8,7 @@ import pytest
 from infra import releases
 from infra.edge_agent.agent import Agent, MeasureSettings, Outcome
 from infra.edge_agent.runtime import load_ir
-from infra.errors import SettingsError, StoreUnavailableError
+from infra.errors import ContractError, DiskFullError, SettingsError, StoreUnavailableError
 from infra.folder_store import FolderStore
 from infra.manifest import Manifest, ReleaseFile, TargetFiles, manifest_key, pointer_key, release_file_key
 from infra.reports import LatencyReport, read_reports
@@ -102,6 +102,37 @@ def test_run_once_reports_a_failure_when_the_runtime_refuses_the_model(
     (report,) = _reports(store, release)
     assert report.reason is not None
     assert "openvino" in report.reason
+
+
+def test_run_once_shortens_a_reason_that_no_report_may_hold(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
+    release = _promote(store, ir_xml)
+
+    def load(ir_xml: Path, *, device: str, threads: int | None) -> object:
+        raise ContractError(5000 * "x")
+
+    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)  # type: ignore[arg-type]
+    agent.run_once(["cpu-fp32"])
+    assert [report.reason for report in _reports(store, release)] == [2000 * "x"]
+
+
+def test_run_once_measures_again_for_another_store_of_the_same_release(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    other = FolderStore(tmp_path / "other")
+    assert _promote(store, ir_xml) == _promote(other, ir_xml)
+    assert [_run(one, tmp_path / "work").status for one in (store, other, store)] == ["measured", "measured", "skipped"]
+
+
+def test_run_once_says_that_the_disk_is_full_when_a_report_finds_no_room(
+    store: FolderStore, ir_xml: Path, tmp_path: Path, little_room: None
+) -> None:
+    release = _promote(store, ir_xml)
+    settings = MeasureSettings(warm_up=1, repeats=10_000, threads=1)
+    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=settings)
+    with pytest.raises(DiskFullError, match="work: no room"):
+        agent.run_once(["cpu-fp32"])
+    assert _run(store, tmp_path / "work").status == "measured"
+    assert [report.status for report in _reports(store, release)] == ["measured"]
 
 
 def test_run_once_measures_a_rejected_release_when_it_was_repaired(

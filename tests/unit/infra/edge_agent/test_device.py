@@ -54,6 +54,12 @@ def test_machine_conditions_leaves_out_what_makes_no_sense(tmp_path: Path) -> No
     assert found <= {"board_model_text", "cpu_governor_text"}
 
 
+def test_machine_conditions_shortens_what_a_report_could_not_hold(tmp_path: Path) -> None:
+    _write_machine(tmp_path, {"proc/cpuinfo": "model name : " + 5000 * "x", "proc/device-tree/model": 5000 * "x"})
+    conditions = machine_conditions(tmp_path)
+    assert conditions["cpu_model_text"] == conditions["board_model_text"] == 200 * "x"
+
+
 def test_machine_conditions_says_mains_when_it_is_plugged_in(tmp_path: Path) -> None:
     _write_machine(tmp_path, {**MACHINE, "sys/class/power_supply/AC/online": "1\n"})
     assert machine_conditions(tmp_path)["power_supply_text"] == "mains"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
@@ -70,6 +71,38 @@ def test_main_exits_5_when_the_model_is_rejected(
 ) -> None:
     promote(store, "cpu-fp32", publish_release(store, manifest, release_files))
     assert main(_arguments(tmp_path / "work", store.url, "--once")) == 5
+    assert len(store.list("reports/")) == 1
+
+
+def test_main_goes_on_when_the_disk_is_full(
+    tmp_path: Path,
+    store: FolderStore,
+    release_files: dict[str, Path],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    release_files["model/cpu-fp32.bin"].write_bytes(bytes(100_000))
+    promote(store, "cpu-fp32", publish_release(store, request.getfixturevalue("manifest"), release_files))
+    waits = []
+
+    def room_after_the_first_wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            sys.exit(0)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(time, "sleep", room_after_the_first_wait)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    try:
+        assert main(_arguments(tmp_path / "work", store.url, "--once")) == 3
+        with pytest.raises(SystemExit):
+            main(_arguments(tmp_path / "work", store.url))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caplog.text.count("no room to write") == 2
+    assert waits[0] > 0
     assert len(store.list("reports/")) == 1
 
 

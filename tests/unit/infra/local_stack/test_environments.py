@@ -23,6 +23,7 @@ def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) 
     assert environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8333"
     assert environ["AWS_SECRET_ACCESS_KEY"] == "pipeline-secret"
     assert environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert environ["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"].endswith(".filesystem")
     assert environ["EDITOR"] == "ed"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "RAY_ADDRESS"} & environ.keys()
     assert "elsewhere" not in "".join(environ.values())

@@ -12,6 +12,7 @@ from infra.errors import StackError
 from infra.local_stack import nightly
 from infra.local_stack.nightly import RunFollower, run_nightly, summary, table_lines
 from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.services import SERVICES
 from infra.local_stack.stack import Stack
 
 START = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
@@ -25,6 +26,8 @@ class ScriptedApi(PrefectApi):
         self.steps = steps
         self.looks = 0
         self.silent = silent
+        self.open = ["run"]
+        self.is_gone = False
 
     def state(self, run_id: str) -> dict[str, Any]:
         if self.silent:
@@ -39,6 +42,11 @@ class ScriptedApi(PrefectApi):
 
     def cancel(self, run_id: str) -> None:
         self.steps = (("Cancelled", []),)
+
+    def open_runs(self) -> list[dict[str, Any]]:
+        if self.is_gone:
+            raise StackError("no answer")
+        return [{"id": run_id} for run_id in self.open]
 
     def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
         return []
@@ -57,24 +65,25 @@ class ScriptedApi(PrefectApi):
 class FakeStack(Stack):
     """Services without processes; `check` raises what it is told to, once."""
 
-    def __init__(self, api: ScriptedApi, *, up: bool = False, trouble: BaseException | None = None) -> None:
+    def __init__(self, api: ScriptedApi, *, up: Collection[str] = (), trouble: BaseException | None = None) -> None:
         super().__init__(Path("/nowhere"), Path("/nowhere"), {})
         self.fake_api = api
-        self.runs = up
+        self.before = set(up)
+        self.runs = set(up)
         self.trouble = trouble
 
     @property
     def api(self) -> PrefectApi:
         return self.fake_api
 
-    def is_up(self) -> bool:
-        return self.runs
+    def started(self) -> list[str]:
+        return sorted(self.runs - self.before)
 
     def up(self) -> None:
-        self.runs = True
+        self.runs = set(SERVICES)
 
-    def down(self) -> None:
-        self.runs = False
+    def down(self, names: Collection[str] = SERVICES) -> None:
+        self.runs -= set(names)
 
     def check(self) -> None:
         trouble, self.trouble = self.trouble, None
@@ -141,18 +150,30 @@ def test_table_lines_is_empty_when_there_are_no_rows() -> None:
     assert table_lines([]) == [""]
 
 
-@pytest.mark.parametrize("was_up", [True, False])
+@pytest.mark.parametrize("before", [(), ("store", "prefect"), SERVICES], ids=["nothing", "half", "all"])
 @pytest.mark.parametrize(
     ("state", "exit_code", "last"),
     [("Completed", 0, "f/d: Completed"), ("Failed", 1, "f/d: Failed: no room"), ("Crashed", 1, "f/d: Crashed")],
 )
 def test_run_nightly_ends_with_the_reason_and_leaves_the_stack_as_it_was(
-    state: str, exit_code: int, last: str, was_up: bool, capsys: pytest.CaptureFixture[str]
+    state: str, exit_code: int, last: str, before: Collection[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack = FakeStack(ScriptedApi((state, [])), up=was_up)
+    stack = FakeStack(ScriptedApi((state, [])), up=before)
     assert run_nightly(stack, "f/d", {}) == exit_code
     assert capsys.readouterr().out.splitlines()[-1] == last
-    assert stack.runs == was_up
+    assert stack.runs == set(before)
+
+
+def test_run_nightly_leaves_the_services_up_and_says_so_while_others_have_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    api = ScriptedApi(("Completed", []))
+    api.open = ["run", "of another terminal", "of the schedule"]
+    stack = FakeStack(api)
+    assert run_nightly(stack, "f/d", {}) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "services stay up: other flow runs are pending or running (2); `make down` ends them"
+    assert stack.runs == set(SERVICES)
 
 
 def test_run_nightly_cancels_its_run_and_ends_the_services_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,7 +185,9 @@ def test_run_nightly_cancels_its_run_and_ends_the_services_when_interrupted(caps
 
 
 def test_run_nightly_ends_the_services_when_one_ended_by_itself() -> None:
-    stack = FakeStack(ScriptedApi(("Running", [])), trouble=StackError("worker: ended by itself"))
-    with pytest.raises(StackError, match="worker"):
+    api = ScriptedApi(("Running", []))
+    api.is_gone = True
+    stack = FakeStack(api, trouble=StackError("prefect: ended by itself"))
+    with pytest.raises(StackError, match="prefect: ended by itself"):
         run_nightly(stack, "f/d", {})
     assert not stack.runs

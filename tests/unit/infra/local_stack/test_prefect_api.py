@@ -146,6 +146,18 @@ def test_artifacts_leaves_out_results_and_sorts_by_age(api: PrefectApi, answers:
     assert [one["key"] for one in api.artifacts(["r1"])] == ["old", "new"]
 
 
+def test_open_runs_asks_for_what_is_due_or_has_begun(api: PrefectApi, answers: Answers) -> None:
+    sent: list[Any] = []
+    answers["POST /api/flow_runs/filter"] = lambda body: (sent.append(body), (200, [{"id": "r1"}]))[1]
+    before = datetime.now(UTC)
+    assert api.open_runs() == [{"id": "r1"}]
+    where = sent[0]["flow_runs"]
+    assert where["state"] == {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]}}
+    assert where["parent_task_run_id"] == {"is_null_": True}
+    due = datetime.fromisoformat(where["expected_start_time"]["before_"]) - before
+    assert 60 <= due.total_seconds() < 120  # not the schedule's runs of the next nights
+
+
 def test_has_worker_wants_the_named_worker_online(api: PrefectApi, answers: Answers) -> None:
     workers = [{"name": "old", "status": "ONLINE"}, {"name": "new", "status": "OFFLINE"}]
     answers["POST /api/work_pools/pool/workers/filter"] = lambda _: (200, workers)

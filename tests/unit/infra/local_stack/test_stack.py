@@ -1,14 +1,50 @@
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from infra.errors import StackError
-from infra.local_stack.processes import Process
-from infra.local_stack.services import SERVICES
+from infra.local_stack.environments import MARKER
+from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
+from infra.local_stack.services import SERVICES, WORK_POOL
 from infra.local_stack.stack import Stack
 from infra.local_stack.state import StackState
+
+RUN_ID = str(uuid4())
+
+
+class _FakeApi(PrefectApi):
+    """A server that has forgotten nothing and knows of one running flow run, whose process has this id."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__("http://nowhere")
+        self.run_now = {"id": RUN_ID, "infrastructure_pid": str(pid), "work_pool_name": WORK_POOL}
+        self.run_now["state"] = {"type": "RUNNING"}
+
+    def open_runs(self) -> list[dict[str, Any]]:
+        return [self.run_now]
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        return dict(self.run_now["state"])
+
+    def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
+        return []
+
+    def end(self, run_id: str, state: str, message: str) -> None:
+        self.run_now["state"] = {"type": state}
+
+
+class _StackWithFakeApi(Stack):
+    fake_api: PrefectApi
+
+    @property
+    def api(self) -> PrefectApi:
+        return self.fake_api
 
 
 @pytest.fixture
@@ -38,6 +74,52 @@ def test_check_names_the_service_that_ended_and_the_end_of_its_log(stack: Stack)
 def test_down_leaves_other_processes_alone_and_forgets_its_own(stack: Stack) -> None:
     stack.down()
     assert StackState.read(stack.folder / "stack.json").processes == {}
+
+
+@pytest.fixture
+def running(stack: Stack) -> Iterator[dict[str, Process]]:
+    """A process for each of two services, and one of a flow."""
+    (stack.folder / "log").mkdir()
+    found = {}
+    for name in ("prefect", "worker", "flow"):
+        environ = {MARKER: str(stack.folder), **({"PREFECT__FLOW_RUN_ID": RUN_ID} if name == "flow" else {})}
+        found[name] = start_process(["/bin/sleep", "600"], environ=environ, log=stack.folder / "log" / name)
+    state = StackState.read(stack.folder / "stack.json")
+    state.processes = {name: found[name] for name in ("prefect", "worker")}
+    state.write(stack.folder / "stack.json")
+    yield found
+    end_processes(processes_with(MARKER, str(stack.folder)), 0.0)
+
+
+def test_down_ends_the_named_services_and_with_the_last_one_all(stack: Stack, running: dict[str, Process]) -> None:
+    stack.down(["worker", "store"])
+    assert [is_running(running[name]) for name in ("prefect", "worker", "flow")] == [True, False, True]
+    assert stack.status() == {**dict.fromkeys(SERVICES), "prefect": running["prefect"]}
+    stack.down(["prefect"])
+    assert not any(map(is_running, running.values()))
+
+
+@pytest.mark.parametrize("is_computed", [True, False])
+def test_crash_lost_runs_ends_runs_and_an_old_worker_unless_a_flow_still_computes(
+    stack: Stack, running: dict[str, Process], is_computed: bool
+) -> None:
+    restarted = _StackWithFakeApi(stack.folder, stack.folder, {})
+    restarted.fake_api = api = _FakeApi(running["flow"].pid)
+    if not is_computed:
+        end_processes([running["flow"]], 0.0)
+    restarted._crash_lost_runs()
+    assert api.state(RUN_ID)["type"] == ("RUNNING" if is_computed else "CRASHED")
+    assert is_running(running["worker"]) == is_computed
+
+
+def test_started_leaves_out_what_another_command_has_started(stack: Stack, running: dict[str, Process]) -> None:
+    with stack._locked():
+        stack._start("worker", lambda: pytest.fail("runs already"))
+        assert stack.started() == []
+        stack._start("agent", lambda: running["flow"])
+        assert stack.started() == ["agent"]
+        end_processes([running["flow"]], 0.0)  # and another command may start it anew
+        assert stack.started() == []
 
 
 def test_down_does_nothing_when_there_never_was_a_stack(tmp_path: Path) -> None:
