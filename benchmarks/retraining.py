@@ -17,6 +17,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -170,7 +171,7 @@ def _writer(path: Path) -> Callable[[TrainingState], None]:
     return lambda state: write_atomically(path, state.to_bytes())
 
 
-def _require_same(question: Json, found: Json, path: Path, flag: str) -> None:
+def _require_same(question: Json, found: Mapping[str, Any], path: Path, flag: str) -> None:
     """Refuses what an earlier call made of another question."""
     if other := [name for name in question if found.get(name) != question[name]]:
         raise ConfigError(f"{path} was made with other {', '.join(other)}: name another {flag}, or remove it")

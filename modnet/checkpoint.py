@@ -132,7 +132,12 @@ def _read_own(path: Path) -> Checkpoint:
 
 def _network(spec: ModnetSpec, state: Mapping[str, Tensor], path: Path) -> MODNet:
     """`MODNet(spec)` holding `state`; every disagreement is named."""
-    network = MODNet(spec)
+    try:
+        with torch.device("meta"):  # of any size, without its memory
+            network = MODNet(spec)
+    except (RuntimeError, TypeError) as error:  # a width that is no 64-bit number
+        why = str(error).splitlines()[0]  # a trace of torch follows
+        raise CheckpointError(f"checkpoint {path} is of an impossible network: {why}") from error
     wanted = network.state_dict()
     problems = [f"missing {name}" for name in wanted if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in wanted]
@@ -144,7 +149,7 @@ def _network(spec: ModnetSpec, state: Mapping[str, Tensor], path: Path) -> MODNe
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"checkpoint {path} does not fit its network: {'; '.join(problems[:5])}{more}")
-    network.load_state_dict(dict(state))
+    network.to_empty(device="cpu").load_state_dict(dict(state))
     return network.eval()
 
 

@@ -8,6 +8,7 @@ Training needs the norms back: in training mode, one with scale 1, mean 0 and va
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -96,9 +97,13 @@ def take_statistics(network: MODNet, images: Sequence[Tensor]) -> None:
 def _read(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     try:
         # numpy leaves a file that it opened itself open when it is damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name.startswith("features.")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise CheckpointError(f"{path} is one array, wanted an .npz of several")
+            with archive:
+                return {name: archive[name] for name in archive.files if name.startswith("features.")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"cannot read the backbone weights {path}: {error}") from error
 
 

@@ -108,8 +108,7 @@ def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
 
     def split(name: str) -> SplitWidth:
         channels = width(f"{name}.conv")
-        norm = state.get(f"{name}.norm.batch.weight")
-        batch = 0 if norm is None else len(norm)
+        batch = width(f"{name}.norm.batch") if f"{name}.norm.batch.weight" in state else 0
         return SplitWidth(batch=batch, instance=channels - batch)
 
     def blocks(inputs: int) -> Iterator[BlockSpec]:

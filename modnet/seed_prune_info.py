@@ -45,7 +45,7 @@ def require_agreement(spec: ModnetSpec, path: Path) -> None:
         compared.append(("ratio (detail width)", detail_width(ratio), spec.to_enc2x.total))
     except OSError as error:
         raise CheckpointError(f"cannot read prune info {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path} is not the seed's prune info: {error!r}") from error
     for name, there, here in compared:
         if there != here:

@@ -26,7 +26,16 @@ from tqdm import tqdm
 from modnet.data.download import PRESETS, fetch_archive, path_problem, sha256_of_file, writing_into
 from modnet.errors import DatasetError
 
-__all__ = ["PRESETS", "DatasetIndex", "Pair", "extract_archive", "fetch_archive", "find_images", "index_dataset"]
+__all__ = [
+    "PRESETS",
+    "DatasetIndex",
+    "Pair",
+    "extract_archive",
+    "fetch_archive",
+    "find_images",
+    "images_in",
+    "index_dataset",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +175,8 @@ def _check_entries(archive: Path, entries: list[zipfile.ZipInfo], max_files: int
 
 
 def _entry_problem(entry: zipfile.ZipInfo) -> str | None:
-    if problem := path_problem(entry.orig_filename):
+    # Since Python 3.12 `filename`, below which the entry is written, may come from another field than the name shown.
+    if problem := path_problem(entry.orig_filename) or path_problem(entry.filename):
         return problem
     if entry.flag_bits & 0x1:
         return "is encrypted"
@@ -203,7 +213,7 @@ def _extract_entry(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInf
         with opened.open(entry) as packed, path.open("xb") as file:
             shutil.copyfileobj(packed, file, _CHUNK_BYTES)
             size = file.tell()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise DatasetError(f"archive {archive}: entry {entry.filename!r} is damaged or cut off: {error}") from error
     if size != entry.file_size:
         raise DatasetError(f"archive {archive}: entry {entry.filename!r} declares {entry.file_size} bytes, has {size}")
@@ -235,14 +245,20 @@ def find_images(folder: Path) -> tuple[str, ...]:
         DatasetError: there are none.
     """
     found = [
-        Path(path, name).relative_to(folder).as_posix()
-        for path in _visible_folders(folder)
-        for name in os.listdir(path)
-        if _is_visible(name) and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        path.relative_to(folder).as_posix() for below in _visible_folders(folder) for path in images_in(Path(below))
     ]
     if not found:
         raise DatasetError(f"folder {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return tuple(sorted(found))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder itself, in order; hidden files are left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if _is_visible(path.name) and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
 
 
 def _dataset_root(folder: Path) -> Path:

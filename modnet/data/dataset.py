@@ -21,7 +21,7 @@ from modnet.data.images import Image, Matte16, normalise
 from modnet.data.trimap import trimap_from_alpha
 from modnet.errors import ConfigError, DatasetError
 
-KEPT_SHORT_SIDE = 1.5  # of a decoded image, as a multiple of the sample's side: the smallest crop grows by 4/3 at most
+KEPT_SHORT_SIDE = 1.5  # of a decoded image, as a multiple of the sample's side: a crop of half of it grows by 4/3
 CACHE_BYTES = 512 * 2**20
 
 _AUGMENTING, _TRIMAP = 0, 1  # what a generator of a sample is for

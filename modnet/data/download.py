@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.client
 import logging
@@ -51,7 +52,7 @@ def fetch_archive(
 
     A local file is checked and left where it is. A download grows in `<name>.part`, which a later call resumes when
     the server still has the same file (If-Range); complete, it takes its name. A completed download of the same URL,
-    or of the wanted digest, is used again.
+    or of the wanted digest, is used again. One process at a time fetches a file of one name; others wait for it.
 
     Args:
         folder: where downloads are kept; made when missing.
@@ -72,13 +73,15 @@ def fetch_archive(
     archive = folder / _file_name(source)
     with writing_into(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if not _is_fetched(source, archive, sha256):
-            _download(source, archive, max_bytes, timeout_s)
-        try:
-            _verify(archive, sha256)
-        except DatasetError:
-            archive.unlink()
-            raise
+        with archive.with_name(archive.name + ".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_fetched(source, archive, sha256):
+                _download(source, archive, max_bytes, timeout_s)
+            try:
+                _verify(archive, sha256)
+            except DatasetError:
+                archive.unlink()
+                raise
     return archive
 
 
@@ -145,10 +148,21 @@ def _stream(url: str, archive: Path, start: int, origin: _Origin | None, max_byt
             _origin_file(archive).write_text(sent.model_dump_json())
             received = _copy(response, file, url, start, total, max_bytes)
     if received > max_bytes:
-        part.unlink()
+        _forget_part(archive)
         raise DatasetError(f"download {_shown(url)}: more than the allowed {max_bytes} bytes")
+    if (size := part.stat().st_size) != received:  # where the lock does not hold, as on some network drives
+        _forget_part(archive)
+        raise DownloadError(
+            f"download {_shown(url)}: got {received} bytes, but {part} has {size}; another process wrote"
+        )
     if total is not None and received != total:
         raise DownloadError(f"download {_shown(url)}: cut after {received} of {total} bytes; another try resumes")
+
+
+def _forget_part(archive: Path) -> None:
+    """Removes what came, the note first: alone beside an older archive it would pass that off as this download."""
+    _origin_file(archive).unlink()
+    _part_of(archive).unlink()
 
 
 def _copy(

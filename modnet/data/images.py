@@ -91,13 +91,12 @@ def read_matte16(path: Path, *, max_pixels: int = MAX_PIXELS) -> Matte16:
 def _matte_values(path: Path, max_pixels: int) -> NDArray[Any]:
     """A matte as its file has it: uint8 or uint16 (H, W)."""
     data = _read_bytes(path, max_pixels)
-    # IMREAD_UNCHANGED shows transparency but ignores the EXIF rotation; only a JPEG, which has none, is rotated by it.
-    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED
-    values = _decode(data, flags, path)
+    values = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH, path)  # rotated by EXIF, as an image is
     if values.dtype not in (np.uint8, np.uint16):
         raise DatasetError(f"matte {path}: wanted 8 or 16 bits per value, got {values.dtype}")
     if values.ndim == 3:
-        if values.shape[2] == 4 and values[..., 3].min() < np.iinfo(values.dtype).max:
+        whole = _decode(data, cv2.IMREAD_UNCHANGED, path)  # not rotated, but with its transparency
+        if whole.shape[2] == 4 and whole[..., 3].min() < np.iinfo(whole.dtype).max:
             raise DatasetError(f"matte {path}: wanted grey or three equal channels, got a transparency channel as well")
         if not (np.array_equal(values[..., 0], values[..., 1]) and np.array_equal(values[..., 0], values[..., 2])):
             raise DatasetError(f"matte {path}: wanted grey or three equal channels, got a colour picture")
@@ -180,7 +179,7 @@ def prepare(image: Image, protocol: Protocol) -> Prepared:
         ConfigError: unknown protocol.
         DatasetError: the image is so narrow that the network could not read it, or only at an absurd size.
     """
-    geometry = _geometry(image.shape[0], image.shape[1], protocol)
+    geometry = input_geometry(image.shape[0], image.shape[1], protocol)
     if protocol == "seed":
         pixels = interpolate(normalise(image)[None], size=geometry.input_size, mode="area")
         return Prepared(pixels, geometry)
@@ -222,7 +221,12 @@ def normalise(image: Image) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(127.5).sub_(1.0)
 
 
-def _geometry(height: int, width: int, protocol: Protocol) -> Geometry:
+def input_geometry(height: int, width: int, protocol: Protocol) -> Geometry:
+    """How `prepare` brings an image of this size to the network.
+
+    Raises:
+        ConfigError, DatasetError: as `prepare`.
+    """
     if protocol == "seed":
         content = _seed_size(height, width)
     elif protocol == "aspect":
@@ -291,7 +295,7 @@ def _size_in_header(data: bytes) -> tuple[int, int] | None:
     if data.startswith(_JPEG):
         return _jpeg_size(data)
     if data.startswith(_BMP) and len(data) >= 26:
-        if data[14] == 12:  # the OS/2 header: 16-bit sizes
+        if int.from_bytes(data[14:18], "little") == 12:  # the OS/2 header: 16-bit sizes
             return int.from_bytes(data[20:22], "little"), int.from_bytes(data[18:20], "little")
         # The height is negative where the rows run downwards.
         return abs(int.from_bytes(data[22:26], "little", signed=True)), int.from_bytes(data[18:22], "little")

@@ -109,16 +109,3 @@ class BatchLoader(Generic[_Kind]):
                 f"are allowed (max_unreadable): {'; '.join(self.unreadable.values())}"
             )
         return reading.sample
-
-
-def load_batches(
-    dataset: Samples[_Kind], batches: Sequence[Sequence[int]], *, workers: int, max_unreadable: int = 0
-) -> Iterator[_Kind]:
-    """The stacked batches of these indices, in order, by a `BatchLoader` of their own: for a single epoch.
-
-    Raises:
-        DatasetError: more than `max_unreadable` samples cannot be read; lists them.
-        LoadingError: a worker has ended.
-    """
-    with BatchLoader(dataset, workers=workers, max_unreadable=max_unreadable) as loader:
-        yield from loader.load(batches)

@@ -43,7 +43,7 @@ def analyse_sensitivity(
     """
     pairs = tune_pairs(index, config)
     groups = analysed_groups(network, config.pruning.exclude)
-    known = resume_sensitivities(out, sensitivity_question(network, config, folder, pairs))
+    known = resume_sensitivities(out, sensitivity_question(network, config, folder, index))
     for measurement in measure_portraits(network, config, folder, pairs, groups, scores, known.measurements):
         append_sensitivity(out, measurement)
     return read_sensitivities(out)
@@ -95,11 +95,13 @@ def tune_pairs(index: DatasetIndex, config: SensitivityConfig) -> tuple[Pair, ..
 
 
 def sensitivity_question(
-    network: MODNet, config: SensitivityConfig, folder: Path, pairs: Sequence[Pair]
+    network: MODNet, config: SensitivityConfig, folder: Path, index: DatasetIndex
 ) -> SensitivityQuestion:
     """What results must have in common to be put together: network, images, ranking of channels, metric."""
+    pairs = tune_pairs(index, config)
+    ranked_on = index.split("fit")[: config.pruning.taylor_images] if config.pruning.criterion == "taylor" else ()
     digest = hashlib.sha256()
-    for pair in pairs:
+    for pair in (*pairs, *ranked_on):
         for path in (pair.image, pair.matte):
             digest.update(hashlib.sha256((folder / path).read_bytes()).digest())
     return SensitivityQuestion(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from modnet.data.archives import Pair
-from modnet.data.images import normalise, read_pair, resize
+from modnet.data.images import input_geometry, normalise, read_pair, resize
+from modnet.errors import DatasetError
 from modnet.pruning.groups import PrunableNetwork
 
 
@@ -30,11 +31,15 @@ def read_portraits(folder: Path, pairs: Iterable[Pair], short_side: int) -> list
     """Pairs shrunk or enlarged to a short side in pixels, a multiple of 32, with their aspect nearly kept.
 
     Raises:
-        DatasetError: a pair cannot be read.
+        DatasetError: a pair cannot be read, or is so narrow that it would be blown up; names the file.
     """
     portraits = []
     for pair in pairs:
         image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        try:
+            input_geometry(image.shape[0], image.shape[1], "aspect")
+        except DatasetError as error:
+            raise DatasetError(f"image {folder / pair.image}: {error}") from error
         scale = short_side / min(alpha.shape)
         height, width = (max(32, round(side * scale / 32) * 32) for side in alpha.shape)
         target = torch.from_numpy(resize(alpha, height, width)).clamp(0, 1)

@@ -8,13 +8,12 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
+from modnet.data.archives import IMAGE_SUFFIXES, images_in
 from modnet.data.images import read_image, write_png
 from modnet.errors import DatasetError
 from modnet.evaluation.evaluate import Predictor, predict
 from modnet.inference.results import Render, ResultKind
 from modnet.inference.video import VIDEO_SUFFIXES, VideoFrames, video_writer
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
 def is_video(path: Path) -> bool:
@@ -29,7 +28,7 @@ def infer_images(predictor: Predictor, source: Path, out: Path, render: Render) 
 
     Args:
         predictor: what makes the mattes.
-        source: an image, or a folder whose own images are read in order of their names.
+        source: an image, or a folder whose own images are read in order of their names, hidden files left out.
         out: made when missing.
         render: what is drawn.
 
@@ -37,9 +36,7 @@ def infer_images(predictor: Predictor, source: Path, out: Path, render: Render) 
         DatasetError: no image, two that would be written into one file, or one that would be written over; one that
             cannot be read, by name, or written; the predictor gives what is no alpha.
     """
-    images = [source]
-    if source.is_dir():
-        images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = images_in(source) if source.is_dir() else [source]
     if not images:
         raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     written = [out / f"{path.stem}.png" for path in images]

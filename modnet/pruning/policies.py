@@ -32,19 +32,21 @@ class Limits:
     def rounded(self, count: int, channels: int) -> int:
         """`count` rounded to the nearest multiple, and up where that would lose more than a tenth.
 
-        Not below the minimum, and never above the `channels` that there are.
+        Not below the minimum, itself rounded up, and never above the `channels` that there are.
         """
-        rounded = max(self.multiple, (count + self.multiple // 2) // self.multiple * self.multiple)
+        rounded = (count + self.multiple // 2) // self.multiple * self.multiple
         if rounded < 0.9 * count:
             rounded += self.multiple
-        return min(channels, max(rounded, self.minimum))
+        return min(channels, max(rounded, self._up(self.minimum)))
 
     def allowed(self, group: ChannelGroup, floor: float) -> list[int]:
         """The widths that `group` may get while it keeps the share `floor` of its channels, ascending; all last."""
         parts = sum(part > 0 for part in group.parts)
         least = max(self.minimum, parts, math.ceil(floor * group.channels - 1e-9))
-        first = math.ceil(least / self.multiple) * self.multiple
-        return [*range(first, group.channels, self.multiple), group.channels]
+        return [*range(self._up(least), group.channels, self.multiple), group.channels]
+
+    def _up(self, count: int) -> int:
+        return math.ceil(count / self.multiple) * self.multiple
 
 
 def adaptive_counts(
@@ -110,9 +112,9 @@ def global_threshold_counts(
     counts = {}
     for group in groups:
         count = int((scores[group.name] >= threshold).sum())
-        floor = math.ceil(policy.floor * group.channels - 1e-9)
-        if max(count, floor) < group.channels:
-            counts[group.name] = limits.rounded(max(count, floor), group.channels)
+        least = limits.allowed(group, policy.floor)[0]
+        if max(count, least) < group.channels:
+            counts[group.name] = max(limits.rounded(count, group.channels), least)
     return counts
 
 
@@ -120,17 +122,6 @@ def share_threshold(groups: Sequence[ChannelGroup], scores: Scores, share: float
     """The score that the given share of all channels, the lowest, stay below."""
     everything = torch.cat([scores[group.name] for group in groups]).sort().values
     return float(everything[math.floor(len(everything) * share + 1e-9)])  # 0.29 * 100 is 28.999…
-
-
-def largest_share(groups: Sequence[ChannelGroup], scores: Scores) -> float:
-    """The share of channels up to which a global threshold leaves every group at least one channel by itself.
-
-    That is how many scores lie below the smallest of the groups' largest scores (the limit that network slimming
-    reports); beyond it the floor decides.
-    """
-    limit = min(float(scores[group.name].max()) for group in groups)
-    everything = torch.cat([scores[group.name] for group in groups])
-    return float((everything < limit).double().mean())
 
 
 def adaptive_count(scores: Tensor, threshold: float) -> int:

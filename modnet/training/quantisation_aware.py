@@ -83,15 +83,6 @@ def train_quantisation_aware(
     return trained
 
 
-def rounding_error(network: MODNet, inputs: Sequence[NDArray[np.float32]]) -> float:
-    """Mean squared difference of alpha between a network in float and the same one rounded to 8 bits."""
-    plain = copy.deepcopy(network).eval()
-    rounded = copy.deepcopy(plain).deployed()
-    with _rounding(rounded, inputs), torch.no_grad():
-        losses = [F.mse_loss(rounded(pixels), plain.deployed()(pixels)) for pixels in map(torch.from_numpy, inputs)]
-    return float(torch.stack(losses).mean())
-
-
 class _RoundedWeight(nn.Module):
     """Symmetric rounding of a weight to 8 bits, by output channel."""
 

@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from modnet.configs import RetrainConfig, TrainingConfig
-from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, UnlabelledSample, batch_indices, batch_of
+from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, UnlabelledSample, batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
@@ -22,7 +23,7 @@ from modnet.pruning.plan import network_digest
 from modnet.records import EpochReport, TrainingReport
 from modnet.training.average import WeightAverage
 from modnet.training.distillation import Distillation
-from modnet.training.execution import Format, fastest_format, leave_training_layout, predict
+from modnet.training.execution import Format, computes_bf16, fastest_format, leave_training_layout, predict
 from modnet.training.losses import matting_loss
 from modnet.training.memory import freed_memory_kept
 from modnet.training.schedule import SCHEDULES
@@ -81,22 +82,22 @@ def retrain(
     sparse_scales = [] if config.sparsity is None else prunable_scales(network)
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
     state = TrainingState(
-        question=_question(dataset, teacher, unlabelled, config, seed),
+        question=_question(network, dataset, teacher, unlabelled, config, seed),
         modules={"network": network, "average": average.network, "adapters": adapters},
         optimiser=optimiser,
         total_steps=config.epochs * steps_per_epoch,
         number_format="fp32",
         scales=[] if config.sparsity is None else [scale_distribution(sparse_scales)],
     )
-    if resume_from is None:
-        state.number_format = _number_format(network, dataset, config, device)
-    else:
-        state.restore(resume_from)
-    began -= state.seconds
 
     with ExitStack() as stack:
         loader = stack.enter_context(BatchLoader(dataset, workers=workers, max_unreadable=config.max_unreadable))
         more = None if unlabelled is None else stack.enter_context(BatchLoader(unlabelled))
+        if resume_from is None:
+            state.number_format = _number_format(network, loader, config, device)
+        else:
+            state.restore(resume_from)
+        began -= state.seconds
         progress = stack.enter_context(
             tqdm(total=state.total_steps, initial=state.step, desc="training", unit="step", disable=None)
         )
@@ -181,6 +182,7 @@ def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.
 
 
 def _question(
+    network: MODNet,
     dataset: MattingDataset,
     teacher: MODNet | None,
     unlabelled: UnlabelledDataset | None,
@@ -189,20 +191,30 @@ def _question(
 ) -> str:
     """What a saved state must have been about."""
     taught = "no teacher" if teacher is None else f"teacher {network_digest(teacher)[:12]}"
-    more = "no unlabelled ones" if unlabelled is None else f"{_named(unlabelled.images)} unlabelled ones"
-    images = _named([pair.stem for pair in dataset.pairs])
-    return f"{images} images, {more}, {taught}, seed {seed}, {config.model_dump_json()}"
+    more = "no unlabelled ones" if unlabelled is None else f"{_named(unlabelled, unlabelled.images)} unlabelled ones"
+    images = _named(dataset, [file for pair in dataset.pairs for file in (pair.image, pair.matte)])
+    weights = network_digest(network)[:12]
+    return f"weights {weights}, {images} images, {more}, {taught}, seed {seed}, {config.model_dump_json()}"
 
 
-def _named(names: Sequence[str]) -> str:
-    """How many, and a digest of which."""
-    return f"{len(names)} ({hashlib.sha256('/'.join(names).encode()).hexdigest()[:12]})"
+def _named(dataset: MattingDataset | UnlabelledDataset, files: Sequence[str]) -> str:
+    """How many images, and of what seed and which files: a digest of their names and sizes."""
+    found = "/".join(f"{file} {_size(dataset.folder / file)}" for file in files)
+    return f"{len(dataset)} (seed {dataset.seed}, {hashlib.sha256(found.encode()).hexdigest()[:12]})"
 
 
-def _number_format(network: MODNet, dataset: MattingDataset, config: TrainingConfig, device: torch.device) -> Format:
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None  # what is missing is counted where it is read
+
+
+def _number_format(
+    network: MODNet, loader: BatchLoader[Sample], config: TrainingConfig, device: torch.device
+) -> Format:
     if config.precision != "auto":
         return config.precision
-    batch = batch_of([dataset[index % len(dataset)] for index in range(config.batch_size)])
+    if not computes_bf16(device):
+        return "fp32"  # before a batch is read in vain
+    (batch,) = loader.load([[index % len(loader.dataset) for index in range(config.batch_size)]])
     return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)))
 
 

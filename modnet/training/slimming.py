@@ -38,14 +38,15 @@ def strength_at(config: SparsityConfig, progress: float) -> float:
 
 
 def prunable_scales(network: PrunableNetwork) -> list[nn.Parameter]:
-    """Gamma of every batch norm behind a layer that produces a prunable group's channels."""
-    return [
+    """Gamma of every batch norm behind a layer that produces a prunable group's channels, if it trains."""
+    scales = [
         network.get_submodule(producer.norm).get_parameter("weight")
         for group in network.channel_groups()
         if group.prunable
         for producer in group.producers
         if producer.norm is not None
     ]
+    return [gamma for gamma in scales if gamma.requires_grad]
 
 
 def add_penalty(scales: list[nn.Parameter], strength: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modnet.checkpoint import checkpoint_path, load, read_checkpoint, save_checkpoint, to_bytes
+from modnet.checkpoint import FORMAT, checkpoint_path, load, read_checkpoint, save_checkpoint, to_bytes
 from modnet.errors import CheckpointError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
@@ -100,6 +100,15 @@ def test_to_bytes_are_the_same_every_time() -> None:
 def test_load_raises_when_header_is_not_ours(tmp_path: Path, header: str) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"modnet": header})
     with pytest.raises(CheckpointError, match="a.safetensors"):
+        load(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("width", [10**13, 10**30], ids=["too large", "beyond 64 bits"])
+def test_load_raises_before_it_builds_the_network_when_its_header_asks_for_too_much(tmp_path: Path, width: int) -> None:
+    spec = ModnetSpec.tiny().model_dump() | {"last_channels": width}
+    header = {"format": FORMAT, "spec": spec, "provenance": {}}
+    save_file(MODNet(ModnetSpec.tiny()).state_dict(), tmp_path / "a.safetensors", {"modnet": json.dumps(header)})
+    with pytest.raises(CheckpointError, match=r"a\.safetensors"):
         load(tmp_path / "a.safetensors")
 
 

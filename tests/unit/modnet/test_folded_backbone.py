@@ -67,6 +67,8 @@ def test_load_folded_backbone_reads_a_segmentation_network_without_its_last_laye
     [
         (lambda path: path.write_bytes(b"PK\x03\x04 cut off"), "cannot read the backbone weights"),
         (lambda path: path.unlink(), "cannot read the backbone weights"),
+        (lambda path: write_damaged(path), "cannot read the backbone weights"),
+        (lambda path: write_one_array(path), "is one array, wanted an .npz"),
         (lambda path: np.savez(path, classifier=np.zeros(3, np.float32)), "lacks .*features.0.0.weight"),
         (
             lambda path: np.savez(path, **{name: np.zeros((2, 2), np.float32) for name in shapes()}),
@@ -79,7 +81,7 @@ def test_load_folded_backbone_reads_a_segmentation_network_without_its_last_laye
             "wanted finite float32",
         ),
     ],
-    ids=["cut off", "missing", "of another network", "other shapes", "not a number"],
+    ids=["cut off", "missing", "damaged", "one array", "of another network", "other shapes", "not a number"],
 )
 def test_load_folded_backbone_raises_when_the_file_is_not_one(tmp_path: Path, spoil, message: str) -> None:
     path = tmp_path / "weights.npz"
@@ -87,6 +89,18 @@ def test_load_folded_backbone_raises_when_the_file_is_not_one(tmp_path: Path, sp
     spoil(path)
     with pytest.raises(CheckpointError, match=message):
         load_folded_backbone(full(0), path, images())
+
+
+def write_damaged(path: Path) -> None:
+    np.savez_compressed(path, **{"features.0.0.weight": np.zeros(1000, np.float32)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b".npy") + 30] ^= 0xFF  # within the compressed numbers
+    path.write_bytes(content)
+
+
+def write_one_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3, np.float32))
 
 
 def shapes() -> dict[str, tuple[int, ...]]:

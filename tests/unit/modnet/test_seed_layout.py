@@ -82,8 +82,9 @@ def test_our_state_raises_when_a_name_is_unknown(network: MODNet) -> None:
         ("backbone.blocks.0.depthwise.conv.weight", (24, 1, 3, 3), "a block without expand convolution"),
         ("backbone.blocks.3.project.conv.weight", None, "no weights for backbone.blocks.3.project"),
         ("semantic.lr8x.conv.weight", (), "no weights for semantic.lr8x.conv"),
+        ("semantic.lr8x.norm.batch.weight", (), "no weights for semantic.lr8x.norm.batch"),
     ],
-    ids=["hidden width", "missing", "no axis"],
+    ids=["hidden width", "missing", "no axis", "norm without axis"],
 )
 def test_spec_from_shapes_raises_when_shapes_are_no_network(
     network: MODNet, name: str, shape: tuple[int, ...] | None, message: str

@@ -56,7 +56,11 @@ def test_require_agreement_raises_when_an_entry_is_of_another_network(
         require_agreement(SPEC, written(tmp_path, changes))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\xff"], ids=["empty", "cut off", "list", "no entries", "latin"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", "\xff", "[" * 100_000],
+    ids=["empty", "cut off", "list", "no entries", "latin", "deep"],
+)
 def test_require_agreement_raises_when_file_is_no_prune_info(tmp_path: Path, text: str) -> None:
     path = tmp_path / "info.json"
     path.write_bytes(text.encode("latin-1"))

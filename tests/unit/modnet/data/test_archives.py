@@ -112,6 +112,24 @@ def test_extract_archive_refuses_name_when_it_hides_something_behind_nul(tmp_pat
         extract_archive(archive, tmp_path / "data")
 
 
+def test_extract_archive_refuses_entry_when_the_name_that_it_is_written_to_points_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since Python 3.12 that name may come from the entry's Unicode Path field."""
+    archive, entry = zipped(tmp_path / "set.zip", "set/a"), zipfile.ZipInfo("set/a")
+    entry.filename = "../up"
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda _opened: [entry])
+    with pytest.raises(DatasetError, match="'set/a' points outside"):
+        extract_archive(archive, tmp_path / "data")
+
+
+def test_extract_archive_names_entry_when_its_name_is_damaged_where_the_entry_begins(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "set.zip", "set/ä")
+    archive.write_bytes(archive.read_bytes().replace("ä".encode(), b"\xff\xff", 1))
+    with pytest.raises(DatasetError, match="'set/ä' is damaged"):
+        extract_archive(archive, tmp_path / "data")
+
+
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
@@ -322,6 +340,7 @@ def test_find_images_lists_what_is_below_a_folder_in_order(tmp_path: Path) -> No
     for name in ("b.jpg", "a/z.PNG", "a/c.webp", ".hidden.jpg", ".git/d.jpg", "__MACOSX/b.jpg", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
     assert find_images(tmp_path) == ("a/c.webp", "a/z.PNG", "b.jpg")
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import os
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +39,8 @@ class Server(http.server.HTTPServer):
     ignores_if_range = False
     content_range: str | None = None
     released: threading.Event | None = None
+    pause_s = 0.0
+    disturbed: Path | None = None
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -51,6 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         server.seen.append(dict(self.headers))
+        time.sleep(server.pause_s)
         if server.released is not None:
             server.released.wait(10)
             return
@@ -70,6 +76,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             total = len(server.content)
             self.send_header("Content-Range", server.content_range or f"bytes {start}-{total - 1}/{total}")
         self.end_headers()
+        if server.disturbed is not None:  # the client opens its file when it has the headers
+            while not server.disturbed.exists():
+                time.sleep(0.01)
+            os.truncate(server.disturbed, len(server.content) + 1)
         self.wfile.write(server.content[start : server.cut_after])
 
     def _first_byte(self) -> int:
@@ -256,6 +266,32 @@ def test_fetch_archive_stops_when_download_is_too_large(server: Server, tmp_path
         fetch_archive(server.url(), tmp_path, max_bytes=1000)
     assert not (tmp_path / "portraits.zip").exists()
     assert not (tmp_path / "portraits.zip.part").exists()
+
+
+def test_fetch_archive_downloads_again_when_another_url_was_too_large_before(server: Server, tmp_path: Path) -> None:
+    fetch_archive(server.url("/a/portraits.zip"), tmp_path)
+    server.content, server.sends_length = zip_bytes(seed=1), False
+    with pytest.raises(DatasetError, match="more than the allowed"):
+        fetch_archive(server.url("/b/portraits.zip"), tmp_path, max_bytes=1000)
+    assert fetch_archive(server.url("/b/portraits.zip"), tmp_path).read_bytes() == server.content
+
+
+def test_fetch_archive_asks_once_when_called_twice_at_a_time(server: Server, tmp_path: Path) -> None:
+    server.pause_s = 0.2
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        archives = list(pool.map(lambda url: fetch_archive(url, tmp_path), [server.url()] * 2))
+    assert archives[0].read_bytes() == server.content
+    assert archives[0] == archives[1]
+    assert len(server.seen) == 1
+
+
+def test_fetch_archive_starts_over_when_another_process_wrote_into_the_download(server: Server, tmp_path: Path) -> None:
+    server.disturbed = tmp_path / "portraits.zip.part"
+    with pytest.raises(DownloadError, match="another process wrote"):
+        fetch_archive(server.url(), tmp_path)
+    server.disturbed = None
+    assert fetch_archive(server.url(), tmp_path).read_bytes() == server.content
+    assert "Range" not in server.seen[-1]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

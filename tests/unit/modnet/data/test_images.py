@@ -46,17 +46,20 @@ def saved(path: Path, content: bytes) -> Path:
 
 
 def png(header: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    content = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", header), *chunks, (b"IEND", b"")):
-        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return content
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in ((b"IHDR", header), *chunks, (b"IEND", b"")))
 
 
-def rotated_by_exif(jpeg: bytes, orientation: int) -> bytes:
-    """The JPEG with an EXIF segment that holds nothing but the orientation."""
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def rotated_by_exif(content: bytes, orientation: int) -> bytes:
+    """The JPEG or PNG with EXIF metadata that hold nothing but the orientation."""
     tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    if content.startswith(b"\x89PNG"):
+        return content[:33] + chunk(b"eXIf", tiff) + content[33:]  # behind the IHDR chunk
     segment = b"Exif\0\0" + tiff
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
 
 
 # Reading images
@@ -165,6 +168,17 @@ def test_read_image_refuses_extended_webp_when_its_canvas_is_too_large(tmp_path:
         read_image(path, max_pixels=33 * 70 - 1)
 
 
+def test_read_image_refuses_bmp_when_only_the_first_byte_of_its_header_size_is_that_of_16_bit_sizes(
+    tmp_path: Path,
+) -> None:
+    content, more = encoded(random_image(33, 70), ".bmp"), 256 + 12 - 40
+    longer = struct.pack("<II", struct.unpack("<I", content[10:14])[0] + more, 256 + 12)
+    path = saved(tmp_path / "long.bmp", content[:10] + longer + content[18:54] + bytes(more) + content[54:])
+    assert read_image(path).shape == (33, 70, 3)
+    with pytest.raises(DatasetError, match="70 × 33"):
+        read_image(path, max_pixels=33 * 70 - 1)
+
+
 def test_read_image_refuses_bomb_when_header_promises_gigapixels(tmp_path: Path) -> None:
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
     with pytest.raises(DatasetError, match="100000 × 100000"):
@@ -208,9 +222,24 @@ def test_read_matte_refuses_file_when_it_is_a_colour_picture(tmp_path: Path) -> 
         read_matte(saved(tmp_path / "colour.png", encoded(random_image(), ".png")))
 
 
-def test_read_matte_applies_exif_rotation_when_file_is_jpeg(tmp_path: Path) -> None:
-    jpeg = rotated_by_exif(encoded(np.zeros((16, 32), np.uint8), ".jpg"), 6)
-    assert read_matte(saved(tmp_path / "turned.jpg", jpeg)).shape == (32, 16)
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "equal channels"])
+def test_read_pair_applies_exif_rotation_to_image_and_matte(
+    tmp_path: Path, suffix: str, channels: tuple[int, ...]
+) -> None:
+    picture = np.zeros((16, 32, *channels), np.uint8)
+    picture[:, :16] = 255  # white on the left
+    path = saved(tmp_path / f"turned{suffix}", rotated_by_exif(encoded(picture, suffix), 6))
+    image, alpha = read_pair(path, path)
+    assert alpha.shape == (32, 16)
+    assert np.array_equal(alpha, image[..., 0].astype(np.float32) / np.float32(255))
+    assert alpha[:14].min() > 0.9  # left has become top
+
+
+def test_read_matte_refuses_transparency_when_file_is_rotated(tmp_path: Path) -> None:
+    clear = rotated_by_exif(encoded(np.full((16, 32, 4), 100, np.uint8), ".png"), 6)
+    with pytest.raises(DatasetError, match="transparency"):
+        read_matte(saved(tmp_path / "clear.png", clear))
 
 
 def test_read_pair_names_both_sizes_and_files_when_they_differ(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from modnet.data.archives import Pair
 from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, batch_indices
-from modnet.data.loading import BatchLoader, load_batches
+from modnet.data.loading import BatchLoader
 from modnet.data.synthetic import render_portrait
 from modnet.errors import ConfigError, DatasetError, LoadingError
 
@@ -91,32 +91,36 @@ def test_batch_loader_starts_over_when_an_epoch_was_left_early(portraits: Mattin
         batches = loader.load(BATCHES)
         next(batches)
         batches.close()  # type: ignore[attr-defined]
-        assert equal(list(loader.load(BATCHES)), list(load_batches(portraits, BATCHES, workers=0)))
+        assert equal(list(loader.load(BATCHES)), list(BatchLoader(portraits).load(BATCHES)))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_load_batches_ends_threads_and_workers_when_left_early(portraits: MattingDataset, workers: int) -> None:
+def test_batch_loader_ends_its_thread_when_an_epoch_is_left_early(portraits: MattingDataset, workers: int) -> None:
     before = threading.active_count()
-    batches = load_batches(portraits, BATCHES, workers=workers)
-    next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before
+    with BatchLoader(portraits, workers=workers) as loader:
+        batches = loader.load(BATCHES)
+        next(batches)
+        batches.close()  # type: ignore[attr-defined]
+        assert threading.active_count() == before
 
 
-def test_load_batches_of_unlabelled_images_are_the_same_with_workers(portraits: MattingDataset) -> None:
+def test_batch_loader_gives_unlabelled_images_that_are_the_same_with_workers(portraits: MattingDataset) -> None:
     images = UnlabelledDataset(portraits.folder, [f"{number}.jpg" for number in range(COUNT)], size=SIZE)
-    alone, beside = (list(load_batches(images, BATCHES, workers=workers)) for workers in (0, 1))
+    alone = list(BatchLoader(images).load(BATCHES))
+    with BatchLoader(images, workers=1) as loader:
+        beside = list(loader.load(BATCHES))
     assert all(torch.equal(a.image, b.image) for a, b in zip(alone, beside, strict=True))
     assert alone[0].image.shape == (2, 3, SIZE, SIZE)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_load_batches_names_the_file_in_place_when_one_is_unreadable(portraits: MattingDataset, workers: int) -> None:
+def test_batch_loader_names_the_file_in_place_when_one_is_unreadable(portraits: MattingDataset, workers: int) -> None:
     spoil(portraits, BATCHES[1][1])
-    batches = load_batches(portraits, BATCHES, workers=workers)
-    next(batches)
-    with pytest.raises(DatasetError, match=rf"1 of 7 .* at most 0 .*max_unreadable.*{BATCHES[1][1]}\.jpg"):
+    with BatchLoader(portraits, workers=workers) as loader:
+        batches = loader.load(BATCHES)
         next(batches)
+        with pytest.raises(DatasetError, match=rf"1 of 7 .* at most 0 .*max_unreadable.*{BATCHES[1][1]}\.jpg"):
+            next(batches)
 
 
 def test_batch_loader_replaces_what_is_unreadable_alike_whatever_the_number_of_workers(

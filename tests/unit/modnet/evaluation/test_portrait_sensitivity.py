@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from modnet.checkpoint import load, save_checkpoint
 from modnet.configs import PruningConfig, SensitivityConfig
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import DatasetIndex, Pair, extract_archive, index_dataset
+from modnet.data.images import write_png
 from modnet.data.synthetic import write_synthetic_archive
-from modnet.errors import PruningError
+from modnet.errors import DatasetError, PruningError
 from modnet.evaluation.portrait_sensitivity import analyse_sensitivity, channel_ranking
 from modnet.evaluation.portraits import alpha_mse, read_portraits
 from modnet.evaluation.sensitivity_plot import sensitivity_plot, sensitivity_rows
@@ -148,6 +151,27 @@ def test_analysis_raises_when_the_file_is_of_another_criterion(
     other = config.model_copy(update={"pruning": config.pruning.model_copy(update={"criterion": "l1"})})
     with pytest.raises(PruningError, match=r"ranking: l1, sum and l2, sum"):
         analyse_sensitivity(network, other, *dataset, tmp_path / "s.jsonl")
+
+
+def test_analysis_raises_when_the_file_is_of_other_images_that_ranked_the_channels(
+    network: MODNet, dataset: tuple[Path, DatasetIndex], tmp_path: Path
+) -> None:
+    folder, index = Path(shutil.copytree(dataset[0], tmp_path / "portraits")), dataset[1]
+    pruning = PruningConfig(criterion="taylor", taylor_images=1, exclude=("[!f]*",))
+    config = SensitivityConfig(images=1, short_side=32, ratios=(0.5,), pruning=pruning)
+    scores = {group.name: torch.arange(group.channels) for group in analysed_groups(network)}
+    analyse_sensitivity(network, config, folder, index, tmp_path / "s.jsonl", scores)
+    with (folder / index.split("fit")[0].matte).open("ab") as file:
+        file.write(b"another file")
+    with pytest.raises(PruningError, match="data_sha256"):
+        analyse_sensitivity(network, config, folder, index, tmp_path / "s.jsonl", scores)
+
+
+def test_read_portraits_names_the_file_when_it_is_a_sliver(tmp_path: Path) -> None:
+    for name in ("image.png", "matte.png"):
+        write_png(tmp_path / name, np.zeros((4, 3000), np.uint8))
+    with pytest.raises(DatasetError, match=r"image\.png: an image of 3000 × 4 .* too narrow"):
+        read_portraits(tmp_path, [Pair(stem="sliver", image="image.png", matte="matte.png")], 64)
 
 
 def test_plot_and_rows_show_every_group(found: Sensitivities, network: MODNet) -> None:

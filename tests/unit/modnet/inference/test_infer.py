@@ -31,6 +31,8 @@ def photos(tmp_path: Path) -> Path:
     for number, size in enumerate([(7, 5), (1, 1)]):
         write_png(folder / f"{number}.png", np.full((*size, 3), 51 * (number + 1), np.uint8))
     (folder / "notes.txt").write_text("no image")
+    (folder / "._0.png").write_text("no image")
+    (folder / "folder.png").mkdir()
     return folder
 
 

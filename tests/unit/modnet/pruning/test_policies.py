@@ -20,7 +20,6 @@ from modnet.pruning.policies import (
     adaptive_count,
     adaptive_counts,
     global_threshold_counts,
-    largest_share,
     layer_ratio_counts,
     matching,
     ratio_count,
@@ -69,6 +68,10 @@ def test_rounded_rounds_up_where_more_than_a_tenth_would_go(count: int, rounded:
 def test_rounded_keeps_to_minimum_and_to_what_there_is() -> None:
     assert Limits(multiple=4, minimum=16).rounded(3, 64) == 16
     assert Limits(multiple=8, minimum=8).rounded(10, 11) == 11
+
+
+def test_rounded_gives_a_multiple_when_the_minimum_is_none() -> None:
+    assert Limits(multiple=16, minimum=24).rounded(16, 64) == 32
 
 
 @pytest.mark.parametrize(
@@ -197,18 +200,17 @@ def test_global_threshold_counts_keeps_floor_of_every_group_when_share_is_nearly
     assert counts == {"stem": 4, "detail.enc2x": 4, "semantic.lr8x": 5}
 
 
+def test_global_threshold_counts_keeps_floor_when_widths_become_multiples() -> None:
+    """Half of 34 channels are 17, which is nearer to 16 than to 24."""
+    group, scores = ChannelGroup("one", (34,)), {"one": torch.arange(34, dtype=torch.float64)}
+    limits, policy = Limits(multiple=8, minimum=8), GlobalThresholdPolicy(share=0.9, floor=0.5)
+    assert global_threshold_counts([group], scores, policy, limits) == {"one": 24}
+
+
 def test_share_threshold_removes_the_whole_number_of_channels_that_is_meant() -> None:
     """0.29 · 100 is 28.999… in binary fractions."""
     groups = (ChannelGroup("all", (100,)),)
     assert share_threshold(groups, {"all": torch.arange(100, dtype=torch.float64)}, 0.29) == 29
-
-
-def test_largest_share_is_where_the_weakest_group_would_lose_its_last_channel() -> None:
-    """The stem's best channel scores 8; 7 of all 26 score less."""
-    limit = largest_share(GROUPS, SCORES)
-    assert limit == pytest.approx(7 / 26)
-    assert share_threshold(GROUPS, SCORES, limit) == 8
-    assert share_threshold(GROUPS, SCORES, limit + 1 / 26) > 8
 
 
 def test_plan_pruning_keeps_all_channels_of_excluded_groups() -> None:

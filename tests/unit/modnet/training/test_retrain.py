@@ -1,18 +1,22 @@
 """Training learns, is the same twice, goes on where it was cut, and says when it diverges."""
 
 import io
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from modnet.configs import DistillationConfig, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset, UnlabelledDataset
+from modnet.data.loading import BatchLoader
 from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
-from modnet.training.retrain import retrain
+from modnet.training.retrain import _number_format, retrain
 from modnet.training.state import TrainingState
 
 CONFIG = TrainingConfig(epochs=3, batch_size=2, image_size=64, learning_rate=5e-3, precision="fp32")
@@ -26,8 +30,8 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> MattingDataset:
     return MattingDataset(extracted, index_dataset(extracted).split("fit"), size=64, seed=3)
 
 
-def fresh_network() -> MODNet:
-    torch.manual_seed(0)
+def fresh_network(seed: int = 0) -> MODNet:
+    torch.manual_seed(seed)
     return MODNet(ModnetSpec.tiny())
 
 
@@ -125,6 +129,15 @@ def test_retrain_scores_every_nth_epoch_and_the_last(portraits: MattingDataset) 
     assert [one.tune_mse for one in report.history] == [None, 0.5, 0.5]
 
 
+def test_retrain_pulls_only_the_scales_that_train_when_the_backbone_is_frozen(portraits: MattingDataset) -> None:
+    sparse = CONFIG.model_copy(update={"epochs": 1, "sparsity": SparsityConfig(strength=0.01), "freeze_backbone": True})
+    network = fresh_network()
+    report = retrain(network, portraits, sparse, seed=0)
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    learning = sum(norm.num_features for name, norm in norms.items() if not name.startswith("backbone."))
+    assert sum(report.scales[0].counts) == learning
+
+
 def test_retrain_leaves_a_frozen_backbone_as_it_was(portraits: MattingDataset) -> None:
     network, before = fresh_network(), fresh_network().backbone.state_dict()
     retrain(network, portraits, CONFIG.model_copy(update={"freeze_backbone": True}), seed=0)
@@ -186,6 +199,29 @@ def test_retrain_raises_when_the_saved_state_is_of_other_settings(portraits: Mat
         retrain(fresh_network(), portraits, CONFIG, seed=0, resume_from=states.saved[0])
 
 
+def other_images(portraits: MattingDataset, folder: Path) -> MattingDataset:
+    """The same names, but one file is another."""
+    copied = Path(shutil.copytree(portraits.folder, folder / "copied"))
+    with (copied / portraits.pairs[0].image).open("ab") as file:
+        file.write(b"another file")
+    return MattingDataset(copied, portraits.pairs, size=64, seed=portraits.seed)
+
+
+def test_retrain_raises_when_the_saved_state_is_of_other_weights_or_another_data_set(
+    portraits: MattingDataset, tmp_path: Path
+) -> None:
+    states, config = States(), CONFIG.model_copy(update={"epochs": 1})
+    retrain(fresh_network(), portraits, config, seed=0, after_step=states)
+    others = (
+        (fresh_network(seed=1), portraits),
+        (fresh_network(), MattingDataset(portraits.folder, portraits.pairs, size=64, seed=4)),
+        (fresh_network(), other_images(portraits, tmp_path)),
+    )
+    for network, dataset in others:
+        with pytest.raises(CheckpointError, match="of another run"):
+            retrain(network, dataset, config, seed=0, resume_from=states.saved[0])
+
+
 def test_retrain_learns_from_images_without_mattes_and_goes_on_where_it_was_cut(portraits: MattingDataset) -> None:
     images = UnlabelledDataset(portraits.folder, [pair.image for pair in portraits.pairs[:3]], size=64, seed=3)
     states, whole, without = States(), fresh_network(), fresh_network()
@@ -210,6 +246,26 @@ def test_retrain_raises_when_teacher_and_settings_do_not_agree(portraits: Mattin
         retrain(fresh_network(), portraits, CONFIG, seed=0, teacher=fresh_network())
     with pytest.raises(ConfigError, match="got no teacher and a distillation"):
         retrain(fresh_network(), portraits, RECIPES["distilled"], seed=0)
+
+
+def test_retrain_measures_its_format_without_what_cannot_be_read(
+    portraits: MattingDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("execution", "retrain"):
+        monkeypatch.setattr(f"modnet.training.{module}.computes_bf16", lambda device: True)
+    spoilt = other_images(portraits, tmp_path)
+    (spoilt.folder / spoilt.pairs[0].image).write_bytes(b"")
+    config = CONFIG.model_copy(update={"epochs": 1, "precision": "auto", "max_unreadable": 1})
+    assert retrain(fresh_network(), spoilt, config, seed=0).steps == 2
+
+
+def test_number_format_reads_nothing_when_there_is_nothing_to_measure(
+    portraits: MattingDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modnet.training.retrain.computes_bf16", lambda device: False)
+    loader = BatchLoader(MattingDataset(tmp_path / "empty", portraits.pairs, size=64))
+    config = CONFIG.model_copy(update={"precision": "auto"})
+    assert _number_format(fresh_network(), loader, config, torch.device("cpu")) == "fp32"
 
 
 def test_retrain_raises_with_step_when_loss_is_not_finite(portraits: MattingDataset) -> None:
