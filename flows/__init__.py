@@ -2,15 +2,16 @@
 
 | stage | in | out, in the object store |
 |---|---|---|
-| prepare_dataset | DatasetConfig | `datasets/<dataset_id>/archive.zip`, `dataset.json` |
-| train_baseline | data set, BaselineConfig | `bases/<base_id>/base.safetensors`, `base.json` |
-| prune | base, PruningConfigs | `candidates/<candidate_id>/pruned.safetensors`, `plan.json`, `candidate.json` |
-| retrain (on Ray) | candidates | `candidates/<candidate_id>/retrained.safetensors`, `retrained.json` |
+| prepare_dataset | DatasetConfig | `datasets/<dataset_id>/archive-….zip`, `dataset.json` |
+| train_baseline | data set, BaselineConfig | `bases/<base_id>/base-….safetensors`, `base.json` |
+| prune | base, PruningConfigs | `candidates/<candidate_id>/pruned-….safetensors`, `plan.json`, `candidate.json` |
+| retrain (on Ray) | candidates | `candidates/<candidate_id>/retrained-….safetensors`, `retrained.json` |
 | evaluate | base, retrained candidates | `scores/….json`; the winner, and why not the others |
-| export | winner, others for timing | `exports/…/{model.onnx, fp32.xml, …}`, `export.json` |
+| export | winner, others for timing | `exports/…/{modnet-….onnx, modnet-<target>-….{xml,bin}}`, `export.json` |
 | deploy | winner's export | `releases/<release_id>/{…, manifest.json}`, then `targets/<target>/current.json` |
 | benchmark | release | `reports/<release_id>/<device>/….json`, written by the devices |
 
 Names are digests of the question: the same question finds its answer in the store, so a killed run resumes and a
-second run of the same question computes nothing.
+second run of the same question computes nothing. Files of an answer carry a digest of their content as well: two runs
+of one question at once never write over what the other's record speaks of.
 """

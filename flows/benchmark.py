@@ -18,7 +18,7 @@ def benchmark(release_id: str, config: BenchmarkConfig = BenchmarkConfig()) -> l
     if measured < config.min_reports:
         failures = [f"{r.device} {r.target}: {r.reason}" for r in reports if r.reason is not None]
         raise RuntimeError(
-            f"{measured} devices reported on release {release_id} within {config.wait_s:g} s, "
+            f"{measured} measured reports on release {release_id} within {config.wait_s:g} s, "
             f"wanted at least {config.min_reports}; failed: {failures or 'none'}"
         )
     return reports

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from modnet.configs import ComputeConfig, IterationConfig
+from modnet.configs import ComputeConfig, IterationConfig, Seed
 from tasks.iterate import plan_steps, take_step
 
 
@@ -10,7 +10,7 @@ from tasks.iterate import plan_steps, take_step
 def iterate(
     base_id: str,
     config: IterationConfig = IterationConfig(),
-    seed: int = 0,
+    seed: Seed = 0,
     compute: ComputeConfig = ComputeConfig(),
 ) -> list[str]:
     """Prunes a base in several smaller steps, retraining after each, until its target is reached.

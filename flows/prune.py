@@ -3,7 +3,7 @@
 from prefect import flow, unmapped
 from prefect.futures import PrefectFutureList
 
-from modnet.configs import ComputeConfig, PruningConfig, RetrainConfig
+from modnet.configs import ComputeConfig, PruningConfig, RetrainConfig, Seed
 from modnet.records import Candidate
 from tasks.prune import prune_base
 
@@ -13,7 +13,7 @@ def prune(
     base_id: str,
     pruning: list[PruningConfig],
     retrain: RetrainConfig,
-    seed: int = 0,
+    seed: Seed = 0,
     compute: ComputeConfig = ComputeConfig(),
 ) -> list[Candidate]:
     """Makes one candidate per pruning config: a smaller network that keeps the base's weights on the kept channels.

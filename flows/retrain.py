@@ -14,6 +14,7 @@ def retrain_candidates(
 
     Returns the failed candidates with their reasons; fails when fewer than `min_survivors` are left.
     """
+    candidate_ids = list(dict.fromkeys(candidate_ids))  # named twice, one would train twice at once
     futures = retrain_candidate.map(candidate_ids, unmapped(compute))
     futures.wait()
     failed = {}

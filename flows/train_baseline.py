@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from modnet.configs import BaselineConfig, ComputeConfig
+from modnet.configs import BaselineConfig, ComputeConfig, Seed
 from modnet.records import BaseRecord
 from tasks.prune import put_base
 
 
 @flow(name="train-baseline")
 def train_baseline(
-    dataset_id: str, config: BaselineConfig, seed: int = 0, compute: ComputeConfig = ComputeConfig()
+    dataset_id: str, config: BaselineConfig, seed: Seed = 0, compute: ComputeConfig = ComputeConfig()
 ) -> BaseRecord:
     """Provides the unpruned network: the one the project ships, a given one, or one trained on the `fit` split.
 

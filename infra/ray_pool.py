@@ -120,7 +120,7 @@ def run_on_ray(
     label = name or getattr(function, "__name__", "function")
     _connect(address)
     _require_room(label, cpus, gpus)
-    task = _compute.options(name=label, num_cpus=cpus, num_gpus=gpus)
+    task = (_compute_on_gpu if gpus else _compute).options(name=label, num_cpus=cpus, num_gpus=gpus)
     stream = task.remote(pickle.dumps((function, args)), _versions())
     started_at = time.monotonic()
     place = _next_item(stream, label, math.inf, cancelled, on_wait=lambda: _require_room(label, cpus, gpus))
@@ -195,8 +195,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-@ray.remote(max_retries=0, max_calls=CALLS_PER_PROCESS)
-def _compute(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
+def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
     """On the worker: says where it runs, then yields the function's result.
 
     The call stays pickled until the versions are known to agree: reading it imports what the function needs.
@@ -213,6 +212,11 @@ def _compute(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
         raise SettingsError(f"Ray worker on {place}: has {differ}; install the same wheel on every node")
     function, args = pickle.loads(call)
     yield function(*args)
+
+
+_compute = ray.remote(max_retries=0, max_calls=CALLS_PER_PROCESS)(_computed)
+# CUDA keeps its GPU, and memory of it, for as long as its process lives, whatever Ray gives the next call.
+_compute_on_gpu = ray.remote(max_retries=0, max_calls=1)(_computed)
 
 
 def _next_item(

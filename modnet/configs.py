@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from modnet.data.download import shown_url
 from modnet.export.variants import InputFormat, Target
 
 SHIPPED = "shipped"
@@ -13,6 +15,9 @@ SHIPPED = "shipped"
 
 TRAIN = "train"
 """Stands for no checkpoint: the run trains its base network."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**31, description="Same seed and settings, same networks.")]
+"""What a run draws its random numbers from."""
 
 
 class Config(BaseModel):
@@ -385,6 +390,16 @@ class DatasetConfig(Config):
     )
     synthetic: SyntheticConfig = SyntheticConfig()
 
+    @property
+    def label(self) -> str:
+        """Short name for task runs."""
+        return shown_source(self.source)
+
+
+def shown_source(source: str) -> str:
+    """A data set's source as anybody may read it: of a URL no user, password or query, of a path its name."""
+    return shown_url(source) if "://" in source else Path(source).name
+
 
 class BaselineConfig(Config):
     """The unpruned network that is compressed."""
@@ -476,7 +491,7 @@ class BenchmarkConfig(Config):
     min_reports: int = Field(0, ge=0, le=10_000, description="With fewer measured reports by then the run fails.")
     awaited_targets: tuple[Target, ...] = Field(
         ("cpu-fp32", "cpu-fp16", "cpu-int8", "cpu-fp32-dynamic"),
-        description="Those of the release that devices are there for: only their reports are waited for.",
+        description="Those of the release that devices are there for: a measured report of each is waited for.",
     )
 
 
@@ -485,6 +500,9 @@ class ComputeConfig(Config):
 
     base_cpus: int = Field(2, ge=1, le=256, description="Cores for what runs alone: training the base, timing.")
     candidate_cpus: int = Field(1, ge=1, le=256, description="Cores for each candidate; the others run beside it.")
+    training_gpus: float = Field(
+        0, ge=0, le=1, description="GPUs, or a share of one, that each training reserves; 0 trains on the CPU."
+    )
     timeout_s: float = Field(12 * 3600, gt=0, description="Longest computation of one piece of work, in seconds.")
 
 
@@ -508,7 +526,7 @@ class CompressConfig(Config):
     benchmark: BenchmarkConfig = BenchmarkConfig()
     compute: ComputeConfig = ComputeConfig()
     min_survivors: int = Field(1, ge=1, description="With fewer retrained candidates the run fails.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Same seed and settings, same networks.")
+    seed: Seed = 0
 
     @classmethod
     def standard(cls, checkpoint: str | None = SHIPPED) -> Self:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig
+from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig, shown_source
 from modnet.data.protocols import Protocol
 from modnet.export.variants import InputFormat, Target
 
@@ -122,7 +122,7 @@ class DatasetRecord(Record):
 
     dataset_id: str
     archive: StoredFile
-    source: str
+    source: Annotated[str, AfterValidator(shown_source)] = Field(description="for people, without secrets")
     is_synthetic: bool
     fit: int
     tune: int
@@ -277,6 +277,16 @@ class ExportRecord(Record):
     legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
     seconds: float
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing of the network can be released, each reason with its targets; None when a target can."""
+        if self.targets:
+            return None
+        refused_for: dict[str, list[str]] = {}
+        for target, reason in self.refused.items():
+            refused_for.setdefault(reason, []).append(target)
+        return "; ".join(f"{', '.join(targets)}: {reason}" for reason, targets in refused_for.items())
+
     def stored_files(self) -> tuple[StoredFile, ...]:
         return tuple(self.files.values())
 
@@ -313,7 +323,10 @@ class SensitivityQuestion(Record):
     """What sensitivities were measured of; those of different questions cannot stand in one table."""
 
     network_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of its weights, see plan.network_digest")
-    data_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the files of images and mattes")
+    data_sha256: str = Field(
+        pattern="^[0-9a-f]{64}$",
+        description="of the files of images and mattes, also those that channels were ranked on",
+    )
     images: tuple[str, ...] = Field(min_length=1, description="their stems")
     short_side: int = Field(ge=32, description="pixels of the network's input")
     ranking: str = Field(description="by which channels of a group go first: criterion, and what it depends on")

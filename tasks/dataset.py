@@ -10,7 +10,7 @@ from tasks.retries import RETRIES, is_transient
 from tasks.stored_dataset import publish_dataset
 
 
-@task(task_run_name="dataset {config.source}", retry_condition_fn=is_transient, **RETRIES)
+@task(task_run_name="dataset {config.label}", retry_condition_fn=is_transient, **RETRIES)
 def put_dataset(config: DatasetConfig) -> DatasetRecord:
     """Fetches, verifies and indexes a data set and puts it into the store; transient: download and store."""
     settings = Settings.from_env()

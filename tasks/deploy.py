@@ -10,6 +10,7 @@ from infra.object_store import open_store
 from infra.releases import promote, publish_release
 from infra.settings import Settings
 from modnet.configs import ExportConfig
+from modnet.errors import ExportError
 from modnet.export.variants import VARIANTS
 from modnet.records import ExportRecord, NetworkScores, ReleaseRecord
 from tasks.retries import RETRIES, is_transient
@@ -20,9 +21,12 @@ from tasks.stored_network import export_key, scores_key
 @task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
     """Stores the release, files first, manifest last; the same content is the same release."""
-    store = open_store(Settings.from_env().store_url)
+    settings = Settings.from_env()
+    store = open_store(settings.store_url)
     scores = get_record(store, scores_key(store, network_id), NetworkScores)
-    export = get_record(store, export_key(store, network_id, config), ExportRecord)
+    export = get_record(store, export_key(store, network_id, config, settings.legacy_folder), ExportRecord)
+    if export.refusal is not None:
+        raise ExportError(f"{network_id} cannot be released: {export.refusal}")
     with tempfile.TemporaryDirectory() as temporary:
         files = {name: Path(temporary) / name for name in export.files}
         for name, path in files.items():

@@ -6,7 +6,6 @@ from prefect.artifacts import create_table_artifact
 from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
-from modnet.errors import ParityError
 from modnet.records import ExportRecord, HostLatencies
 from tasks import remote_export
 from tasks.leaderboard import int8_rows
@@ -17,12 +16,14 @@ from tasks.stored_network import export_key, latencies_key
 
 @task(task_run_name="export {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig) -> ExportRecord:
-    """ONNX and IRs of one network, on Ray; a difference beyond tolerance fails it."""
+    """ONNX and IRs of one network, on Ray; what must not be released is in the record, with the reason."""
+    settings = Settings.from_env()
+    key = export_key(open_store(settings.store_url), network_id, config, settings.legacy_folder)
     record = recalled_or_computed(
-        export_key(open_store(Settings.from_env().store_url), network_id, config),
+        key,
         ExportRecord,
         remote_export.export_stored,
-        *(network_id, config, compute.candidate_cpus),
+        *(network_id, config, key, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"export {network_id}",
@@ -39,13 +40,11 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
 
 @task(task_run_name="can {network_id} be exported", retry_condition_fn=is_transient, **RETRIES)
 def why_refused(network_id: str, config: ExportConfig, compute: ComputeConfig) -> str | None:
-    """Why no target of a network can be released; None when it is exported. A refused network fails no run."""
-    try:
-        export_network.fn(network_id, config, compute)
-    except ParityError as error:
-        get_run_logger().warning("%s is refused: %s", network_id, error)
-        return str(error)
-    return None
+    """Why no target of a network can be released; None when one can. A refused network fails no run."""
+    refusal = export_network.fn(network_id, config, compute).refusal
+    if refusal is not None:
+        get_run_logger().warning("%s is refused: %s", network_id, refusal)
+    return refusal
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)

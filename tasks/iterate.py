@@ -29,8 +29,9 @@ def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeCo
         retrained_key(pruned_id(store, parent_id, step.pruning, step.retrain, seed)),
         RetrainReport,
         remote.take_step,
-        *(parent_id, step, seed, compute.base_cpus),
+        *(parent_id, step, seed, compute.base_cpus, compute.training_gpus),
         cpus=compute.base_cpus,
+        gpus=compute.training_gpus,
         compute=compute,
         name=f"step {step.number}",
     )

@@ -28,8 +28,9 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
             base_key(trained_base_id(*question)),
             BaseRecord,
             remote.train_base,
-            *(*question, compute.base_cpus),
+            *(*question, compute.base_cpus, compute.training_gpus),
             cpus=compute.base_cpus,
+            gpus=compute.training_gpus,
             compute=compute,
             name="train base",
         )

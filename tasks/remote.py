@@ -7,17 +7,17 @@ A node shares nothing with the others but the object store; its address and keys
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
 from pathlib import Path
 
 import torch
 
-from infra.errors import NotStoredError
+from infra.errors import NotStoredError, ResourcesUnavailableError
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
 from modnet.configs import PruningConfig, RetrainConfig, TrainingConfig
-from modnet.data.download import sha256_of_file
 from modnet.data.images import read_pair
 from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
@@ -47,11 +47,13 @@ from tasks.stored_dataset import open_dataset
 from tasks.stored_network import (
     base_key,
     candidate_key,
+    mattes_key,
     progress_key,
     pruned_id,
     retrained_key,
     root_id,
     scores_key,
+    state_key,
     stored_network,
     trained_base_id,
 )
@@ -61,11 +63,12 @@ SHEET_IMAGES = 4
 
 
 def train_base(
-    dataset_id: str, config: TrainingConfig, seed: int, backbone: StoredFile | None, cpus: int
+    dataset_id: str, config: TrainingConfig, seed: int, backbone: StoredFile | None, cpus: int, gpus: float
 ) -> BaseRecord:
     """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone."""
     settings, store = this_node(cpus)
     base_id = trained_base_id(dataset_id, config, seed, backbone)
+    folder = f"bases/{base_id}"
 
     def compute() -> BaseRecord:
         torch.manual_seed(seed)
@@ -73,11 +76,13 @@ def train_base(
         if backbone is not None:
             weights = fetch(store, backbone, settings.cache_folder / "objects")
             start_from_backbone(network, weights, *open_dataset(dataset_id, settings, store), config, seed)
-        report = _trained(network, dataset_id, config, seed, f"bases/{base_id}", settings, store)
+        report = _trained(network, dataset_id, config, seed, gpus, folder, settings, store)
         origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
         return _stored_base(network, base_id, dataset_id, origin, report, store)
 
-    return once(store, base_key(base_id), BaseRecord, compute)
+    record = once(store, base_key(base_id), BaseRecord, compute)
+    _forget_state(folder, store)
+    return record
 
 
 def import_backbone(path: Path) -> StoredFile:
@@ -88,10 +93,9 @@ def import_backbone(path: Path) -> StoredFile:
     """
     _, store = this_node(cpus=1)
     try:
-        digest = sha256_of_file(path)
+        return upload(store, "backbones/backbone.npz", path)
     except OSError as error:
         raise CheckpointError(f"cannot read the backbone weights {path}: {error.strerror}") from error
-    return upload(store, f"backbones/{digest[:12]}.npz", path)
 
 
 def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
@@ -118,7 +122,7 @@ def prune_network(parent_id: str, pruning: PruningConfig, training: RetrainConfi
         network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
         plan = plan_with_evidence(network, pruning, lambda: open_dataset(dataset_id, settings, store), threads=cpus)
         compact = apply_plan(network, plan)
-        put_file(store, f"candidates/{candidate_id}/plan.json", plan.to_json().encode())
+        store.put(f"candidates/{candidate_id}/plan.json", plan.to_json().encode())
         provenance = {
             "parent": checkpoint.sha256,
             "parent_spec": network.spec.model_dump(),
@@ -139,13 +143,13 @@ def prune_network(parent_id: str, pruning: PruningConfig, training: RetrainConfi
     return once(store, candidate_key(candidate_id), Candidate, compute)
 
 
-def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
+def retrain_candidate(candidate_id: str, cpus: int, gpus: float) -> RetrainReport:
     """Retrains a pruned candidate on the `fit` split of its data set."""
     settings, store = this_node(cpus)
     candidate = get_record(store, candidate_key(candidate_id), Candidate)
+    folder = f"candidates/{candidate_id}"
 
     def compute() -> RetrainReport:
-        folder = f"candidates/{candidate_id}"
         checkpoint = read_checkpoint(fetch(store, candidate.pruned, settings.cache_folder / "objects"))
         network = checkpoint.network
         if candidate.retrain.initialise == "scratch":
@@ -156,7 +160,7 @@ def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
             unpruned = get_record(store, base_key(candidate.base_id), BaseRecord).checkpoint
             teacher = load(fetch(store, unpruned, settings.cache_folder / "objects"))
         report = _trained(
-            network, candidate.dataset_id, candidate.retrain, candidate.seed, folder, settings, store, teacher
+            network, candidate.dataset_id, candidate.retrain, candidate.seed, gpus, folder, settings, store, teacher
         )
         provenance = {
             **checkpoint.provenance,
@@ -167,13 +171,15 @@ def retrain_candidate(candidate_id: str, cpus: int) -> RetrainReport:
         file = put_file(store, f"{folder}/retrained.safetensors", to_bytes(network, provenance))
         return RetrainReport(candidate_id=candidate_id, checkpoint=file, training=report)
 
-    return once(store, retrained_key(candidate_id), RetrainReport, compute)
+    record = once(store, retrained_key(candidate_id), RetrainReport, compute)
+    _forget_state(folder, store)
+    return record
 
 
-def take_step(parent_id: str, step: IterationStep, seed: int, cpus: int) -> RetrainReport:
+def take_step(parent_id: str, step: IterationStep, seed: int, cpus: int, gpus: float) -> RetrainReport:
     """Prunes and retrains once on the way to a target; what is done of it already is not done again."""
     candidate = prune_network(parent_id, step.pruning, step.retrain, seed, cpus)
-    return retrain_candidate(candidate.candidate_id, cpus)
+    return retrain_candidate(candidate.candidate_id, cpus, gpus)
 
 
 def score_network(network_id: str, cpus: int) -> NetworkScores:
@@ -198,9 +204,10 @@ def score_network(network_id: str, cpus: int) -> NetworkScores:
     return once(store, scores_key(store, network_id), NetworkScores, compute)
 
 
-def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredFile:
+def draw_mattes(base_id: str, candidate_id: str, cpus: int) -> StoredFile:
     """A sheet of the first val images: image, true matte, the unpruned network's matte and the candidate's."""
     settings, store = this_node(cpus)
+    key = mattes_key(store, base_id, candidate_id)
 
     def compute() -> StoredFile:
         predictors = []
@@ -230,24 +237,24 @@ def _trained(
     dataset_id: str,
     config: TrainingConfig,
     seed: int,
+    gpus: float,
     folder: str,
     settings: Settings,
     store: ObjectStore,
     teacher: MODNet | None = None,
 ) -> TrainingReport:
-    """Trains `network`, from where an earlier, killed run left off; state and progress are in the store meanwhile."""
+    """Trains `network`, from where an earlier, killed run left off; state and progress stay in the store."""
+    device = _training_device(gpus)
     images, index = open_dataset(dataset_id, settings, store)
-    state_key = f"{folder}/training-state.pt"
     try:
-        saved = store.get(state_key)
+        saved = store.get(state_key(folder))
     except NotStoredError:
         saved = None
 
     def save(state: TrainingState) -> None:
-        store.put(state_key, state.to_bytes())
+        store.put(state_key(folder), state.to_bytes())
         put_record(store, progress_key(folder), TrainingProgress(step=state.step, steps=state.total_steps))
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     report = run_training(
         network, images, index, config, seed=seed, device=device, save=save, saved=saved, teacher=teacher
     )
@@ -255,9 +262,29 @@ def _trained(
     store.put(f"{folder}/training.png", training_plot(report.history, folder))
     if report.scales:
         store.put(f"{folder}/scales.png", gamma_plot(report.scales, f"sparse training of {folder}"))
-    for key in (state_key, progress_key(folder)):
-        store.delete(key)
     return report
+
+
+def _training_device(gpus: float) -> str:
+    """The CPU unless a GPU is reserved: Ray shows all of a node's GPUs to a task that reserves none.
+
+    Raises:
+        ResourcesUnavailableError: one is reserved, and torch cannot use it.
+    """
+    if not gpus:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ResourcesUnavailableError(
+            f"training on {platform.node()}: training_gpus reserves {gpus:g} of a GPU, but torch {torch.__version__} "
+            "sees none; install its CUDA build, or train with training_gpus 0"
+        )
+    return "cuda"
+
+
+def _forget_state(folder: str, store: ObjectStore) -> None:
+    """Removes what a finished training left for a next try; until its record is written, nothing else is left of it."""
+    for key in (state_key(folder), progress_key(folder)):
+        store.delete(key)
 
 
 def _stored_base(

@@ -19,6 +19,7 @@ from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.data.images import prepare, read_image
 from modnet.data.protocols import device_protocol
+from modnet.errors import AccuracyError, LoweringError, ParityError
 from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.export.accuracy_control import bound_on
@@ -33,16 +34,18 @@ from tasks.host_latency import median_latencies
 from tasks.remote import this_node
 from tasks.stored import fetch, fetch_to, identify, once, upload
 from tasks.stored_dataset import open_dataset
-from tasks.stored_network import export_key, stored_network
+from tasks.stored_network import stored_network
 
 PARITY_IMAGES = 2
 
 
-def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRecord:
-    """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same matte."""
+def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) -> ExportRecord:
+    """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same matte.
+
+    A network without a target that is not refused has a record as well, so that it is exported once.
+    """
     settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, network_id)
-    key = export_key(store, network_id, config)
 
     def compute() -> ExportRecord:
         began = time.monotonic()
@@ -61,18 +64,34 @@ def export_stored(network_id: str, config: ExportConfig, cpus: int) -> ExportRec
         )
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "export"
-            report = export_network(
-                network,
-                folder,
-                size=config.size,
-                targets=config.targets,
-                input_format=config.input_format,
-                max_difference=config.max_alpha_difference,
-                calibration=inputs,
-                bound=bound,
-                quantisation_aware_steps=config.quantisation_aware_steps,
-                parity_images=inputs[:PARITY_IMAGES],
-            )
+            try:
+                report = export_network(
+                    network,
+                    folder,
+                    size=config.size,
+                    targets=config.targets,
+                    input_format=config.input_format,
+                    max_difference=config.max_alpha_difference,
+                    calibration=inputs,
+                    bound=bound,
+                    quantisation_aware_steps=config.quantisation_aware_steps,
+                    parity_images=inputs[:PARITY_IMAGES],
+                )
+            except (LoweringError, ParityError, AccuracyError) as error:
+                return ExportRecord(
+                    network_id=network_id,
+                    size=config.size,
+                    files={},
+                    input_format=config.input_format,
+                    targets=(),
+                    refused=dict.fromkeys(config.targets, f"no target is left: {error}"),
+                    parity={},
+                    tune_mse={"torch": torch_mse},
+                    int8=error.decision if isinstance(error, AccuracyError) else None,
+                    val={},
+                    legacy={},
+                    seconds=time.monotonic() - began,
+                )
             written = [target for target in config.targets if target not in report.refused]
             predictors = {target: IrPredictor(folder / f"modnet-{target}.xml", protocol) for target in written}
             tune_mse = {"torch": torch_mse} | {

@@ -60,7 +60,7 @@ def measure_group(network_id: str, group: str, config: SensitivityConfig, cpus: 
         groups = [one for one in network.channel_groups() if one.name == group]
         scores = {group: torch.tensor(ranked, dtype=torch.float64)}
         return Sensitivities(
-            question=sensitivity_question(network, config, folder, pairs),
+            question=sensitivity_question(network, config, folder, index),
             measurements=tuple(measure_portraits(network, config, folder, pairs, groups, scores)),
         )
 

@@ -23,7 +23,7 @@ from tasks import leaderboard, remote
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record, identify
-from tasks.stored_network import export_key
+from tasks.stored_network import export_key, mattes_key
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -41,10 +41,12 @@ def publish_report(
     compute: ComputeConfig,
 ) -> str:
     """Leaderboard, Pareto plot, mattes and page of one run; returns the page's address."""
-    store = open_store(Settings.from_env().store_url)
+    settings = Settings.from_env()
+    store = open_store(settings.store_url)
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
     networks = leaderboard.network_rows(base, scores, by_id, latencies, choice, failures)
-    export = get_record(store, export_key(store, choice.winner, export_config), ExportRecord)
+    export_at = export_key(store, choice.winner, export_config, settings.legacy_folder)
+    export = get_record(store, export_at, ExportRecord)
     targets = leaderboard.target_rows(export)
     devices = leaderboard.device_rows(reports)
     note = leaderboard.data_note(dataset, base.val.protocol)
@@ -52,10 +54,10 @@ def publish_report(
 
     folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
     mattes = recalled_or_computed(
-        f"{folder}/mattes.json",
+        mattes_key(store, base.network_id, choice.winner),
         StoredFile,
         remote.draw_mattes,
-        *(base.network_id, choice.winner, f"{folder}/mattes.json", compute.base_cpus),
+        *(base.network_id, choice.winner, compute.base_cpus),
         cpus=compute.base_cpus,
         compute=compute,
         name="draw mattes",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from infra.contract import canonical_json
-from infra.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.object_store import ObjectStore
 from modnet.records import Record, StoredFile
 
@@ -18,7 +18,7 @@ Kind = TypeVar("Kind", bound=Record)
 
 # A stage's version is raised when its result for the same question would change. A golden test catches a forgotten
 # raise.
-STAGE_VERSIONS = {"dataset": 1, "base": 4, "prune": 1, "retrain": 5, "evaluate": 2, "export": 3, "sensitivity": 1}
+STAGE_VERSIONS = {"dataset": 1, "base": 4, "prune": 2, "retrain": 5, "evaluate": 2, "export": 3, "sensitivity": 2}
 
 
 def identify(**question: Any) -> str:
@@ -27,15 +27,28 @@ def identify(**question: Any) -> str:
 
 
 def put_file(store: ObjectStore, key: str, content: bytes) -> StoredFile:
-    """Writes an object and says what a reader must find there."""
-    store.put(key, content)
-    return StoredFile(key=key, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    """Writes an object, its digest added to the name in `key`, and says what a reader must find there.
+
+    Two runs that compute the same at once need not agree to the last bit: neither writes over the other's file.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    file = StoredFile(key=_with_digest(key, digest), sha256=digest, size_bytes=len(content))
+    store.put(file.key, content)
+    return file
 
 
 def upload(store: ObjectStore, key: str, path: Path) -> StoredFile:
-    """Writes a local file as an object, without holding it in memory."""
-    store.upload_file(key, path)
-    return StoredFile(key=key, sha256=_sha256(path), size_bytes=path.stat().st_size)
+    """Like `put_file`, a local file, without holding it in memory."""
+    digest = _sha256(path)
+    file = StoredFile(key=_with_digest(key, digest), sha256=digest, size_bytes=path.stat().st_size)
+    store.upload_file(file.key, path)
+    return file
+
+
+def _with_digest(key: str, digest: str) -> str:
+    """`a/b.bin` as `a/b-0123456789ab.bin`."""
+    path = PurePosixPath(key)
+    return str(path.with_stem(f"{path.stem}-{digest[:12]}"))
 
 
 def fetch(store: ObjectStore, file: StoredFile, folder: Path) -> Path:
@@ -66,9 +79,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def put_record(store: ObjectStore, key: str, record: Record) -> None:
-    """Writes a record: the mark that a stage is done, so after everything it speaks of."""
-    store.put(key, record.model_dump_json().encode())
+def put_record(store: ObjectStore, key: str, record: Record, *, if_absent: bool = False) -> None:
+    """Writes a record: the mark that a stage is done, so after everything it speaks of.
+
+    Raises:
+        ConflictError: `if_absent`, and there is one.
+    """
+    store.put(key, record.model_dump_json().encode(), if_absent=if_absent)
 
 
 def get_record(store: ObjectStore, key: str, kind: type[Kind]) -> Kind:
@@ -99,9 +116,17 @@ def recall(store: ObjectStore, key: str, kind: type[Kind]) -> Kind | None:
 
 
 def once(store: ObjectStore, key: str, kind: type[Kind], compute: Callable[[], Kind]) -> Kind:
-    """The record at `key`; computed and written when it cannot be recalled."""
+    """The record at `key`; computed and written when it cannot be recalled.
+
+    Of several runs that compute it at once, all go on with the record that was written first.
+    """
     record = recall(store, key, kind)
-    if record is None:
-        record = compute()
-        put_record(store, key, record)
+    if record is not None:
+        return record
+    is_absent = not store.exists(key)  # what is there but cannot be recalled is written over
+    record = compute()
+    try:
+        put_record(store, key, record, if_absent=is_absent)
+    except ConflictError:
+        return get_record(store, key, kind)
     return record

@@ -43,7 +43,7 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
         return DatasetRecord(
             dataset_id=dataset_id,
             archive=upload(store, f"datasets/{dataset_id}/archive.zip", archive),
-            source=config.source if "://" in config.source else Path(config.source).name,
+            source=config.source,
             is_synthetic=config.source == "synthetic",
             fit=len(index.split("fit")),
             tune=len(index.split("tune")),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from infra.errors import NotStoredError
 from infra.object_store import ObjectStore
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
+from modnet.export.legacy_runtimes import LegacyRuntime
+from modnet.export.variants import VARIANTS
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile
 from tasks.stored import STAGE_VERSIONS, get_record, identify
 
@@ -82,6 +86,11 @@ def retrained_key(candidate_id: str) -> str:
     return f"candidates/{candidate_id}/retrained.json"
 
 
+def state_key(folder: str) -> str:
+    """Key of the state of a training that is not done, of the run that keeps its files in `folder`."""
+    return f"{folder}/training-state.pt"
+
+
 def progress_key(folder: str) -> str:
     """Key of the TrainingProgress of the run that keeps its files in `folder`."""
     return f"{folder}/progress.json"
@@ -94,10 +103,28 @@ def scores_key(store: ObjectStore, network_id: str) -> str:
     return f"scores/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
-def export_key(store: ObjectStore, network_id: str, config: ExportConfig) -> str:
-    """Key of a network's ExportRecord; the data set counts because it calibrates INT8."""
+def mattes_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
+    """Key of the StoredFile of sample mattes of a base and a candidate of it, in the `seed` protocol."""
+    (base, dataset_id), (candidate, _) = (stored_network(store, name) for name in (base_id, candidate_id))
+    question = {"base": base.sha256, "candidate": candidate.sha256, "dataset": dataset_id, "protocol": "seed"}
+    return f"mattes/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
+
+
+def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy_folder: Path) -> str:
+    """Key of a network's ExportRecord; the data set counts because it calibrates INT8.
+
+    Where old runtimes are asked, those that are installed here count: what was not verified is, once they are. A node
+    is told the key, as other runtimes may be installed there.
+    """
     checkpoint, dataset_id = stored_network(store, network_id)
-    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "export": config.model_dump()}
+    question: dict[str, Any] = {
+        "checkpoint": checkpoint.sha256,
+        "dataset": dataset_id,
+        "export": config.model_dump(),
+    }
+    if config.verify_on_legacy:
+        versions = {version for target in config.targets for version in VARIANTS[target].legacy_runtimes}
+        question["installed"] = sorted(one for one in versions if LegacyRuntime(legacy_folder, one).is_installed)
     return f"exports/{identify(**question, version=STAGE_VERSIONS['export'])}/export.json"
 
 

@@ -122,7 +122,7 @@ def _download(url: str, archive: Path, max_bytes: int, timeout_s: float) -> None
     try:
         _stream(url, archive, start, origin if start else None, max_bytes, timeout_s)
     except _CannotResumeError as reason:
-        logger.info("download %s: starting over, %s", _shown(url), reason)
+        logger.info("download %s: starting over, %s", shown_url(url), reason)
         _stream(url, archive, 0, None, max_bytes, timeout_s)
     os.replace(part, archive)
 
@@ -143,20 +143,20 @@ def _stream(url: str, archive: Path, start: int, origin: _Origin | None, max_byt
         else:  # the server ignores ranges, or the file changed
             start, total = 0, _content_length(response)
         if total is not None and total > max_bytes:
-            raise DatasetError(f"download {_shown(url)}: {total} bytes, at most {max_bytes} are allowed")
+            raise DatasetError(f"download {shown_url(url)}: {total} bytes, at most {max_bytes} are allowed")
         with part.open("ab" if start else "wb") as file:
             _origin_file(archive).write_text(sent.model_dump_json())
             received = _copy(response, file, url, start, total, max_bytes)
     if received > max_bytes:
         _forget_part(archive)
-        raise DatasetError(f"download {_shown(url)}: more than the allowed {max_bytes} bytes")
+        raise DatasetError(f"download {shown_url(url)}: more than the allowed {max_bytes} bytes")
     if (size := part.stat().st_size) != received:  # where the lock does not hold, as on some network drives
         _forget_part(archive)
         raise DownloadError(
-            f"download {_shown(url)}: got {received} bytes, but {part} has {size}; another process wrote"
+            f"download {shown_url(url)}: got {received} bytes, but {part} has {size}; another process wrote"
         )
     if total is not None and received != total:
-        raise DownloadError(f"download {_shown(url)}: cut after {received} of {total} bytes; another try resumes")
+        raise DownloadError(f"download {shown_url(url)}: cut after {received} of {total} bytes; another try resumes")
 
 
 def _forget_part(archive: Path) -> None:
@@ -170,12 +170,12 @@ def _copy(
 ) -> int:
     """Appends the response to the file until it ends or exceeds the limit; the bytes there are then."""
     received = start
-    with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=_shown(url), disable=None) as progress:
+    with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=shown_url(url), disable=None) as progress:
         while received <= max_bytes:
             try:
                 chunk = response.read1(_CHUNK_BYTES)
             except (OSError, http.client.HTTPException) as error:
-                raise DownloadError(f"download {_shown(url)}: cut after {received} bytes: {error!r}") from error
+                raise DownloadError(f"download {shown_url(url)}: cut after {received} bytes: {error!r}") from error
             if not chunk:
                 break
             file.write(chunk)
@@ -194,11 +194,11 @@ def _opened(url: str, headers: dict[str, str], timeout_s: float) -> http.client.
             raise _CannotResumeError("the server has fewer bytes than are here") from error
         passing = error.code >= 500 or error.code in (408, 425, 429)
         kind = DownloadError if passing else DatasetError
-        raise kind(f"download {_shown(url)}: the server answers {error.code} {error.reason}") from error
+        raise kind(f"download {shown_url(url)}: the server answers {error.code} {error.reason}") from error
     except (http.client.InvalidURL, ValueError):
-        raise DatasetError(f"download {_shown(url)}: not a usable URL") from None  # the cause may quote a password
+        raise DatasetError(f"download {shown_url(url)}: not a usable URL") from None  # the cause may quote a password
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"download {_shown(url)}: no answer: {error}") from error
+        raise DownloadError(f"download {shown_url(url)}: no answer: {error}") from error
     response: http.client.HTTPResponse = answer
     return response
 
@@ -247,13 +247,16 @@ def _file_name(url: str) -> str:
     except ValueError as error:  # an IPv6 address without its bracket
         raise DatasetError(f"download: not a usable URL: {error}") from error
     if problem := path_problem(name):
-        raise DatasetError(f"download {_shown(url)}: its file name {name!r} {problem}")
+        raise DatasetError(f"download {shown_url(url)}: its file name {name!r} {problem}")
     return name
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """The URL without what may be secret: user, password, query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an IPv6 address without its bracket
+        return "(a malformed URL)"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 

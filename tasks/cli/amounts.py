@@ -14,7 +14,7 @@ def amount(text: str) -> int:
     Raises:
         ArgumentTypeError: not a number with or without K, M or G behind it.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text.strip())
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMG]?)", text.strip())  # of more digits floats make infinity
     if found is None:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number with or without K, M or G, as 3.7G or 1340000")
     return round(float(found[1]) * _SCALES[found[2]])

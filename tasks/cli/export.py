@@ -64,15 +64,15 @@ def add_to(verbs: Verbs) -> None:
         default=defaults.max_relative_mse_increase,
         help="INT8 puts layers back to float until its tune MSE is within this share of the ONNX file's",
     )
-    optimizing.add_argument("--max-float-layers", type=int, default=defaults.max_float_layers)
+    optimizing.add_argument("--max-float-layers", type=flags.natural, default=defaults.max_float_layers)
     measuring = verbs.add("benchmark", benchmark)
     measuring.add_argument("--ir", type=Path, required=True, help=flags.IR)
     measuring.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
     measuring.add_argument("--size", type=flags.positive, default=512, help="side of an open input (default: 512)")
-    measuring.add_argument("--batch", type=flags.integers, default=[1], help="batch sizes, as 1,2,4")
+    measuring.add_argument("--batch", type=flags.positives, default=[1], help="batch sizes, as 1,2,4")
     measuring.add_argument("--threads", type=flags.positive, help="inference threads (default: the runtime's choice)")
-    measuring.add_argument("--warm-up", type=int, default=5)
-    measuring.add_argument("--repeats", type=int, default=50)
+    measuring.add_argument("--warm-up", type=flags.natural, default=5)
+    measuring.add_argument("--repeats", type=flags.positive, default=50)
 
 
 def export(options: Options) -> Result:

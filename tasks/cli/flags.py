@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -118,7 +119,7 @@ def out_checkpoint() -> Flags:
 def seed() -> Flags:
     """What a verb draws its random numbers from."""
     flags = _flags()
-    flags.add_argument("--seed", type=int, default=0, help="same seed, same result (default: 0)")
+    flags.add_argument("--seed", type=seed_number, default=0, help="same seed, same result (default: 0)")
     return flags
 
 
@@ -171,9 +172,15 @@ def numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
-def integers(text: str) -> list[int]:
-    """`1,2,4` as numbers."""
-    return [int(part) for part in text.split(",")]
+def natural(text: str) -> int:
+    """`0` as a number.
+
+    Raises:
+        ArgumentTypeError: not a whole number from 0 up.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from 0 up")
+    return int(text)
 
 
 def positive(text: str) -> int:
@@ -185,6 +192,33 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from 1 up")
     return int(text)
+
+
+def positives(text: str) -> list[int]:
+    """`1,2,4` as numbers, see `positive`."""
+    return [positive(part) for part in texts(text)]
+
+
+def seed_number(text: str) -> int:
+    """`7` as a number.
+
+    Raises:
+        ArgumentTypeError: not a whole number that the random generators take, as the configs' seeds.
+    """
+    if (number := natural(text)) >= 2**31:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number below 2147483648")
+    return number
+
+
+def digest(text: str) -> str:
+    """A SHA-256 in hexadecimal digits, in lower case as tools print it.
+
+    Raises:
+        ArgumentTypeError: not 64 hexadecimal digits.
+    """
+    if not re.fullmatch("[0-9a-f]{64}", text.lower()):
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted the 64 hexadecimal digits of a SHA-256")
+    return text.lower()
 
 
 def _device(text: str) -> str:

@@ -18,7 +18,7 @@ from modnet.configs import (
     UniformPolicy,
 )
 from tasks.cli.amounts import amount
-from tasks.cli.flags import DATASET, TRAINING_FLAGS, Flags, Options, UsageError, positive, texts
+from tasks.cli.flags import DATASET, TRAINING_FLAGS, Flags, Options, UsageError, positive, seed_number, texts
 
 _PLANNED = (
     "criterion",
@@ -51,7 +51,7 @@ def add_pruning_flags(parser: Flags) -> None:
     parser.add_argument(
         "--compensate", action="store_true", help="let the layers behind removed channels add what those leave behind"
     )
-    parser.add_argument("--seed", type=int, help="of random scores, random weights and retraining (default: 0)")
+    parser.add_argument("--seed", type=seed_number, help="of random scores, random weights and retraining (default: 0)")
     parser.add_argument("--dataset", help=f"for the criterion taylor and for --iterations: {DATASET}")
 
     add_channel_flags(parser)

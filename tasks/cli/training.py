@@ -21,10 +21,12 @@ from modnet.spec import ModnetSpec
 from modnet.training.adaptation import adapt as adapt_network
 from modnet.training.slimming import SCALE_BINS
 from tasks.cli import flags
-from tasks.cli.flags import Options, Result, Verbs
+from tasks.cli.flags import Options, Result, UsageError, Verbs
 from tasks.cli.given import cost, given_config, given_dataset, given_training
-from tasks.cli.pruning_flags import add_fields
+from tasks.cli.pruning_flags import add_fields, flag_names
 from tasks.training_run import run_training, start_from_backbone
+
+_TAUGHT = ("distill_features", "unlabelled")
 
 
 def add_to(verbs: Verbs) -> None:
@@ -39,7 +41,9 @@ def add_to(verbs: Verbs) -> None:
     retraining.add_argument("--unlabelled", type=Path, help="with --teacher: a folder of images without mattes")
     retraining.add_argument("--distill-features", type=float, help=f"with --teacher. {features}")
     for verb in (training, retraining):
-        verb.add_argument("--workers", type=int, default=0, help="processes that compute samples (default: a thread)")
+        verb.add_argument(
+            "--workers", type=flags.natural, default=0, help="processes that compute samples (default: a thread)"
+        )
     adaptation = verbs.add("adapt", adapt, flags.network(), flags.seed(), flags.device(), flags.out_checkpoint())
     adaptation.add_argument("--images", type=Path, required=True, help="a folder of images, no mattes needed")
     add_fields(adaptation, AdaptationConfig, epochs=int, batch_size=int, image_size=int, learning_rate=float)
@@ -71,8 +75,12 @@ def adapt(options: Options) -> Result:
 
 def retrain(options: Options) -> Result:
     """Retrains a pruned network."""
+    if options.teacher is None and (idle := [name for name in _TAUGHT if getattr(options, name) is not None]):
+        raise UsageError(f"{flag_names(idle)} would do nothing without --teacher")
     checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
-    distillation = None if options.teacher is None else DistillationConfig(features=options.distill_features or 0)
+    distillation = None
+    if options.teacher is not None:
+        distillation = given_config(DistillationConfig, options, {"features": "distill_features"})
     config = given_training(RetrainConfig, options, distillation=distillation)
     network = checkpoint.network
     if config.initialise == "scratch":

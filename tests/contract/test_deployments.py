@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect import Flow
+from prefect.exceptions import ParameterTypeError
 
 from modnet.configs import CompressConfig
 
@@ -54,6 +55,23 @@ def test_nightly_runs_at_two_one_at_a_time_with_the_standard_profile() -> None:
     assert nightly["schedules"][0]["timezone"]
     assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig.standard()
+
+
+def test_on_demand_runs_what_make_nightly_runs_by_default() -> None:
+    on_demand = next(one for one in DEPLOYMENTS if one["name"] == "on-demand")
+    assert flow_of(on_demand).name == "compress"
+    assert CompressConfig.model_validate(on_demand["parameters"]["config"]) == CompressConfig.demo()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+@pytest.mark.parametrize("name", ["prune", "iterate", "train-baseline"])
+def test_run_form_of_a_stage_refuses_seeds_that_random_generators_do_not_take(name: str, seed: int) -> None:
+    flow, parameters = next((flow_of(one), one["parameters"]) for one in DEPLOYMENTS if flow_of(one).name == name)
+    ids = {"dataset_id": "d", "base_id": "b"}
+    given = parameters | {one: value for one, value in ids.items() if one in inspect.signature(flow.fn).parameters}
+    assert flow.validate_parameters(given)["seed"] == 0
+    with pytest.raises(ParameterTypeError, match="seed"):
+        flow.validate_parameters(given | {"seed": seed})
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one['entrypoint']}-{one['name']}")

@@ -147,6 +147,16 @@ def test_run_on_ray_refuses_when_no_node_is_large_enough() -> None:
         run_on_ray(os.getpid, gpus=64, timeout_s=60)
 
 
+def test_run_on_ray_gives_every_call_with_a_gpu_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA would keep the first call's GPU. Ray believes what it is told of this machine's GPUs."""
+    shutdown()
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 1}')
+    try:
+        assert run_on_ray(os.getpid, gpus=0.5, timeout_s=60) != run_on_ray(os.getpid, gpus=0.5, timeout_s=60)
+    finally:
+        shutdown()
+
+
 def test_run_on_ray_refuses_when_connected_to_another_address() -> None:
     with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1"):
         run_on_ray(os.getpid, timeout_s=60, address="127.0.0.1:1")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from infra.folder_store import FolderStore
+from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig
 from modnet.data.synthetic import write_synthetic_archive
+from modnet.export.accuracy_control import bound_on
+from modnet.export.variants import VARIANTS
 from modnet.models.modnet import MODNet
 from modnet.records import ExportRecord, LegacyCheck
 from modnet.spec import ModnetSpec
@@ -19,6 +23,7 @@ from tasks import remote_export
 from tasks.remote import import_base
 from tasks.remote_export import export_stored
 from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import export_key
 
 CONFIG = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_images=2, max_relative_mse_increase=1.0)
 
@@ -37,7 +42,18 @@ def network_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def exported(network_id: str, config: ExportConfig) -> ExportRecord:
-    return export_stored(network_id, config, torch.get_num_threads())  # a node sets its threads for the whole process
+    settings = Settings.from_env()
+    key = export_key(open_store(settings.store_url), network_id, config, settings.legacy_folder)
+    cpus = torch.get_num_threads()  # a node sets its threads for the whole process
+    return export_stored(network_id, config, key, cpus)
+
+
+def install_a_runtime_that_refuses_everything(legacy: Path) -> None:
+    """An interpreter that fails as the old runtimes would, with its last words."""
+    for version in VARIANTS["ncs2-fp16"].legacy_runtimes:
+        (legacy / f"openvino-{version}").mkdir(parents=True)
+    (legacy / "python3.9").write_text("#!/bin/sh\necho 'unsupported layer' >&2\nexit 1\n")
+    (legacy / "python3.9").chmod(0o755)
 
 
 def test_export_stored_measures_val_of_everything_that_ships(network_id: str) -> None:
@@ -56,6 +72,15 @@ def test_export_stored_says_not_verified_when_old_runtimes_are_missing(network_i
     assert export.targets == ("cpu-fp32", "ncs2-fp16")
 
 
+def test_export_stored_asks_old_runtimes_once_they_are_installed(network_id: str, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"verify_on_legacy": True})
+    assert {check.status for check in exported(network_id, config).legacy["ncs2-fp16"]} == {"not verified"}
+    install_a_runtime_that_refuses_everything(tmp_path / "legacy")
+    export = exported(network_id, config)
+    assert {check.status for check in export.legacy["ncs2-fp16"]} == {"failed"}
+    assert exported(network_id, config) == export  # from the store
+
+
 def test_export_stored_leaves_out_what_an_old_runtime_refuses_and_keeps_its_words(
     network_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,3 +91,33 @@ def test_export_stored_leaves_out_what_an_old_runtime_refuses_and_keeps_its_word
     assert export.refused == {"ncs2-fp16": "OpenVINO 2021.4.2: unsupported layer"}
     assert export.legacy == {"ncs2-fp16": (refusal,)}
     assert not [name for name in export.files if "ncs2" in name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"targets": ("cpu-fp32", "cpu-fp16"), "max_alpha_difference": 1e-12}, "modnet.onnx differs from the network"),
+        ({"targets": ("ncs2-fp16",)}, "Interpolate of opset4"),
+        ({"targets": ("cpu-int8",), "max_float_layers": 0}, "allowed 0.000000"),
+        ({"targets": ("ncs2-fp16",), "verify_on_legacy": True}, "unsupported layer"),
+    ],
+    ids=["another matte", "operations", "accuracy", "old runtimes"],
+)
+def test_export_stored_exports_a_network_once_of_which_nothing_can_be_released(
+    network_id: str, changes: dict, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.model_copy(update=changes)
+    if config.verify_on_legacy:
+        install_a_runtime_that_refuses_everything(tmp_path / "legacy")
+    elif "ncs2-fp16" in config.targets:
+        monkeypatch.setitem(VARIANTS, "ncs2-fp16", replace(VARIANTS["ncs2-fp16"], opset_ceiling=3))
+    perfect = {"float_mse": 0.0}  # no rounding keeps that
+    monkeypatch.setattr(remote_export, "bound_on", lambda *pairs, **settings: bound_on(*pairs, **settings | perfect))
+    export = exported(network_id, config)
+    assert export.targets == ()
+    assert set(export.refused) == set(config.targets)
+    assert export.refusal.startswith(", ".join(config.targets))
+    assert reason in export.refusal
+    assert (export.int8 is not None) == ("cpu-int8" in config.targets)
+    monkeypatch.delattr(remote_export, "export_network")
+    assert exported(network_id, config) == export

@@ -71,7 +71,7 @@ def iterate(base: BaseRecord, steps: int = 2) -> list[RetrainReport]:
     reports: list[RetrainReport] = []
     for step in iteration_steps(CONFIG, base.complexity)[:steps]:
         parent_id = reports[-1].candidate_id if reports else base.base_id
-        reports.append(remote.take_step(parent_id, step, seed=0, cpus=1))
+        reports.append(remote.take_step(parent_id, step, seed=0, cpus=1, gpus=0))
     return reports
 
 

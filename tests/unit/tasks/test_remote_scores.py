@@ -38,5 +38,5 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
     assert measured == {"mse", "mad", "unknown_mse", "unknown_mad"}
     assert score_network(base.base_id, cpus) == scores  # from the store
 
-    sheet = draw_mattes(base.base_id, base.base_id, "runs/r/mattes.json", cpus)
+    sheet = draw_mattes(base.base_id, base.base_id, cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ def test_identify_is_the_same_when_the_question_is_the_same() -> None:
 def test_identify_keeps_its_name_for_a_known_question() -> None:
     """Golden: when this changes, every name in every store changes."""
     assert identify(pruning={"ratio": 0.5, "exclude": ["head"]}, seed=0) == "8626b15c6d67"
-    stages = ("dataset", "prune", "sensitivity")
-    assert dict.fromkeys(stages, 1) | {"base": 4, "retrain": 5, "evaluate": 2, "export": 3} == STAGE_VERSIONS
+    versions = {"dataset": 1, "base": 4, "prune": 2, "retrain": 5, "evaluate": 2, "export": 3, "sensitivity": 2}
+    assert versions == STAGE_VERSIONS
 
 
 def test_fetch_gives_what_was_put_and_verifies_it(store: FolderStore, tmp_path: Path) -> None:
@@ -36,10 +37,18 @@ def test_fetch_gives_what_was_put_and_verifies_it(store: FolderStore, tmp_path: 
     assert fetch(store, file, tmp_path / "cache").read_bytes() == b"content"
 
 
+def test_put_file_never_writes_over_the_file_of_another_answer(store: FolderStore, tmp_path: Path) -> None:
+    first, second = (put_file(store, "a/b.v2.bin", content) for content in (b"content", b"c0ntent"))
+    assert first.key == f"a/b.v2-{first.sha256[:12]}.bin"
+    (tmp_path / "local").write_bytes(b"content")
+    assert upload(store, "a/b.v2.bin", tmp_path / "local") == first
+    assert [store.get(file.key) for file in (first, second)] == [b"content", b"c0ntent"]
+
+
 def test_fetch_raises_and_keeps_nothing_when_bytes_are_others(store: FolderStore, tmp_path: Path) -> None:
     file = put_file(store, "a/b.bin", b"content")
-    store.put("a/b.bin", b"c0ntent")
-    with pytest.raises(DigestMismatchError, match="a/b.bin has SHA-256"):
+    store.put(file.key, b"c0ntent")
+    with pytest.raises(DigestMismatchError, match=f"{file.key} has SHA-256"):
         fetch(store, file, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
@@ -60,9 +69,9 @@ def test_get_record_raises_when_content_is_no_record(store: FolderStore, content
         get_record(store, "other.json", ReleaseRecord)
 
 
-def make_report(store: FolderStore, key: str) -> RetrainReport:
+def make_report(store: FolderStore, key: str, weights: bytes = b"weights") -> RetrainReport:
     training = TrainingReport(steps=1, images_seen=1, history=(), best_epoch=None, precision="fp32", seconds=1)
-    return RetrainReport(candidate_id="c", checkpoint=put_file(store, key, b"weights"), training=training)
+    return RetrainReport(candidate_id="c", checkpoint=put_file(store, key, weights), training=training)
 
 
 def test_once_computes_only_when_record_or_file_is_missing(store: FolderStore) -> None:
@@ -75,14 +84,34 @@ def test_once_computes_only_when_record_or_file_is_missing(store: FolderStore) -
     def ask() -> RetrainReport:
         return once(store, "c/r.json", RetrainReport, compute)
 
-    assert ask() == ask()
+    report = ask()
+    assert ask() == report
     assert len(calls) == 1
-    store.delete("c/w.bin")
+    store.delete(report.checkpoint.key)
     ask()
     assert len(calls) == 2
     store.put("c/r.json", b'{"of": "another version"}')
     ask()
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("earlier", [None, b'{"of": "another version"}'], ids=["nothing", "another version"])
+def test_once_gives_the_first_answer_when_two_runs_compute_it_at_once(
+    store: FolderStore, earlier: bytes | None
+) -> None:
+    """The other run writes its record, of other weights, while this one computes; a damaged record is written over."""
+    if earlier is not None:
+        store.put("c/r.json", earlier)
+    others = make_report(store, "c/w.bin", b"weights of the other run")
+
+    def compute() -> RetrainReport:
+        put_record(store, "c/r.json", others)
+        return make_report(store, "c/w.bin")
+
+    report = once(store, "c/r.json", RetrainReport, compute)
+    assert (report == others) == (earlier is None)
+    assert get_record(store, "c/r.json", RetrainReport) == report
+    assert hashlib.sha256(store.get(report.checkpoint.key)).hexdigest() == report.checkpoint.sha256
 
 
 def test_once_leaves_no_record_when_the_computation_fails(store: FolderStore) -> None:

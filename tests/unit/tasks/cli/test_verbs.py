@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from tasks.cli import main
 
 Refuse = Callable[..., tuple[int, str]]
 Run = Callable[..., dict]
+
+RETRAIN = ("retrain", "--checkpoint", "{tiny}", "--dataset", "{tmp}", "--out", "{tmp}/x")
 
 
 def test_prune_retrain_evaluate_infer_work_one_after_another(
@@ -54,6 +57,11 @@ def test_prune_retrain_evaluate_infer_work_one_after_another(
     mattes = run("infer", "--checkpoint", out, "--input", images, "--out", tmp_path / "mattes")
     assert mattes["mattes"] == 2
     assert read_matte(tmp_path / "mattes" / "0000.png").shape == (96, 64)
+
+
+def test_dataset_fetch_takes_a_digest_in_capitals(archive: Path, run: Run) -> None:
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest().upper()
+    assert run("dataset", "fetch", archive, "--sha256", digest)["val"] == 2
 
 
 def test_train_resumes_from_the_state_file_of_a_cut_run(
@@ -196,6 +204,18 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
             "give the strength with --sparsity",
         ),
         (["train", "--dataset", "{tmp}", "--out", "{tmp}/x", "--sparsity", "2"], 3, "--sparsity 2.0"),
+        (
+            [*RETRAIN, "--teacher", "{tiny}", "--distill-features", "500"],
+            3,
+            "--distill-features 500.0: Input should be less than or equal to 100",
+        ),
+        (
+            [*RETRAIN, "--distill-features", "1", "--unlabelled", "{tmp}"],
+            2,
+            "--distill-features, --unlabelled would do nothing without --teacher",
+        ),
+        (["dataset", "fetch", "synthetic", "--sha256", "A" * 64], 2, "--sha256 would do nothing"),
+        (["dataset", "fetch", "{tmp}", "--sha256", "A" * 64], 2, "--sha256 would do nothing"),
     ],
     ids=[
         "no file",
@@ -208,6 +228,10 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
         "no ir",
         "schedule",
         "sparsity",
+        "features",
+        "no teacher",
+        "digest of synthetic",
+        "digest of a folder",
     ],
 )
 def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
@@ -228,8 +252,30 @@ def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
         (["train", "--dataset", "x", "--out", "y", "--device", "gpu"], "got 'gpu', wanted cpu, or cuda"),
         (["optimize", "--onnx", "x", "--out", "y", "--targets", "tpu"], "got ['tpu'], wanted some of cpu-fp32,"),
         (["benchmark", "--ir", "x", "--threads", "0"], "got '0', wanted a whole number from 1 up"),
+        (["benchmark", "--ir", "x", "--repeats", "0"], "got '0', wanted a whole number from 1 up"),
+        (["benchmark", "--ir", "x", "--batch", "1,0"], "got '0', wanted a whole number from 1 up"),
+        (["benchmark", "--ir", "x", "--warm-up=-1"], "got '-1', wanted a whole number from 0 up"),
+        (["train", "--dataset", "x", "--out", "y", "--seed=-1"], "got '-1', wanted a whole number from 0 up"),
+        (
+            ["prune", "--checkpoint", "x", "--out", "y", "--seed", "2147483648"],
+            "wanted a whole number below 2147483648",
+        ),
+        (["dataset", "fetch", "synthetic", "--sha256", "ABC"], "got 'ABC', wanted the 64 hexadecimal digits"),
+        (["prune", "--checkpoint", "x", "--out", "y", "--max-macs", "9" * 400], "wanted a number with or without K"),
     ],
-    ids=["missing", "device", "targets", "threads"],
+    ids=[
+        "missing",
+        "device",
+        "targets",
+        "threads",
+        "repeats",
+        "batch",
+        "warm-up",
+        "negative seed",
+        "large seed",
+        "digest",
+        "endless number",
+    ],
 )
 def test_main_exits_with_2_when_usage_is_wrong(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture

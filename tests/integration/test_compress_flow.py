@@ -1,0 +1,146 @@
+"""The flow compress on a real Prefect server and a real local Ray, when the best network cannot be released."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.compress import compress
+from flows.deploy import deploy
+from flows.export import export
+from infra import ray_pool
+from infra.folder_store import FolderStore
+from infra.releases import read_current, read_manifest
+from infra.reports import LatencyReport, summarise
+from infra.settings import Settings
+from modnet.checkpoint import load, save_checkpoint, to_bytes
+from modnet.configs import (
+    BaselineConfig,
+    BenchmarkConfig,
+    CompressConfig,
+    ComputeConfig,
+    DatasetConfig,
+    ExportConfig,
+    PruningConfig,
+    RetrainConfig,
+    SyntheticConfig,
+    UniformPolicy,
+)
+from modnet.errors import ExportError
+from modnet.models.modnet import MODNet
+from modnet.records import EpochReport, RetrainReport, TrainingReport
+from modnet.spec import ModnetSpec
+from tasks import remote
+from tasks.stored import fetch, put_file, put_record
+from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import retrained_key
+
+PRUNING = PruningConfig(exclude=("fusion.*",), channel_multiple=2, min_channels=2)
+TRAINING = TrainingReport(
+    steps=1,
+    images_seen=1,
+    history=(EpochReport(losses={"matte": 1.0}, learning_rate=1e-3),),
+    best_epoch=None,
+    precision="fp32",
+    seconds=1,
+)
+
+
+def make_unstable(network: MODNet) -> None:
+    """The matte becomes a small difference of large numbers, of which each runtime rounds others."""
+    features, head = network.fusion.head_features, network.fusion.head
+    features.conv.weight[1], features.conv.bias[1] = features.conv.weight[0], features.conv.bias[0]
+    for tensor in features.norm.batch.state_dict().values():
+        if tensor.dim():
+            tensor[1] = tensor[0]
+    head.weight.zero_()
+    head.weight[0, :2] = torch.tensor([2.0**23 + 1, -(2.0**23)])[:, None, None]
+
+
+def make_worst(network: MODNet) -> None:
+    """Everything is person."""
+    network.fusion.head.weight.zero_()
+    network.fusion.head.bias.fill_(50.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
+    """An empty store that the workers of Ray find by their environment, so they start after this is set."""
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    ray_pool.shutdown()
+    with prefect_test_harness(server_startup_timeout=120):
+        yield FolderStore(tmp_path / "store")
+    ray_pool.shutdown()
+
+
+@pytest.fixture
+def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
+    """A run of two candidates, retrained already: the better one computes another matte wherever it runs."""
+    torch.manual_seed(0)
+    base = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
+    config = CompressConfig(
+        dataset=DatasetConfig(synthetic=SyntheticConfig(train=5, val=1, height=96, width=64)),
+        base=BaselineConfig(checkpoint=str(base)),
+        pruning=tuple(PRUNING.model_copy(update={"policy": UniformPolicy(ratio=ratio)}) for ratio in (0.25, 0.5)),
+        retrain=RetrainConfig(epochs=1),
+        export=ExportConfig(
+            targets=("cpu-fp32", "cpu-fp16"), size=256, calibration_images=2, max_alpha_difference=1e-4
+        ),
+        benchmark=BenchmarkConfig(wait_s=0),
+        compute=ComputeConfig(base_cpus=1),
+    )
+    dataset = publish_dataset(config.dataset, Settings.from_env(), store)
+    base_id = remote.import_base(dataset.dataset_id, base).base_id
+    for pruning, spoil in zip(config.pruning, (make_unstable, make_worst), strict=True):
+        candidate = remote.prune_network(base_id, pruning, config.retrain, config.seed, cpus=1)
+        network = load(fetch(store, candidate.pruned, tmp_path / "cache"))
+        with torch.no_grad():
+            spoil(network)
+        name = candidate.candidate_id
+        file = put_file(store, f"candidates/{name}/retrained.safetensors", to_bytes(network, {}))
+        put_record(store, retrained_key(name), RetrainReport(candidate_id=name, checkpoint=file, training=TRAINING))
+    return config
+
+
+def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
+    store: FolderStore, config: CompressConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compress(config)
+    manifest = read_manifest(store, (release := read_current(store, "cpu-fp32").release_id))
+    next_best = manifest.candidate_id
+    (best,) = {key.split("/")[1] for key in store.list("candidates/")} - {next_best}
+    assert f"{best} is refused: cpu-fp32, cpu-fp16: no target is left: alpha of modnet.onnx differs" in caplog.text
+    assert f"not timed: {best} has no cpu-fp32: no target is left" in caplog.text
+
+    # A second run, when a device has reported meanwhile: another page, and nothing is computed.
+    samples = (1.0, 2.0)
+    report = LatencyReport(
+        release_id=release,
+        target="cpu-fp32",
+        device="bench",
+        runtime="openvino",
+        status="measured",
+        started_at="20261128T000000.000000Z",
+        conditions={},
+        input_shape=(1, 3, 256, 256),
+        load_ms=1.0,
+        samples_ms=samples,
+        summary=summarise(samples),
+    )
+    store.put(report.key(), report.to_json())
+    with monkeypatch.context() as patched:
+        patched.delattr("tasks.on_ray.run_on_ray")
+        compress(config)
+    assert len([key for key in store.list("runs/") if key.endswith("report.html")]) == 2
+
+    released = store.list("releases/")
+    with pytest.raises(ExportError, match=f"{best} cannot be released: cpu-fp32, cpu-fp16: no target is left"):
+        deploy(best, config.export)
+    with pytest.raises(ExportError, match=f"{best} cannot be released: cpu-fp32, cpu-fp16: no target is left"):
+        export(best, [], config.export, config.compute)
+    assert store.list("releases/") == released

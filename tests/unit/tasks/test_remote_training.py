@@ -1,0 +1,125 @@
+"""Trainings on a node: a failed upload costs no training, and a GPU is used when it is reserved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from prefect.logging import disable_run_logger
+
+from infra.errors import ResourcesUnavailableError, StoreUnavailableError
+from infra.folder_store import FolderStore
+from infra.settings import Settings
+from modnet.checkpoint import save_checkpoint
+from modnet.configs import BaselineConfig, ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
+from modnet.models.modnet import MODNet
+from modnet.pruning.iteration import IterationStep
+from modnet.records import Record
+from modnet.spec import ModnetSpec
+from tasks import iterate, prune, remote, retrain, training_run
+from tasks.stored_dataset import publish_dataset
+
+TRAINING = RetrainConfig(epochs=1, batch_size=2, image_size=64, precision="fp32")
+PRUNING = PruningConfig(channel_multiple=2, min_channels=2)
+Train = Callable[[float], Record]
+
+
+class RecordingStore(FolderStore):
+    """A folder that remembers what is written, and does not answer when a checkpoint is written for the first time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.written: list[str] = []
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        is_first = not any(one.endswith(".safetensors") for one in self.written)
+        self.written.append(key)
+        if key.endswith(".safetensors") and is_first:
+            raise StoreUnavailableError("gone for a moment")
+        return super().put(key, data, if_absent=if_absent, if_match=if_match)
+
+
+@pytest.fixture
+def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]:
+    """A data set, a base and a pruned candidate of it in a store; networks are tiny."""
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ModnetSpec, "full", ModnetSpec.tiny)
+    portraits = DatasetConfig(synthetic=SyntheticConfig(train=7, val=1, height=96, width=80))
+    dataset = publish_dataset(portraits, Settings.from_env(), FolderStore(tmp_path / "store"))
+    checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
+    base = remote.import_base(dataset.dataset_id, checkpoint)
+    candidate = remote.prune_network(base.base_id, PRUNING, TRAINING, seed=0, cpus=1)
+    return dataset.dataset_id, base.base_id, candidate.candidate_id
+
+
+@pytest.fixture(params=["base", "candidate"])
+def train(ids: tuple[str, str, str], request: pytest.FixtureRequest) -> Train:
+    dataset_id, _, candidate_id = ids
+    if request.param == "base":
+        return lambda gpus: remote.train_base(dataset_id, TRAINING, 0, None, 1, gpus)
+    return lambda gpus: remote.retrain_candidate(candidate_id, 1, gpus)
+
+
+def test_a_finished_training_is_kept_when_its_upload_fails(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RecordingStore(tmp_path / "store")
+    monkeypatch.setattr(remote, "open_store", lambda _: store)
+    monkeypatch.setattr(training_run, "SAVE_STATE_EVERY_S", 0.0)
+    with pytest.raises(StoreUnavailableError):
+        train(0)
+    (state,) = {key for key in store.written if key.endswith("training-state.pt")}
+    assert store.exists(state)
+
+    store.written.clear()
+    store.written.append("earlier.safetensors")
+    record = train(0)
+    assert state not in store.written  # not a step was taken again
+    assert all(store.exists(file.key) for file in record.stored_files())
+    assert not [key for key in store.list("") if key.endswith(("training-state.pt", "progress.json"))]
+
+
+def test_a_training_stays_on_the_cpu_when_no_gpu_is_reserved(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray shows a task all GPUs of its node when it reserves none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert train(0).training.steps > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
+def test_a_training_refuses_when_torch_does_not_see_the_gpu_that_is_reserved(train: Train) -> None:
+    with pytest.raises(
+        ResourcesUnavailableError, match=r"training_gpus reserves 0\.5 of a GPU, but torch .* sees none"
+    ):
+        train(0.5)
+
+
+class AskedError(Exception):
+    """What a fake Ray answers."""
+
+
+@pytest.mark.parametrize("what", ["base", "candidate", "step"])
+def test_every_training_reserves_its_share_of_a_gpu(
+    what: str, ids: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id, base_id, candidate_id = ids
+    compute = ComputeConfig(training_gpus=0.25)
+    asked: list[float] = []
+
+    def fake_ray(*arguments: object, gpus: float, **_: object) -> None:
+        asked.extend([gpus, arguments[-1]])
+        raise AskedError
+
+    monkeypatch.setattr("tasks.on_ray.run_on_ray", fake_ray)
+    monkeypatch.setattr(retrain, "ProgressBar", lambda *_: None)
+    step = IterationStep(number=1, pruning=PRUNING, retrain=TRAINING)
+    trainings = {
+        "base": lambda: prune.put_base.fn(dataset_id, BaselineConfig(checkpoint=None), 0, compute),
+        "candidate": lambda: retrain.retrain_candidate.fn(candidate_id, compute),
+        "step": lambda: iterate.take_step.fn(base_id, step, 0, compute),
+    }
+    with disable_run_logger(), pytest.raises(AskedError):
+        trainings[what]()
+    assert asked == [0.25, 0.25]
