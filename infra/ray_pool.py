@@ -17,6 +17,8 @@ import math
 import os
 import pickle
 import platform
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +45,7 @@ OBJECT_STORE_BYTES = 256 << 20  # results are records, and tensors travel by the
 CALLS_PER_PROCESS = 8
 _POLL_S = 0.5
 _SETTLE_S = 15.0
+_ANSWERS_WITHIN_S = 10.0
 # What decides a result besides Python and Ray, whose versions Ray compares by itself.
 _DISTRIBUTIONS = ("modnet-edge", "torch", "numpy", "opencv-python-headless", "openvino", "nncf")
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError, ObjectLostError)
@@ -159,6 +162,11 @@ def _init(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is not None and address.startswith("ray://"):
         raise SettingsError(f"Ray address {address!r}: Ray Client is not supported, run on a node and give host:port")
+    if address is not None and (found := re.fullmatch(r"\[?([^\[\]]+)\]?:(\d{1,5})", address)):
+        try:  # Ray itself waits for minutes without a word
+            socket.create_connection((found[1], int(found[2])), timeout=_ANSWERS_WITHIN_S).close()
+        except (OSError, OverflowError) as error:
+            raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
     # `local` and not None: with None Ray would join whatever Ray was started last on this machine.
     local = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     try:

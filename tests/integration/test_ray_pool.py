@@ -157,7 +157,15 @@ def test_run_on_ray_gives_every_call_with_a_gpu_a_process_of_its_own(monkeypatch
         shutdown()
 
 
+def test_run_on_ray_says_that_no_cluster_answers() -> None:
+    shutdown()
+    for address in ("127.0.0.1:1", "[::1]:1", "127.0.0.1:99999"):
+        with pytest.raises(WorkerLostError, match="no cluster answers"):
+            run_on_ray(os.getpid, timeout_s=60, address=address)
+
+
 def test_run_on_ray_refuses_when_connected_to_another_address() -> None:
+    run_on_ray(os.getpid, timeout_s=60)
     with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1"):
         run_on_ray(os.getpid, timeout_s=60, address="127.0.0.1:1")
 
