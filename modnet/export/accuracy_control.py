@@ -81,7 +81,7 @@ def restore_accuracy(
 ) -> tuple[ov.Model, QuantisationDecision]:
     """Puts layers back to float, the most harmful first, until the error on all images is within the bound.
 
-    Where the quantised network is within it, nothing else is measured. Otherwise a layer's harm is how much the error
+    Where the quantised network is within it, or no layer may go back, nothing else is measured. Otherwise a layer's harm is how much the error
     on the first `RANKING_IMAGES` images falls when that layer alone computes in float; then the layers go back one at a
     time, in this order, and after each the whole network is measured on all images. Same graphs and images, same
     decision.
@@ -110,7 +110,7 @@ def restore_accuracy(
     layers = rounded_layers(quantised)
     all_rounded = mse = _mean_error(current, bound, bound.images)
     decisions = {layer: LayerDecision(layer=layer) for layer in layers}
-    if mse > allowed:
+    if mse > allowed and bound.max_float_layers:
         harms = _harms(model, quantised, layers, bound)
         ranked = sorted(layers, key=lambda layer: -harms[layer])  # stable: equals in order of running
         decisions = {layer: LayerDecision(layer=layer, harm=harms[layer]) for layer in ranked}
