@@ -81,10 +81,10 @@ def restore_accuracy(
 ) -> tuple[ov.Model, QuantisationDecision]:
     """Puts layers back to float, the most harmful first, until the error on all images is within the bound.
 
-    Where the quantised network is within it, or no layer may go back, nothing else is measured. Otherwise a layer's harm is how much the error
-    on the first `RANKING_IMAGES` images falls when that layer alone computes in float; then the layers go back one at a
-    time, in this order, and after each the whole network is measured on all images. Same graphs and images, same
-    decision.
+    Where the quantised network is within it, or no layer may go back, nothing else is measured. Otherwise a layer's
+    harm is how much the error on the first `RANKING_IMAGES` images falls when that layer alone computes in float; then
+    the layers go back one at a time, in this order, and after each the whole network is measured on all images. Same
+    graphs and images, same decision.
 
     Args:
         model: the float graph that was quantised, see `modnet.export.quantise.quantise`.
