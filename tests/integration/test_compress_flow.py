@@ -107,6 +107,7 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
     return config
 
 
+@pytest.mark.slow
 def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     store: FolderStore, config: CompressConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

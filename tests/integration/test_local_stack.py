@@ -114,6 +114,7 @@ def test_run_nightly_prints_log_results_and_end_of_its_own_run(
     assert RunFollower(stack.api, endless).follow(stack.check, limit_s=60)["type"] == "CANCELLED"
 
 
+@pytest.mark.slow
 def test_up_frees_the_slot_of_a_run_that_was_killed_with_its_server(stack: Stack) -> None:
     """All dies at once but the store, as in a power cut: nobody is left who could tell Prefect."""
     lost = stack.api.start_run("trivial/one-at-a-time", {"seconds": 600})
