@@ -38,6 +38,7 @@ from tasks import remote
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import retrained_key
+from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 PRUNING = PruningConfig(exclude=("fusion.*",), channel_multiple=2, min_channels=2)
 TRAINING = TrainingReport(
@@ -52,13 +53,7 @@ TRAINING = TrainingReport(
 
 def make_unstable(network: MODNet) -> None:
     """The matte becomes a small difference of large numbers, of which each runtime rounds others."""
-    features, head = network.fusion.head_features, network.fusion.head
-    features.conv.weight[1], features.conv.bias[1] = features.conv.weight[0], features.conv.bias[0]
-    for tensor in features.norm.batch.state_dict().values():
-        if tensor.dim():
-            tensor[1] = tensor[0]
-    head.weight.zero_()
-    head.weight[0, :2] = torch.tensor([2.0**23 + 1, -(2.0**23)])[:, None, None]
+    make_difference_of_equal_channels(network, 2.0**23)
 
 
 def make_worst(network: MODNet) -> None:

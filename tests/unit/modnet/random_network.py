@@ -14,3 +14,15 @@ def random_network(spec: ModnetSpec, seed: int = 0) -> MODNet:
         if "norm" in name and tensor.is_floating_point():
             tensor.uniform_(0.5, 1.5)
     return network.eval()
+
+
+@torch.no_grad()
+def make_difference_of_equal_channels(network: MODNet, factor: float) -> None:
+    """The matte becomes (`factor` + 1) · x - `factor` · x of one channel: lost where `factor` + 1 is rounded away."""
+    features, head = network.fusion.head_features, network.fusion.head
+    features.conv.weight[1], features.conv.bias[1] = features.conv.weight[0], features.conv.bias[0]
+    for tensor in features.norm.batch.state_dict().values():
+        if tensor.dim():
+            tensor[1] = tensor[0]
+    head.weight.zero_()
+    head.weight[0, :2] = torch.tensor([factor + 1, -factor])[:, None, None]

@@ -18,6 +18,7 @@ from modnet.export.export import ExportReport, export_network
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS
 from modnet.models.modnet import MODNet
+from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 Pixels = list[NDArray[np.float32]]
 
@@ -78,14 +79,7 @@ def test_export_network_leaves_nothing_when_alpha_is_no_number(network: MODNet, 
 def test_export_network_leaves_a_target_out_when_its_rounding_moves_the_matte(
     network: MODNet, pixels: Pixels, tmp_path: Path
 ) -> None:
-    with torch.no_grad():  # two equal channels whose difference is the matte, lost where 2049 becomes 2048
-        features, head = network.fusion.head_features, network.fusion.head
-        features.conv.weight[1], features.conv.bias[1] = features.conv.weight[0], features.conv.bias[0]
-        for tensor in features.norm.batch.state_dict().values():
-            if tensor.dim():
-                tensor[1] = tensor[0]
-        head.weight.zero_()
-        head.weight[0, :2] = torch.tensor([2049.0, -2048.0])[:, None, None]
+    make_difference_of_equal_channels(network, 2048.0)  # 2049 becomes 2048 in float16
     report = export_network(
         network, tmp_path / "export", size=64, targets=["cpu-fp32", "cpu-fp16"], parity_images=pixels
     )
