@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
@@ -232,7 +232,7 @@ def batch_indices(count: int, batch_size: int, seed: int, epoch: int) -> list[li
     return batches
 
 
-def prefetch(items: Iterable[_Item], depth: int = 2) -> Iterator[_Item]:
+def prefetch(items: Iterable[_Item], depth: int = 2) -> Generator[_Item, None, None]:
     """The same items in the same order, computed by one thread up to `depth` items ahead.
 
     An exception of the source is raised where its item would have come. Left early, it waits for the item that is

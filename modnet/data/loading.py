@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -66,7 +66,7 @@ class BatchLoader(Generic[_Kind]):
             worker.close()
         self._workers, self._owed = [], 0
 
-    def load(self, batches: Sequence[Sequence[int]]) -> Iterator[_Kind]:
+    def load(self, batches: Sequence[Sequence[int]]) -> Generator[_Kind, None, None]:
         """The stacked batches of these indices, in order, of the epoch that the data set is in now.
 
         Finish or drop what an earlier call gave before calling again.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -107,10 +108,10 @@ def test_run_once_reports_a_failure_when_the_runtime_refuses_the_model(
 def test_run_once_shortens_a_reason_that_no_report_may_hold(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
     release = _promote(store, ir_xml)
 
-    def load(ir_xml: Path, *, device: str, threads: int | None) -> object:
+    def load(ir_xml: Path, *, device: str, threads: int | None) -> NoReturn:
         raise ContractError(5000 * "x")
 
-    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)  # type: ignore[arg-type]
+    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
     agent.run_once(["cpu-fp32"])
     assert [report.reason for report in _reports(store, release)] == [2000 * "x"]
 

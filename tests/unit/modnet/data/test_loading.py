@@ -90,7 +90,7 @@ def test_batch_loader_starts_over_when_an_epoch_was_left_early(portraits: Mattin
     with BatchLoader(portraits, workers=1) as loader:
         batches = loader.load(BATCHES)
         next(batches)
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
         assert equal(list(loader.load(BATCHES)), list(BatchLoader(portraits).load(BATCHES)))
 
 
@@ -100,7 +100,7 @@ def test_batch_loader_ends_its_thread_when_an_epoch_is_left_early(portraits: Mat
     with BatchLoader(portraits, workers=workers) as loader:
         batches = loader.load(BATCHES)
         next(batches)
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
         assert threading.active_count() == before
 
 

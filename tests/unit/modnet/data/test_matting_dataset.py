@@ -293,5 +293,5 @@ def test_prefetch_ends_its_thread_when_left_early() -> None:
     before = threading.active_count()
     items = prefetch(iter(range(10)))
     next(items)
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert threading.active_count() == before
