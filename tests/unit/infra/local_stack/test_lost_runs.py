@@ -64,7 +64,13 @@ def test_skip_missed_runs_leaves_what_is_to_come_has_begun_or_somebody_asked_for
 def test_is_computed_wants_the_process_of_the_run_itself() -> None:
     """A process with the variable alone is what a killed flow has left behind."""
     environ = {"PREFECT__FLOW_RUN_ID": "run-of-this-test"}
-    with subprocess.Popen(["/bin/sleep", "600"], env=environ) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["/bin/cat"], env=environ, stdin=pipe, stdout=pipe, bufsize=0) as process:
+        # Popen returns before the kernel shows the new program's environment; one that answers has it.
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"there?\n")
+        assert process.stdout.readline() == b"there?\n"
         run = {"id": "run-of-this-test", "infrastructure_pid": str(process.pid)}
         try:
             assert is_computed(run)
