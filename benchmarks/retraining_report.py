@@ -179,13 +179,14 @@ def sizes_plot(results: Results, sizes: Runs) -> bytes:
         errors = [one.mse for one in PUBLISHED]
         axes.plot(costs, errors, "s--", color="grey", alpha=0.7, label=label)
         for cost, one in zip(costs, PUBLISHED, strict=True):
-            _label(axes, one.name, cost, one.mse, above=True)
+            _label(axes, one.name, cost, one.mse, "above")
         axes.axhline(ACCEPTED * results.val(BASE).mse, color="C2", ls=":", label=f"{ACCEPTED:g} × unpruned")
         axes.margins(x=0.12)
-        axes.grid(alpha=0.3)
-        axes.legend(loc="lower right", fontsize=8)
-    by_macs.set(xlabel="GMAC of the deployed graph, 512×512", ylabel="MSE on val, protocol seed")
-    by_macs.set_ylim(0, 0.022)
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(loc="upper right", fontsize=8)
+    by_macs.set(xlabel="GMAC of the deployed graph, 512×512", ylabel="MSE on val, protocol seed", yscale="log")
+    by_macs.yaxis.set_major_formatter("{x:g}")
+    by_macs.yaxis.set_minor_formatter("{x:g}")
     by_latency.set(xlabel="latency in INT8, ms, 512×512, two threads")
     figure.suptitle("Size, speed and accuracy after retraining; bars: 95 % over photographs")
     return png(figure)
@@ -286,11 +287,15 @@ def _points(axes: Axes, costs: list[float], names: list[str], results: Results, 
     bars = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
     axes.errorbar(costs, [mean.mean for mean in means], bars, fmt=style, label=label, elinewidth=0.6, capsize=3)
     for cost, mean, name in zip(costs, means, names, strict=True):
-        _label(axes, name, cost, mean.mean, above=False)
+        _label(axes, name, cost, mean.mean, "lower right" if name == BASE else "lower left")
 
 
-def _label(axes: Axes, text: str, x: float, y: float, *, above: bool) -> None:
-    axes.annotate(text, (x, y), textcoords="offset points", xytext=(6, 6 if above else -12), fontsize=9)
+_OFFSETS = {"above": (0, 8, "center"), "lower left": (-4, -11, "right"), "lower right": (4, -11, "left")}
+
+
+def _label(axes: Axes, text: str, x: float, y: float, where: str) -> None:
+    right, up, aligned = _OFFSETS[where]
+    axes.annotate(text, (x, y), textcoords="offset points", xytext=(right, up), ha=aligned, fontsize=8)
 
 
 def _seeds(results: Results, study: Runs, cell: tuple[str, ...]) -> dict[int, Json]:

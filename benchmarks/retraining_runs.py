@@ -11,6 +11,7 @@ from benchmarks.headline import PLAN
 from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
 
 SIZE_PLANS = (PLAN, *sorted((PLAN.parent / "sizes").glob("*.json")))
+SMALLEST_PLAN = PLAN.parent / "sizes" / "2.3G.json"
 EARLIER_PLAN = PLAN.with_name("widths-of-4.json")  # as many MACs as the headline's, and every norm
 
 _COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf16")
@@ -84,6 +85,8 @@ OTHERS = {
     ),
     "widths-of-4": Run(EARLIER_PLAN, WHOLE),
     "widths-of-4-short": Run(EARLIER_PLAN, WHOLE[:2]),
+    "2.3G-short": Run(SMALLEST_PLAN, RECIPE[:1]),
+    "2.3G-whole-short": Run(SMALLEST_PLAN, (RECIPE[0].model_copy(update={"freeze_backbone": False}),)),
 }
 STUDY = _study()
 Runs = Mapping[str, Run]
