@@ -42,13 +42,13 @@ down: install  ## stop what `make up` started
 	@$(BIN)/python -m infra.local_stack down
 
 test: install  ## the default tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install  ## what takes minutes: whole runs, all photographs
 	$(BIN)/python -m pytest -m slow
 
 check: lint  ## lint, unit and contract tests
-	$(BIN)/python -m pytest -q -m "not slow" tests/contract tests/unit
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" tests/contract tests/unit
 
 lint: install  ## format, style, types, import arrows, the Python 3.9 floor of what runs on devices
 	$(BIN)/ruff format --check .

@@ -41,10 +41,10 @@ def equal(one: MODNet, other: MODNet) -> bool:
 
 def test_retrain_lowers_the_loss_and_leaves_evaluation_mode(portraits: MattingDataset) -> None:
     network = fresh_network()
-    report = retrain(network, portraits, CONFIG.model_copy(update={"epochs": 40, "learning_rate": 1e-2}), seed=0)
+    report = retrain(network, portraits, CONFIG.model_copy(update={"epochs": 20, "learning_rate": 1e-2}), seed=0)
     losses = [one.loss for one in report.history]
     assert sum(losses[-5:]) < sum(losses[:5])
-    assert (len(losses), report.steps, report.images_seen) == (40, 40 * 2, 40 * len(portraits))
+    assert (len(losses), report.steps, report.images_seen) == (20, 20 * 2, 20 * len(portraits))
     assert (report.best_epoch, report.precision) == (None, "fp32")
     assert not network.training
 

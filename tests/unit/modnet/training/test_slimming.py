@@ -108,6 +108,7 @@ def trained(portraits: MattingDataset, sparsity: SparsityConfig | None) -> MODNe
     return network
 
 
+@pytest.mark.slow
 def test_global_threshold_removes_the_scales_that_sparse_training_made_small(portraits: MattingDataset) -> None:
     plain, sparse = trained(portraits, None), trained(portraits, SparsityConfig(strength=3e-2))
 
