@@ -48,6 +48,10 @@ deployments:
     entrypoint: trivial.py:trivial
     work_pool: {name: modnet}
     concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
+  - name: yearly
+    entrypoint: trivial.py:trivial
+    work_pool: {name: modnet}
+    schedules: [{cron: 0 2 1 1 *}]
 """
 
 
@@ -130,6 +134,12 @@ def test_up_frees_the_slot_of_a_run_that_was_killed_with_its_server(stack: Stack
     state = stack.api.state(lost)
     assert (state["type"], state["message"]) == ("CRASHED", "its process was gone when the services were started")
     assert RunFollower(stack.api, second).follow(stack.check, limit_s=120)["type"] == "COMPLETED"
+
+
+def test_a_schedule_has_runs_to_come(stack: Stack) -> None:
+    """Prefect's scheduler may fail for good and be heard in the server's log alone."""
+    of_schedule = {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
+    _wait_until(lambda: stack.api._call("POST", "/flow_runs/count", of_schedule) > 0)
 
 
 def test_start_run_says_what_prefect_refuses(stack: Stack) -> None:
