@@ -266,7 +266,9 @@ class TrainingConfig(Config):
     average_decay: float = Field(
         0.99, ge=0, lt=1, description="Of the running average of weights that is kept and evaluated. 0: the last ones."
     )
-    freeze_backbone: bool = Field(False, description="The backbone keeps its weights and statistics.")
+    freeze_backbone: bool = Field(
+        False, description="The backbone keeps its weights and statistics. Cut far, it had better learn."
+    )
     validate_every: int | None = Field(
         1, ge=1, description="Epochs between scores on tune; the best weights are kept. Empty: the last ones are kept."
     )
