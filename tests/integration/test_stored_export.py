@@ -98,7 +98,7 @@ def test_export_stored_leaves_out_what_an_old_runtime_refuses_and_keeps_its_word
     [
         ({"targets": ("cpu-fp32", "cpu-fp16"), "max_alpha_difference": 1e-12}, "modnet.onnx differs from the network"),
         ({"targets": ("ncs2-fp16",)}, "Interpolate of opset4"),
-        ({"targets": ("cpu-int8",), "max_float_layers": 0}, "allowed 0.000000"),
+        pytest.param({"targets": ("cpu-int8",), "max_float_layers": 0}, "allowed 0.000000", marks=pytest.mark.slow),
         ({"targets": ("ncs2-fp16",), "verify_on_legacy": True}, "unsupported layer"),
     ],
     ids=["another matte", "operations", "accuracy", "old runtimes"],

@@ -58,13 +58,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-KINDS: dict[str, Callable[[], MODNet]] = {"tiny": tiny, "odd-channels": odd, "one-channel": thin}
-
-
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="session", params=[tiny, odd, thin], ids=["tiny", "odd-channels", "one-channel"])
 def any_exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Each kind of network in turn."""
-    network = KINDS[request.param]()
+    make: Callable[[], MODNet] = request.param
+    network = make()
     return Exported(network, export_onnx(network, tmp_path_factory.mktemp("any") / "modnet.onnx", size=SIZE))
 
 

@@ -50,11 +50,7 @@ def test_narrow_convolutions_as_products_computes_the_network_at_every_size(expo
         np.testing.assert_allclose(compiled(one)[0], reference(one), atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "any_exported",
-    ["tiny", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("odd-channels", "one-channel"))],
-    indirect=True,
-)
+@pytest.mark.slow
 def test_narrow_convolutions_as_products_computes_the_network_in_8_bits(any_exported, pixels: Pixels) -> None:
     """The kernels that run then are others, and have been wrong for other ways to write a head."""
     plain, product = read(any_exported.onnx_path), read(any_exported.onnx_path)
