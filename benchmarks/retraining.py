@@ -21,16 +21,15 @@ from typing import Any
 
 import torch
 
+from benchmarks.retraining_plots import sizes_plot, study_plot
 from benchmarks.retraining_report import (
     BASE,
     Json,
     Results,
     recipe_differences,
-    sizes_plot,
     sizes_table,
     smallest_accepted,
     study_differences,
-    study_plot,
     study_table,
 )
 from benchmarks.retraining_runs import GROUPS, Run, Runs

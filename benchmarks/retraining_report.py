@@ -1,4 +1,4 @@
-"""Tables and plots of `benchmarks.retraining`, from the results that its runs have left and nothing else."""
+"""Tables of `benchmarks.retraining`, from the results that its runs have left and nothing else."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from benchmarks.latency import REFERENCE, UNPRUNED, Ratio, median_of_ratios
 from benchmarks.retraining_runs import FACTORS, WAYS, Runs
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval, ratio_interval
-from modnet.evaluation.pictures import png
 from modnet.files import write_atomically
 from modnet.records import MattingScores
 from tasks.leaderboard import markdown_table
@@ -159,48 +156,15 @@ def recipe_differences(results: Results, sizes: Runs, others: Runs) -> str:
     return markdown_table(rows)
 
 
-def sizes_plot(results: Results, sizes: Runs) -> bytes:
-    """MSE against MACs and, where it was measured, INT8 latency; the published networks, whose data are others."""
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    by_macs, by_latency = figure.subplots(1, 2, sharey=True)
-    for runs, label, style in (
-        (sizes, "retrained, 13 epochs, backbone fixed", "o-"),
-        ([BASE], "unpruned", "D"),
-    ):
-        found = results.by_cost(runs)
-        costs = [result["macs"] / 1e9 for _, result in found]
-        _points(by_macs, costs, [name for name, _ in found], results, label=f"{label}; val", style=style)
-        timed = [(name, latency.milliseconds) for name, _ in found if (latency := results.int8_latency(name))]
-        _points(by_latency, [ms for _, ms in timed], [name for name, _ in timed], results, label=label, style=style)
-    for axes, costs, label in (
-        (by_macs, [one.gmac for one in PUBLISHED], "as published for MODNet-ModelCompression: other photographs"),
-        (by_latency, [one.fp32_ms for one in PUBLISHED], "as published: other photographs, FP32, i7-8565U"),
-    ):
-        errors = [one.mse for one in PUBLISHED]
-        axes.plot(costs, errors, "s--", color="grey", alpha=0.7, label=label)
-        for cost, one in zip(costs, PUBLISHED, strict=True):
-            _label(axes, one.name, cost, one.mse, "above")
-        axes.axhline(ACCEPTED * results.val(BASE).mse, color="C2", ls=":", label=f"{ACCEPTED:g} × unpruned")
-        axes.margins(x=0.12)
-        axes.grid(alpha=0.3, which="both")
-        axes.legend(loc="upper right", fontsize=8)
-    by_macs.set(xlabel="GMAC of the deployed graph, 512×512", ylabel="MSE on val, protocol seed", yscale="log")
-    by_macs.yaxis.set_major_formatter("{x:g}")
-    by_macs.yaxis.set_minor_formatter("{x:g}")
-    by_latency.set(xlabel="latency in INT8, ms, 512×512, two threads")
-    figure.suptitle("Size, speed and accuracy after retraining; bars: 95 % over photographs")
-    return png(figure)
-
-
 def study_table(results: Results, study: Runs) -> str:
     """One row for each way: the mean of its seeds."""
     base = results.val(BASE)
     rows = []
     for cell in itertools.product(*WAYS):
-        if not (seeds := _seeds(results, study, cell)):
+        if not (seeds := seeds_of(results, study, cell)):
             continue
         runs = list(seeds.values())
-        val = _mean_scores(runs)
+        val = mean_scores(runs)
         rows.append(
             dict(zip(FACTORS, cell, strict=True))
             | {
@@ -229,10 +193,10 @@ def study_differences(results: Results, study: Runs) -> str:
         others = [way for position, way in enumerate(WAYS) if position != number]
         for rest in itertools.product(*others):
             one, other = ((*rest[:number], value, *rest[number:]) for value in (second, first))
-            seeds, against = _seeds(results, study, one), _seeds(results, study, other)
+            seeds, against = seeds_of(results, study, one), seeds_of(results, study, other)
             if not (common := sorted(seeds.keys() & against.keys())):
                 continue
-            val, wanted = (_mean_scores([runs[seed] for seed in common]) for runs in (seeds, against))
+            val, wanted = (mean_scores([runs[seed] for seed in common]) for runs in (seeds, against))
             mse = difference_interval(val, wanted, "mse")
             of_seeds = [seeds[seed]["val"]["mse"] - against[seed]["val"]["mse"] for seed in common]
             is_shown = mse.low * mse.high > 0 and all(value * mse.mean > 0 for value in of_seeds)
@@ -250,28 +214,6 @@ def study_differences(results: Results, study: Runs) -> str:
     return markdown_table(rows)
 
 
-def study_plot(results: Results, study: Runs) -> bytes:
-    """Each run's MSE, by way; the intervals are those of the ways' means over images."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    cells = [cell for cell in itertools.product(*WAYS) if _seeds(results, study, cell)]
-    for x, cell in enumerate(cells):
-        seeds = list(_seeds(results, study, cell).values())
-        mean = mean_interval(_mean_scores(seeds), "mse")
-        colour = "C0" if cell[0] == "inherited" else "C1"
-        axes.errorbar(
-            x, mean.mean, [[mean.mean - mean.low], [mean.high - mean.mean]], fmt="_", color=colour, capsize=5, alpha=0.6
-        )
-        axes.plot([x] * len(seeds), [one["val"]["mse"] for one in seeds], "o", color=colour)
-    axes.axhline(results.val(BASE).mse, color="grey", ls=":", label="unpruned")
-    axes.set_xticks(range(len(cells)), ["\n".join(cell) for cell in cells])
-    axes.set(ylabel="MSE on val, protocol seed", title="Ways of retraining the headline plan; bars: 95 % over images")
-    axes.set_ylim(bottom=0)
-    axes.grid(axis="y", alpha=0.3)
-    axes.legend()
-    return png(figure)
-
-
 def _interval(interval: Interval, sign: str = "") -> str:
     return f"{interval.mean:{sign}.5f} ({interval.low:{sign}.5f} to {interval.high:{sign}.5f})"
 
@@ -281,30 +223,13 @@ def _ratio(scores: MattingScores, others: MattingScores, error: str) -> str:
     return f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _points(axes: Axes, costs: list[float], names: list[str], results: Results, *, label: str, style: str) -> None:
-    """Networks by cost, with the intervals of their MSE."""
-    means = [mean_interval(results.val(name), "mse") for name in names]
-    bars = [[mean.mean - mean.low for mean in means], [mean.high - mean.mean for mean in means]]
-    axes.errorbar(costs, [mean.mean for mean in means], bars, fmt=style, label=label, elinewidth=0.6, capsize=3)
-    for cost, mean, name in zip(costs, means, names, strict=True):
-        _label(axes, name, cost, mean.mean, "lower right" if name == BASE else "lower left")
-
-
-_OFFSETS = {"above": (0, 8, "center"), "lower left": (-4, -11, "right"), "lower right": (4, -11, "left")}
-
-
-def _label(axes: Axes, text: str, x: float, y: float, where: str) -> None:
-    right, up, aligned = _OFFSETS[where]
-    axes.annotate(text, (x, y), textcoords="offset points", xytext=(right, up), ha=aligned, fontsize=8)
-
-
-def _seeds(results: Results, study: Runs, cell: tuple[str, ...]) -> dict[int, Json]:
+def seeds_of(results: Results, study: Runs, cell: tuple[str, ...]) -> dict[int, Json]:
     """What is known of one way, a result for each seed."""
     names = {run.seed: name for name, run in study.items() if name.rsplit("-", 1)[0] == "-".join(cell)}
     return {seed: results.read(name) for seed, name in names.items() if results.has(name)}
 
 
-def _mean_scores(results: list[Json]) -> MattingScores:
+def mean_scores(results: list[Json]) -> MattingScores:
     """Scores of val whose errors of every image are means over results, so that intervals speak of images alone."""
     scores = [MattingScores.model_validate(one["val"]) for one in results]
     errors = ("mse", "mad", "unknown_mse", "unknown_mad")

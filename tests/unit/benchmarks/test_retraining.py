@@ -12,10 +12,10 @@ import torch
 
 from benchmarks import retraining
 from benchmarks.latency import REFERENCE
+from benchmarks.retraining_plots import sizes_plot
 from benchmarks.retraining_report import (
     Results,
     recipe_differences,
-    sizes_plot,
     sizes_table,
     smallest_accepted,
     study_differences,
