@@ -1,4 +1,4 @@
-"""The network that the project ships: trained on photographs and rendered portraits, scored on those it never saw.
+"""The unpruned network that the project ships: trained on photographs and rendered portraits, scored on unseen ones.
 
 python -m benchmarks.shipped_base train --dataset portraits.zip --backbone deeplabv3_mnv2_voc_dequant.npz --out base
 python -m benchmarks.shipped_base score --dataset portraits.zip --trained base/base.safetensors
@@ -6,7 +6,8 @@ python -m benchmarks.shipped_base score --dataset portraits.zip --trained base/b
 `train` needs torch, numpy, OpenCV, pydantic, safetensors and tqdm and nothing else, so it can run where the rest is not
 installed; when it is killed, the same command goes on. Its result is one file that says itself how it was made. `score`
 measures that file as it is shipped, convolutions rounded to float16, and writes `modnet/weights/`: the network, its
-scores as `base.json`, and the table in its README.
+scores as `base.json`, and the table in its README. With `--name pruned` it does so for the small network that
+`benchmarks.shipped_pruned` makes.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from modnet.inference.predictors import TorchPredictor
 from modnet.models.modnet import MODNet
 from modnet.records import TrainingReport
 from modnet.spec import ModnetSpec
-from modnet.weights import SHIPPED_BASE
+from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
 from tasks.training_run import run_training, start_from_backbone
 
 PORTRAITS = 120
@@ -52,7 +53,6 @@ UNSEEN_PORTRAITS = 24  # of val, which is drawn by other numbers than train, in 
 UNSEEN_SIZE = (512, 384)
 PROTOCOLS: tuple[Protocol, ...] = ("seed", "device-512")
 MAX_BYTES = 14_000_000
-SCORES_IN_README = re.compile(r"(?<=<!-- scores -->\n).*?(?=<!-- end of scores -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     training.add_argument("--workers", type=int, default=0, help="processes that compute samples (default: a thread)")
     training.set_defaults(run=train)
     scoring = steps.add_parser("score", help="score what was trained, and put it into modnet/weights")
-    scoring.add_argument("--trained", type=Path, required=True, help="base.safetensors of the training")
+    scoring.add_argument("--trained", type=Path, required=True, help="the safetensors file of the training")
+    scoring.add_argument("--name", choices=("base", "pruned"), default="base", help="which it is (default: base)")
     scoring.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where zips are extracted")
     scoring.set_defaults(run=score)
     for step in (training, scoring):
@@ -210,15 +211,16 @@ def score(options: argparse.Namespace) -> str:
         raise DatasetError(
             f"{options.dataset} has SHA-256 {archive_digest}, {options.trained} learnt from {trained_on}"
         )
+    shipped = {"base": SHIPPED_BASE, "pruned": SHIPPED_SMALL}[options.name]
     content = to_bytes(trained.network, trained.provenance, half=True)
     if len(content) > MAX_BYTES:
         raise CheckpointError(f"the network has {len(content)} bytes, at most {MAX_BYTES} are shipped")
-    SHIPPED_BASE.parent.mkdir(exist_ok=True)
+    shipped.parent.mkdir(exist_ok=True)
     unseen = write_synthetic_archive(
         options.cache / "unseen-portraits.zip", train=5, val=UNSEEN_PORTRAITS, size=UNSEEN_SIZE, seed=0
     )
     with TemporaryDirectory() as temporary:
-        rounded = Path(temporary, "base.safetensors")
+        rounded = Path(temporary, shipped.name)
         rounded.write_bytes(content)
         network = load(rounded)
     scores = []
@@ -243,20 +245,28 @@ def score(options: argparse.Namespace) -> str:
         "made": trained.provenance,
         "scores": scores,
     }
-    table = _table(record)
-    card = SHIPPED_BASE.with_name("README.md")
-    write_atomically(SHIPPED_BASE, content)
-    write_atomically(SHIPPED_BASE.with_name("base.json"), json.dumps(record, indent=1).encode() + b"\n")
-    write_atomically(card, SCORES_IN_README.sub(lambda _: f"\n{table}\n\n", card.read_text(encoding="utf-8")).encode())
+    unpruned = None if options.name == "base" else json.loads(SHIPPED_BASE.with_suffix(".json").read_text())
+    table = _table(record, unpruned)
+    card = shipped.with_name("README.md")
+    written = re.compile(rf"(?<=<!-- scores of {options.name} -->\n).*?(?=<!-- end of scores -->)", re.DOTALL)
+    write_atomically(shipped, content)
+    write_atomically(shipped.with_suffix(".json"), json.dumps(record, indent=1).encode() + b"\n")
+    write_atomically(card, written.sub(lambda _: f"\n{table}\n\n", card.read_text(encoding="utf-8")).encode())
     return table
 
 
-def _table(record: dict[str, Any]) -> str:
-    """What a reader of the README wants of a record."""
+def _table(record: dict[str, Any], unpruned: dict[str, Any] | None) -> str:
+    """What a reader of the README wants of a record; errors as multiples of the unpruned network's, where given."""
     from tasks.leaderboard import markdown_table  # which draws as well: training has no matplotlib
+
+    def times(one: dict[str, Any], error: str) -> str:
+        names = ("data", "split", "protocol", "images")
+        found = [other for other in unpruned["scores"] if all(other[name] == one[name] for name in names)]
+        return f"{one['errors'][error]['mean'] / found[0]['errors'][error]['mean']:.2f}" if found else ""
 
     rows = []
     for one in record["scores"]:
+        ratios = {f"{error.upper()} × base": times(one, error) for error in ("mse", "mad")} if unpruned else {}
         errors = one["errors"]
         low, high = errors["mse"]["low"], errors["mse"]["high"]
         rows.append(
@@ -268,6 +278,7 @@ def _table(record: dict[str, Any]) -> str:
                 "SAD k": f"{errors['sad']['mean']:.2f}",
                 "Grad k": f"{errors['grad']['mean']:.2f}",
                 "Conn k": f"{errors['conn']['mean']:.2f}",
+                **ratios,
             }
         )
     made = record["made"].get("result", {}) | record["made"].get("machine", {})
@@ -276,8 +287,9 @@ def _table(record: dict[str, Any]) -> str:
     if made:
         facts += (
             f" Trained in {made['seconds'] / 3600:.2f} h ({made['precision']}, {made['device']}) on "
-            f"{made['images_seen']} samples; kept: epoch {made['best_epoch']}."
+            f"{made['images_seen']} samples"
         )
+        facts += f"; kept: epoch {made['best_epoch']}." if "best_epoch" in made else "."
     return f"{markdown_table(rows)}\n\n{facts}"
 
 

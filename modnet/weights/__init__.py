@@ -1,6 +1,9 @@
-"""The unpruned network that the project brings along; what it learnt from and how well is in the README beside it."""
+"""The networks that the project brings along; what they learnt from and how well is in the README beside them."""
 
 from pathlib import Path
 
 SHIPPED_BASE = Path(__file__).with_name("base.safetensors")
-"""Made by `benchmarks/shipped_base.py`."""
+"""The unpruned one. Made by `benchmarks/shipped_base.py`."""
+
+SHIPPED_SMALL = Path(__file__).with_name("pruned.safetensors")
+"""The same, pruned and retrained. Made by `benchmarks/shipped_pruned.py`."""

@@ -149,6 +149,14 @@ def test_score_writes_network_scores_and_card(
     assert shipped_base.main(command) == 0  # the table is replaced, not repeated
     assert card.read_text() == first
 
+    small = shipped.with_name("pruned.safetensors")
+    monkeypatch.setattr(shipped_base, "SHIPPED_SMALL", small)
+    assert shipped_base.main([*command, "--name", "pruned"]) == 0
+    assert small.exists()
+    assert first.split("<!-- scores of pruned -->")[0] == card.read_text().split("<!-- scores of pruned -->")[0]
+    row = next(line for line in card.read_text().splitlines()[::-1] if line.startswith("| 3 photographs, val"))
+    assert row.endswith("| 1.00 | 1.00 |")  # it is the same network
+
 
 def test_score_refuses_a_network_that_learnt_from_other_photographs(photographs: Path, tmp_path: Path) -> None:
     made = {"data": {"photographs": {"sha256": "0" * 64}}}

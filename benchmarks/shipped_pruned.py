@@ -1,0 +1,59 @@
+"""The small network that the project ships: the shipped base, pruned to the headline's size and retrained.
+
+python -m benchmarks.shipped_pruned --dataset portraits.zip --out pruned
+
+Plans by the headline's setting and retrains by the recipe of `benchmarks.retraining`, on the photographs and rendered
+portraits that taught the base. When it is killed, the same command goes on. `benchmarks.shipped_base score
+--name pruned --trained pruned/shipped-pruned.safetensors` puts the result into `modnet/weights/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.headline import HEADLINE, SETTINGS, planned
+from benchmarks.retraining import Place, asked, carry_out
+from benchmarks.retraining_report import Results
+from benchmarks.retraining_runs import RECIPE, Run
+from benchmarks.shipped_base import PORTRAITS, mix
+from modnet.checkpoint import load, save_checkpoint
+from modnet.files import write_atomically
+from modnet.weights import SHIPPED_BASE
+
+NAME = "pruned"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plans and retrains what is missing."""
+    parser = argparse.ArgumentParser(description="Makes the small network that the project ships.")
+    parser.add_argument("--dataset", type=Path, required=True, help="zip of photographs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    mixed = mix(options.dataset, PORTRAITS, options.out)
+    base = load(SHIPPED_BASE).eval()
+    plan = options.out / "plan.json"
+    if not plan.exists():
+        made = planned(base, HEADLINE, SETTINGS[-1], mixed.folder, mixed.index)
+        write_atomically(plan, made.to_json().encode())
+    results = Results(options.out)
+    run = Run(plan, RECIPE)
+    place = Place(mixed.folder, mixed.index, options.out, options.device)
+    question = asked(run, base, place)
+    if not results.has(NAME):
+        carry_out(NAME, run, question, base, place, results)
+    told = results.read(NAME)
+    result = {name: told[name] for name in ("images_seen", "seconds")} | {"precision": ", ".join(told["precision"])}
+    machine = {name: told[name] for name in ("device", "torch")}
+    made = question | {"data": mixed.facts, "result": result, "machine": machine}
+    trained = options.out / "shipped-pruned.safetensors"
+    save_checkpoint(load(options.out / f"{NAME}.safetensors"), trained, made, half=True)
+    print(trained)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
