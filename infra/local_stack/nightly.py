@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Any
 
 from infra.errors import StackError
 from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.saved_report import save_report
 from infra.local_stack.stack import Stack
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -20,7 +20,6 @@ _POLL_S = 1.0
 _SILENT_S = 120.0
 _CANCELLED_WITHIN_S = 60.0
 _LOG_OVERLAP = timedelta(seconds=5)  # lines of several flows arrive a little out of order
-_LINK = re.compile(r"\[(.*)\]\((\S+)\)")
 
 
 def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> int:
@@ -47,13 +46,19 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
             stack.api.cancel(run_id)
             follower.follow(stack.check, limit_s=_CANCELLED_WITHIN_S)
             raise
-        for line in summary(follower.artifacts()):
+        artifacts = follower.artifacts()
+        for line in [*summary(artifacts), *save_report(artifacts, stack.folder / "reports" / _now())]:
             print(line)
+        print(f"release, runs and earlier reports: `make up`, then {stack.ui_url}")
         print(f"{deployment}: {end['name']}{': ' + end['message'] if end['message'] else ''}", flush=True)
         return 0 if end["type"] == "COMPLETED" else 1
     finally:
         if started := [name for name in stack.started() if name not in earlier]:
             _end_services(stack, started, run_id)
+
+
+def _now() -> str:
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
 
 
 def _end_services(stack: Stack, started: Sequence[str], run_id: str | None) -> None:
@@ -128,18 +133,25 @@ class RunFollower:
 
 
 def summary(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The tables of networks and devices, then where the rest is, as lines to print."""
+    """The tables of networks and devices, the verdict on each network, and what was gained, as lines to print."""
     lines: list[str] = []
-    for artifact in artifacts:
-        if artifact["key"] in TABLE_KEYS:
-            table = artifact["type"] == "table"
-            lines += ["", *(table_lines(json.loads(artifact["data"])) if table else [str(artifact["data"])]), ""]
-    for artifact in artifacts:
-        if artifact["type"] == "image":
-            lines.append(f"{artifact['key']}: {artifact['data']}")
-        elif link := _LINK.fullmatch(str(artifact["data"])):
-            lines.append(f"{artifact['key']}: {link[2]}")
-    return lines
+    by_key = {str(artifact["key"]): artifact for artifact in artifacts}
+    for key in TABLE_KEYS:
+        if key in by_key and by_key[key]["type"] == "table":
+            rows = json.loads(by_key[key]["data"])
+            lines += ["", *table_lines([_narrow(row) for row in rows])]
+            lines += [f"{row['network']}: {row['verdict']}" for row in rows if "verdict" in row]
+        elif key in by_key:
+            lines += ["", str(by_key[key]["data"])]
+    if "gained" in by_key:
+        lines += ["", str(by_key["gained"]["data"])]
+    return [*lines, ""]
+
+
+def _narrow(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a row fits a terminal: the columns before its id."""
+    names = list(row)
+    return {name: row[name] for name in (names[: names.index("id")] if "id" in names else names)}
 
 
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -129,17 +129,17 @@ def test_follow_gives_the_last_state_when_the_time_is_up() -> None:
     assert RunFollower(ScriptedApi(("Running", [])), "run").follow(nothing, limit_s=0.0)["type"] == "RUNNING"
 
 
-def test_summary_gives_the_tables_then_where_the_rest_is() -> None:
-    rows = [{"network": "a", "mse": 0.1}, {"network": "bcd"}]
+def test_summary_gives_the_tables_as_wide_as_a_terminal_the_verdicts_and_what_was_gained() -> None:
+    rows = [{"network": "a", "ms": "1.0", "id": "f00", "verdict": "winner"}, {"network": "bcd", "id": "f01"}]
     artifacts = [
+        {"key": "gained", "type": "markdown", "data": "a is 2 times as fast."},
         {"key": "report", "type": "markdown", "data": "[Report](http://store/report.html)"},
-        {"key": "pareto", "type": "image", "data": "http://store/pareto.png"},
-        {"key": "leaderboard", "type": "table", "data": json.dumps(rows)},
         {"key": "devices", "type": "table", "data": json.dumps([{"device": "d"}])},
+        {"key": "leaderboard", "type": "table", "data": json.dumps(rows)},
         {"key": "another", "type": "table", "data": "[]"},
     ]
-    tables = ["", "network  mse", "a        0.1", "bcd", "", "", "device", "d", ""]
-    assert summary(artifacts) == [*tables, "report: http://store/report.html", "pareto: http://store/pareto.png"]
+    tables = ["", "network  ms", "a        1.0", "bcd", "a: winner", "", "device", "d", ""]
+    assert summary(artifacts) == [*tables, "a is 2 times as fast.", ""]
 
 
 def test_summary_gives_a_markdown_leaderboard_as_it_is() -> None:

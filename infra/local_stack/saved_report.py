@@ -1,0 +1,58 @@
+"""The report of a run as files on this machine: the store that holds it ends together with `make nightly`."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.atomic_file import atomic_file
+
+_FILES = {"report": "report.html", "pareto": "plot.png", "mattes": "mattes.png"}  # by key of the artifact
+_LINK = re.compile(r"\[(.*)\]\((\S+)\)")
+_ANSWERS_WITHIN_S = 30.0
+_MAX_BYTES = 100_000_000
+
+
+def save_report(artifacts: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
+    """Puts page, plot and mattes of a run into a folder; returns a line for each, with the path or what went wrong.
+
+    Args:
+        artifacts: of the run, as Prefect gives them; those without a file are left out.
+        folder: made when it is missing.
+    """
+    lines = []
+    for artifact in artifacts:
+        key = str(artifact["key"])
+        if key in _FILES and (address := address_of(artifact)) is not None:
+            path = folder / _FILES[key]
+            try:
+                _download(address, path)
+            except (OSError, ValueError) as error:  # what urllib raises has OSError as its base
+                lines.append(f"{key}: not saved, the store says: {error}")
+            else:
+                lines.append(f"{key}: {path}")
+    return lines
+
+
+def address_of(artifact: Mapping[str, Any]) -> str | None:
+    """Where an artifact's picture, or what it links to, is; None when it has no address."""
+    if artifact["type"] == "image":
+        return str(artifact["data"])
+    link = _LINK.fullmatch(str(artifact["data"]))
+    return link[2] if link else None
+
+
+def _download(address: str, path: Path) -> None:
+    if not address.startswith(("http://", "https://")):
+        raise ValueError(f"{address[:80]!r} is no address of a store")
+    with urllib.request.urlopen(address, timeout=_ANSWERS_WITHIN_S) as answer:
+        content = answer.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as partial:
+        partial.write(content)

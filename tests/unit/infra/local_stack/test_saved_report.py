@@ -1,0 +1,49 @@
+"""A run's report stands on this machine when its store has ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from infra.local_stack.saved_report import save_report
+
+
+class Objects(BaseHTTPRequestHandler):
+    """A store with a page and no picture."""
+
+    def do_GET(self) -> None:
+        is_there = self.path == "/report.html?signed"
+        self.send_response(200 if is_there else 403)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html>" if is_there else b"no")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Objects)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_save_report_writes_what_the_store_has_and_says_what_it_has_not(address: str, tmp_path: Path) -> None:
+    artifacts = [
+        {"key": "report", "type": "markdown", "data": f"[Report of this run]({address}/report.html?signed)"},
+        {"key": "pareto", "type": "image", "data": f"{address}/pareto.png"},
+        {"key": "mattes", "type": "image", "data": "file:///etc/passwd"},
+        {"key": "leaderboard", "type": "table", "data": "[]"},
+    ]
+    page, plot, mattes = save_report(artifacts, tmp_path / "reports")
+    assert page == f"report: {tmp_path / 'reports' / 'report.html'}"
+    assert (tmp_path / "reports" / "report.html").read_bytes() == b"<!doctype html>"
+    assert plot == "pareto: not saved, the store says: HTTP Error 403: Forbidden"
+    assert mattes == "mattes: not saved, the store says: 'file:///etc/passwd' is no address of a store"
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["report.html"]
