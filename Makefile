@@ -4,6 +4,8 @@ PROFILE ?= demo
 DATASET ?= synthetic
 BASE ?= shipped
 PRUNING ?=
+START ?=
+MAX_MSE_RATIO ?= 1.10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,10 +31,11 @@ $(INSTALLED): pyproject.toml
 legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .modnet/legacy (PYTHON39= takes yours)
 	@PYTHON=$(BIN)/python infra/legacy_runtimes.sh .modnet/legacy
 
-nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE=shipped|train|PATH PROFILE=demo|standard PRUNING=)
+nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= START= PROFILE=demo|standard PRUNING= MAX_MSE_RATIO=)
 	@mkdir -p .modnet
 	@$(BIN)/modnet config --json --profile $(PROFILE) --dataset '$(DATASET)' \
-	  $(if $(BASE),--base '$(BASE)') $(if $(PRUNING),--pruning '$(PRUNING)') > .modnet/parameters.json
+	  $(if $(BASE),--base '$(BASE)') $(if $(PRUNING),--pruning '$(PRUNING)') \
+	  $(if $(START),--start '$(START)') --max-mse-ratio '$(MAX_MSE_RATIO)' > .modnet/parameters.json
 	@$(BIN)/python -m infra.local_stack nightly --parameters-file .modnet/parameters.json
 
 up: install  ## start Prefect, SeaweedFS and worker, and say where the UI is

@@ -10,7 +10,7 @@ from flows.prepare_dataset import prepare_dataset
 from flows.prune import prune
 from flows.retrain import retrain_candidates
 from flows.train_baseline import train_baseline
-from modnet.configs import CompressConfig
+from modnet.compress_config import CompressConfig
 from modnet.records import Failure
 from tasks.evaluate import choose_winner
 from tasks.export import why_refused
@@ -19,29 +19,37 @@ from tasks.reporting import publish_report
 
 @flow(name="compress")
 def compress(config: CompressConfig) -> str:
-    """Prunes the base network in every configuration, retrains the candidates in parallel, and releases the best.
+    """Makes the network small and fast: prunes it in several ways, retrains all of them, and releases the best.
 
-    The best within the budget that computes the same matte when it is exported to OpenVINO is published and promoted;
-    then edge agents measure it, and the leaderboard, the Pareto plot, sample mattes and a report page are written. What
-    an earlier run of the same question left in the store is used again.
+    1. Prepare the data set and the unpruned network.
+    2. Prune one candidate per entry of `pruning`, and retrain all of them side by side.
+    3. Score and time them. The fastest wins among those that err little enough.
+    4. Export the winner to OpenVINO, check that it computes the same matte, and publish it as a release.
+    5. A target gets it unless its current release is better. Edge agents then measure it.
+    6. Write the leaderboard, the plot, sample mattes and a report page.
+
+    On two cores the demo settings take about ten minutes. The standard settings take a night. A killed run goes on
+    where it was, and a second run of the same question computes nothing.
     """
     dataset = prepare_dataset(config.dataset)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
-    candidates = prune(base.base_id, list(config.pruning), config.retrain, config.seed, config.compute)
+    candidates = prune(base.base_id, list(config.pruning), config.retrain, config.seed, config.compute, config.start)
 
     ids = [candidate.candidate_id for candidate in candidates]
     failed = retrain_candidates(ids, config.compute, config.min_survivors)
     survivors = [name for name in ids if name not in failed]
 
-    base_scores, scores, choice = evaluate(base.base_id, survivors, config.budget, config.compute)
+    base_scores, scores, latencies, choice = evaluate(
+        base.base_id, survivors, config.budget, config.export, config.compute
+    )
     refused: dict[str, str] = {}
     while (reason := why_refused(choice.winner, config.export, config.compute)) is not None:
         refused[choice.winner] = reason
-        choice = choose_winner(base_scores, scores, config.budget, refused)
-    others = [base.base_id, *(name for name in survivors if name != choice.winner)]
-    latencies = export(choice.winner, others, config.export, config.compute)
-    release = deploy(choice.winner, config.export)
-    reports = benchmark(release.release_id, config.benchmark)
+        choice = choose_winner(base_scores, scores, config.budget, latencies, refused)
+    export(choice.winner, config.export, config.compute)
+    release = deploy(choice.winner, config.export, reason=choice.reasons[choice.winner], compute=config.compute)
+    running = release.running.items()
+    reports = [report for name, targets in running for report in benchmark(name, config.benchmark.on(targets))]
 
     failures = [
         Failure(candidate_id=one.candidate_id, label=one.label, reason=failed[one.candidate_id])
@@ -56,8 +64,7 @@ def compress(config: CompressConfig) -> str:
         latencies,
         choice,
         failures,
-        release.release_id,
+        release,
         reports,
-        config.export,
-        config.compute,
+        config,
     )

@@ -1,20 +1,31 @@
 """Flow deploy."""
 
+from typing import Literal
+
 from prefect import flow
 
-from modnet.configs import ExportConfig
+from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import ReleaseRecord
-from tasks.deploy import move_pointer, publish
+from tasks.deploy import move_pointer, publish, targets_of
 
 
 @flow(name="deploy")
-def deploy(network_id: str, config: ExportConfig = ExportConfig()) -> ReleaseRecord:
+def deploy(
+    network_id: str,
+    config: ExportConfig = ExportConfig(),
+    promotion: Literal["if not worse", "always"] = "if not worse",
+    reason: str = "deployed by hand",
+    compute: ComputeConfig = ComputeConfig(),
+) -> ReleaseRecord:
     """Publishes an exported network as an immutable release, then moves the pointer of each of its targets to it.
 
-    Devices follow the pointer, so they never see half a release. To roll back, deploy the earlier network again: its
-    release is still there.
+    Devices follow the pointer, so they never see half a release. A target keeps the release that it runs when that one
+    errs less on the `tune` split, or is surely faster on this machine. To roll back, deploy the earlier network again
+    with promotion "always": its release is still there.
     """
-    release = publish(network_id, config)
-    for target in release.targets:
-        move_pointer(target, release.release_id)
-    return release
+    release_id = publish(network_id, config, reason)
+    promotions = [
+        move_pointer(target, release_id, network_id, config, compute, promotion == "always")
+        for target in targets_of(release_id)
+    ]
+    return ReleaseRecord(release_id=release_id, promotions=tuple(promotions))

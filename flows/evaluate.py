@@ -2,9 +2,9 @@
 
 from prefect import flow, unmapped
 
-from modnet.configs import BudgetConfig, ComputeConfig
-from modnet.records import Choice, NetworkScores
-from tasks.evaluate import choose_winner, score_network
+from modnet.configs import BudgetConfig, ComputeConfig, ExportConfig
+from modnet.records import Choice, HostLatencies, NetworkScores
+from tasks.evaluate import choose_winner, make_timed_forms, measure_on_host, score_network
 
 
 @flow(name="evaluate")
@@ -12,11 +12,18 @@ def evaluate(
     base_id: str,
     candidate_ids: list[str],
     budget: BudgetConfig = BudgetConfig(),
+    export: ExportConfig = ExportConfig(),
     compute: ComputeConfig = ComputeConfig(),
-) -> tuple[NetworkScores, list[NetworkScores], Choice]:
-    """Scores the unpruned network and every retrained candidate, names the Pareto front and the best within budget.
+) -> tuple[NetworkScores, list[NetworkScores], HostLatencies, Choice]:
+    """Scores and times the unpruned network and every retrained candidate, and chooses the one to release.
 
-    The choice reads the `tune` split alone; `val` is measured to be reported.
+    The fastest candidate wins among those that err little enough. The choice reads the `tune` split alone; `val` is
+    measured to be reported. Latencies are taken in FP32 and, where it will be released, in INT8, all in turns on this
+    machine.
     """
-    base, *candidates = score_network.map([base_id, *candidate_ids], unmapped(compute)).result()
-    return base, candidates, choose_winner(base, candidates, budget)
+    networks = [base_id, *candidate_ids]
+    scores = score_network.map(networks, unmapped(compute))
+    forms = make_timed_forms.map(networks, unmapped(export), unmapped(compute))
+    base, *candidates = scores.result()
+    latencies = measure_on_host(forms.result(), export, compute)  # when nothing else is left to compute
+    return base, candidates, latencies, choose_winner(base, candidates, budget, latencies)

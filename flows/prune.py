@@ -3,9 +3,9 @@
 from prefect import flow, unmapped
 from prefect.futures import PrefectFutureList
 
-from modnet.configs import ComputeConfig, PruningConfig, RetrainConfig, Seed
+from modnet.configs import UNPRUNED, ComputeConfig, PruningConfig, RetrainConfig, Seed
 from modnet.records import Candidate
-from tasks.prune import prune_base
+from tasks.prune import prune_base, put_start
 
 
 @flow(name="prune")
@@ -15,13 +15,16 @@ def prune(
     retrain: RetrainConfig,
     seed: Seed = 0,
     compute: ComputeConfig = ComputeConfig(),
+    start: str = UNPRUNED,
 ) -> list[Candidate]:
-    """Makes one candidate per pruning config: a smaller network that keeps the base's weights on the kept channels.
+    """Makes one candidate per pruning config: a smaller network that keeps the weights of the kept channels.
 
-    How a candidate will be retrained is part of its identity, so it is said here.
+    Candidates are pruned from the base (`unpruned`), or from what `start` names: `shipped-pruned`, or the path of
+    another small network. How a candidate will be retrained is part of its identity, so it is said here.
     """
+    start_id = put_start(base_id, start)
     futures: PrefectFutureList[Candidate] = prune_base.map(
-        unmapped(base_id), pruning, unmapped(retrain), unmapped(seed), unmapped(compute)
+        unmapped(base_id), pruning, unmapped(retrain), unmapped(seed), unmapped(compute), unmapped(start_id)
     )
     # Two configs may lead to the same candidate, and the same candidate is retrained once.
     return list({candidate.candidate_id: candidate for candidate in futures.result()}.values())

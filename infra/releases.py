@@ -77,10 +77,16 @@ def read_manifest(store: ObjectStore, release: str) -> Manifest:
     return _checked_manifest(store.get(manifest_key(release), max_bytes=Manifest.max_bytes), release)
 
 
-def promote(store: ObjectStore, target: str, release: str) -> Pointer:
+def promote(store: ObjectStore, target: str, release: str, *, instead_of: str | None = None) -> Pointer:
     """Moves the target's pointer to the release and returns it; a pointer that is there already is left as it is.
 
     Rolling back is promoting the earlier release again.
+
+    Args:
+        store: where to.
+        target: whose pointer.
+        release: the release_id that it will lead to.
+        instead_of: the release that it leads to now, as the caller has seen; None where that does not matter.
 
     Raises:
         NotStoredError: the release, or a file that its manifest names, is not in the store.
@@ -98,7 +104,13 @@ def promote(store: ObjectStore, target: str, release: str) -> Pointer:
         current, etag = _current_with_etag(store, target)
     except NotStoredError:
         return _move(store, wanted, if_absent=True)
-    return current if current.leads_where(wanted) else _move(store, wanted, if_match=etag)
+    if current.leads_where(wanted):
+        return current
+    if instead_of is not None and current.release_id != instead_of:
+        raise ConflictError(
+            f"pointer of target {target!r}: leads to release {current.release_id} by now, wanted {instead_of}"
+        )
+    return _move(store, wanted, if_match=etag)
 
 
 def read_current(store: ObjectStore, target: str) -> Pointer:

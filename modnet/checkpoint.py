@@ -17,14 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from modnet.configs import SHIPPED
+from modnet.configs import SHIPPED, SHIPPED_PRUNED
 from modnet.errors import CheckpointError
 from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
 from modnet.seed_layout import is_seed_layout, our_state, spec_from_shapes
 from modnet.seed_prune_info import require_agreement
 from modnet.spec import ModnetSpec
-from modnet.weights import SHIPPED_BASE
+from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
 
 FORMAT = "modnet-checkpoint-1"
 
@@ -73,8 +73,8 @@ def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any], 
 
 
 def checkpoint_path(named: str) -> Path:
-    """The file of a checkpoint that a person named: the project's own for `shipped`, else the path itself."""
-    return SHIPPED_BASE if named == SHIPPED else Path(named)
+    """The file of a checkpoint that a person named: the project's own for their words, else the path itself."""
+    return {SHIPPED: SHIPPED_BASE, SHIPPED_PRUNED: SHIPPED_SMALL}.get(named, Path(named))
 
 
 def load(path: str | Path, prune_info: str | Path | None = None) -> MODNet:
@@ -98,7 +98,7 @@ def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> C
         with path.open("rb") as file:
             is_torch_zip = file.read(4) == b"PK\x03\x04"
     except OSError as error:
-        is_ours = path == SHIPPED_BASE
+        is_ours = path in (SHIPPED_BASE, SHIPPED_SMALL)
         why = "; this installation lacks what it should bring along: install modnet-edge again" if is_ours else ""
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}{why}") from error
     if is_torch_zip:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +14,12 @@ from modnet.export.variants import InputFormat, Target
 
 SHIPPED = "shipped"
 """Stands for the unpruned network that the project brings along, wherever a checkpoint is named."""
+
+SHIPPED_PRUNED = "shipped-pruned"
+"""Stands for the small network that the project brings along: the shipped one, pruned and retrained."""
+
+UNPRUNED = "unpruned"
+"""Stands for a run's unpruned network, where it is said what candidates are pruned from."""
 
 TRAIN = "train"
 """Stands for no checkpoint: the run trains its base network."""
@@ -141,6 +149,14 @@ def _as_tabs(schema: dict[str, Any]) -> None:
     del schema["discriminator"]
 
 
+def may_be_empty(schema: dict[str, Any]) -> None:
+    """Lets a section be null, which its model fills in: the run form then shows its fields only to who opens it."""
+    told: dict[str, Any] = {name: schema.pop(name) for name in ("title", "description", "default") if name in schema}
+    inner = dict(schema)
+    schema.clear()
+    schema.update(told, anyOf=[{"type": "null", "title": "as usual"}, inner], default=None)
+
+
 class PruningConfig(Config):
     """One way to prune the base network: how many channels stay, and which."""
 
@@ -180,6 +196,33 @@ class PruningConfig(Config):
             taylor_images=32,
             taylor_steps=8,
         )
+
+    @classmethod
+    def from_word(cls, word: str) -> Self:
+        """A way to prune in one word: `0.5/0.5`, `3.7G`, `1.34M`, `3.7G+1.34M`, each with `:criterion` or without.
+
+        Without a criterion it is l1. A target by Taylor is what `towards` makes.
+
+        Raises:
+            ValueError: it is none of these, or out of range.
+        """
+        size, _, criterion = word.strip().partition(":")
+        number = r"\d{1,18}(?:\.\d+)?"
+        policy: Policy
+        if found := re.fullmatch(rf"({number})/({number})", size):
+            policy = AdaptivePolicy(backbone_threshold=float(found[1]), global_ratio=float(found[2]))
+        else:
+            parts = size.split("+")
+            limits = {part[-1]: float(part[:-1]) for part in parts if re.fullmatch(rf"{number}[GM]", part)}
+            if len(limits) != len(parts):
+                raise ValueError(f"{size!r} is no way to prune")
+            policy = TargetPolicy(
+                max_macs=round(limits["G"] * 1e9) if "G" in limits else None,
+                max_parameters=round(limits["M"] * 1e6) if "M" in limits else None,
+            )
+            if criterion == "taylor":
+                return cls.towards(max_macs=policy.max_macs, max_parameters=policy.max_parameters)
+        return cls.model_validate({"policy": policy, "criterion": criterion or "l1"})
 
     @property
     def label(self) -> str:
@@ -390,7 +433,14 @@ class DatasetConfig(Config):
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="Refuse an archive with another SHA-256 (64 hexadecimal digits)."
     )
-    synthetic: SyntheticConfig = SyntheticConfig()
+    synthetic: SyntheticConfig = Field(
+        SyntheticConfig(), description="Of the source synthetic alone.", json_schema_extra=may_be_empty
+    )
+
+    @field_validator("synthetic", mode="before")
+    @classmethod
+    def _usual_when_empty(cls, synthetic: object) -> object:
+        return SyntheticConfig() if synthetic is None else synthetic
 
     @property
     def label(self) -> str:
@@ -417,7 +467,16 @@ class BaselineConfig(Config):
         description="Path on the worker's machine: MobileNetV2 weights with folded norms (.npz), from which the "
         "training starts; goes with checkpoint train. Empty: from random ones.",
     )
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = Field(
+        TrainingConfig(),
+        description="How it is trained; goes with checkpoint train.",
+        json_schema_extra=may_be_empty,
+    )
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _usual_when_empty(cls, training: object) -> object:
+        return TrainingConfig() if training is None else training
 
     @field_validator("checkpoint", mode="before")
     @classmethod
@@ -436,11 +495,23 @@ class BaselineConfig(Config):
 
 
 class BudgetConfig(Config):
-    """What the winner may cost. Within it the lowest tune MSE wins."""
+    """What the winner may cost. Among those that err little enough the fastest wins."""
 
-    max_parameters: int | None = Field(None, ge=1, description="Parameters of the deployed graph.")
-    max_macs: int | None = Field(None, ge=1, description="Multiply-accumulates for one 512×512 image.")
-    max_mse_ratio: float | None = Field(None, gt=0, description="Tune MSE as a multiple of the unpruned network's.")
+    max_mse_ratio: float = Field(
+        1.10,
+        gt=0,
+        title="Largest error, as a multiple of the unpruned network's",
+        description="Of the candidates whose tune MSE is within this bound the fastest wins. Where none is, the one "
+        "with the lowest error wins.",
+    )
+    max_parameters: int | None = Field(
+        None, ge=1, description="Parameters of the deployed graph. Larger candidates never win. Empty: no limit."
+    )
+    max_macs: int | None = Field(
+        None,
+        ge=1,
+        description="Multiply-accumulates for one 512×512 image. Larger candidates never win. Empty: no limit.",
+    )
 
 
 class ExportConfig(Config):
@@ -496,6 +567,11 @@ class BenchmarkConfig(Config):
         description="Those of the release that devices are there for: a measured report of each is waited for.",
     )
 
+    def on(self, targets: Sequence[str]) -> Self:
+        """What is waited for of these targets alone; nothing where none of them is awaited."""
+        awaited = tuple(target for target in self.awaited_targets if target in targets)
+        return self.model_copy(update={"awaited_targets": awaited, "min_reports": self.min_reports if awaited else 0})
+
 
 class ComputeConfig(Config):
     """What is asked of the Ray cluster."""
@@ -506,62 +582,3 @@ class ComputeConfig(Config):
         0, ge=0, le=1, description="GPUs, or a share of one, that each training reserves; 0 trains on the CPU."
     )
     timeout_s: float = Field(12 * 3600, gt=0, description="Longest computation of one piece of work, in seconds.")
-
-
-class CompressConfig(Config):
-    """Everything about one nightly run."""
-
-    dataset: DatasetConfig = DatasetConfig()
-    base: BaselineConfig = BaselineConfig()
-    pruning: tuple[PruningConfig, ...] = Field(
-        (
-            PruningConfig.towards(max_macs=10_000_000_000),
-            PruningConfig.towards(max_macs=6_500_000_000),
-            PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000),
-        ),
-        min_length=1,
-        description="One candidate each.",
-    )
-    retrain: RetrainConfig = RetrainConfig()
-    budget: BudgetConfig = BudgetConfig()
-    export: ExportConfig = ExportConfig()
-    benchmark: BenchmarkConfig = BenchmarkConfig()
-    compute: ComputeConfig = ComputeConfig()
-    min_survivors: int = Field(1, ge=1, description="With fewer retrained candidates the run fails.")
-    seed: Seed = 0
-
-    @classmethod
-    def standard(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """A night's work: whole epochs at the scale of use, with the crops and rates that brought most back."""
-        return cls(
-            base=BaselineConfig(checkpoint=checkpoint, training=TrainingConfig(epochs=40, image_size=448)),
-            retrain=RetrainConfig(
-                epochs=20,
-                image_size=448,
-                learning_rate=7e-4,
-                average_decay=0.995,
-                freeze_backbone=True,
-                augmentation=AugmentationConfig(largest_crop=1.5),
-                distillation=DistillationConfig(),
-            ),
-        )
-
-    @classmethod
-    def demo(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """The same run in minutes on two cores and some dozen images, too short to judge an idea.
-
-        With a base network the time goes into retraining; without one (None) most of it into training that.
-        """
-        retrain = RetrainConfig(epochs=5, freeze_backbone=True, distillation=DistillationConfig())
-        if checkpoint is None:  # its base is no teacher, and its backbone not worth keeping
-            retrain = RetrainConfig(epochs=3, image_size=160)
-        looks = {"taylor_images": 8, "taylor_steps": 2}
-        return cls(
-            pruning=tuple(one.model_copy(update=looks) for one in cls().pruning),
-            base=BaselineConfig(
-                checkpoint=checkpoint, training=TrainingConfig(epochs=10, image_size=160, learning_rate=2e-3)
-            ),
-            retrain=retrain,
-            export=ExportConfig(calibration_images=8, max_alpha_difference=0.02),
-            benchmark=BenchmarkConfig(wait_s=120, min_reports=1),
-        )

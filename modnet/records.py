@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -194,7 +195,9 @@ class Choice(Record):
     """Which candidate is released, and why not the others."""
 
     winner: str
-    front: tuple[str, ...] = Field(description="candidates that no other beats in both tune MSE and MACs, by MACs")
+    front: tuple[str, ...] = Field(
+        description="candidates that no other beats in both tune MSE and latency, the fastest first"
+    )
     reasons: dict[str, str] = Field(description="one sentence for every candidate, the winner's included")
 
 
@@ -291,18 +294,110 @@ class ExportRecord(Record):
         return tuple(self.files.values())
 
 
+class Challenge(Record):
+    """A new network against the release that a target runs: on the same images, and in turns on one machine."""
+
+    target: Target
+    release_id: str = Field(description="what the target runs")
+    problem: str | None = Field(None, description="why that release cannot be used at all; nothing was measured then")
+    current_mse: float | None = Field(None, ge=0, description="on tune")
+    new_mse: float | None = Field(None, ge=0, description="on tune")
+    latency_ratio: float | None = Field(None, gt=0, description="new by current: the median of the rounds' ratios")
+    low: float | None = Field(None, gt=0, description="of its interval of 95 %")
+    high: float | None = Field(None, gt=0)
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why the current release stays: a higher error, or a latency that is surely higher."""
+        found = []
+        if self.current_mse is not None and self.new_mse is not None and self.new_mse > self.current_mse:
+            found.append(f"the new network errs more: tune MSE {self.new_mse:.6f} against {self.current_mse:.6f}")
+        if self.low is not None and self.low > 1:
+            found.append(f"the new network is slower: {self.latency}")
+        return tuple(found)
+
+    @property
+    def latency(self) -> str:
+        """The ratio of latencies with its interval, for people."""
+        return f"{self.latency_ratio:.2f} times the latency of {self.release_id} ({self.low:.2f} to {self.high:.2f})"
+
+    @property
+    def verdict(self) -> str:
+        """One sentence of what was found."""
+        if self.problem is not None:
+            return f"release {self.release_id} cannot be used: {self.problem}"
+        if self.objections:
+            return f"release {self.release_id} stays: {'; '.join(self.objections)}"
+        return (
+            f"not worse than release {self.release_id}: tune MSE {self.new_mse:.6f} against {self.current_mse:.6f}, "
+            f"{self.latency}"
+        )
+
+
+class Promotion(Record):
+    """What became of one target when a release was deployed."""
+
+    target: str
+    release_id: str = Field(description="what the target runs now")
+    is_moved: bool = Field(description="whether it runs the deployed release")
+    reason: str
+
+
 class ReleaseRecord(Record):
-    """A published release and the targets whose pointers lead to it."""
+    """A published release, and what each of its targets runs now."""
 
     release_id: str
-    targets: tuple[str, ...]
+    promotions: tuple[Promotion, ...]
+
+    @property
+    def running(self) -> dict[str, tuple[str, ...]]:
+        """Which targets run which release now: the deployed one first, then those that were kept."""
+        releases = dict.fromkeys([self.release_id, *(one.release_id for one in self.promotions)])
+        running = {
+            release: tuple(one.target for one in self.promotions if one.release_id == release) for release in releases
+        }
+        return {release: targets for release, targets in running.items() if targets}
+
+
+class TimedForms(Record):
+    """What of one network is timed beside others: as fast as what would ship, INT8 not held to its error."""
+
+    network_id: str
+    files: dict[str, StoredFile] = Field(description="IRs by file name")
+    refused: dict[Target, str] = Field({}, description="forms that could not be made, with the reason")
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return tuple(self.files.values())
 
 
 class HostLatencies(Record):
-    """Median latency of each network's FP32 IR on one machine, all networks interleaved."""
+    """Latencies of several networks' IRs on one machine, all taking their turn in every round."""
 
     host: str
-    median_ms: dict[str, float] = Field(description="by network_id")
+    deciding_form: Target = Field(description="what devices run, by which the fastest network is told")
+    samples_ms: dict[str, dict[Target, tuple[float, ...]]] = Field(
+        description="by network_id and form; the i-th samples of all were taken in the same round"
+    )
+    not_timed: dict[str, str] = Field({}, description="by network_id: which forms could not be made, and why")
+
+    def p50_ms(self, network_id: str, form: Target) -> float | None:
+        """The median; None where this form of the network was not timed."""
+        samples = self.samples_ms.get(network_id, {}).get(form)
+        return statistics.median(samples) if samples else None
+
+    def speedup(self, network_id: str, form: Target, reference_id: str) -> float | None:
+        """How many times as fast as the FP32 form of `reference_id`: the median of the rounds' ratios."""
+        samples = self.samples_ms.get(network_id, {}).get(form)
+        references = self.samples_ms.get(reference_id, {}).get("cpu-fp32")
+        if not samples or not references:
+            return None
+        return statistics.median(reference / one for one, reference in zip(samples, references, strict=True))
+
+    @property
+    def deciding_ms(self) -> dict[str, float]:
+        """Medians of the form that decides, by network_id."""
+        medians = {name: self.p50_ms(name, self.deciding_form) for name in self.samples_ms}
+        return {name: median for name, median in medians.items() if median is not None}
 
 
 class Failure(Record):

@@ -2,25 +2,37 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger, task
+from prefect.client.schemas.objects import State, TaskRun
 
-from infra.manifest import Manifest, ReleaseFile, TargetFiles
+from infra.errors import ConflictError, NotStoredError
+from infra.manifest import Manifest, Pointer, ReleaseFile, TargetFiles
 from infra.object_store import open_store
-from infra.releases import promote, publish_release
+from infra.releases import promote, publish_release, read_current, read_manifest
 from infra.settings import Settings
-from modnet.configs import ExportConfig
+from modnet.configs import ComputeConfig, ExportConfig
 from modnet.errors import ExportError
-from modnet.export.variants import VARIANTS
-from modnet.records import ExportRecord, NetworkScores, ReleaseRecord
+from modnet.export.variants import VARIANTS, Target
+from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
+from tasks import remote_latency
+from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import fetch_to, get_record
-from tasks.stored_network import export_key, scores_key
+from tasks.stored_network import challenge_key, export_key, scores_key, stored_network
+
+
+@task(retry_condition_fn=is_transient, **RETRIES)
+def targets_of(release_id: str) -> list[Target]:
+    """The targets that a release has files for."""
+    manifest = read_manifest(open_store(Settings.from_env().store_url), release_id)
+    return [target for target in VARIANTS if target in manifest.targets]
 
 
 @task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
-def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
-    """Stores the release, files first, manifest last; the same content is the same release."""
+def publish(network_id: str, config: ExportConfig, reason: str) -> str:
+    """Stores the release, files first, manifest last, and returns its id; the same content is the same release."""
     settings = Settings.from_env()
     store = open_store(settings.store_url)
     scores = get_record(store, scores_key(store, network_id), NetworkScores)
@@ -50,6 +62,7 @@ def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
                 **{f"val_mad_{target}": export.val[target].mad for target in export.targets},
             },
             provenance={
+                "reason": reason,
                 "scores_protocol": scores.val.protocol,
                 "target_scores_protocol": f"device-{export.size}",
                 "refused": export.refused,
@@ -62,11 +75,59 @@ def publish(network_id: str, config: ExportConfig) -> ReleaseRecord:
         )
         release_id = publish_release(store, manifest, files)
     get_run_logger().info("release %s of %s", release_id, network_id)
-    return ReleaseRecord(release_id=release_id, targets=tuple(sorted(manifest.targets)))
+    return release_id
 
 
-@task(task_run_name="promote {target}", retry_condition_fn=is_transient, **RETRIES)
-def move_pointer(target: str, release_id: str) -> None:
-    """Makes a release the current one of a target; devices see it at once."""
-    pointer = promote(open_store(Settings.from_env().store_url), target, release_id)
-    get_run_logger().info("%s runs %s since %s", target, pointer.release_id, pointer.moved_at)
+def _is_transient_or_outrun(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Also where somebody else moved the pointer: the comparison was with another release, so look again."""
+    return is_transient(task, run, state) or isinstance(state.result(raise_on_failure=False), ConflictError)
+
+
+@task(task_run_name="promote {target}", retry_condition_fn=_is_transient_or_outrun, **RETRIES)
+def move_pointer(
+    target: Target, release_id: str, network_id: str, config: ExportConfig, compute: ComputeConfig, is_forced: bool
+) -> Promotion:
+    """Makes a release the current one of a target unless the one before is better; devices see it at once."""
+    store = open_store(Settings.from_env().store_url)
+    try:
+        current = read_current(store, target)
+    except NotStoredError:
+        promote(store, target, release_id)
+        return _told(target, release_id, release_id, "it is the first release of this target")
+    if current.release_id == release_id:
+        return _told(target, release_id, release_id, "the target runs it already")
+    if is_forced:
+        reason = f"promoted as asked, without a comparison with release {current.release_id}"
+    else:
+        challenge = _challenge(target, current, network_id, config, compute)
+        if challenge.objections:
+            return _told(target, release_id, current.release_id, challenge.verdict)
+        reason = challenge.verdict
+    promote(store, target, release_id, instead_of=current.release_id)
+    return _told(target, release_id, release_id, reason)
+
+
+def _challenge(
+    target: Target, current: Pointer, network_id: str, config: ExportConfig, compute: ComputeConfig
+) -> Challenge:
+    """The new network's IR against the current release's, on Ray."""
+    settings = Settings.from_env()
+    store = open_store(settings.store_url)
+    exported_at = export_key(store, network_id, config, settings.legacy_folder)
+    export = get_record(store, exported_at, ExportRecord)
+    key = challenge_key(target, current, export, stored_network(store, network_id)[1], compute.base_cpus)
+    return recalled_or_computed(
+        key,
+        Challenge,
+        remote_latency.challenge_current,
+        *(target, current.release_id, current.manifest_sha256, network_id, exported_at, key, compute.base_cpus),
+        cpus=compute.base_cpus,
+        compute=compute,
+        name=f"compare with {current.release_id}",
+    )
+
+
+def _told(target: Target, deployed: str, running: str, reason: str) -> Promotion:
+    """The promotion, said in the run's log."""
+    get_run_logger().info("%s %s release %s: %s", target, "runs" if running == deployed else "keeps", running, reason)
+    return Promotion(target=target, release_id=running, is_moved=running == deployed, reason=reason)

@@ -4,13 +4,14 @@ from prefect import get_run_logger, task
 
 from infra.object_store import open_store
 from infra.settings import Settings
-from modnet.configs import BudgetConfig, ComputeConfig
+from modnet.configs import BudgetConfig, ComputeConfig, ExportConfig
 from modnet.evaluation.selection import choose_best
-from modnet.records import Choice, NetworkScores
-from tasks import remote
+from modnet.records import Choice, HostLatencies, NetworkScores, TimedForms
+from tasks import remote, remote_latency
 from tasks.on_ray import recalled_or_computed
+from tasks.remote_latency import deciding_form, timed_targets
 from tasks.retries import RETRIES, is_transient
-from tasks.stored_network import scores_key
+from tasks.stored_network import latencies_key, scores_key, timed_key
 
 
 @task(task_run_name="score {network_id}", retry_condition_fn=is_transient, **RETRIES)
@@ -29,12 +30,49 @@ def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
     return scores
 
 
+@task(task_run_name="convert {network_id} for timing", retry_condition_fn=is_transient, **RETRIES)
+def make_timed_forms(network_id: str, config: ExportConfig, compute: ComputeConfig) -> TimedForms:
+    """FP32 and INT8 IRs of one network, on Ray; a form that cannot be made is only not timed."""
+    key = timed_key(open_store(Settings.from_env().store_url), network_id, config, timed_targets(config))
+    forms = recalled_or_computed(
+        key,
+        TimedForms,
+        remote_latency.make_timed_forms,
+        *(network_id, config, key, compute.candidate_cpus),
+        cpus=compute.candidate_cpus,
+        compute=compute,
+        name=f"convert {network_id}",
+    )
+    for form, reason in forms.refused.items():
+        get_run_logger().warning("not timed: %s as %s: %s", network_id, form, reason)
+    return forms
+
+
+@task(retry_condition_fn=is_transient, **RETRIES)
+def measure_on_host(forms: list[TimedForms], config: ExportConfig, compute: ComputeConfig) -> HostLatencies:
+    """Latencies of every network's forms, with nothing else of this run on the cores."""
+    key = latencies_key(forms, compute.base_cpus)
+    return recalled_or_computed(
+        key,
+        HostLatencies,
+        remote_latency.measure_on_host,
+        *(forms, deciding_form(config), key, compute.base_cpus),
+        cpus=compute.base_cpus,
+        compute=compute,
+        name="measure on host",
+    )
+
+
 @task
 def choose_winner(
-    base: NetworkScores, candidates: list[NetworkScores], budget: BudgetConfig, refused: dict[str, str] | None = None
+    base: NetworkScores,
+    candidates: list[NetworkScores],
+    budget: BudgetConfig,
+    latencies: HostLatencies,
+    refused: dict[str, str] | None = None,
 ) -> Choice:
-    """The best candidate within the budget that is not refused, judged on tune alone."""
-    choice = choose_best(base, candidates, budget, refused)
+    """The fastest candidate that errs little enough and is not refused, judged on tune alone."""
+    choice = choose_best(base, candidates, budget, latencies, refused)
     for candidate, reason in choice.reasons.items():
         get_run_logger().info("%s %s: %s", candidate, "wins" if candidate == choice.winner else "loses", reason)
     return choice

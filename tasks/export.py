@@ -6,12 +6,12 @@ from prefect.artifacts import create_table_artifact
 from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
-from modnet.records import ExportRecord, HostLatencies
+from modnet.records import ExportRecord
 from tasks import remote_export
 from tasks.leaderboard import int8_rows
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
-from tasks.stored_network import export_key, latencies_key
+from tasks.stored_network import export_key
 
 
 @task(task_run_name="export {network_id}", retry_condition_fn=is_transient, **RETRIES)
@@ -45,17 +45,3 @@ def why_refused(network_id: str, config: ExportConfig, compute: ComputeConfig) -
     if refusal is not None:
         get_run_logger().warning("%s is refused: %s", network_id, refusal)
     return refusal
-
-
-@task(retry_condition_fn=is_transient, **RETRIES)
-def measure_on_host(exports: list[ExportRecord], compute: ComputeConfig) -> HostLatencies:
-    """Median latency of each FP32 IR with nothing else of this run on the cores."""
-    return recalled_or_computed(
-        latencies_key(exports, compute.base_cpus),
-        HostLatencies,
-        remote_export.measure_on_host,
-        *(exports, latencies_key(exports, compute.base_cpus), compute.base_cpus),
-        cpus=compute.base_cpus,
-        compute=compute,
-        name="measure on host",
-    )

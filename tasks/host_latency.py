@@ -12,11 +12,17 @@ from infra.reports import percentile
 WARM_UP, ROUNDS = 3, 15
 
 
-def median_latencies(irs: Mapping[str, Path], threads: int) -> dict[str, float]:
-    """Median latency in milliseconds of each IR (`.xml`, its `.bin` beside it), by the edge agent's measuring code.
+def interleaved_latencies(irs: Mapping[str, Path], threads: int, rounds: int = ROUNDS) -> dict[str, tuple[float, ...]]:
+    """Latencies in milliseconds of each IR (`.xml`, its `.bin` beside it), by the edge agent's measuring code.
 
-    All take their turn in every round, so that a passing disturbance falls on all of them and their ratios hold.
+    All take their turn in every round, so that a passing disturbance falls on all of them and their ratios hold. The
+    i-th samples of all are of the same round.
     """
     runs = {name: load_ir(xml, threads=threads).run_once for name, xml in irs.items()}
-    samples = measure_interleaved(runs, warm_up=WARM_UP, rounds=ROUNDS)
-    return {name: percentile(sample.samples_ms, 0.5) for name, sample in samples.items()}
+    samples = measure_interleaved(runs, warm_up=WARM_UP, rounds=rounds)
+    return {name: sample.samples_ms for name, sample in samples.items()}
+
+
+def median_latencies(irs: Mapping[str, Path], threads: int) -> dict[str, float]:
+    """The median of each IR's `interleaved_latencies`."""
+    return {name: percentile(samples, 0.5) for name, samples in interleaved_latencies(irs, threads).items()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections.abc import Mapping, Sequence
 
 from infra.reports import LatencyReport
 from modnet.evaluation.intervals import difference_interval
 from modnet.evaluation.pictures import ParetoPoint
+from modnet.export.variants import Target
 from modnet.records import (
     Candidate,
     Choice,
@@ -17,6 +19,7 @@ from modnet.records import (
     Failure,
     HostLatencies,
     NetworkScores,
+    Promotion,
     QuantisationDecision,
 )
 
@@ -31,48 +34,89 @@ def network_rows(
     choice: Choice,
     failures: Sequence[Failure],
 ) -> list[Row]:
-    """One row per network, the unpruned first, then by tune MSE, then what failed."""
-    milliseconds = latencies.median_ms
-    rows = [_network_row("unpruned", base, base, milliseconds, "what the others are compared with")]
-    for one in sorted(scores, key=lambda one: one.tune.mse):
+    """One row per network, the unpruned first, then the fastest first, then what failed."""
+    rows = [_network_row("unpruned", base, base, latencies, "what the others are compared with")]
+    for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, math.inf), one.tune.mse)):
         label = candidates[one.network_id].label
         won = "winner; " if one.network_id == choice.winner else ""
-        rows.append(_network_row(label, one, base, milliseconds, won + choice.reasons[one.network_id]))
+        rows.append(_network_row(label, one, base, latencies, won + choice.reasons[one.network_id]))
     empty = dict.fromkeys(rows[0], "")
     rows += [empty | {"network": f.label, "id": f.candidate_id, "verdict": f"failed: {f.reason}"} for f in failures]
     return rows
 
 
-def _network_row(
-    label: str, one: NetworkScores, base: NetworkScores, milliseconds: Mapping[str, float], verdict: str
-) -> Row:
-    latency = milliseconds.get(one.network_id)
+def _network_row(label: str, one: NetworkScores, base: NetworkScores, latencies: HostLatencies, verdict: str) -> Row:
+    """What people look at first stands first."""
     apart = difference_interval(one.val, base.val, "mse")
+    forms: dict[str, Target] = {"FP32": "cpu-fp32", "INT8": "cpu-int8"}
     return {
         "network": label,
-        "id": one.network_id,
+        **{f"{form} ms": _shown(latencies.p50_ms(one.network_id, target), ".1f") for form, target in forms.items()},
+        **{
+            f"{form} speedup": _shown(latencies.speedup(one.network_id, target, base.network_id), ".2f")
+            for form, target in forms.items()
+        },
+        "tune MSE ratio": f"{one.tune.mse / base.tune.mse:.2f}" if base.tune.mse else "",
+        "val MSE ratio": f"{one.val.mse / base.val.mse:.2f}" if base.val.mse else "",
         "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
         "GMAC": f"{one.complexity.macs / 1e9:.2f}",
         "size MB": f"{one.size_bytes / 1e6:.2f}",
+        "id": one.network_id,
+        "verdict": verdict,
         "tune MSE": f"{one.tune.mse:.6f}",
         "val MSE": f"{one.val.mse:.6f}",
-        "val MAD": f"{one.val.mad:.6f}",
-        "val MSE ratio": f"{one.val.mse / base.val.mse:.2f}" if base.val.mse else "",
         "val MSE more than unpruned, 95 %": f"{apart.low:+.5f} to {apart.high:+.5f}",
-        "val SAD k": _thousands(one.val.sad),
-        "val Grad k": _thousands(one.val.grad),
-        "val Conn k": _thousands(one.val.conn),
-        "host ms": "" if latency is None else f"{latency:.1f}",
-        "verdict": verdict,
+        "val MAD": f"{one.val.mad:.6f}",
+        "val SAD k": _shown(one.val.sad, ".3f"),
+        "val Grad k": _shown(one.val.grad, ".3f"),
+        "val Conn k": _shown(one.val.conn, ".3f"),
     }
 
 
-def _thousands(error: float | None) -> str:
-    return "" if error is None else f"{error:.3f}"
+def what_was_gained(
+    base: NetworkScores,
+    winner: NetworkScores,
+    label: str,
+    latencies: HostLatencies,
+    export: ExportRecord,
+) -> str:
+    """One sentence: how much faster and smaller the winner is than the unpruned network, and how much more it errs."""
+    form = latencies.deciding_form
+    milliseconds, speedup = (
+        latencies.p50_ms(winner.network_id, form),
+        latencies.speedup(winner.network_id, form, base.network_id),
+    )
+    before = latencies.p50_ms(base.network_id, "cpu-fp32")
+    if speedup is None or milliseconds is None or before is None:
+        speed = "was not timed"
+    else:
+        speed = (
+            f"is {speedup:.1f} times as fast as the unpruned network on this machine ({milliseconds:.1f} ms as {form}, "
+            f"{before:.1f} ms unpruned as cpu-fp32)"
+        )
+    errors = f"{winner.val.mse / base.val.mse:.2f} times" if base.val.mse else "not 0 times"
+    smaller = base.complexity.parameters / winner.complexity.parameters
+    shipped = export.val.get(form)
+    quantised = ""
+    if form == "cpu-int8" and shipped is not None and export.val["torch"].mse:
+        quantised = f" Its INT8 form errs {shipped.mse / export.val['torch'].mse:.2f} times as much as its float form."
+    return (
+        f"{label} {speed}. It has {smaller:.1f} times fewer parameters and {errors} the unpruned network's error "
+        f"(val MSE {winner.val.mse:.5f}, {base.val.mse:.5f} unpruned).{quantised}"
+    )
 
 
-def target_rows(export: ExportRecord) -> list[Row]:
-    """One row for torch and each target of an export, what is not released with the reason."""
+def _shown(value: float | None, digits: str) -> str:
+    """Nothing where nothing was measured."""
+    return "" if value is None else format(value, digits)
+
+
+def target_rows(export: ExportRecord, promotions: Sequence[Promotion] = ()) -> list[Row]:
+    """One row for torch and each target of an export: what is not released and what is not promoted, with reasons."""
+    verdicts = {name: f"not released: {reason}" for name, reason in export.refused.items()}
+    verdicts |= {
+        one.target: f"{'runs' if one.is_moved else 'keeps'} {one.release_id}: {one.reason}" for one in promotions
+    }
     rows = []
     for name in ("torch", *export.targets, *export.refused):
         errors = export.val.get(name)
@@ -93,7 +137,7 @@ def target_rows(export: ExportRecord) -> list[Row]:
                 "alpha's mean difference": "" if parity is None else f"{parity:.1e}",
                 "IR MB": f"{sum(file.size_bytes for file in files) / 1e6:.2f}" if files else "",
                 "old runtimes": "; ".join(checks),
-                "verdict": f"not released: {export.refused[name]}" if name in export.refused else "",
+                "verdict": verdicts.get(name, ""),
             }
         )
     return rows
@@ -116,6 +160,7 @@ def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
             {
                 "device": report.device,
                 "target": report.target,
+                "release": report.release_id,
                 "runtime": report.runtime,
                 "precision": report.precision or "",
                 "p50 ms": "" if summary is None else f"{summary.p50_ms:.1f}",
@@ -148,17 +193,18 @@ def pareto_points(
     latencies: HostLatencies,
     choice: Choice,
 ) -> list[ParetoPoint]:
-    """Where each measured network stands in accuracy against latency."""
-    milliseconds = latencies.median_ms
+    """Where each measured network stands in accuracy against latency; none where the unpruned network errs nowhere."""
     points = []
     for one in (base, *scores):
-        if one.network_id in milliseconds:
+        deciding = latencies.deciding_ms.get(one.network_id)
+        if deciding is not None and base.val.mse:
             is_base, is_winner = one is base, one.network_id == choice.winner
             points.append(
                 ParetoPoint(
                     label="unpruned" if is_base else candidates[one.network_id].label,
-                    latency_ms=milliseconds[one.network_id],
-                    mse=one.val.mse,
+                    latency_ms=deciding,
+                    fp32_ms=latencies.p50_ms(one.network_id, "cpu-fp32"),
+                    error_ratio=one.val.mse / base.val.mse,
                     kind="unpruned" if is_base else "winner" if is_winner else "candidate",
                     on_front=one.network_id in choice.front,
                 )
@@ -171,7 +217,9 @@ def data_note(dataset: DatasetRecord, protocol: str) -> str:
     what = "SYNTHETIC portraits, which say nothing about photographs" if dataset.is_synthetic else dataset.source
     return (
         f"Data: {what} (data set {dataset.dataset_id}: {dataset.fit} fit, {dataset.tune} tune, {dataset.val} val). "
-        f"Protocol: {protocol}. The choice reads tune; val only reports. Host ms: FP32 IR, median, interleaved."
+        f"Protocol: {protocol}. The choice reads tune; val only reports. Ratios are to the unpruned network, speedups "
+        "to its FP32 form. Milliseconds: median on the machine of the run, all forms in turns. INT8 of networks that "
+        "did not win is quantised for its speed alone."
     )
 
 
@@ -184,19 +232,22 @@ def markdown_table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def html_page(title: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes]) -> bytes:
-    """One page without anything to load: tables and pictures (PNG), each under its heading."""
+def html_page(
+    title: str, lead: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes]
+) -> bytes:
+    """One page without anything to load: what matters first, pictures (PNG) and tables, and how it was measured."""
     style = (
         "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
         "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
         "text-align:left;vertical-align:top}img{max-width:100%}div{overflow-x:auto}"
     )
-    sections = [f"<h1>{html.escape(title)}</h1><p>{html.escape(note)}</p>"]
+    sections = [f"<h1>{html.escape(title)}</h1><p><b>{html.escape(lead)}</b></p>"]
+    for heading, png in pictures.items():
+        sections.append(f"<h2>{html.escape(heading)}</h2>{_html_image(png, heading.lower())}")
     for heading, rows in tables.items():
         content = _html_table(rows) if rows else "<p>Nothing yet.</p>"
         sections.append(f"<h2>{html.escape(heading)}</h2><div>{content}</div>")
-    for heading, png in pictures.items():
-        sections.append(f"<h2>{html.escape(heading)}</h2>{_html_image(png, heading.lower())}")
+    sections.append(f"<p>{html.escape(note)}</p>")
     body = "".join(sections)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'.encode()

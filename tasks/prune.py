@@ -7,13 +7,13 @@ from prefect import get_run_logger, task
 from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import checkpoint_path
-from modnet.configs import BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
+from modnet.configs import UNPRUNED, BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
 from tasks import remote
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence
 from tasks.retries import RETRIES, is_transient
-from tasks.stored_network import base_key, candidate_key, pruned_id, trained_base_id
+from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
 
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
@@ -38,24 +38,41 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
     return record
 
 
+@task(task_run_name="start", retry_condition_fn=is_transient, **RETRIES)
+def put_start(base_id: str, start: str) -> str | None:
+    """The name in the store of the network that candidates are pruned from; None where it is the base itself."""
+    if start == UNPRUNED:
+        return None
+    dataset_id = stored_network(open_store(Settings.from_env().store_url), base_id)[1]
+    record = remote.import_base(dataset_id, checkpoint_path(start))
+    get_run_logger().info("candidates start from %s: %s", record.base_id, record.origin)
+    return record.base_id
+
+
 @task(task_run_name="prune {pruning.label}", retry_condition_fn=is_transient, **RETRIES)
 def prune_base(
-    base_id: str, pruning: PruningConfig, retrain: RetrainConfig, seed: int, compute: ComputeConfig
+    base_id: str,
+    pruning: PruningConfig,
+    retrain: RetrainConfig,
+    seed: int,
+    compute: ComputeConfig,
+    start_id: str | None = None,
 ) -> Candidate:
     """One candidate. Scoring weights takes seconds, so it is done here; what looks at images or measures is Ray's."""
-    question = (base_id, pruning, retrain, seed)
+    question = (start_id or base_id, pruning, retrain, seed)
+    other_base = None if start_id is None else base_id
     if needs_evidence(pruning):
         candidate = recalled_or_computed(
-            candidate_key(pruned_id(open_store(Settings.from_env().store_url), *question)),
+            candidate_key(pruned_id(open_store(Settings.from_env().store_url), *question, other_base)),
             Candidate,
             remote.prune_network,
-            *(*question, compute.base_cpus),
+            *(*question, compute.base_cpus, other_base),
             cpus=compute.base_cpus,
             compute=compute,
             name=f"prune {pruning.label}",
         )
     else:
-        candidate = remote.prune_network(*question, cpus=1)
+        candidate = remote.prune_network(*question, cpus=1, base_id=other_base)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
     return candidate

@@ -40,7 +40,7 @@ from modnet.records import (
 )
 from modnet.spec import ModnetSpec
 from modnet.training.state import TrainingState
-from modnet.weights import SHIPPED_BASE
+from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file, put_record, upload
 from tasks.stored_dataset import open_dataset
@@ -99,10 +99,11 @@ def import_backbone(path: Path) -> StoredFile:
 
 
 def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
-    """Puts a given unpruned checkpoint, of any layout that `modnet.checkpoint` reads, into the store."""
+    """Puts a given checkpoint, of any layout that `modnet.checkpoint` reads, into the store."""
     _, store = this_node(cpus=1)
     network = load(checkpoint)
-    origin = "shipped with the project" if checkpoint == SHIPPED_BASE else f"given as {checkpoint.name}"
+    is_ours = checkpoint in (SHIPPED_BASE, SHIPPED_SMALL)
+    origin = "shipped with the project" if is_ours else f"given as {checkpoint.name}"
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
 
@@ -112,11 +113,23 @@ def import_base(dataset_id: str, checkpoint: Path) -> BaseRecord:
     return once(store, base_key(base_id), BaseRecord, compute)
 
 
-def prune_network(parent_id: str, pruning: PruningConfig, training: RetrainConfig, seed: int, cpus: int) -> Candidate:
-    """Removes channels of a base or a retrained candidate; the candidate remembers how it is to be retrained."""
+def prune_network(
+    parent_id: str,
+    pruning: PruningConfig,
+    training: RetrainConfig,
+    seed: int,
+    cpus: int,
+    base_id: str | None = None,
+) -> Candidate:
+    """Removes channels of a stored network; the candidate remembers how it is to be retrained.
+
+    Args:
+        parent_id: what is pruned.
+        base_id: the unpruned network that teaches and that reports compare with; None: what the parent came from.
+    """
     settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, parent_id)
-    candidate_id = pruned_id(store, parent_id, pruning, training, seed)
+    candidate_id = pruned_id(store, parent_id, pruning, training, seed, base_id)
 
     def compute() -> Candidate:
         network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
@@ -130,7 +143,7 @@ def prune_network(parent_id: str, pruning: PruningConfig, training: RetrainConfi
         }
         return Candidate(
             candidate_id=candidate_id,
-            base_id=root_id(store, parent_id),
+            base_id=base_id or root_id(store, parent_id),
             parent_id=parent_id,
             dataset_id=dataset_id,
             pruning=pruning,

@@ -5,7 +5,6 @@ As in `tasks.remote`, every function looks first whether its answer is in the st
 
 from __future__ import annotations
 
-import socket
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from infra.settings import Settings
 from modnet.checkpoint import load
 from modnet.configs import ExportConfig
+from modnet.data.archives import DatasetIndex
 from modnet.data.images import prepare, read_image
 from modnet.data.protocols import device_protocol
 from modnet.errors import AccuracyError, LoweringError, ParityError
@@ -29,10 +29,9 @@ from modnet.export.predictors import IrPredictor
 from modnet.export.variants import VARIANTS, Target
 from modnet.inference.predictors import TorchMatte, TorchPredictor
 from modnet.models.modnet import MODNet
-from modnet.records import ExportRecord, HostLatencies, LegacyCheck, TargetErrors
-from tasks.host_latency import median_latencies
+from modnet.records import ExportRecord, LegacyCheck, TargetErrors
 from tasks.remote import this_node
-from tasks.stored import fetch, fetch_to, identify, once, upload
+from tasks.stored import fetch, once, upload
 from tasks.stored_dataset import open_dataset
 from tasks.stored_network import stored_network
 
@@ -51,9 +50,8 @@ def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) ->
         began = time.monotonic()
         network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
         images, index = open_dataset(dataset_id, settings, store)
-        fit = index.split("fit")[: config.calibration_images]
+        inputs = calibration_inputs(config, images, index)
         protocol = device_protocol(config.size)
-        inputs = [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
         original = TorchPredictor(network, protocol)
         torch_mse = evaluate(original, images, index, "tune", protocol).mse
         bound = bound_on(
@@ -141,19 +139,8 @@ def _legacy_checks(
     return checks
 
 
-def measure_on_host(exports: list[ExportRecord], key: str, threads: int) -> HostLatencies:
-    """Median latency of each network's FP32 IR on this node, all networks interleaved round by round."""
-    settings, store = this_node(threads)
-
-    def compute() -> HostLatencies:
-        irs = {}
-        for export in exports:
-            files = {name: export.files[name] for name in ("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin")}
-            # Networks of one architecture share the .xml, and the runtime wants its .bin beside it.
-            folder = settings.cache_folder / "exports" / identify(**{name: file.sha256 for name, file in files.items()})
-            for name, file in files.items():
-                fetch_to(store, file, folder / name)
-            irs[export.network_id] = folder / "modnet-cpu-fp32.xml"
-        return HostLatencies(host=socket.gethostname(), median_ms=median_latencies(irs, threads))
-
-    return once(store, key, HostLatencies, compute)
+def calibration_inputs(config: ExportConfig, images: Path, index: DatasetIndex) -> list[NDArray[np.float32]]:
+    """Network inputs of the first images of fit, float32 (1, 3, size, size) in [-1, 1]."""
+    fit = index.split("fit")[: config.calibration_images]
+    protocol = device_protocol(config.size)
+    return [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]

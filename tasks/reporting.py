@@ -1,13 +1,18 @@
 """What a finished run shows: Prefect artifacts, and the page in the store that they link to."""
 
 from prefect import task
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 from infra.manifest import manifest_key
 from infra.object_store import open_store
 from infra.reports import LatencyReport
 from infra.settings import Settings
-from modnet.configs import ComputeConfig, ExportConfig
+from modnet.compress_config import CompressConfig
 from modnet.evaluation.pictures import pareto_plot
 from modnet.records import (
     Candidate,
@@ -17,6 +22,7 @@ from modnet.records import (
     Failure,
     HostLatencies,
     NetworkScores,
+    ReleaseRecord,
     StoredFile,
 )
 from tasks import leaderboard, remote
@@ -35,48 +41,55 @@ def publish_report(
     latencies: HostLatencies,
     choice: Choice,
     failures: list[Failure],
-    release_id: str,
+    release: ReleaseRecord,
     reports: list[LatencyReport],
-    export_config: ExportConfig,
-    compute: ComputeConfig,
+    config: CompressConfig,
 ) -> str:
     """Leaderboard, Pareto plot, mattes and page of one run; returns the page's address."""
     settings = Settings.from_env()
     store = open_store(settings.store_url)
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
     networks = leaderboard.network_rows(base, scores, by_id, latencies, choice, failures)
-    export_at = export_key(store, choice.winner, export_config, settings.legacy_folder)
+    export_at = export_key(store, choice.winner, config.export, settings.legacy_folder)
     export = get_record(store, export_at, ExportRecord)
-    targets = leaderboard.target_rows(export)
+    targets = leaderboard.target_rows(export, release.promotions)
     devices = leaderboard.device_rows(reports)
     note = leaderboard.data_note(dataset, base.val.protocol)
-    pareto = pareto_plot(leaderboard.pareto_points(base, scores, by_id, latencies, choice), "Accuracy against latency")
+    winner = next(one for one in scores if one.network_id == choice.winner)
+    gained = leaderboard.what_was_gained(base, winner, by_id[choice.winner].label, latencies, export)
+    pareto = pareto_plot(
+        leaderboard.pareto_points(base, scores, by_id, latencies, choice),
+        "Accuracy against latency",
+        form=latencies.deciding_form,
+        bound=config.budget.max_mse_ratio,
+    )
 
     folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
     mattes = recalled_or_computed(
         mattes_key(store, base.network_id, choice.winner),
         StoredFile,
         remote.draw_mattes,
-        *(base.network_id, choice.winner, compute.base_cpus),
-        cpus=compute.base_cpus,
-        compute=compute,
+        *(base.network_id, choice.winner, config.compute.base_cpus),
+        cpus=config.compute.base_cpus,
+        compute=config.compute,
         name="draw mattes",
     )
     pictures = {"Accuracy against latency": pareto, "Sample mattes": store.get(mattes.key)}
     tables = {"Networks": networks, "Targets of the winner": targets, "Devices": devices}
     page = leaderboard.html_page(
-        "MODNet compression run", f"{note} {leaderboard.target_note(export)}", tables, pictures
+        "MODNet compression run", gained, f"{note} {leaderboard.target_note(export)}", tables, pictures
     )
     store.put(f"{folder}/pareto.png", pareto)
     store.put(f"{folder}/report.html", page)
 
     address = store.link(f"{folder}/report.html")
+    create_markdown_artifact(gained, key="gained", description="The winner against the unpruned network.")
     create_table_artifact(networks, key="leaderboard", description=note)
     create_table_artifact(targets, key="targets", description=leaderboard.target_note(export))
     create_table_artifact(devices, key="devices", description="Latency as devices report it.")
     create_image_artifact(store.link(f"{folder}/pareto.png"), key="pareto", description="Accuracy against latency.")
     create_image_artifact(store.link(mattes.key), key="mattes", description="Image, true matte, unpruned, pruned.")
-    manifest = manifest_key(release_id)
-    create_link_artifact(store.link(manifest), key="release", link_text=release_id, description=manifest)
+    manifest = manifest_key(release.release_id)
+    create_link_artifact(store.link(manifest), key="release", link_text=release.release_id, description=manifest)
     create_link_artifact(address, key="report", link_text="Report of this run", description=f"{folder}/report.html")
     return address

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import NotStoredError
+from infra.manifest import Pointer
 from infra.object_store import ObjectStore
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.export.legacy_runtimes import LegacyRuntime
-from modnet.export.variants import VARIANTS
-from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile
+from modnet.export.variants import VARIANTS, Target
+from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms
 from tasks.stored import STAGE_VERSIONS, get_record, identify
 
 
@@ -43,14 +44,25 @@ def root_id(store: ObjectStore, network_id: str) -> str:
         return get_record(store, base_key(network_id), BaseRecord).base_id
 
 
-def pruned_id(store: ObjectStore, parent_id: str, pruning: PruningConfig, training: RetrainConfig, seed: int) -> str:
+def pruned_id(
+    store: ObjectStore,
+    parent_id: str,
+    pruning: PruningConfig,
+    training: RetrainConfig,
+    seed: int,
+    base_id: str | None = None,
+) -> str:
     """Name of the candidate that pruning a stored network gives; its parent counts with its weights.
+
+    A base that is not the parent's own counts as well: it teaches.
 
     Raises:
         NotStoredError: the parent is neither a base nor a retrained candidate.
     """
     parent, dataset_id = stored_network(store, parent_id)
+    other_base = {} if base_id is None else {"base": stored_network(store, base_id)[0].sha256}
     return identify(
+        **other_base,
         parent=parent.sha256,
         dataset=dataset_id,
         pruning=pruning.model_dump(),
@@ -128,7 +140,28 @@ def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy
     return f"exports/{identify(**question, version=STAGE_VERSIONS['export'])}/export.json"
 
 
-def latencies_key(exports: Sequence[ExportRecord], threads: int) -> str:
-    """Key of the HostLatencies of these exports on this machine."""
-    irs = [export.files[f"modnet-cpu-fp32.{ending}"].sha256 for export in exports for ending in ("xml", "bin")]
+def timed_key(store: ObjectStore, network_id: str, config: ExportConfig, targets: Sequence[Target]) -> str:
+    """Key of a network's TimedForms; the data set counts because it calibrates INT8."""
+    checkpoint, dataset_id = stored_network(store, network_id)
+    read = config.model_dump(include={"size", "input_format", "max_alpha_difference", "calibration_images"})
+    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "export": read, "targets": list(targets)}
+    return f"timed/{identify(**question, version=STAGE_VERSIONS['export'])}/forms.json"
+
+
+def latencies_key(forms: Sequence[TimedForms], threads: int) -> str:
+    """Key of the HostLatencies of these forms on this machine."""
+    irs = [{name: file.sha256 for name, file in one.files.items()} for one in forms]
     return f"latencies/{identify(irs=irs, threads=threads, host=socket.gethostname())}.json"
+
+
+def challenge_key(target: Target, current: Pointer, export: ExportRecord, dataset_id: str, threads: int) -> str:
+    """Key of the Challenge of an export against a target's current release, on this machine."""
+    question = {
+        "target": target,
+        "current": current.manifest_sha256,
+        "new": [export.files[f"modnet-{target}.{ending}"].sha256 for ending in ("xml", "bin")],
+        "dataset": dataset_id,
+        "threads": threads,
+        "host": socket.gethostname(),
+    }
+    return f"challenges/{identify(**question)}.json"

@@ -16,11 +16,18 @@ Alpha = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """One network in the plot of accuracy against latency."""
+    """One network in the plot of accuracy against latency.
+
+    Attributes:
+        latency_ms: of the form that devices run.
+        fp32_ms: of its FP32 form; None where that was not timed.
+        error_ratio: its MSE as a multiple of the unpruned network's.
+    """
 
     label: str
     latency_ms: float
-    mse: float
+    fp32_ms: float | None
+    error_ratio: float
     kind: str  # "unpruned", "candidate" or "winner"
     on_front: bool
 
@@ -34,23 +41,46 @@ class MatteRow:
     mattes: tuple[Alpha, ...]
 
 
-def pareto_plot(points: Sequence[ParetoPoint], title: str) -> bytes:
-    """MSE against latency; the Pareto front is joined by a line."""
+def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: float) -> bytes:
+    """Error against latency, as what devices run and in FP32; the Pareto front is joined by a line.
+
+    Args:
+        points: of the networks.
+        title: of the plot.
+        form: what devices run, as `cpu-int8`.
+        bound: largest error that a winner may have, as a multiple of the unpruned network's.
+    """
     colours = {"unpruned": "tab:gray", "candidate": "tab:blue", "winner": "tab:red"}
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
     front = sorted((p for p in points if p.on_front), key=lambda p: p.latency_ms)
-    axes.plot([p.latency_ms for p in front], [p.mse for p in front], color="tab:blue", linewidth=1, alpha=0.5)
+    axes.plot([p.latency_ms for p in front], [p.error_ratio for p in front], color="tab:blue", linewidth=1, alpha=0.5)
+    axes.axhline(bound, color="tab:green", linestyle="--", linewidth=1, label=f"bound of the choice, {bound:g}")
     for kind, colour in colours.items():
         chosen = [p for p in points if p.kind == kind]
         if chosen:
-            axes.scatter([p.latency_ms for p in chosen], [p.mse for p in chosen], color=colour, label=kind, zorder=3)
+            latencies, errors = [p.latency_ms for p in chosen], [p.error_ratio for p in chosen]
+            axes.scatter(latencies, errors, color=colour, label=f"{kind}, {form}", zorder=3)
     for point in points:
-        axes.annotate(point.label, (point.latency_ms, point.mse), xytext=(6, 4), textcoords="offset points", fontsize=8)
-    axes.margins(x=0.15, y=0.15)
-    axes.set(xlabel="median latency of the FP32 IR on the machine of the run [ms]", ylabel="MSE on val", title=title)
+        axes.annotate(
+            point.label, (point.latency_ms, point.error_ratio), xytext=(6, 5), textcoords="offset points", fontsize=8
+        )
+        if point.fp32_ms is not None and form != "cpu-fp32":
+            colour = colours[point.kind]
+            ends = [point.latency_ms, point.fp32_ms]
+            axes.plot(ends, [point.error_ratio] * 2, color=colour, linestyle=":", linewidth=1)
+            axes.scatter(point.fp32_ms, point.error_ratio, facecolors="white", edgecolors=colour, zorder=3)
+    if form != "cpu-fp32":
+        axes.scatter([], [], facecolors="white", edgecolors="black", label="the same network as cpu-fp32")
+    axes.set_xlim(left=0)
+    axes.margins(x=0.15, y=0.2)
+    axes.set(
+        xlabel="median latency on the machine of the run [ms]",
+        ylabel="MSE on val, times the unpruned network's",
+        title=title,
+    )
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(fontsize=8)
     return png(figure)
 
 

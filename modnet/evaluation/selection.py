@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from modnet.configs import BudgetConfig, ExportConfig
 from modnet.errors import ConfigError
 from modnet.export.variants import Target
-from modnet.records import Choice, LegacyCheck, NetworkScores
+from modnet.records import Choice, HostLatencies, LegacyCheck, NetworkScores
 
 
-def pareto_front(scores: Sequence[NetworkScores]) -> tuple[NetworkScores, ...]:
-    """Networks that no other beats in both tune MSE and MACs, from fewest MACs up."""
+def pareto_front(scores: Sequence[NetworkScores], p50_ms: Mapping[str, float]) -> tuple[NetworkScores, ...]:
+    """Networks that no other beats in both tune MSE and latency, from the fastest on.
+
+    Args:
+        p50_ms: median latency in milliseconds by network_id; a network that is missing counts as slower than any.
+    """
     return tuple(
         sorted(
-            (one for one in scores if not any(_dominates(other, one) for other in scores)),
-            key=lambda one: (one.complexity.macs, one.tune.mse, one.network_id),
+            (one for one in scores if not any(_dominates(other, one, p50_ms) for other in scores)),
+            key=lambda one: (_latency(one, p50_ms), one.tune.mse, one.network_id),
         )
     )
 
@@ -24,40 +29,65 @@ def choose_best(
     base: NetworkScores,
     candidates: Sequence[NetworkScores],
     budget: BudgetConfig,
+    latencies: HostLatencies,
     refused: Mapping[str, str] | None = None,
 ) -> Choice:
-    """The candidate of lowest tune MSE within `budget`, with a reason for every other. `val` is never looked at.
+    """The fastest candidate that errs little enough, with a reason for every other. `val` is never looked at.
+
+    Where none is within `budget.max_mse_ratio`, the one with the lowest tune MSE.
 
     Args:
         base: the unpruned network.
         candidates: what is chosen from.
         budget: what the winner may cost.
+        latencies: of the candidates, in the form that decides; one that was not timed counts as slower than any.
         refused: candidates that cannot be exported, with the reason.
 
     Raises:
-        ConfigError: no candidate is within the budget and exportable; says why each is not.
+        ConfigError: no candidate is within the limits of size and exportable; says why each is not.
     """
-    over = {one.network_id: f"over budget: {what}" for one in candidates if (what := _over_budget(one, base, budget))}
+    over = {one.network_id: f"too large: {what}" for one in candidates if (what := _too_large(one, budget))}
     over |= {name: f"refused: {reason}" for name, reason in (refused or {}).items()}
-    affordable = [one for one in candidates if one.network_id not in over]
-    if not affordable:
+    possible = [one for one in candidates if one.network_id not in over]
+    if not possible:
         listing = "; ".join(f"{name}: {problem}" for name, problem in over.items()) or "there is no candidate"
-        raise ConfigError(f"no candidate is within the budget: {listing}")
-    winner = min(affordable, key=lambda one: (one.tune.mse, one.complexity.macs, one.network_id))
+        raise ConfigError(f"no candidate can be released: {listing}")
+    p50_ms = latencies.deciding_ms
+    bound = budget.max_mse_ratio * base.tune.mse
+    accurate = [one for one in possible if one.tune.mse <= bound]
+    if accurate:
+        winner = min(accurate, key=lambda one: (_latency(one, p50_ms), one.tune.mse, one.network_id))
+    else:
+        winner = min(possible, key=lambda one: (one.tune.mse, _latency(one, p50_ms), one.network_id))
+
+    def figures(one: NetworkScores) -> str:
+        latency = (
+            f"{latencies.deciding_form} p50 {p50_ms[one.network_id]:.1f} ms"
+            if one.network_id in p50_ms
+            else ("not timed")
+        )
+        return f"{latency}, tune MSE {one.tune.mse:.6f}, {times(one.tune.mse, base.tune.mse)} the unpruned network's"
+
+    allowed = f"{budget.max_mse_ratio:g} times the unpruned network's error"
     reasons = {}
     for one in candidates:
-        better = next((other for other in candidates if _dominates(other, one)), None)
-        if one is winner:
-            reasons[one.network_id] = f"lowest tune MSE within the budget: {one.tune.mse:.6f}"
+        if one is winner and accurate:
+            reasons[one.network_id] = f"the fastest within {allowed}: {figures(one)}"
+        elif one is winner:
+            reasons[one.network_id] = f"no candidate is within {allowed}; this one errs least: {figures(one)}"
         elif one.network_id in over:
             reasons[one.network_id] = over[one.network_id]
-        elif better is not None:
-            reasons[one.network_id] = f"{better.network_id} is at least as small and as accurate"
+        elif accurate and one.tune.mse > bound:
+            reasons[one.network_id] = f"errs more than {allowed}: {figures(one)}"
         else:
-            reasons[one.network_id] = f"smaller, but tune MSE {one.tune.mse:.6f} against {winner.tune.mse:.6f}"
-    return Choice(
-        winner=winner.network_id, front=tuple(one.network_id for one in pareto_front(candidates)), reasons=reasons
-    )
+            reasons[one.network_id] = f"{'slower' if accurate else 'errs more'}: {figures(one)}"
+    front = tuple(one.network_id for one in pareto_front(candidates, p50_ms))
+    return Choice(winner=winner.network_id, front=front, reasons=reasons)
+
+
+def times(error: float, reference: float) -> str:
+    """An error as a multiple of another, for people: `1.07 times`."""
+    return f"{error / reference:.2f} times" if reference else "not comparable to"
 
 
 def refused_targets(tune_mse: Mapping[str, float], config: ExportConfig) -> dict[str, str]:
@@ -83,19 +113,20 @@ def refused_by_runtimes(checks: Mapping[Target, Sequence[LegacyCheck]]) -> dict[
     }
 
 
-def _dominates(one: NetworkScores, other: NetworkScores) -> bool:
-    no_worse = one.tune.mse <= other.tune.mse and one.complexity.macs <= other.complexity.macs
-    better = one.tune.mse < other.tune.mse or one.complexity.macs < other.complexity.macs
-    return no_worse and better
+def _latency(one: NetworkScores, p50_ms: Mapping[str, float]) -> float:
+    return p50_ms.get(one.network_id, math.inf)
 
 
-def _over_budget(one: NetworkScores, base: NetworkScores, budget: BudgetConfig) -> str:
-    """What exceeds the budget, or an empty string."""
-    mse_limit = None if budget.max_mse_ratio is None else budget.max_mse_ratio * base.tune.mse
+def _dominates(one: NetworkScores, other: NetworkScores, p50_ms: Mapping[str, float]) -> bool:
+    this, that = ((scores.tune.mse, _latency(scores, p50_ms)) for scores in (one, other))
+    return this != that and this[0] <= that[0] and this[1] <= that[1]
+
+
+def _too_large(one: NetworkScores, budget: BudgetConfig) -> str:
+    """Which limits of size it exceeds, or an empty string."""
     checks = (
         ("parameters", one.complexity.parameters, budget.max_parameters),
         ("MACs", one.complexity.macs, budget.max_macs),
-        ("tune MSE", one.tune.mse, mse_limit),
     )
     return ", ".join(
         f"{name} {value:.6g} (allowed {limit:.6g})"

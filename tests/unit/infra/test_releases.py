@@ -119,6 +119,17 @@ def test_promote_raises_when_somebody_moved_the_pointer_first(store: FolderStore
     assert releases.read_current(store, "cpu-fp32") == rival
 
 
+def test_promote_in_the_place_of_a_release_refuses_to_replace_another_one(
+    store: FolderStore, manifest: Manifest, release_files: dict[str, Path], published: str
+) -> None:
+    other = releases.publish_release(store, replace(manifest, scores={"mse": 0.02}), release_files)
+    releases.promote(store, "cpu-fp32", published)
+    with pytest.raises(ConflictError, match=f"leads to release {published} by now, wanted 0123456789ab"):
+        releases.promote(store, "cpu-fp32", other, instead_of="0123456789ab")
+    assert releases.read_current(store, "cpu-fp32").release_id == published
+    assert releases.promote(store, "cpu-fp32", other, instead_of=published).release_id == other
+
+
 def test_promote_succeeds_when_its_own_write_arrived_twice(store: FolderStore, published: str) -> None:
     own = releases.promote(store, "cpu-fp32", published)
     store.delete(pointer_key("cpu-fp32"))

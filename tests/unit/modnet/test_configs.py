@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import SHIPPED, BaselineConfig, CompressConfig, RetrainConfig
+from modnet.compress_config import CompressConfig
+from modnet.configs import SHIPPED, BaselineConfig, RetrainConfig
 
 
 @pytest.mark.parametrize("config", [CompressConfig(), CompressConfig.standard(), CompressConfig.demo()])
@@ -31,3 +32,33 @@ def test_a_backbone_of_random_weights_is_not_kept() -> None:
     with pytest.raises(ValidationError, match="freeze_backbone would keep random weights from scratch"):
         RetrainConfig(initialise="scratch", freeze_backbone=True)
     assert RetrainConfig(initialise="scratch").initialise == "scratch"
+
+
+def test_what_is_left_empty_is_chosen_by_the_profile() -> None:
+    empty = {"profile": "demo", "pruning": None, "start": "", "retrain": None, "epochs": None, "base": {}}
+    assert CompressConfig.model_validate(empty) == CompressConfig.demo()
+    assert CompressConfig() == CompressConfig.standard()
+    config = CompressConfig.model_validate({"profile": "demo", "epochs": 7, "pruning": "8G:taylor, 0.5/0.5"})
+    assert config.retrain == CompressConfig.demo().retrain.model_copy(update={"epochs": 7})
+    assert [one.label for one in config.pruning] == ["8 GMAC taylor", "0.5/0.5"]
+    assert config.pruning[0].taylor_images == 8
+    assert CompressConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"profile": "quick"}, "profile"),
+        ({"pruning": "8G:luck"}, "criterion"),
+        ({"pruning": "8T"}, "'8T' is no way to prune"),
+        ({"pruning": []}, "pruning"),
+        ({"base": ["shipped"]}, "base"),
+        ({"retrain": {"epoch": 3}}, "epoch"),
+        ({"epochs": 0}, "epochs"),
+        ({"start": 3}, "start"),
+    ],
+    ids=str,
+)
+def test_a_run_form_with_something_wrong_is_refused_with_its_name(given: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        CompressConfig.model_validate(given)

@@ -14,11 +14,17 @@ from modnet.records import (
     LegacyCheck,
     MattingScores,
     NetworkScores,
+    Promotion,
     StoredFile,
     TargetErrors,
 )
-from tasks.leaderboard import html_page, network_rows, target_rows
+from tasks.leaderboard import html_page, network_rows, target_rows, what_was_gained
 
+LATENCIES = HostLatencies(
+    host="here",
+    deciding_form="cpu-int8",
+    samples_ms={"b": {"cpu-fp32": (40.0,)}, "c": {"cpu-fp32": (25.0,), "cpu-int8": (12.0,)}},
+)
 COST = Complexity(parameters=1_000_000, macs=2_000_000_000, size=512)
 
 
@@ -48,7 +54,7 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
         network("b", 0.125, 0.25),
         [network("c", 0.25, 0.375, sad=1.5)],
         {"c": candidate},
-        HostLatencies(host="here", median_ms={"c": 12.25}),
+        LATENCIES,
         Choice(winner="c", front=("c",), reasons={"c": "the only one"}),
         [Failure(candidate_id="f", label="too much", reason="nothing was left")],
     )
@@ -57,6 +63,34 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
     assert difference == ["+0.00000 to +0.00000", "+0.12500 to +0.12500", ""]
     assert [row["val SAD k"] for row in rows] == ["", "1.500", ""]
     assert [row["val MSE ratio"] for row in rows] == ["1.00", "1.67", ""]
+    assert [row["FP32 ms"] for row in rows] == ["40.0", "25.0", ""]
+    assert [row["INT8 ms"] for row in rows] == ["", "12.0", ""]
+    assert [row["INT8 speedup"] for row in rows] == ["", "3.33", ""]
+
+
+def test_what_was_gained_is_one_sentence_of_measured_numbers() -> None:
+    export = ExportRecord(
+        network_id="c",
+        size=512,
+        files={},
+        input_format="float-nchw",
+        targets=("cpu-int8",),
+        refused={},
+        parity={},
+        tune_mse={},
+        val={"torch": TargetErrors(mse=0.02, mad=0.1), "cpu-int8": TargetErrors(mse=0.021, mad=0.1)},
+        legacy={},
+        seconds=1,
+    )
+    base, winner = network("b", 0.25), network("c", 0.375)
+    said = what_was_gained(base, winner, "3.7 GMAC", LATENCIES, export)
+    assert said == (
+        "3.7 GMAC is 3.3 times as fast as the unpruned network on this machine (12.0 ms as cpu-int8, 40.0 ms unpruned "
+        "as cpu-fp32). It has 1.0 times fewer parameters and 1.50 times the unpruned network's error (val MSE 0.37500, "
+        "0.25000 unpruned). Its INT8 form errs 1.05 times as much as its float form."
+    )
+    untimed = HostLatencies(host="here", deciding_form="cpu-int8", samples_ms={})
+    assert what_was_gained(base, winner, "3.7 GMAC", untimed, export).startswith("3.7 GMAC was not timed. It has")
 
 
 def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_reason() -> None:
@@ -79,16 +113,18 @@ def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_rea
         legacy={"ncs2-fp16": (check,)},
         seconds=1.0,
     )
-    torch, shipped, refused = target_rows(export)
+    kept = Promotion(target="cpu-fp32", release_id="0" * 12, is_moved=False, reason="the new network errs more")
+    torch, shipped, refused = target_rows(export, [kept])
     assert (torch["target"], torch["val MSE"], torch["val MSE ratio"]) == ("torch", "0.010000", "1.000")
     assert (shipped["val MAD"], shipped["val MSE ratio"], shipped["IR MB"]) == ("0.021000", "1.100", "2.50")
-    assert (shipped["alpha's mean difference"], shipped["verdict"], shipped["old runtimes"]) == ("2.0e-06", "", "")
+    assert (shipped["alpha's mean difference"], shipped["old runtimes"]) == ("2.0e-06", "")
+    assert shipped["verdict"] == "keeps 000000000000: the new network errs more"
     assert (refused["val MSE"], refused["IR MB"], refused["verdict"]) == ("", "", f"not released: {words}")
     assert refused["old runtimes"] == "OpenVINO 2021.4.2: failed"
 
 
 def test_html_page_escapes_cells_and_says_when_a_table_is_empty() -> None:
-    page = html_page("T", "note", {"Some": [{"a": "<b>"}], "None": []}, {"Plot": b"png"}).decode()
+    page = html_page("T", "lead", "note", {"Some": [{"a": "<b>"}], "None": []}, {"Plot": b"png"}).decode()
     assert "&lt;b&gt;" in page
     assert "<h2>None</h2><div><p>Nothing yet.</p></div>" in page
     assert 'alt="plot"' in page

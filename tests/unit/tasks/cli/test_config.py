@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modnet.configs import CompressConfig
+from modnet.compress_config import CompressConfig
 from tasks.cli import main
 
 Run = Callable[..., dict]
@@ -50,8 +50,29 @@ def test_config_reads_every_form_of_pruning(word: str, labels: list[str], run: R
 
 @pytest.mark.parametrize("profile", ["demo", "standard"])
 def test_config_has_a_word_for_the_candidates_of_a_run(profile: str, run: Run) -> None:
-    word = "10G:taylor,6.5G:taylor,3.7G+1.34M:taylor"
-    assert run("config", "--profile", profile, "--pruning", word) == run("config", "--profile", profile)
+    words = {
+        "standard": ("--pruning", "10G:taylor,6.5G:taylor,3.7G+1.34M:taylor"),
+        "demo": ("--start", "shipped-pruned", "--pruning", "3.7G+1.34M:taylor,3.3G:taylor,2.9G:taylor"),
+    }
+    assert run("config", "--profile", profile, *words[profile]) == run("config", "--profile", profile)
+
+
+def test_config_starts_a_demo_from_the_small_network_unless_something_else_is_compressed(run: Run) -> None:
+    flags: dict[tuple[str, ...], str] = {
+        (): "shipped-pruned",
+        ("--pruning", "5G:taylor"): "unpruned",
+        ("--base", "train"): "unpruned",
+        ("--profile", "standard"): "unpruned",
+        ("--start", "unpruned"): "unpruned",
+        ("--start", "small.ckpt"): str(Path("small.ckpt").absolute()),
+    }
+    assert {given: run("config", *given)["config"]["start"] for given in flags} == flags
+    assert run("config", "--start", "unpruned")["config"]["pruning"] != run("config")["config"]["pruning"]
+
+
+def test_config_bounds_the_error_of_the_winner(run: Run) -> None:
+    assert run("config")["config"]["budget"]["max_mse_ratio"] == 1.1
+    assert run("config", "--max-mse-ratio", "1.3")["config"]["budget"]["max_mse_ratio"] == 1.3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""A release takes the place of another one only where it is not worse: real IRs of tiny networks, compared here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prefect.logging import disable_run_logger
+
+from infra.errors import ConflictError
+from infra.folder_store import FolderStore
+from infra.releases import read_current, read_manifest
+from infra.settings import Settings
+from modnet.checkpoint import save_checkpoint
+from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig
+from modnet.export.variants import Target
+from modnet.models.modnet import MODNet
+from modnet.records import Promotion
+from modnet.spec import ModnetSpec
+from tasks import deploy, remote, remote_export, remote_latency
+from tasks.stored import get_record
+from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import export_key
+
+TARGET: Target = "cpu-fp32"
+CONFIG = ExportConfig(targets=(TARGET,), size=256, calibration_images=2, max_alpha_difference=0.02)
+COMPUTE = ComputeConfig(base_cpus=1)
+Deploy = Callable[..., Promotion]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A store, and the networks in it by what they are like: everything is half a person, or everything a person."""
+    folder = tmp_path_factory.mktemp("exported")
+    ids = {}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MODNET_STORE", (folder / "store").as_uri())
+        environment.setenv("MODNET_CACHE", str(folder / "cache"))
+        store, settings = FolderStore(folder / "store"), Settings.from_env()
+        portraits = DatasetConfig(synthetic=SyntheticConfig(train=6, val=1, height=96, width=80))
+        dataset_id = publish_dataset(portraits, settings, store).dataset_id
+        for name, bias in (("first", 0.0), ("worse", 50.0)):
+            network = MODNet(ModnetSpec.tiny())
+            with torch.no_grad():
+                network.fusion.head.weight.zero_()
+                network.fusion.head.bias.fill_(bias)
+            checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {})
+            ids[name] = remote.import_base(dataset_id, checkpoint).base_id
+            key = export_key(store, ids[name], CONFIG, settings.legacy_folder)
+            remote_export.export_stored(ids[name], CONFIG, key, 1)
+            remote.score_network(ids[name], 1)
+    return folder, ids
+
+
+@pytest.fixture
+def store(exported: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
+    """A copy of the store, without a release; what a task would ask of Ray is computed here."""
+    shutil.copytree(exported[0] / "store", tmp_path / "store")
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(exported[0] / "cache"))
+
+    def here(key: str, kind: Any, function: Callable[..., Any], *args: Any, **_: Any) -> Any:
+        return function(*args)
+
+    monkeypatch.setattr(deploy, "recalled_or_computed", here)
+    return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture
+def networks(exported: tuple[Path, dict[str, str]]) -> dict[str, str]:
+    return exported[1]
+
+
+@pytest.fixture
+def deploy_network() -> Deploy:
+    def run(network_id: str, reason: str = "the fastest", *, is_forced: bool = False) -> Promotion:
+        with disable_run_logger():
+            release_id = deploy.publish.fn(network_id, CONFIG, reason)
+            (target,) = deploy.targets_of.fn(release_id)
+            return deploy.move_pointer.fn(target, release_id, network_id, CONFIG, COMPUTE, is_forced)
+
+    return run
+
+
+def test_the_first_release_is_promoted_and_stays_when_it_is_deployed_again(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    first = deploy_network(networks["first"], "the fastest within 1.1 times the error")
+    assert (first.is_moved, first.reason) == (True, "it is the first release of this target")
+    assert read_manifest(store, first.release_id).provenance["reason"] == "the fastest within 1.1 times the error"
+    again = deploy_network(networks["first"], "the fastest within 1.1 times the error")
+    assert (again.is_moved, again.release_id, again.reason) == (True, first.release_id, "the target runs it already")
+
+
+def test_a_worse_network_does_not_replace_a_better_one_unless_asked_to(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    first = deploy_network(networks["first"])
+    kept = deploy_network(networks["worse"])
+    assert (kept.is_moved, kept.release_id) == (False, first.release_id)
+    assert kept.reason.startswith(f"release {first.release_id} stays: the new network errs more: tune MSE 0.")
+    assert read_current(store, TARGET).release_id == first.release_id
+
+    forced = deploy_network(networks["worse"], is_forced=True)
+    assert forced.is_moved
+    assert read_current(store, TARGET).release_id == forced.release_id != first.release_id
+    back = deploy_network(networks["first"])
+    assert back.is_moved
+    assert back.reason.startswith(f"not worse than release {forced.release_id}: tune MSE 0.")
+
+
+def test_a_slower_network_does_not_replace_a_faster_one(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = deploy_network(networks["first"])
+
+    def latencies(irs: dict[str, Path], threads: int, rounds: int) -> dict[str, tuple[float, ...]]:
+        assert set(irs) == {"current", "new"}
+        return {"current": (10.0, 20.0) * 15, "new": (12.0, 24.0) * 15}
+
+    monkeypatch.setattr(remote_latency, "interleaved_latencies", latencies)
+    kept = deploy_network(networks["first"], "of another night")
+    assert not kept.is_moved
+    assert f"the new network is slower: 1.20 times the latency of {first.release_id} (1.20 to 1.20)" in kept.reason
+
+
+def test_a_release_that_cannot_be_used_gives_way(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    first = deploy_network(networks["first"])
+    rotten = f"releases/{first.release_id}/modnet-{TARGET}.bin"
+    store.put(rotten, store.get(rotten)[:-1] + b"!")
+    worse = deploy_network(networks["worse"])
+    assert worse.is_moved
+    assert worse.reason.startswith(f"release {first.release_id} cannot be used: modnet-cpu-fp32.bin: got SHA-256")
+
+
+def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy_network(networks["worse"])
+    other = deploy_network(networks["first"], is_forced=True).release_id
+    deploy_network(networks["worse"], is_forced=True)
+    challenge = deploy._challenge
+
+    def outrun(*args: Any) -> Any:
+        deploy.promote(store, TARGET, other)
+        return challenge(*args)
+
+    monkeypatch.setattr(deploy, "_challenge", outrun)
+    with pytest.raises(ConflictError, match=f"leads to release {other} by now"):
+        deploy_network(networks["first"], "of another night")
+    assert read_current(store, TARGET).release_id == other
+
+
+def test_a_comparison_is_computed_once(store: FolderStore, networks: dict[str, str], deploy_network: Deploy) -> None:
+    deploy_network(networks["first"])
+    first, second = deploy_network(networks["worse"]), deploy_network(networks["worse"])
+    assert first == second
+    (challenge,) = store.list("challenges/")
+    assert get_record(store, challenge, remote_latency.Challenge).target == TARGET
