@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
+from modnet.configs import ResultKind
 from modnet.data.archives import IMAGE_SUFFIXES, images_in
 from modnet.data.images import read_image, write_png
 from modnet.errors import DatasetError
 from modnet.evaluation.evaluate import Predictor, predict
-from modnet.inference.results import Render, ResultKind
+from modnet.inference.results import Render
 from modnet.inference.video import VIDEO_SUFFIXES, VideoFrames, video_writer
 
 

@@ -6,22 +6,7 @@ import os
 from typing import Any
 
 from modnet.configs import SHIPPED, TRAIN, CompressConfig, DatasetConfig
-from tasks.cli.flags import Options, Result, Verbs
-from tasks.cli.pruning_shorthand import FORMS, prunings
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    configuring = verbs.add("config", config)
-    configuring.add_argument("--profile", choices=("demo", "standard"), default="demo")
-    configuring.add_argument("--dataset", help="synthetic, ppm-100, a zip or a URL")
-    configuring.add_argument(
-        "--base",
-        default=SHIPPED,
-        help=f"what is pruned: {SHIPPED} (the project's own network), {TRAIN} (one trained in the run), or the path of "
-        f"a checkpoint (default: {SHIPPED})",
-    )
-    configuring.add_argument("--pruning", type=prunings, help=f"candidates: {FORMS}")
+from tasks.cli.flags import Options, Result
 
 
 def config(options: Options) -> Result:
