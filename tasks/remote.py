@@ -35,7 +35,6 @@ from modnet.records import (
     NetworkScores,
     RetrainReport,
     StoredFile,
-    TrainingProgress,
     TrainingReport,
 )
 from modnet.spec import ModnetSpec
@@ -253,10 +252,19 @@ def _trained(
 
     def save(state: TrainingState) -> None:
         store.put(state_key(folder), state.to_bytes())
-        put_record(store, progress_key(folder), TrainingProgress(step=state.step, steps=state.total_steps))
 
     report = run_training(
-        network, images, index, config, seed=seed, device=device, save=save, saved=saved, teacher=teacher
+        network,
+        images,
+        index,
+        config,
+        seed=seed,
+        device=device,
+        save=save,
+        tell=lambda progress: put_record(store, progress_key(folder), progress),
+        saved=saved,
+        saved_in=f"{store.url}/{state_key(folder)}",
+        teacher=teacher,
     )
     store.put(f"{folder}/training.jsonl", "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
     store.put(f"{folder}/training.png", training_plot(report.history, folder))

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
 from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.protocols import Protocol
 from modnet.weights import checkpoint_path
@@ -49,15 +52,20 @@ class UsageError(Exception):
 def network(verb: Flags) -> None:
     """The checkpoint that a verb works on."""
     verb.add_argument("--checkpoint", type=checkpoint_path, required=True, help=CHECKPOINT)
-    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
+    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)")
 
 
-def network_or_ir(verb: Flags) -> None:
-    """The network that makes mattes, and how images are prepared for it."""
-    verb.add_argument("--checkpoint", type=checkpoint_path, help=CHECKPOINT)
-    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
-    verb.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED}")
-    verb.add_argument("--ir", type=Path, help=f"{IR}; {FIXED}")
+def network_or_ir(verb: Flags, default: str) -> None:
+    """The network that makes mattes, and how images are prepared for it.
+
+    Args:
+        verb: that gets the flags.
+        default: what is taken without a checkpoint.
+    """
+    verb.add_argument("--checkpoint", type=checkpoint_path, help=f"{CHECKPOINT} (default: {default})")
+    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)")
+    verb.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED} (default: the checkpoint)")
+    verb.add_argument("--ir", type=Path, help=f"{IR}; {FIXED} (default: the checkpoint)")
     verb.add_argument(
         "--protocol",
         choices=get_args(Protocol),
@@ -98,30 +106,78 @@ def size(verb: Flags) -> None:
 def training(verb: Flags, title: str = "training") -> None:
     """How a verb trains."""
     group = verb.add_argument_group(title)
-    fields, sparsity = TrainingConfig.model_fields, SparsityConfig.model_fields
-    for name, kind in _NUMBERS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=fields[name].description)
-    for name in _CHOICES:
-        group.add_argument(f"--{name}", choices=get_args(fields[name].annotation), help=fields[name].description)
-    frozen = fields["freeze_backbone"].description
+    add_fields(group, TrainingConfig, **_NUMBERS)
+    add_choices(group, TrainingConfig, *_CHOICES)
+    frozen = field_help(TrainingConfig, "freeze_backbone")
     group.add_argument("--freeze-backbone", action="store_const", const=True, help=frozen)
-    group.add_argument(
-        "--sparsity",
-        type=float,
-        help=f"sparse training, before pruning by bn_scale: {sparsity['strength'].description}",
-    )
-    group.add_argument(
-        "--sparsity-schedule",
-        choices=get_args(sparsity["schedule"].annotation),
-        help=f"of the strength. {sparsity['schedule'].description}",
-    )
+    strength = field_help(SparsityConfig, "strength", default="none, no sparse training")
+    group.add_argument("--sparsity", type=float, help=f"sparse training, before pruning by bn_scale: {strength}")
+    schedule = field_help(SparsityConfig, "schedule")
+    choices = get_args(SparsityConfig.model_fields["schedule"].annotation)
+    group.add_argument("--sparsity-schedule", choices=choices, help=f"of the strength. {schedule}")
 
 
 def retraining(verb: Flags, title: str = "training") -> None:
     """How a verb retrains what was pruned."""
     training(verb, title)
-    field = RetrainConfig.model_fields["initialise"]
-    verb.add_argument("--initialise", choices=get_args(field.annotation), help=field.description)
+    add_choices(verb, RetrainConfig, "initialise")
+
+
+def add_fields(flags: Any, config: type[BaseModel], **kinds: Callable[[str], object]) -> None:
+    """Adds a flag for each named field; help is the field's description, range and default."""
+    for name, kind in kinds.items():
+        flags.add_argument(f"--{name.replace('_', '-')}", type=kind, help=field_help(config, name))
+
+
+def add_choices(flags: Any, config: type[BaseModel], *names: str) -> None:
+    """Adds a flag for each named field that is one of several words."""
+    for name in names:
+        choices = get_args(config.model_fields[name].annotation)
+        flags.add_argument(f"--{name.replace('_', '-')}", choices=choices, help=field_help(config, name))
+
+
+def field_help(config: type[BaseModel], name: str, default: str | None = None) -> str:
+    """Description, range and default of a field, so that help cannot say other than what happens.
+
+    Args:
+        config: the field's model.
+        name: of the field.
+        default: what happens without the flag, where that is not the field's default.
+    """
+    field = config.model_fields[name]
+    said, _, empty = (field.description or "").partition(" Empty:")
+    if empty and field.default is None and default is None:
+        said += f" Without:{empty}"
+    elif default is None:
+        default = "none" if field.is_required() else _shown(field.default)
+    facts = [*_limits(field), *([] if default is None else [f"default: {default}"])]
+    return f"{said} ({'; '.join(facts)})".replace("%", "%%")
+
+
+def _limits(field: FieldInfo) -> list[str]:
+    """What the field takes: `1 to 1000`, `above 0`, `a multiple of 32`."""
+    bounds = {
+        name: f"{value:.9g}"
+        for one in field.metadata
+        for name in ("ge", "gt", "le", "lt", "multiple_of")
+        if (value := getattr(one, name, None)) is not None
+    }
+    low = bounds.get("ge") or (f"above {bounds['gt']}" if "gt" in bounds else None)
+    high = bounds.get("le") or (f"below {bounds['lt']}" if "lt" in bounds else None)
+    limits = [f"{low} to {high}" if low and high else f"from {low}" if "ge" in bounds else low or high]
+    multiple = bounds.get("multiple_of")
+    return [one for one in (*limits, multiple and f"a multiple of {multiple}") if one]
+
+
+def _shown(default: object) -> str:
+    """A default as a person types it."""
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def texts(text: str) -> list[str]:

@@ -92,6 +92,7 @@ def _trained(
         device=options.device,
         save=lambda reached: write_atomically(state, reached.to_bytes()),
         saved=state.read_bytes() if state.exists() else None,
+        saved_in=str(state),
         workers=options.workers,
         teacher=teacher,
         unlabelled=unlabelled,
