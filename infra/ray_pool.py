@@ -96,7 +96,6 @@ def run_on_ray(
     address: str | None = None,
     name: str = "",
     cancelled: threading.Event | None = None,
-    while_computing: Callable[[], None] | None = None,
 ) -> Result:
     """The function's result, computed by a Ray worker; may be called by many threads at once.
 
@@ -110,7 +109,6 @@ def run_on_ray(
         address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
         name: what log lines and errors call this computation; by default the function's name.
         cancelled: when another thread sets it, the computation ends.
-        while_computing: called about twice a second until the function returns; what it raises ends the computation.
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough.
@@ -128,7 +126,7 @@ def run_on_ray(
     started_at = time.monotonic()
     place = _next_item(stream, label, math.inf, cancelled, on_wait=lambda: _require_room(label, cpus, gpus))
     _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
-    result: Result = _next_item(stream, label, timeout_s, cancelled, on_wait=while_computing)
+    result: Result = _next_item(stream, label, timeout_s, cancelled)
     return result
 
 

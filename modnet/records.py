@@ -62,6 +62,7 @@ class TrainingProgress(Record):
 
     step: int = Field(ge=0)
     steps: int = Field(ge=1)
+    text: str = Field("", description="the rest in words: epoch, loss, tune error")
 
 
 class Complexity(Record):

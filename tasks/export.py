@@ -1,13 +1,13 @@
 """Tasks of the flow export."""
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
 
 from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import ExportRecord
 from tasks import remote_export
+from tasks.artifacts import create_table_artifact
 from tasks.leaderboard import int8_rows
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient

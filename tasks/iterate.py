@@ -12,6 +12,7 @@ from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record
 from tasks.stored_network import base_key, pruned_id, retrained_key
+from tasks.training_progress import shown_training
 
 
 @task(task_run_name="steps", retry_condition_fn=is_transient, **RETRIES)
@@ -25,8 +26,9 @@ def plan_steps(base_id: str, config: IterationConfig) -> tuple[IterationStep, ..
 def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeConfig) -> RetrainReport:
     """Prunes and retrains once on Ray; after a lost worker the next try resumes from the last saved state."""
     store = open_store(Settings.from_env().store_url)
+    candidate_id = pruned_id(store, parent_id, step.pruning, step.retrain, seed)
     report = recalled_or_computed(
-        retrained_key(pruned_id(store, parent_id, step.pruning, step.retrain, seed)),
+        retrained_key(candidate_id),
         RetrainReport,
         remote.take_step,
         *(parent_id, step, seed, compute.base_cpus, compute.training_gpus),
@@ -34,6 +36,7 @@ def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeCo
         gpus=compute.training_gpus,
         compute=compute,
         name=f"step {step.number}",
+        watching=shown_training(f"candidates/{candidate_id}", f"step-{candidate_id}", f"Step {step.number}"),
     )
     get_run_logger().info("candidate %s: loss %.4f", report.candidate_id, report.training.history[-1].loss)
     return report

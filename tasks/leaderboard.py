@@ -6,10 +6,10 @@ import base64
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from infra.reports import LatencyReport
 from modnet.evaluation.intervals import difference_interval
-from modnet.evaluation.pictures import ParetoPoint
 from modnet.export.variants import Target
 from modnet.records import (
     Candidate,
@@ -22,6 +22,9 @@ from modnet.records import (
     Promotion,
     QuantisationDecision,
 )
+
+if TYPE_CHECKING:
+    from modnet.evaluation.pictures import ParetoPoint
 
 Row = dict[str, str]
 
@@ -194,6 +197,8 @@ def pareto_points(
     choice: Choice,
 ) -> list[ParetoPoint]:
     """Where each measured network stands in accuracy against latency; none where the unpruned network errs nowhere."""
+    from modnet.evaluation.pictures import ParetoPoint  # with matplotlib, which tables need not
+
     points = []
     for one in (base, *scores):
         deciding = latencies.deciding_ms.get(one.network_id)

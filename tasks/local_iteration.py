@@ -111,6 +111,7 @@ def _retrain(
         device=device,
         save=lambda reached: write_atomically(state, reached.to_bytes()),
         saved=state.read_bytes() if state.exists() else None,
+        saved_in=str(state),
         teacher=teacher if step.retrain.distillation is not None else None,
     )
     write_atomically(out / "training.json", report.model_dump_json().encode())

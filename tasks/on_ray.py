@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from prefect import get_run_logger
@@ -26,27 +27,27 @@ def recalled_or_computed(
     gpus: float = 0,
     compute: ComputeConfig,
     name: str,
-    while_computing: Callable[[], None] | None = None,
+    watching: AbstractContextManager[None] | None = None,
 ) -> Kind:
     """The record at `key`, or what `function(*args)` of `tasks.remote` computes on a Ray node and writes there.
 
     Looking first spares a second run of the same question the start of Ray and of its workers.
 
     Args:
-        while_computing: called now and then until the result is there.
+        watching: entered while it is computed; it shows how far that is.
     """
     settings = Settings.from_env()
     record = recall(open_store(settings.store_url), key, kind)
     if record is not None:
         get_run_logger().info("%s: found in the store", name)
         return record
-    return run_on_ray(
-        function,
-        *args,
-        cpus=cpus,
-        gpus=gpus,
-        timeout_s=compute.timeout_s,
-        address=settings.ray_address,
-        name=name,
-        while_computing=while_computing,
-    )
+    with watching or nullcontext():
+        return run_on_ray(
+            function,
+            *args,
+            cpus=cpus,
+            gpus=gpus,
+            timeout_s=compute.timeout_s,
+            address=settings.ray_address,
+            name=name,
+        )

@@ -6,14 +6,15 @@ from prefect import get_run_logger, task
 
 from infra.object_store import open_store
 from infra.settings import Settings
-from modnet.checkpoint import checkpoint_path
 from modnet.configs import UNPRUNED, BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
+from modnet.weights import checkpoint_path
 from tasks import remote
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
+from tasks.training_progress import shown_training
 
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
@@ -24,8 +25,9 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
     else:
         backbone = None if config.backbone is None else remote.import_backbone(Path(config.backbone))
         question = (dataset_id, config.training, seed, backbone)
+        base_id = trained_base_id(*question)
         record = recalled_or_computed(
-            base_key(trained_base_id(*question)),
+            base_key(base_id),
             BaseRecord,
             remote.train_base,
             *(*question, compute.base_cpus, compute.training_gpus),
@@ -33,6 +35,7 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
             gpus=compute.training_gpus,
             compute=compute,
             name="train base",
+            watching=shown_training(f"bases/{base_id}", f"train-{base_id}", "Training of the unpruned network"),
         )
     get_run_logger().info("base %s: %s", record.base_id, record.origin)
     return record

@@ -10,16 +10,14 @@ from modnet.configs import PruningConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError
 from modnet.evaluation.portraits import alpha_mse, read_portraits
-from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.torch_to_onnx import export_onnx
 from modnet.models.modnet import MODNet
+from modnet.progress import Progress, progress_over
 from modnet.pruning.criteria import Scores, taylor
 from modnet.pruning.gates import Removed
 from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.latency import MeasureLatency
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.stepwise import plan_in_steps
-from tasks.host_latency import median_latencies
 
 TAYLOR_SHORT_SIDE = 256
 
@@ -55,12 +53,17 @@ def plan_with_evidence(
     folder, index = images()
     portraits = read_portraits(folder, index.split("fit")[: config.taylor_images], TAYLOR_SHORT_SIDE)
 
-    def look(removed: Removed) -> Scores:
-        return taylor(network, portraits, alpha_mse, removed)
+    steps = config.taylor_steps if config.policy.kind in ("target", "global-threshold") else 1
 
-    if config.policy.kind in ("target", "global-threshold"):
-        return plan_in_steps(network, config, look, steps=config.taylor_steps)
-    return plan_pruning(network, config, scores=look({}), measure_latency=measure_latency(threads))
+    with Progress("looking by taylor", steps * len(portraits), "image") as progress:
+
+        def look(removed: Removed) -> Scores:
+            return taylor(network, progress.passing(portraits), alpha_mse, removed)
+
+        if config.policy.kind in ("target", "global-threshold"):
+            return plan_in_steps(network, config, look, steps=steps)
+        scores = look({})
+    return plan_pruning(network, config, scores=scores, measure_latency=measure_latency(threads))
 
 
 def scores_for(network: MODNet, config: PruningConfig, folder: Path, index: DatasetIndex) -> Scores | None:
@@ -80,7 +83,8 @@ def scores_for(network: MODNet, config: PruningConfig, folder: Path, index: Data
     if config.criterion != "taylor":
         return None
     pairs = index.split("fit")[: config.taylor_images]
-    return taylor(network, read_portraits(folder, pairs, TAYLOR_SHORT_SIDE), alpha_mse)
+    portraits = progress_over(read_portraits(folder, pairs, TAYLOR_SHORT_SIDE), "looking by taylor", "image")
+    return taylor(network, portraits, alpha_mse)
 
 
 def measure_latency(threads: int) -> MeasureLatency:
@@ -89,13 +93,21 @@ def measure_latency(threads: int) -> MeasureLatency:
     Every call exports its networks into a folder that is gone afterwards and times them in turns.
     """
 
+    # Only the latency policy needs OpenVINO.
+    from modnet.export.onnx_to_openvino import convert_ir
+    from modnet.export.torch_to_onnx import export_onnx
+    from tasks.host_latency import median_latencies
+
     def measure(networks: Sequence[PrunableNetwork]) -> list[float]:
-        with TemporaryDirectory() as temporary:
+        count = len(networks)
+        with TemporaryDirectory() as temporary, Progress("timing networks", 2 * count, "step") as progress:
             irs = {}
-            for number, network in enumerate(networks):
+            for number, network in enumerate(progress.passing(networks)):
                 folder = Path(temporary) / str(number)
                 onnx = export_onnx(network, folder / "network.onnx")
                 irs[str(number)] = convert_ir(onnx, folder / "ir", targets=("cpu-fp32",))["cpu-fp32"].xml
-            return list(median_latencies(irs, threads).values())
+            medians = list(median_latencies(irs, threads).values())
+            progress.advance(count)
+            return medians
 
     return measure

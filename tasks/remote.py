@@ -17,11 +17,11 @@ from infra.errors import NotStoredError, ResourcesUnavailableError
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
-from modnet.configs import PruningConfig, RetrainConfig, TrainingConfig
+from modnet.configs import ALL_METRICS, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.data.images import read_pair
 from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import ALL_METRICS, evaluate
+from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
 from modnet.evaluation.training_plot import training_plot
@@ -35,7 +35,6 @@ from modnet.records import (
     NetworkScores,
     RetrainReport,
     StoredFile,
-    TrainingProgress,
     TrainingReport,
 )
 from modnet.spec import ModnetSpec
@@ -266,10 +265,19 @@ def _trained(
 
     def save(state: TrainingState) -> None:
         store.put(state_key(folder), state.to_bytes())
-        put_record(store, progress_key(folder), TrainingProgress(step=state.step, steps=state.total_steps))
 
     report = run_training(
-        network, images, index, config, seed=seed, device=device, save=save, saved=saved, teacher=teacher
+        network,
+        images,
+        index,
+        config,
+        seed=seed,
+        device=device,
+        save=save,
+        tell=lambda progress: put_record(store, progress_key(folder), progress),
+        saved=saved,
+        saved_in=f"{store.url}/{state_key(folder)}",
+        teacher=teacher,
     )
     store.put(f"{folder}/training.jsonl", "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
     store.put(f"{folder}/training.png", training_plot(report.history, folder))

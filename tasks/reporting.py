@@ -1,12 +1,6 @@
 """What a finished run shows: Prefect artifacts, and the page in the store that they link to."""
 
 from prefect import task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
 
 from infra.manifest import manifest_key
 from infra.object_store import open_store
@@ -26,6 +20,12 @@ from modnet.records import (
     StoredFile,
 )
 from tasks import leaderboard, remote
+from tasks.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record, identify

@@ -8,13 +8,12 @@ from tasks import remote
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import retrained_key
-from tasks.training_progress import ProgressBar
+from tasks.training_progress import shown_training
 
 
 @task(task_run_name="retrain {candidate_id}", retry_condition_fn=is_transient, **RETRIES)
 def retrain_candidate(candidate_id: str, compute: ComputeConfig) -> RetrainReport:
     """Retrains one candidate on Ray; after a lost worker the next try resumes from the last saved state."""
-    bar = ProgressBar(f"candidates/{candidate_id}", f"retrain-{candidate_id}", f"Retraining of {candidate_id}")
     report = recalled_or_computed(
         retrained_key(candidate_id),
         RetrainReport,
@@ -24,8 +23,9 @@ def retrain_candidate(candidate_id: str, compute: ComputeConfig) -> RetrainRepor
         gpus=compute.training_gpus,
         compute=compute,
         name=f"retrain {candidate_id}",
-        while_computing=bar,
+        watching=shown_training(
+            f"candidates/{candidate_id}", f"retrain-{candidate_id}", f"Retraining of {candidate_id}"
+        ),
     )
-    bar.finish()
     get_run_logger().info("retrained %s: loss %.4f", candidate_id, report.training.history[-1].loss)
     return report

@@ -1,7 +1,6 @@
 """Tasks of the flow sensitivity."""
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_table_artifact
 
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
@@ -9,6 +8,7 @@ from modnet.configs import ComputeConfig, SensitivityConfig
 from modnet.evaluation.sensitivity_plot import sensitivity_rows
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
 from tasks import remote_sensitivity
+from tasks.artifacts import create_image_artifact, create_table_artifact
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
 

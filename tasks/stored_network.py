@@ -100,7 +100,7 @@ def retrained_key(candidate_id: str) -> str:
 
 def state_key(folder: str) -> str:
     """Key of the state of a training that is not done, of the run that keeps its files in `folder`."""
-    return f"{folder}/training-state.pt"
+    return f"{folder}/training-state-2.pt"  # those of before said otherwise what they were of
 
 
 def progress_key(folder: str) -> str:

@@ -1,9 +1,13 @@
 """Training that runs on Ray, as a progress bar in the Prefect UI."""
 
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from typing import cast
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from infra.object_store import open_store
@@ -12,36 +16,75 @@ from modnet.records import TrainingProgress
 from tasks.stored import recall
 from tasks.stored_network import progress_key
 
-REFRESH_EVERY_S = 10.0
+REFRESH_EVERY_S = 5.0
+_LAST_LOOK_WITHIN_S = 5.0
 
 
-class ProgressBar:
-    """Shows what a training run writes into the store; call it as often as you like."""
+@contextmanager
+def shown_training(folder: str, key: str, description: str) -> Iterator[None]:
+    """Shows what a training run writes into the store for as long as the block runs, and 100 % when it has succeeded.
+
+    Watching never ends work, nor holds it up: it happens in a thread of its own, and what goes wrong there, as a
+    Prefect server that is away, is logged once and tried again.
+
+    Args:
+        folder: where the run keeps its files in the store.
+        key: of the artifact: lower case letters, digits and dashes.
+        description: beside the bar.
+    """
+    watch = _Watch(folder, key, description)
+    # The context tells Prefect which run the artifact belongs to.
+    thread = threading.Thread(target=copy_context().run, args=(watch.follow,), name=f"watch {key}", daemon=True)
+    thread.start()
+    try:
+        yield
+        watch.percent = 100.0
+    finally:
+        watch.over.set()
+        thread.join(_LAST_LOOK_WITHIN_S)
+
+
+class _Watch:
+    """One progress bar, and what is known of the training that it shows."""
 
     def __init__(self, folder: str, key: str, description: str) -> None:
-        """Creates the bar, at 0 %.
+        self.over = threading.Event()
+        self.percent: float | None = None  # once it is known without looking
+        self._folder, self._key, self._description = folder, key, description
+        self._artifact: UUID | None = None
+        self._has_failed = False
 
-        Args:
-            folder: where the run keeps its files in the store.
-            key: of the artifact: lower case letters, digits and dashes.
-            description: beside the bar.
-        """
-        self._store = open_store(Settings.from_env().store_url)
-        self._key = progress_key(folder)
-        # In a task that is no coroutine the call is no coroutine either; its type says that it may be.
-        self._artifact = cast(UUID, create_progress_artifact(progress=0.0, key=key, description=description))
-        self._refreshed_at = time.monotonic()
+    def follow(self) -> None:
+        """Shows the progress now and then until `over` is set, and once more then."""
+        while True:
+            is_over = self.over.is_set()
+            try:
+                self._show()
+            except Exception as error:  # Prefect's client, its server and the store fail in many ways: none is ours
+                if not self._has_failed:
+                    self._has_failed = True
+                    get_run_logger().warning(
+                        "progress of %s cannot be shown, the work goes on: %s: %s",
+                        self._folder,
+                        type(error).__name__,
+                        error,
+                    )
+            if is_over:
+                return
+            self.over.wait(REFRESH_EVERY_S)
 
-    def __call__(self) -> None:
-        if time.monotonic() - self._refreshed_at >= REFRESH_EVERY_S:
-            self._refreshed_at = time.monotonic()
-            reached = recall(self._store, self._key, TrainingProgress)
-            if reached is not None:
-                self._show(100 * reached.step / reached.steps)
-
-    def finish(self) -> None:
-        """Shows 100 %."""
-        self._show(100.0)
-
-    def _show(self, percent: float) -> None:
-        update_progress_artifact(self._artifact, progress=percent)
+    def _show(self) -> None:
+        if self._artifact is None:
+            # In a task that is no coroutine the call is no coroutine either; its type says that it may be.
+            self._artifact = cast(
+                UUID, create_progress_artifact(progress=0.0, key=self._key, description=self._description)
+            )
+        if self.percent is not None:
+            update_progress_artifact(self._artifact, progress=self.percent, description=self._description)
+            return
+        reached = recall(open_store(Settings.from_env().store_url), progress_key(self._folder), TrainingProgress)
+        if reached is not None:
+            description = f"{self._description}: {reached.text}" if reached.text else self._description
+            update_progress_artifact(
+                self._artifact, progress=100 * reached.step / reached.steps, description=description
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,10 +18,13 @@ from modnet.evaluation.metrics import mse
 from modnet.folded_backbone import load_folded_backbone
 from modnet.inference.predictors import TorchPredictor
 from modnet.models.modnet import MODNet
-from modnet.records import TrainingReport
+from modnet.records import TrainingProgress, TrainingReport
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
 
+logger = logging.getLogger(__name__)
+
+TELL_EVERY_S = 3.0
 SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this
 STATISTICS_IMAGES = 32  # on which a folded backbone's norms are measured
 
@@ -33,7 +38,9 @@ def run_training(
     seed: int,
     device: str,
     save: Callable[[TrainingState], None],
+    tell: Callable[[TrainingProgress], None] | None = None,
     saved: bytes | None = None,
+    saved_in: str = "the saved state",
     workers: int = 0,
     teacher: MODNet | None = None,
     unlabelled: Path | None = None,
@@ -44,7 +51,10 @@ def run_training(
         folder: what the paths of `index` are relative to.
         device: where to train: `cpu` or `cuda`.
         save: called every `SAVE_STATE_EVERY_S` seconds.
+        tell: called every `TELL_EVERY_S` seconds and after every epoch. Watching never ends work: what it raises is
+            logged, once.
         saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
+        saved_in: where they are from, for errors.
         workers: see `retrain`.
         teacher: see `retrain`.
         unlabelled: a folder of images on which the teacher teaches as well.
@@ -57,9 +67,12 @@ def run_training(
             unlabelled, find_images(unlabelled), size=config.image_size, seed=seed, augment=config.augmentation
         )
     saved_at = time.monotonic()
+    tell_of = None if tell is None else _Told(tell, config)
 
     def after_step(state: TrainingState) -> None:
         nonlocal saved_at
+        if tell_of is not None:
+            tell_of(state)
         if time.monotonic() - saved_at >= SAVE_STATE_EVERY_S:
             save(state)
             saved_at = time.monotonic()
@@ -74,10 +87,36 @@ def run_training(
         unlabelled=images,
         validate=lambda averaged: mean_mse(averaged, folder, tune, device),
         resume_from=saved,
+        resume_name=saved_in,
         after_step=after_step,
     )
     network.to("cpu")
     return report
+
+
+class _Told:
+    """Says now and then how far a training is."""
+
+    def __init__(self, tell: Callable[[TrainingProgress], None], config: TrainingConfig) -> None:
+        self._tell, self._epochs = tell, config.epochs
+        self._at, self._epoch, self._has_failed = -math.inf, 0, False
+
+    def __call__(self, state: TrainingState) -> None:
+        epoch = len(state.history)
+        if epoch == self._epoch and time.monotonic() - self._at < TELL_EVERY_S:
+            return
+        self._at, self._epoch = time.monotonic(), epoch
+        facts = [f"epoch {min(epoch + 1, self._epochs)} of {self._epochs}"]
+        if state.step_losses:
+            facts.append(f"loss {math.fsum(state.step_losses[-1].values()):.3f}")
+        if scored := [one.tune_mse for one in state.history if one.tune_mse is not None]:
+            facts.append(f"tune MSE {scored[-1]:.5f}")
+        try:
+            self._tell(TrainingProgress(step=state.step, steps=state.total_steps, text=", ".join(facts)))
+        except Exception as error:  # whatever a store that is away raises: the training is none of its business
+            if not self._has_failed:
+                self._has_failed = True
+                logger.warning("progress cannot be told, the training goes on: %s: %s", type(error).__name__, error)
 
 
 def start_from_backbone(

@@ -21,10 +21,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from tqdm import tqdm
 
 from modnet.data.download import PRESETS, fetch_archive, path_problem, sha256_of_file, writing_into
 from modnet.errors import DatasetError
+from modnet.progress import progress_over
 
 __all__ = [
     "PRESETS",
@@ -143,7 +143,7 @@ def extract_archive(
         with tempfile.TemporaryDirectory(prefix=".extract-", dir=folder) as temporary:
             content = Path(temporary, "content")
             content.mkdir()
-            for entry in tqdm(entries, desc=f"unpack {archive.name}", unit="file", disable=None):
+            for entry in progress_over(entries, f"unpacking {archive.name}", "file"):
                 _extract_entry(archive, opened, entry, content)
             try:
                 content.rename(target)

@@ -19,9 +19,9 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from pydantic import BaseModel, ValidationError
-from tqdm import tqdm
 
 from modnet.errors import DatasetError, DownloadError
+from modnet.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def _copy(
 ) -> int:
     """Appends the response to the file until it ends or exceeds the limit; the bytes there are then."""
     received = start
-    with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=shown_url(url), disable=None) as progress:
+    with Progress(f"download {shown_url(url)}", total, "B", done=start) as progress:
         while received <= max_bytes:
             try:
                 chunk = response.read1(_CHUNK_BYTES)
@@ -180,7 +180,7 @@ def _copy(
                 break
             file.write(chunk)
             received += len(chunk)
-            progress.update(len(chunk))
+            progress.advance(len(chunk))
     return received
 
 

@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.data.archives import DatasetIndex, Pair
 from modnet.errors import DatasetError
 from modnet.evaluation.portraits import alpha_mse, read_portraits
 from modnet.models.modnet import MODNet
+from modnet.progress import progress_over
 from modnet.pruning.criteria import Scores, score_groups
 from modnet.pruning.groups import ChannelGroup
 from modnet.pruning.plan import network_digest
@@ -62,7 +61,7 @@ def measure_portraits(
     if scores is None:
         scores = score_groups(network, config.pruning)
     done = {(one.group, one.image): one.errors.keys() for one in known}
-    for pair in tqdm(pairs, desc="sensitivity", unit="image", disable=None):
+    for pair in progress_over(pairs, "sensitivity", "image"):
         missing = {
             group: ratios
             for group in groups

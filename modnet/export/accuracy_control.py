@@ -11,7 +11,6 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8
-from tqdm import tqdm
 
 from modnet.data.archives import Pair
 from modnet.data.images import read_pair
@@ -21,6 +20,7 @@ from modnet.evaluation.evaluate import predict
 from modnet.evaluation.metrics import ERROR_MAPS, summarise
 from modnet.export.runtime import core
 from modnet.inference.predictors import MatteFunction, Predictor
+from modnet.progress import progress_over
 from modnet.records import LayerDecision, QuantisationDecision
 
 RANKING_IMAGES = 16
@@ -114,9 +114,7 @@ def restore_accuracy(
         harms = _harms(model, quantised, layers, bound)
         ranked = sorted(layers, key=lambda layer: -harms[layer])  # stable: equals in order of running
         decisions = {layer: LayerDecision(layer=layer, harm=harms[layer]) for layer in ranked}
-        for layer in tqdm(
-            ranked[: bound.max_float_layers], desc="putting layers back to float", unit="layer", disable=None
-        ):
+        for layer in progress_over(ranked[: bound.max_float_layers], "putting layers back to float", "layer"):
             if mse <= allowed:
                 break
             put_back(current, model, layer)
@@ -167,7 +165,7 @@ def _harms(model: ov.Model, quantised: ov.Model, layers: list[str], bound: Accur
     count = min(RANKING_IMAGES, bound.images)
     reference = _mean_error(quantised, bound, count)
     harms = {}
-    for layer in tqdm(layers, desc="ranking layers by harm", unit="layer", disable=None):
+    for layer in progress_over(layers, "ranking layers by harm", "layer"):
         without = quantised.clone()
         put_back(without, model, layer)
         harms[layer] = reference - _mean_error(without, bound, count)

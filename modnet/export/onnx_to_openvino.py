@@ -22,6 +22,7 @@ from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
+from modnet.progress import progress_over
 from modnet.records import QuantisationDecision
 
 
@@ -77,7 +78,7 @@ def convert_ir(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as temporary:
             written = {}
-            for target in targets:
+            for target in progress_over(targets, "converting", "target"):
                 format_ = input_format or VARIANTS[target].input_format
                 model, decision = _converted(onnx_path, target, images, bound, size, format_)
                 xml = Path(temporary) / f"{onnx_path.stem}-{target}.xml"

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tqdm import tqdm
-
+from modnet.configs import ResultKind
 from modnet.data.archives import IMAGE_SUFFIXES, images_in
 from modnet.data.images import read_image, write_png
 from modnet.errors import DatasetError
 from modnet.evaluation.evaluate import Predictor, predict
-from modnet.inference.results import Render, ResultKind
+from modnet.inference.results import Render
 from modnet.inference.video import VIDEO_SUFFIXES, VideoFrames, video_writer
+from modnet.progress import progress_over
 
 
 def is_video(path: Path) -> bool:
@@ -44,7 +44,7 @@ def infer_images(predictor: Predictor, source: Path, out: Path, render: Render) 
         raise DatasetError(f"{source} holds images of equal name, whose mattes would overwrite each other")
     _refuse_overwriting(images, written)
     out.mkdir(parents=True, exist_ok=True)
-    for image_path, result_path in zip(tqdm(images, unit="image", disable=None), written, strict=True):
+    for image_path, result_path in zip(progress_over(images, "inference", "image"), written, strict=True):
         image = read_image(image_path)
         write_png(result_path, render(image, predict(predictor, image, str(image_path))))
     return written
@@ -69,7 +69,7 @@ def infer_video(predictor: Predictor, source: Path, out: Path, render: Render, k
             predictor gives what is no alpha.
     """
     frames = VideoFrames(source)
-    progress = tqdm(frames, total=frames.stated, unit="frame", disable=None)
+    progress = progress_over(frames, "inference", "frame", frames.stated)
     drawn = (
         render(frame, predict(predictor, frame, f"{source}, frame {number}")) for number, frame in enumerate(progress)
     )

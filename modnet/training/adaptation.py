@@ -13,13 +13,13 @@ import time
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from modnet.configs import AdaptationConfig
 from modnet.data.dataset import UnlabelledDataset, batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import TrainingDivergedError
 from modnet.models.modnet import MattePrediction, MODNet
+from modnet.progress import Progress
 from modnet.records import EpochReport, TrainingReport
 from modnet.training.distillation import uncertain_band
 from modnet.training.execution import leave_training_layout, predict
@@ -52,9 +52,11 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     history: list[EpochReport] = []
     steps = 0
-    with BatchLoader(dataset) as loader, tqdm(total=config.epochs, desc="adapting", unit="epoch", disable=None) as bar:
+    total = config.epochs * len(batch_indices(len(dataset), config.batch_size, seed, 0))
+    with BatchLoader(dataset) as loader, Progress("adapting", total, "step") as progress:
         for epoch in range(config.epochs):
             dataset.set_epoch(epoch)
+            progress.show(epoch=f"{epoch + 1} of {config.epochs}")
             sums: dict[str, list[float]] = {}
             for batch in loader.load(batch_indices(len(dataset), config.batch_size, seed, epoch)):
                 image = batch.image.to(device)
@@ -70,11 +72,12 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 steps += 1
+                progress.advance(loss=f"{loss.item():.4f}")
                 for name, term in losses.items():
                     sums.setdefault(name, []).append(term.item())
             means = {name: math.fsum(terms) / len(terms) for name, terms in sums.items()}
             history.append(EpochReport(losses=means, learning_rate=config.learning_rate))
-            bar.update()
+            progress.milestone(epoch=f"{epoch + 1} of {config.epochs}", loss=f"{history[-1].loss:.4f}")
     leave_training_layout(network)
     return TrainingReport(
         steps=steps,

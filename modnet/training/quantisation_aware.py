@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
-from tqdm import tqdm
 
 from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
+from modnet.progress import progress_over
 from modnet.training.memory import freed_memory_kept
 
 _MEMORY = 0.95  # of the running range of activations
@@ -61,7 +61,7 @@ def train_quantisation_aware(
         weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
         optimiser = torch.optim.Adam(weights, lr=learning_rate)
         last_loss: float | None = None
-        for step in tqdm(range(steps), desc="quantisation-aware training", unit="step", disable=None):
+        for step in progress_over(range(steps), "quantisation-aware training", "step"):
             index, is_mirrored = divmod(int(torch.randint(2 * len(inputs), (), generator=generator)), 2)
             pixels = torch.from_numpy(inputs[index])
             pixels = pixels.flip(-1) if is_mirrored else pixels

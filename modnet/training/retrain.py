@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from modnet.configs import RetrainConfig, TrainingConfig
 from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, UnlabelledSample, batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.models.modnet import MODNet
+from modnet.progress import Progress
 from modnet.pruning.plan import network_digest
 from modnet.records import EpochReport, TrainingReport
 from modnet.training.average import WeightAverage
@@ -45,6 +47,7 @@ def retrain(
     unlabelled: UnlabelledDataset | None = None,
     validate: Callable[[MODNet], float] | None = None,
     resume_from: bytes | None = None,
+    resume_name: str = "the saved state",
     after_step: Callable[[TrainingState], None] | None = None,
 ) -> TrainingReport:
     """Trains `network` in place and says how it went; it ends up in evaluation mode with the weights that were kept.
@@ -61,6 +64,7 @@ def retrain(
         unlabelled: images without mattes, of the same size, on which the teacher teaches as well: as many in a step.
         validate: tune MSE of a network in evaluation mode; None keeps the last weights.
         resume_from: `to_bytes()` of the state that an earlier, cut run of the same question gave to `after_step`.
+        resume_name: where these bytes are from, for errors.
         after_step: called after every step, and after every epoch with the epoch's report in the state.
 
     Raises:
@@ -96,13 +100,12 @@ def retrain(
         if resume_from is None:
             state.number_format = _number_format(network, loader, config, device)
         else:
-            state.restore(resume_from)
+            state.restore(resume_from, resume_name)
         began -= state.seconds
-        progress = stack.enter_context(
-            tqdm(total=state.total_steps, initial=state.step, desc="training", unit="step", disable=None)
-        )
+        progress = stack.enter_context(Progress("training", state.total_steps, "step", done=state.step))
         while not _is_over(state.history, config):
             epoch = len(state.history)
+            progress.show(epoch=f"{epoch + 1} of {config.epochs}")
             dataset.set_epoch(epoch)
             batches = batch_indices(len(dataset), config.batch_size, seed, epoch)
             done = len(state.step_losses)
@@ -127,14 +130,14 @@ def retrain(
                 average.update(network, state.step)
                 state.step += 1
                 state.step_losses.append({name: term.item() for name, term in losses.items()})
-                progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-                progress.update()
+                progress.advance(loss=f"{loss.item():.3f}")
                 state.seconds = time.monotonic() - began
                 if after_step is not None:
                     after_step(state)
             if config.sparsity is not None:
                 state.scales.append(scale_distribution(sparse_scales))
             _end_epoch(state, average.network, config, validate)
+            progress.milestone(**_facts(state.history[-1]))
             if after_step is not None:
                 after_step(state)
 
@@ -188,13 +191,26 @@ def _question(
     unlabelled: UnlabelledDataset | None,
     config: TrainingConfig,
     seed: int,
-) -> str:
-    """What a saved state must have been about."""
-    taught = "no teacher" if teacher is None else f"teacher {network_digest(teacher)[:12]}"
-    more = "no unlabelled ones" if unlabelled is None else f"{_named(unlabelled, unlabelled.images)} unlabelled ones"
-    images = _named(dataset, [file for pair in dataset.pairs for file in (pair.image, pair.matte)])
-    weights = network_digest(network)[:12]
-    return f"weights {weights}, {images} images, {more}, {taught}, seed {seed}, {config.model_dump_json()}"
+) -> dict[str, str]:
+    """What a saved state must have been about, field by field."""
+    settings = config.model_dump(mode="json")
+    return {
+        "weights to start from": network_digest(network)[:12],
+        "images": _named(dataset, [file for pair in dataset.pairs for file in (pair.image, pair.matte)]),
+        "unlabelled images": "none" if unlabelled is None else _named(unlabelled, unlabelled.images),
+        "teacher": "none" if teacher is None else network_digest(teacher)[:12],
+        "seed": str(seed),
+        **{name: json.dumps(value) for name, value in _flat(settings)},
+    }
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings with those within them as `augmentation.flip`."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _named(dataset: MattingDataset | UnlabelledDataset, files: Sequence[str]) -> str:
@@ -258,6 +274,12 @@ def _end_epoch(
         )
     )
     state.step_losses = []
+
+
+def _facts(epoch: EpochReport) -> dict[str, str]:
+    """What is shown of an epoch that is over."""
+    facts = {"loss": f"{epoch.loss:.3f}"}
+    return facts if epoch.tune_mse is None else facts | {"tune MSE": f"{epoch.tune_mse:.5f}"}
 
 
 def _best_epoch(history: Sequence[EpochReport]) -> int | None:

@@ -14,13 +14,15 @@ from modnet.errors import CheckpointError
 from modnet.records import EpochReport, ScaleDistribution
 from modnet.training.execution import Format
 
+_WAY_OUT = "go on with the settings of then, or remove it to train from the start"
+
 
 @dataclass
 class TrainingState:
     """Everything that changes during a run. Samples are not in it: they follow from (seed, epoch, index).
 
     Attributes:
-        question: says what is trained on what and how; a state of another question is refused.
+        question: says what is trained on what and how, by field; a state of another question is refused.
         modules: the network, its average, adapters: restored in place.
         optimiser: restored in place.
         total_steps: of the whole run.
@@ -33,7 +35,7 @@ class TrainingState:
         seconds: that the steps so far took, in all the runs they were made in.
     """
 
-    question: str
+    question: Mapping[str, str]
     modules: Mapping[str, nn.Module]
     optimiser: torch.optim.Optimizer
     total_steps: int
@@ -53,7 +55,7 @@ class TrainingState:
     def to_bytes(self) -> bytes:
         """What `restore` takes."""
         content = {
-            "question": self.question,
+            "question": dict(self.question),
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimiser": self.optimiser.state_dict(),
             "number_format": self.number_format,
@@ -68,21 +70,26 @@ class TrainingState:
         torch.save(content, buffer)
         return buffer.getvalue()
 
-    def restore(self, saved: bytes) -> None:
+    def restore(self, saved: bytes, where: str) -> None:
         """Puts everything back to where it was.
 
+        Args:
+            saved: what `to_bytes` gave.
+            where: these bytes are from.
+
         Raises:
-            CheckpointError: damaged, or saved by a run of another question.
+            CheckpointError: damaged, or saved by a run of another question; names every field that differs.
         """
         try:
             content: dict[str, Any] = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
             question = content["question"]
         except Exception as error:  # torch raises many kinds for damaged or foreign content
-            raise CheckpointError(f"cannot resume training from {len(saved)} bytes of saved state: {error}") from error
-        if question != self.question:
             raise CheckpointError(
-                f"cannot resume training: the saved state is of another run, got {question}, wanted {self.question}"
-            )
+                f"cannot resume training from {where}: damaged, or no state of a training ({len(saved)} bytes): "
+                f"{error}; {_WAY_OUT}"
+            ) from error
+        if difference := self._difference(question):
+            raise CheckpointError(f"cannot resume training from {where}: it is {difference}; {_WAY_OUT}")
         try:
             for name, module in self.modules.items():
                 module.load_state_dict(content["modules"][name])
@@ -94,4 +101,12 @@ class TrainingState:
             self.best_weights = content["best_weights"]
             self.seconds = content.get("seconds", 0.0)  # states of before it was kept go on, too
         except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"cannot resume training from the saved state: {error}") from error
+            raise CheckpointError(f"cannot resume training from {where}: {error}; {_WAY_OUT}") from error
+
+    def _difference(self, question: object) -> str:
+        """Of what else a state of this question is; empty where it is the same."""
+        if not isinstance(question, dict):
+            return "of an earlier version of this project"
+        pairs = {name: (question.get(name), self.question.get(name)) for name in {**self.question, **question}}
+        found = [f"{name}: got {got}, wanted {wanted}" for name, (got, wanted) in pairs.items() if got != wanted]
+        return f"of another run, {', '.join(found)}" if found else ""

@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
+from modnet.configs import SHIPPED, SHIPPED_PRUNED
+
 SHIPPED_BASE = Path(__file__).with_name("base.safetensors")
 """The unpruned one. Made by `benchmarks/shipped_base.py`."""
 
 SHIPPED_SMALL = Path(__file__).with_name("pruned.safetensors")
 """The same, pruned and retrained. Made by `benchmarks/shipped_pruned.py`."""
+
+
+def checkpoint_path(named: str) -> Path:
+    """The file of a checkpoint that a person named: the project's own for their words, else the path itself."""
+    return {SHIPPED: SHIPPED_BASE, SHIPPED_PRUNED: SHIPPED_SMALL}.get(named, Path(named))

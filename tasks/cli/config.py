@@ -6,35 +6,8 @@ import os
 from typing import Any
 
 from modnet.compress_config import DEMO_LOOKS, CompressConfig
-from modnet.configs import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, BudgetConfig
-from tasks.cli.flags import Options, Result, Verbs
-from tasks.cli.pruning_shorthand import FORMS, prunings
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    configuring = verbs.add("config", config)
-    configuring.add_argument("--profile", choices=("demo", "standard"), default="demo", help="(default: demo)")
-    configuring.add_argument("--dataset", help="synthetic, ppm-100, a zip or a URL (default: synthetic)")
-    configuring.add_argument(
-        "--base",
-        default=SHIPPED,
-        help=f"the unpruned network: {SHIPPED} (the project's own), {TRAIN} (one trained in the run), or the path of "
-        f"a checkpoint (default: {SHIPPED})",
-    )
-    configuring.add_argument("--pruning", type=prunings, help=f"candidates (default: the profile's): {FORMS}")
-    configuring.add_argument(
-        "--start",
-        help=f"what candidates are pruned from: {UNPRUNED}, {SHIPPED_PRUNED} (the small network that the project "
-        f"brings along), or the path of another small network (default: {SHIPPED_PRUNED} in a demo without --base and "
-        f"--pruning, else {UNPRUNED})",
-    )
-    configuring.add_argument(
-        "--max-mse-ratio",
-        type=float,
-        help="the fastest candidate wins among those whose tune MSE is at most so many times the unpruned network's "
-        f"(default: {BudgetConfig().max_mse_ratio:g})",
-    )
+from modnet.configs import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED
+from tasks.cli.flags import Options, Result
 
 
 def config(options: Options) -> Result:

@@ -1,4 +1,4 @@
-"""What verbs share: how one is added, and flags that several have."""
+"""Flags that several verbs have. Nothing heavy is imported here: help shall come at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from modnet.checkpoint import checkpoint_path
 from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.protocols import Protocol
+from modnet.weights import checkpoint_path
 
 Options = argparse.Namespace
 Result = dict[str, Any]
@@ -48,118 +49,135 @@ class UsageError(Exception):
     """Flags that do not go together; as with an unknown flag, the exit code is 2."""
 
 
-class Verbs:
-    """The verbs of a command line, each with the function that runs it."""
-
-    def __init__(self, parser: Flags) -> None:
-        self._verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    def add(self, name: str, run: Callable[[Options], Result], *parents: Flags) -> Flags:
-        """Adds a verb that says of itself what `run` says of itself, with the flags of `parents` and `--json`."""
-        added = self._verbs.add_parser(name, help=run.__doc__, description=run.__doc__, parents=[_output(), *parents])
-        added.set_defaults(run=run)
-        return added
-
-    def group(self, name: str, description: str) -> Verbs:
-        """Adds a verb that has verbs of its own."""
-        return Verbs(self._verbs.add_parser(name, help=description, description=description))
-
-
-def network() -> Flags:
+def network(verb: Flags) -> None:
     """The checkpoint that a verb works on."""
-    flags = _flags()
-    flags.add_argument("--checkpoint", type=checkpoint_path, required=True, help=CHECKPOINT)
-    flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
-    return flags
+    verb.add_argument("--checkpoint", type=checkpoint_path, required=True, help=CHECKPOINT)
+    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)")
 
 
-def network_or_ir() -> Flags:
-    """The network that makes mattes, and how images are prepared for it."""
-    flags = _flags()
-    flags.add_argument("--checkpoint", type=checkpoint_path, help=CHECKPOINT)
-    flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
-    flags.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED}")
-    flags.add_argument("--ir", type=Path, help=f"{IR}; {FIXED}")
-    flags.add_argument(
+def network_or_ir(verb: Flags, default: str) -> None:
+    """The network that makes mattes, and how images are prepared for it.
+
+    Args:
+        verb: that gets the flags.
+        default: what is taken without a checkpoint.
+    """
+    verb.add_argument("--checkpoint", type=checkpoint_path, help=f"{CHECKPOINT} (default: {default})")
+    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)")
+    verb.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED} (default: the checkpoint)")
+    verb.add_argument("--ir", type=Path, help=f"{IR}; {FIXED} (default: the checkpoint)")
+    verb.add_argument(
         "--protocol",
         choices=get_args(Protocol),
         help="preprocessing (default: the letterbox of a fixed input size, otherwise seed)",
     )
-    return flags
 
 
-def dataset() -> Flags:
+def dataset(verb: Flags) -> None:
     """The data set that a verb reads."""
-    flags = _flags()
-    flags.add_argument("--dataset", required=True, help=DATASET)
-    return flags
+    verb.add_argument("--dataset", required=True, help=DATASET)
 
 
-def device() -> Flags:
+def device(verb: Flags) -> None:
     """Where a verb computes."""
-    flags = _flags()
-    flags.add_argument("--device", type=_device, default="cpu", help="cpu, or cuda (default: cpu)")
-    return flags
+    verb.add_argument("--device", type=_device, default="cpu", help="cpu, or cuda (default: cpu)")
 
 
-def out_folder() -> Flags:
+def out_folder(verb: Flags) -> None:
     """Where a verb writes its files."""
-    flags = _flags()
-    flags.add_argument("--out", type=Path, required=True, help="folder to write into")
-    return flags
+    verb.add_argument("--out", type=Path, required=True, help="folder to write into")
 
 
-def out_checkpoint() -> Flags:
+def out_checkpoint(verb: Flags) -> None:
     """What a verb writes."""
-    flags = _flags()
-    flags.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
-    return flags
+    verb.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
 
 
-def seed() -> Flags:
+def seed(verb: Flags) -> None:
     """What a verb draws its random numbers from."""
-    flags = _flags()
-    flags.add_argument("--seed", type=seed_number, default=0, help="same seed, same result (default: 0)")
-    return flags
+    verb.add_argument("--seed", type=seed_number, default=0, help="same seed, same result (default: 0)")
 
 
-def size() -> Flags:
+def size(verb: Flags) -> None:
     """The input that a graph is made, or its cost counted, for."""
-    flags = _flags()
-    flags.add_argument("--size", type=int, default=512, help="side of the square input (default: 512)")
-    return flags
+    verb.add_argument("--size", type=int, default=512, help="side of the square input (default: 512)")
 
 
-def training(title: str = "training") -> Flags:
+def training(verb: Flags, title: str = "training") -> None:
     """How a verb trains."""
-    flags = _flags()
-    group = flags.add_argument_group(title)
-    fields, sparsity = TrainingConfig.model_fields, SparsityConfig.model_fields
-    for name, kind in _NUMBERS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=fields[name].description)
-    for name in _CHOICES:
-        group.add_argument(f"--{name}", choices=get_args(fields[name].annotation), help=fields[name].description)
-    frozen = fields["freeze_backbone"].description
+    group = verb.add_argument_group(title)
+    add_fields(group, TrainingConfig, **_NUMBERS)
+    add_choices(group, TrainingConfig, *_CHOICES)
+    frozen = field_help(TrainingConfig, "freeze_backbone")
     group.add_argument("--freeze-backbone", action="store_const", const=True, help=frozen)
-    group.add_argument(
-        "--sparsity",
-        type=float,
-        help=f"sparse training, before pruning by bn_scale: {sparsity['strength'].description}",
-    )
-    group.add_argument(
-        "--sparsity-schedule",
-        choices=get_args(sparsity["schedule"].annotation),
-        help=f"of the strength. {sparsity['schedule'].description}",
-    )
-    return flags
+    strength = field_help(SparsityConfig, "strength", default="none, no sparse training")
+    group.add_argument("--sparsity", type=float, help=f"sparse training, before pruning by bn_scale: {strength}")
+    schedule = field_help(SparsityConfig, "schedule")
+    choices = get_args(SparsityConfig.model_fields["schedule"].annotation)
+    group.add_argument("--sparsity-schedule", choices=choices, help=f"of the strength. {schedule}")
 
 
-def retraining(title: str = "training") -> Flags:
+def retraining(verb: Flags, title: str = "training") -> None:
     """How a verb retrains what was pruned."""
-    flags = Flags(add_help=False, parents=[training(title)])
-    field = RetrainConfig.model_fields["initialise"]
-    flags.add_argument("--initialise", choices=get_args(field.annotation), help=field.description)
-    return flags
+    training(verb, title)
+    add_choices(verb, RetrainConfig, "initialise")
+
+
+def add_fields(flags: Any, config: type[BaseModel], **kinds: Callable[[str], object]) -> None:
+    """Adds a flag for each named field; help is the field's description, range and default."""
+    for name, kind in kinds.items():
+        flags.add_argument(f"--{name.replace('_', '-')}", type=kind, help=field_help(config, name))
+
+
+def add_choices(flags: Any, config: type[BaseModel], *names: str) -> None:
+    """Adds a flag for each named field that is one of several words."""
+    for name in names:
+        choices = get_args(config.model_fields[name].annotation)
+        flags.add_argument(f"--{name.replace('_', '-')}", choices=choices, help=field_help(config, name))
+
+
+def field_help(config: type[BaseModel], name: str, default: str | None = None) -> str:
+    """Description, range and default of a field, so that help cannot say other than what happens.
+
+    Args:
+        config: the field's model.
+        name: of the field.
+        default: what happens without the flag, where that is not the field's default.
+    """
+    field = config.model_fields[name]
+    said, _, empty = (field.description or "").partition(" Empty:")
+    if empty and field.default is None and default is None:
+        said += f" Without:{empty}"
+    elif default is None:
+        default = "none" if field.is_required() else _shown(field.default)
+    facts = [*_limits(field), *([] if default is None else [f"default: {default}"])]
+    return f"{said} ({'; '.join(facts)})".replace("%", "%%")
+
+
+def _limits(field: FieldInfo) -> list[str]:
+    """What the field takes: `1 to 1000`, `above 0`, `a multiple of 32`."""
+    bounds = {
+        name: f"{value:.9g}"
+        for one in field.metadata
+        for name in ("ge", "gt", "le", "lt", "multiple_of")
+        if (value := getattr(one, name, None)) is not None
+    }
+    low = bounds.get("ge") or (f"above {bounds['gt']}" if "gt" in bounds else None)
+    high = bounds.get("le") or (f"below {bounds['lt']}" if "lt" in bounds else None)
+    limits = [f"{low} to {high}" if low and high else f"from {low}" if "ge" in bounds else low or high]
+    multiple = bounds.get("multiple_of")
+    return [one for one in (*limits, multiple and f"a multiple of {multiple}") if one]
+
+
+def _shown(default: object) -> str:
+    """A default as a person types it."""
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def texts(text: str) -> list[str]:
@@ -222,17 +240,12 @@ def digest(text: str) -> str:
 
 
 def _device(text: str) -> str:
-    is_there = text == "cpu" or (text.partition(":")[0] == "cuda" and torch.cuda.is_available())
-    if not is_there:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted cpu, or cuda where there is one")
-    return text
+    if text == "cpu" or (text.partition(":")[0] == "cuda" and _has_cuda()):
+        return text
+    raise argparse.ArgumentTypeError(f"got {text!r}, wanted cpu, or cuda where there is one")
 
 
-def _output() -> Flags:
-    flags = _flags()
-    flags.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    return flags
+def _has_cuda() -> bool:
+    import torch
 
-
-def _flags() -> Flags:
-    return Flags(add_help=False)
+    return torch.cuda.is_available()

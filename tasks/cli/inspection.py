@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from modnet.checkpoint import checkpoint_path, load, read_checkpoint
-from modnet.evaluation.channel_chart import channel_chart
+from modnet.checkpoint import load, read_checkpoint
 from modnet.evaluation.inspection import Inspection, group_changes, inspect_network
 from modnet.evaluation.inspection_tables import cost_rows, group_rows
 from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
 from modnet.pruning.cost import Cost
 from modnet.spec import ModnetSpec
-from tasks.cli import flags
-from tasks.cli.flags import Options, Result, Verbs
+from tasks.cli.flags import Options, Result
 from tasks.leaderboard import markdown_table
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    inspection = verbs.add("inspect", inspect, flags.network(), flags.size())
-    inspection.add_argument(
-        "--against",
-        type=checkpoint_path,
-        help="checkpoint that it was before pruning (default: the widths that a pruned checkpoint of this project "
-        "remembers)",
-    )
-    inspection.add_argument("--picture", type=Path, help="PNG to draw the channels of every group into")
 
 
 def inspect(options: Options) -> Result:
@@ -39,6 +24,8 @@ def inspect(options: Options) -> Result:
     earlier = load(options.against) if options.against is not None else _pruned_from(checkpoint.provenance)
     before = None if earlier is None else inspect_network(earlier, options.size)
     if options.picture is not None:
+        from modnet.evaluation.channel_chart import channel_chart  # with matplotlib
+
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.picture, channel_chart(network, before))
     if options.json:

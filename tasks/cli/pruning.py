@@ -14,22 +14,14 @@ from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.seed_pruning import prune_like_seed, write_seed_files
-from tasks.cli import flags
-from tasks.cli.flags import Options, Result, Verbs
+from tasks.cli.flags import Options, Result
 from tasks.cli.given import cost, given_dataset
 from tasks.cli.pruning_config import iteration_config, pruning_config
-from tasks.cli.pruning_flags import add_pruning_flags, require_flags_that_fit
+from tasks.cli.pruning_flags import require_flags_that_fit
 from tasks.leaderboard import markdown_table
-from tasks.local_iteration import prune_iteratively
 from tasks.pruning_evidence import measure_latency, plan_with_evidence
 
 TIMING_THREADS = 2
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    retraining = flags.retraining("how --iterations retrains")
-    add_pruning_flags(verbs.add("prune", prune, flags.network(), flags.out_folder(), flags.device(), retraining))
 
 
 def prune(options: Options) -> Result:
@@ -95,6 +87,8 @@ def _pruned_like_seed(options: Options) -> Result:
 
 
 def _pruned_in_steps(options: Options) -> Result:
+    from tasks.local_iteration import prune_iteratively  # which draws curves
+
     config = iteration_config(options)
     checkpoints = prune_iteratively(
         options.checkpoint,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, get_args
-
-from pydantic import BaseModel
 
 from modnet.configs import (
     AdaptivePolicy,
@@ -18,7 +15,19 @@ from modnet.configs import (
     UniformPolicy,
 )
 from tasks.cli.amounts import amount
-from tasks.cli.flags import DATASET, TRAINING_FLAGS, Flags, Options, UsageError, positive, seed_number, texts
+from tasks.cli.flags import (
+    DATASET,
+    TRAINING_FLAGS,
+    Flags,
+    Options,
+    UsageError,
+    add_choices,
+    add_fields,
+    field_help,
+    positive,
+    seed_number,
+    texts,
+)
 
 _PLANNED = (
     "criterion",
@@ -47,15 +56,15 @@ _RETRAINING = (*TRAINING_FLAGS, "initialise", "intermediate_epochs")
 def add_pruning_flags(parser: Flags) -> None:
     """Adds all of them; which ones fit together is asked by `require_flags_that_fit`."""
     parser.add_argument("--policy", choices=tuple(FLAGS_OF), help="how many channels stay (default: adaptive)")
-    parser.add_argument("--plan", type=Path, help="a plan.json to repeat instead of making a plan")
+    parser.add_argument("--plan", type=Path, help="a plan.json to repeat; without one a plan is made")
     parser.add_argument(
         "--compensate", action="store_true", help="let the layers behind removed channels add what those leave behind"
     )
     parser.add_argument("--seed", type=seed_number, help="of random scores, random weights and retraining (default: 0)")
-    parser.add_argument("--dataset", help=f"for the criterion taylor and for --iterations: {DATASET}")
+    parser.add_argument("--dataset", help=f"for taylor and --iterations; not without these: {DATASET}")
 
     add_channel_flags(parser)
-    parser.add_argument("--batch-only", type=texts, help="layers that lose their instance norm, as fusion.f2x")
+    parser.add_argument("--batch-only", type=texts, help="layers that lose their instance norm (default: none)")
     add_fields(
         parser.add_argument_group("policy adaptive or seed"),
         AdaptivePolicy,
@@ -64,8 +73,12 @@ def add_pruning_flags(parser: Flags) -> None:
     )
     add_fields(parser.add_argument_group("policy uniform"), UniformPolicy, ratio=float)
     ratios = parser.add_argument_group("policy layer-ratios")
-    ratios.add_argument("--pruned-params", type=texts, help="groups or layers, as backbone.last,detail.*")
-    ratios.add_argument("--pruned-ratios", type=texts, help="share removed from each of them, as 0.3,0.4")
+    ratios.add_argument(
+        "--pruned-params", type=texts, help="groups or layers, as backbone.last,detail.* (default: none)"
+    )
+    ratios.add_argument(
+        "--pruned-ratios", type=texts, help="share removed from each of them, as 0.3,0.4 (default: none)"
+    )
     add_fields(
         parser.add_argument_group("policy global-threshold (--floor: target and latency, too)"),
         GlobalThresholdPolicy,
@@ -85,18 +98,16 @@ def add_pruning_flags(parser: Flags) -> None:
         taylor_steps=int,
     )
     steps = parser.add_argument_group("in steps to a target or a global threshold, retraining after each")
-    steps.add_argument("--iterations", type=int, help=IterationConfig.model_fields["steps"].description)
+    steps.add_argument("--iterations", type=int, help=field_help(IterationConfig, "steps", "one pruning"))
     add_fields(steps, IterationConfig, intermediate_epochs=int)
 
 
 def add_channel_flags(parser: Flags) -> None:
     """Adds what says which channels of a group stay, and how narrow it may get."""
     which = parser.add_argument_group("which channels stay")
-    for name in ("criterion", "aggregate"):
-        field = PruningConfig.model_fields[name]
-        which.add_argument(f"--{name}", choices=get_args(field.annotation), help=field.description)
+    add_choices(which, PruningConfig, "criterion", "aggregate")
     add_fields(which, PruningConfig, taylor_images=int, channel_multiple=int, min_channels=int)
-    which.add_argument("--exclude", type=texts, help="groups or layers that lose nothing, as backbone.stem,detail.*")
+    which.add_argument("--exclude", type=texts, help="groups or layers that lose nothing, as detail.* (default: none)")
 
 
 def require_flags_that_fit(options: Options) -> None:
@@ -138,12 +149,6 @@ def _require_images(options: Options, given: set[str]) -> None:
         raise UsageError("--compensate would be undone by retraining: it does not go with --iterations")
     if not is_iterative and (idle := given & set(_RETRAINING)):
         raise UsageError(f"{flag_names(idle)} belongs to --iterations, without which nothing is retrained")
-
-
-def add_fields(flags: Any, config: type[BaseModel], **kinds: Callable[[str], object]) -> None:
-    """Adds a flag for each named field, with the field's description."""
-    for name, kind in kinds.items():
-        flags.add_argument(f"--{name.replace('_', '-')}", type=kind, help=config.model_fields[name].description)
 
 
 def flag_names(names: Collection[str]) -> str:

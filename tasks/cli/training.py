@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from modnet.checkpoint import checkpoint_path, load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import load, read_checkpoint, save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
 from modnet.data.archives import find_images
 from modnet.data.dataset import UnlabelledDataset
@@ -20,33 +20,12 @@ from modnet.records import TrainingReport
 from modnet.spec import ModnetSpec
 from modnet.training.adaptation import adapt as adapt_network
 from modnet.training.slimming import SCALE_BINS
-from tasks.cli import flags
-from tasks.cli.flags import Options, Result, UsageError, Verbs
+from tasks.cli.flags import Options, Result, UsageError
 from tasks.cli.given import cost, given_config, given_dataset, given_training
-from tasks.cli.pruning_flags import add_fields, flag_names
+from tasks.cli.pruning_flags import flag_names
 from tasks.training_run import run_training, start_from_backbone
 
 _TAUGHT = ("distill_features", "unlabelled")
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    common = (flags.dataset(), flags.seed(), flags.device(), flags.out_checkpoint())
-    training = verbs.add("train", train, *common, flags.training())
-    training.add_argument("--backbone", type=Path, help="start from a MobileNetV2 with folded norms (.npz)")
-    retraining = verbs.add("retrain", retrain, flags.network(), *common, flags.retraining())
-    features = DistillationConfig.model_fields["features"].description
-    teacher = "unpruned checkpoint to learn from as well"
-    retraining.add_argument("--teacher", type=checkpoint_path, help=f"{teacher}: {flags.CHECKPOINT}")
-    retraining.add_argument("--unlabelled", type=Path, help="with --teacher: a folder of images without mattes")
-    retraining.add_argument("--distill-features", type=float, help=f"with --teacher. {features}")
-    for verb in (training, retraining):
-        verb.add_argument(
-            "--workers", type=flags.natural, default=0, help="processes that compute samples (default: a thread)"
-        )
-    adaptation = verbs.add("adapt", adapt, flags.network(), flags.seed(), flags.device(), flags.out_checkpoint())
-    adaptation.add_argument("--images", type=Path, required=True, help="a folder of images, no mattes needed")
-    add_fields(adaptation, AdaptationConfig, epochs=int, batch_size=int, image_size=int, learning_rate=float)
 
 
 def train(options: Options) -> Result:
@@ -113,6 +92,7 @@ def _trained(
         device=options.device,
         save=lambda reached: write_atomically(state, reached.to_bytes()),
         saved=state.read_bytes() if state.exists() else None,
+        saved_in=str(state),
         workers=options.workers,
         teacher=teacher,
         unlabelled=unlabelled,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_finished_training_is_kept_when_its_upload_fails(
     monkeypatch.setattr(training_run, "SAVE_STATE_EVERY_S", 0.0)
     with pytest.raises(StoreUnavailableError):
         train(0)
-    (state,) = {key for key in store.written if key.endswith("training-state.pt")}
+    (state,) = {key for key in store.written if key.endswith("training-state-2.pt")}
     assert store.exists(state)
 
     store.written.clear()
@@ -79,7 +80,7 @@ def test_a_finished_training_is_kept_when_its_upload_fails(
     record = train(0)
     assert state not in store.written  # not a step was taken again
     assert all(store.exists(file.key) for file in record.stored_files())
-    assert not [key for key in store.list("") if key.endswith(("training-state.pt", "progress.json"))]
+    assert not [key for key in store.list("") if key.endswith(("training-state-2.pt", "progress.json"))]
 
 
 def test_a_training_stays_on_the_cpu_when_no_gpu_is_reserved(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +114,8 @@ def test_every_training_reserves_its_share_of_a_gpu(
         raise AskedError
 
     monkeypatch.setattr("tasks.on_ray.run_on_ray", fake_ray)
-    monkeypatch.setattr(retrain, "ProgressBar", lambda *_: None)
+    for module in (prune, retrain, iterate):
+        monkeypatch.setattr(module, "shown_training", lambda *_: nullcontext())
     step = IterationStep(number=1, pruning=PRUNING, retrain=TRAINING)
     trainings = {
         "base": lambda: prune.put_base.fn(dataset_id, BaselineConfig(checkpoint=None), 0, compute),

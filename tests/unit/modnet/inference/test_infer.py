@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.configs import ResultKind
 from modnet.data.images import Alpha, Image, read_image, read_matte, write_png
 from modnet.errors import ConfigError, DatasetError
 from modnet.inference.infer import infer_images, infer_video
-from modnet.inference.results import ResultKind, renderer
+from modnet.inference.results import renderer
 from modnet.inference.video import VideoFrames, video_writer
 
 

@@ -65,7 +65,7 @@ def test_dataset_fetch_takes_a_digest_in_capitals(archive: Path, run: Run) -> No
 
 
 def test_train_resumes_from_the_state_file_of_a_cut_run(
-    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse
 ) -> None:
     common = ("--checkpoint", checkpoint, "--dataset", archive, "--batch-size", 2, "--image-size", 64)
     common += ("--precision", "fp32", "--epochs", 2)
@@ -85,6 +85,15 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
     config = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32")
     with pytest.raises(KilledError):
         retrain(load(checkpoint), dataset, config, seed=0, after_step=kill)
+
+    code, error = refuse("retrain", *common, "--epochs", 3, "--learning-rate", 0.002, "--out", cut)
+    state = f"{cut}.training-state"
+    assert code == 3
+    assert error == (
+        f"modnet: error: cannot resume training from {state}: it is of another run, epochs: got 2, wanted 3, "
+        "learning_rate: got 0.001, wanted 0.002; go on with the settings of then, "
+        "or remove it to train from the start\n"
+    )
 
     run("retrain", *common, "--out", cut)
     one, other = load(whole).state_dict(), load(cut).state_dict()
