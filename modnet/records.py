@@ -158,6 +158,7 @@ class Candidate(Record):
     seed: int
     pruned: StoredFile
     complexity: Complexity
+    remarks: tuple[str, ...] = Field((), description="where its plan is not what was asked, and why; for people")
 
     @property
     def label(self) -> str:

@@ -58,4 +58,6 @@ def prune_base(
         candidate = remote.prune_network(*question, cpus=1)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
+    for remark in candidate.remarks:
+        get_run_logger().warning("candidate %s: %s", candidate.candidate_id, remark)
     return candidate

@@ -138,6 +138,7 @@ def prune_network(parent_id: str, pruning: PruningConfig, training: RetrainConfi
             seed=seed,
             pruned=put_file(store, f"candidates/{candidate_id}/pruned.safetensors", to_bytes(compact, provenance)),
             complexity=complexity(compact),
+            remarks=plan.remarks,
         )
 
     return once(store, candidate_key(candidate_id), Candidate, compute)

@@ -78,8 +78,9 @@ def sensitivity(options: Options) -> Result:
         "macs": choice.macs,
     }
     if options.json:
-        return {**result, "curves": [curve.model_dump() for curve in found], "policy": choice.policy.model_dump()}
-    return {**result, "table": markdown_table(sensitivity_rows(found, choice))}
+        details = {"curves": [curve.model_dump() for curve in found], "policy": choice.policy.model_dump()}
+        return {**result, **details, "remarks": list(plan.remarks)}
+    return {**result, "table": "\n\n".join([markdown_table(sensitivity_rows(found, choice)), *plan.remarks])}
 
 
 def _require_flags_that_fit(options: Options) -> None:
