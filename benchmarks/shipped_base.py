@@ -28,14 +28,14 @@ import cv2
 import torch
 
 from modnet.checkpoint import load, read_checkpoint, save_checkpoint, to_bytes
-from modnet.configs import AugmentationConfig, TrainingConfig
+from modnet.configs import ALL_METRICS, AugmentationConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, Pair, extract_archive, index_dataset
 from modnet.data.download import sha256_of_file
 from modnet.data.protocols import Protocol
 from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import CheckpointError, ConfigError, DatasetError
 from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import ALL_METRICS, evaluate
+from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.score_tables import intervals
 from modnet.files import write_atomically
 from modnet.inference.predictors import TorchPredictor

@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from modnet.configs import SHIPPED
 from modnet.errors import CheckpointError
 from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
@@ -70,11 +69,6 @@ def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any], 
     except OSError as error:
         raise CheckpointError(f"cannot write checkpoint {path}: {error.strerror or error}") from error
     return path
-
-
-def checkpoint_path(named: str) -> Path:
-    """The file of a checkpoint that a person named: the project's own for `shipped`, else the path itself."""
-    return SHIPPED_BASE if named == SHIPPED else Path(named)
 
 
 def load(path: str | Path, prune_info: str | Path | None = None) -> MODNet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -15,6 +15,18 @@ SHIPPED = "shipped"
 
 TRAIN = "train"
 """Stands for no checkpoint: the run trains its base network."""
+
+Metric = Literal["mse", "mad", "sad", "grad", "conn"]
+"""Errors of a matte, see `modnet.evaluation.metrics`."""
+
+ALL_METRICS: tuple[Metric, ...] = get_args(Metric)
+FEW_METRICS: tuple[Metric, ...] = ("mse", "mad")
+
+ResultKind = Literal["alpha", "foreground", "composite"]
+"""What `modnet infer` makes of an image, see `modnet.inference.results`."""
+
+SHEET_IMAGES = 8
+"""How many images a sheet of the worst ones shows."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, description="Same seed and settings, same networks.")]
 """What a run draws its random numbers from."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from infra.reports import LatencyReport
 from modnet.evaluation.intervals import difference_interval
-from modnet.evaluation.pictures import ParetoPoint
 from modnet.records import (
     Candidate,
     Choice,
@@ -19,6 +19,9 @@ from modnet.records import (
     NetworkScores,
     QuantisationDecision,
 )
+
+if TYPE_CHECKING:
+    from modnet.evaluation.pictures import ParetoPoint
 
 Row = dict[str, str]
 
@@ -149,6 +152,8 @@ def pareto_points(
     choice: Choice,
 ) -> list[ParetoPoint]:
     """Where each measured network stands in accuracy against latency."""
+    from modnet.evaluation.pictures import ParetoPoint  # with matplotlib, which tables need not
+
     milliseconds = latencies.median_ms
     points = []
     for one in (base, *scores):

@@ -10,8 +10,6 @@ from modnet.configs import PruningConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError
 from modnet.evaluation.portraits import alpha_mse, read_portraits
-from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.torch_to_onnx import export_onnx
 from modnet.models.modnet import MODNet
 from modnet.pruning.criteria import Scores, taylor
 from modnet.pruning.gates import Removed
@@ -19,7 +17,6 @@ from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.latency import MeasureLatency
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.stepwise import plan_in_steps
-from tasks.host_latency import median_latencies
 
 TAYLOR_SHORT_SIDE = 256
 
@@ -88,6 +85,11 @@ def measure_latency(threads: int) -> MeasureLatency:
 
     Every call exports its networks into a folder that is gone afterwards and times them in turns.
     """
+
+    # Only the latency policy needs OpenVINO.
+    from modnet.export.onnx_to_openvino import convert_ir
+    from modnet.export.torch_to_onnx import export_onnx
+    from tasks.host_latency import median_latencies
 
     def measure(networks: Sequence[PrunableNetwork]) -> list[float]:
         with TemporaryDirectory() as temporary:

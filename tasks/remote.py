@@ -17,11 +17,11 @@ from infra.errors import NotStoredError, ResourcesUnavailableError
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import load, read_checkpoint, to_bytes
-from modnet.configs import PruningConfig, RetrainConfig, TrainingConfig
+from modnet.configs import ALL_METRICS, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.data.images import read_pair
 from modnet.errors import CheckpointError
 from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import ALL_METRICS, evaluate
+from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.evaluation.pictures import MatteRow, matte_sheet
 from modnet.evaluation.training_plot import training_plot

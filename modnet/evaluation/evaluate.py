@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from modnet.configs import ALL_METRICS, FEW_METRICS, Metric
 from modnet.data.archives import DatasetIndex
 from modnet.data.images import read_pair
 from modnet.data.protocols import Protocol
 from modnet.data.trimap import unknown_band
 from modnet.errors import DatasetError
-from modnet.evaluation.metrics import ERROR_MAPS, Alpha, Metric, summarise
+from modnet.evaluation.metrics import ERROR_MAPS, Alpha, summarise
 from modnet.records import ImageScore, MattingErrors, MattingScores
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Image uint8 (H, W, 3), RGB → alpha float32 (H, W) in [0, 1]."""
 
-ALL_METRICS: tuple[Metric, ...] = get_args(Metric)
-FEW_METRICS: tuple[Metric, ...] = ("mse", "mad")
 ERROR_NAMES = tuple(MattingErrors.model_fields)
 """Every error that a score can hold, those of the unknown band by `unknown_…`."""
 

@@ -11,15 +11,15 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.configs import Metric
+
 Alpha = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Metric = Literal["mse", "mad", "sad", "grad", "conn"]
 
 GRADIENT_SIGMA = 1.4  # pixels, of the Gaussian whose derivative is taken
 _GRADIENT_RADIUS = 4  # pixels: beyond it that Gaussian is below 0.01, where the benchmark cuts it off

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.configs import SHEET_IMAGES
 from modnet.data.archives import DatasetIndex
 from modnet.data.images import read_pair, resize
 from modnet.evaluation.evaluate import Predictor
@@ -16,7 +17,6 @@ from modnet.records import ImageScore, MattingScores
 
 _Value = TypeVar("_Value", bound=np.generic)
 
-SHEET_IMAGES = 8
 _SIDE = 600  # pixels: no image is drawn larger
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.configs import ResultKind
 from modnet.data.images import Alpha, Image
 from modnet.errors import ConfigError
 from modnet.inference.background import fit_background
 from modnet.inference.composition import composite, cutout
-
-ResultKind = Literal["alpha", "foreground", "composite"]
 
 Render = Callable[[Image, Alpha], NDArray[np.uint8]]
 """Image and alpha → a picture of the same size: uint8 grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4)."""

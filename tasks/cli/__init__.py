@@ -1,29 +1,94 @@
 """Console script `modnet`: the stages for people, without Prefect, on files of this machine. One file per kind of verb.
 
 Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that cannot be used · 130 interrupted.
+
+What a verb needs is imported when it is asked for, since torch, OpenVINO and their like take seconds: `VERBS` names the
+verbs, `tasks.cli.verbs` has the flags of each, and the file of a verb does its work.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from infra.errors import InfraError, SettingsError
 from modnet.errors import CheckpointError, ConfigError, DatasetError, ModnetError, PruningError
-from tasks.cli import config, dataset, export, inspection, mattes, pruning, sensitivity, training
-from tasks.cli.flags import Result, UsageError, Verbs
 
-__all__ = ["main"]
+__all__ = ["VERBS", "Verb", "main"]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+        run: `module:function` of this folder that does the work; takes what was typed, returns what is printed.
+        says: what help says of it.
+    """
+
+    run: str
+    says: str
+
+    def function(self) -> Callable[[argparse.Namespace], dict[str, Any]]:
+        """What `run` names; this is where torch and its like are imported."""
+        module, _, name = self.run.partition(":")
+        found: Callable[[argparse.Namespace], dict[str, Any]] = getattr(
+            importlib.import_module(f"{__name__}.{module}"), name
+        )
+        return found
+
+
+VERBS: Mapping[str, Verb] = {
+    "dataset fetch": Verb("dataset:fetch_dataset", "Fetches, verifies and indexes a data set."),
+    "train": Verb(
+        "training:train",
+        "Trains an unpruned network, from random weights or from a backbone that has learnt something else.",
+    ),
+    "retrain": Verb("training:retrain", "Retrains a pruned network."),
+    "adapt": Verb("training:adapt", "Adapts a trained network to images without mattes."),
+    "prune": Verb(
+        "pruning:prune", "Removes channels from a network; the pruned one keeps the weights of those that stay."
+    ),
+    "sensitivity": Verb(
+        "sensitivity:sensitivity",
+        "Measures how much worse a network gets group by group, goes on where it was cut, and plans by what it found.",
+    ),
+    "inspect": Verb(
+        "inspection:inspect",
+        "Shows channel groups, parameters and MACs of the deployed graph, before and after pruning.",
+    ),
+    "evaluate": Verb("evaluate:evaluate", "Scores a checkpoint, an ONNX file or an IR on one split."),
+    "infer": Verb(
+        "infer:infer",
+        "Cuts people out of images (a PNG each) or a video, at their own size; by default with the shipped network.",
+    ),
+    "export": Verb("export:export", "Writes the deployed graph as ONNX."),
+    "optimize": Verb(
+        "optimize:optimize",
+        "Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split and held to its tune MSE.",
+    ),
+    "benchmark": Verb(
+        "benchmark:benchmark", "Measures an IR on this machine with the edge agent's code, for each batch size."
+    ),
+    "config": Verb("config:config", "The parameters of a compress run, as the Prefect deployment takes them."),
+}
+_GROUPS = {"dataset": "fetches a data set"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(next((word for word in arguments if not word.startswith("-")), None)).parse_args(arguments)
+    from tasks.cli.flags import UsageError  # the parser has imported it for this verb, and for bare help not
+
     try:
-        result: Result = options.run(options)
+        result = options.verb.function()(options)
     except UsageError as error:
         return _fail(error, 2)
     except (ConfigError, SettingsError, CheckpointError, DatasetError, PruningError) as error:
@@ -40,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show(result: Result, *, as_json: bool) -> None:
+def _show(result: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result, sort_keys=True))
         return
@@ -48,15 +113,27 @@ def _show(result: Result, *, as_json: bool) -> None:
         print(value if name == "table" else f"{name}: {json.dumps(value) if isinstance(value, dict) else value}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """All verbs by name; only the chosen one, or those of the chosen group, with their flags."""
     parser = argparse.ArgumentParser(
         prog="modnet",
         description="Prune, retrain, evaluate and export MODNet portrait matting.",
         epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 unusable setting, file or network, 130 interrupted.",
     )
-    verbs = Verbs(parser)
-    for kind in (dataset, training, pruning, sensitivity, inspection, mattes, export, config):
-        kind.add_to(verbs)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    groups = {
+        name: verbs.add_parser(name, help=says, description=says).add_subparsers(required=True, metavar="VERB")
+        for name, says in _GROUPS.items()
+    }
+    for name, verb in VERBS.items():
+        first, _, second = name.partition(" ")
+        added = groups.get(first, verbs).add_parser(second or first, help=verb.says, description=verb.says)
+        if first == chosen:
+            from tasks.cli.verbs import FLAGS
+
+            added.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+            FLAGS[name](added)
+            added.set_defaults(verb=verb)
     return parser
 
 

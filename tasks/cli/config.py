@@ -6,22 +6,8 @@ import os
 from typing import Any
 
 from modnet.configs import SHIPPED, TRAIN, CompressConfig, DatasetConfig
-from tasks.cli.flags import Options, Result, Verbs
-from tasks.cli.pruning_shorthand import FORMS, prunings
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    configuring = verbs.add("config", config)
-    configuring.add_argument("--profile", choices=("demo", "standard"), default="demo")
-    configuring.add_argument("--dataset", help="synthetic, ppm-100, a zip or a URL")
-    configuring.add_argument(
-        "--base",
-        default=SHIPPED,
-        help=f"what is pruned: {SHIPPED} (the project's own network), {TRAIN} (one trained in the run), or the path of "
-        f"a checkpoint (default: {SHIPPED})",
-    )
-    configuring.add_argument("--pruning", type=prunings, help=f"candidates: {FORMS}")
+from modnet.errors import CheckpointError, DatasetError
+from tasks.cli.flags import Options, Result
 
 
 def config(options: Options) -> Result:
@@ -30,7 +16,7 @@ def config(options: Options) -> Result:
     update: dict[str, Any] = {}
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
-        update["dataset"] = DatasetConfig(source=os.path.abspath(options.dataset) if is_path else options.dataset)
+        update["dataset"] = DatasetConfig(source=_archive(options.dataset) if is_path else options.dataset)
     if options.pruning:  # how long Taylor looks is the profile's affair
         looks = chosen.pruning[0].model_dump(include={"taylor_images", "taylor_steps"})
         update["pruning"] = tuple(pruning.model_copy(update=looks) for pruning in options.pruning)
@@ -38,7 +24,25 @@ def config(options: Options) -> Result:
 
 
 def _checkpoint(base: str) -> str | None:
-    """A path is made absolute, since another process reads it."""
+    """A path is made absolute, since another process reads it.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
     if base == TRAIN:
         return None
+    if base != SHIPPED and not os.path.isfile(base):
+        raise CheckpointError(f"--base {base}: no such file; wanted {SHIPPED}, {TRAIN}, or the path of a checkpoint")
     return base if base == SHIPPED else os.path.abspath(base)
+
+
+def _archive(dataset: str) -> str:
+    """The path, made absolute, of a data set.
+
+    Raises:
+        DatasetError: there is no such file.
+    """
+    if not os.path.isfile(dataset):
+        what = "is a folder" if os.path.isdir(dataset) else "no such file"
+        raise DatasetError(f"--dataset {dataset}: {what}; wanted synthetic, ppm-100, a zip or a URL")
+    return os.path.abspath(dataset)

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.cli import flags
-from tasks.cli.flags import Options, Result, UsageError, Verbs
+from tasks.cli.flags import Options, Result, UsageError
 from tasks.cli.given import given_dataset
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    fetch = verbs.group("dataset", "fetches a data set").add("fetch", fetch_dataset)
-    fetch.add_argument("source", help="synthetic, ppm-100, a zip or a URL")
-    fetch.add_argument("--sha256", type=flags.digest, help="refuse an archive with another digest")
 
 
 def fetch_dataset(options: Options) -> Result:

@@ -1,18 +1,17 @@
-"""What verbs share: how one is added, and flags that several have."""
+"""Flags that several verbs have. Nothing heavy is imported here: help shall come at once."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
-from modnet.checkpoint import checkpoint_path
 from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.protocols import Protocol
+from modnet.weights import checkpoint_path
 
 Options = argparse.Namespace
 Result = dict[str, Any]
@@ -24,6 +23,7 @@ CHECKPOINT = (
 )
 DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
 IR = "OpenVINO .xml, its .bin beside it"
+SIZE = 512
 FIXED = "one of fixed input size takes the protocol of that size, as device-512"
 
 
@@ -48,92 +48,70 @@ class UsageError(Exception):
     """Flags that do not go together; as with an unknown flag, the exit code is 2."""
 
 
-class Verbs:
-    """The verbs of a command line, each with the function that runs it."""
-
-    def __init__(self, parser: Flags) -> None:
-        self._verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    def add(self, name: str, run: Callable[[Options], Result], *parents: Flags) -> Flags:
-        """Adds a verb that says of itself what `run` says of itself, with the flags of `parents` and `--json`."""
-        added = self._verbs.add_parser(name, help=run.__doc__, description=run.__doc__, parents=[_output(), *parents])
-        added.set_defaults(run=run)
-        return added
-
-    def group(self, name: str, description: str) -> Verbs:
-        """Adds a verb that has verbs of its own."""
-        return Verbs(self._verbs.add_parser(name, help=description, description=description))
+def warn(text: str) -> None:
+    """Says on the error stream what somebody should know at once, though the work goes on."""
+    sys.stderr.write(f"modnet: warning: {text}\n")
 
 
-def network() -> Flags:
+def network(verb: Flags) -> None:
     """The checkpoint that a verb works on."""
-    flags = _flags()
-    flags.add_argument("--checkpoint", type=checkpoint_path, required=True, help=CHECKPOINT)
-    flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
-    return flags
+    verb.add_argument("--checkpoint", type=checkpoint_path, required=True, help=CHECKPOINT)
+    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
 
 
-def network_or_ir() -> Flags:
+def network_or_ir(verb: Flags) -> None:
     """The network that makes mattes, and how images are prepared for it."""
-    flags = _flags()
-    flags.add_argument("--checkpoint", type=checkpoint_path, help=CHECKPOINT)
-    flags.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
-    flags.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED}")
-    flags.add_argument("--ir", type=Path, help=f"{IR}; {FIXED}")
-    flags.add_argument(
+    verb.add_argument("--checkpoint", type=checkpoint_path, help=CHECKPOINT)
+    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint")
+    verb.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED}")
+    verb.add_argument("--ir", type=Path, help=f"{IR}; {FIXED}")
+    verb.add_argument(
         "--protocol",
         choices=get_args(Protocol),
         help="preprocessing (default: the letterbox of a fixed input size, otherwise seed)",
     )
-    return flags
 
 
-def dataset() -> Flags:
+def dataset(verb: Flags) -> None:
     """The data set that a verb reads."""
-    flags = _flags()
-    flags.add_argument("--dataset", required=True, help=DATASET)
-    return flags
+    verb.add_argument("--dataset", required=True, help=DATASET)
 
 
-def device() -> Flags:
+def device(verb: Flags) -> None:
     """Where a verb computes."""
-    flags = _flags()
-    flags.add_argument("--device", type=_device, default="cpu", help="cpu, or cuda (default: cpu)")
-    return flags
+    verb.add_argument("--device", type=_device, default="cpu", help="cpu, or cuda (default: cpu)")
 
 
-def out_folder() -> Flags:
+def out_folder(verb: Flags) -> None:
     """Where a verb writes its files."""
-    flags = _flags()
-    flags.add_argument("--out", type=Path, required=True, help="folder to write into")
-    return flags
+    verb.add_argument("--out", type=Path, required=True, help="folder to write into")
+    overwrite(verb)
 
 
-def out_checkpoint() -> Flags:
+def out_checkpoint(verb: Flags) -> None:
     """What a verb writes."""
-    flags = _flags()
-    flags.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
-    return flags
+    verb.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
+    overwrite(verb)
 
 
-def seed() -> Flags:
+def overwrite(verb: Flags) -> None:
+    """What `given.require_free` reads: no verb replaces a file of an earlier run without it."""
+    verb.add_argument("--overwrite", action="store_true", help="replace files of earlier runs that are in the way")
+
+
+def seed(verb: Flags) -> None:
     """What a verb draws its random numbers from."""
-    flags = _flags()
-    flags.add_argument("--seed", type=seed_number, default=0, help="same seed, same result (default: 0)")
-    return flags
+    verb.add_argument("--seed", type=seed_number, default=0, help="same seed, same result (default: 0)")
 
 
-def size() -> Flags:
+def size(verb: Flags) -> None:
     """The input that a graph is made, or its cost counted, for."""
-    flags = _flags()
-    flags.add_argument("--size", type=int, default=512, help="side of the square input (default: 512)")
-    return flags
+    verb.add_argument("--size", type=int, default=SIZE, help=f"side of the square input (default: {SIZE})")
 
 
-def training(title: str = "training") -> Flags:
+def training(verb: Flags, title: str = "training") -> None:
     """How a verb trains."""
-    flags = _flags()
-    group = flags.add_argument_group(title)
+    group = verb.add_argument_group(title)
     fields, sparsity = TrainingConfig.model_fields, SparsityConfig.model_fields
     for name, kind in _NUMBERS.items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=fields[name].description)
@@ -151,15 +129,13 @@ def training(title: str = "training") -> Flags:
         choices=get_args(sparsity["schedule"].annotation),
         help=f"of the strength. {sparsity['schedule'].description}",
     )
-    return flags
 
 
-def retraining(title: str = "training") -> Flags:
+def retraining(verb: Flags, title: str = "training") -> None:
     """How a verb retrains what was pruned."""
-    flags = Flags(add_help=False, parents=[training(title)])
+    training(verb, title)
     field = RetrainConfig.model_fields["initialise"]
-    flags.add_argument("--initialise", choices=get_args(field.annotation), help=field.description)
-    return flags
+    verb.add_argument("--initialise", choices=get_args(field.annotation), help=field.description)
 
 
 def texts(text: str) -> list[str]:
@@ -222,17 +198,12 @@ def digest(text: str) -> str:
 
 
 def _device(text: str) -> str:
-    is_there = text == "cpu" or (text.partition(":")[0] == "cuda" and torch.cuda.is_available())
-    if not is_there:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted cpu, or cuda where there is one")
-    return text
+    if text == "cpu" or (text.partition(":")[0] == "cuda" and _has_cuda()):
+        return text
+    raise argparse.ArgumentTypeError(f"got {text!r}, wanted cpu, or cuda where there is one")
 
 
-def _output() -> Flags:
-    flags = _flags()
-    flags.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    return flags
+def _has_cuda() -> bool:
+    import torch
 
-
-def _flags() -> Flags:
-    return Flags(add_help=False)
+    return torch.cuda.is_available()

@@ -1,25 +1,27 @@
-"""From what was typed to what it names: data sets, predictors, configs."""
+"""From what was typed to what it names: data sets, predictors, configs.
+
+What only some verbs need is imported where it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from infra.settings import Settings
-from modnet.checkpoint import load
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import ConfigError
-from modnet.evaluation.complexity import complexity
-from modnet.export.predictors import IrPredictor, OnnxPredictor
-from modnet.inference.predictors import Predictor, TorchPredictor
-from modnet.models.modnet import MODNet
 from tasks.cli.flags import Options, Result, UsageError
 from tasks.stored_dataset import local_archive
+
+if TYPE_CHECKING:
+    from modnet.inference.predictors import Predictor
+    from modnet.models.modnet import MODNet
 
 
 def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, DatasetIndex]:
@@ -30,6 +32,22 @@ def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, Dataset
     archive = local_archive(DatasetConfig(source=source, sha256=sha256), cache / "archives")
     folder = extract_archive(archive, cache / "datasets")
     return folder, index_dataset(folder)
+
+
+def require_free(options: Options, *results: Path) -> None:
+    """Refuses to replace what an earlier run wrote, before anything is computed, unless `--overwrite` says so.
+
+    Args:
+        options: what was typed.
+        *results: the files that the verb will write.
+
+    Raises:
+        ConfigError: some are there already; names the first, and how many more.
+    """
+    taken = [path for path in results if path.exists()]
+    if taken and not options.overwrite:
+        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise ConfigError(f"{taken[0]}{more} is there already: choose another place, or replace it with --overwrite")
 
 
 def given_predictor(options: Options, default: Path | None = None) -> Predictor:
@@ -48,9 +66,16 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     if len(networks) != 1:
         raise ConfigError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.onnx is not None:
+        from modnet.export.predictors import OnnxPredictor
+
         return OnnxPredictor(options.onnx, options.protocol)
     if options.ir is not None:
+        from modnet.export.predictors import IrPredictor
+
         return IrPredictor(options.ir, options.protocol)
+    from modnet.checkpoint import load
+    from modnet.inference.predictors import TorchPredictor
+
     return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", options.device)
 
 
@@ -93,6 +118,8 @@ def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) 
 
 def cost(network: MODNet, size: int = 512) -> Result:
     """Parameters and MACs of the deployed graph."""
+    from modnet.evaluation.complexity import complexity
+
     found = complexity(network, size)
     return {"parameters": found.parameters, "macs": found.macs}
 

@@ -15,22 +15,14 @@ from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.seed_pruning import prune_like_seed, write_seed_files
-from tasks.cli import flags
-from tasks.cli.flags import Options, Result, Verbs
-from tasks.cli.given import cost, given_dataset
+from tasks.cli.flags import Options, Result
+from tasks.cli.given import cost, given_dataset, require_free
 from tasks.cli.pruning_config import iteration_config, pruning_config
-from tasks.cli.pruning_flags import add_pruning_flags, require_flags_that_fit
+from tasks.cli.pruning_flags import require_flags_that_fit
 from tasks.leaderboard import markdown_table
-from tasks.local_iteration import prune_iteratively
 from tasks.pruning_evidence import plan_with_evidence
 
 TIMING_THREADS = 2
-
-
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    retraining = flags.retraining("how --iterations retrains")
-    add_pruning_flags(verbs.add("prune", prune, flags.network(), flags.out_folder(), flags.device(), retraining))
 
 
 def prune(options: Options) -> Result:
@@ -40,6 +32,8 @@ def prune(options: Options) -> Result:
         return _pruned_like_seed(options)
     if options.iterations is not None:
         return _pruned_in_steps(options)
+    checkpoint_file, plan_file = options.out / "pruned.safetensors", options.out / "plan.json"
+    require_free(options, checkpoint_file, plan_file)
     if options.plan is not None:
         network, plan = load(options.checkpoint, options.prune_info), _read_plan(options.plan)
     else:
@@ -52,9 +46,9 @@ def prune(options: Options) -> Result:
         "parent_spec": network.spec.model_dump(),
         "pruning": None if plan.config is None else plan.config.model_dump(),
     }
-    path = save_checkpoint(compact, options.out / "pruned.safetensors", provenance)
-    write_atomically(options.out / "plan.json", plan.to_json().encode())
-    files = {"checkpoint": str(path), "plan": str(options.out / "plan.json")}
+    save_checkpoint(compact, checkpoint_file, provenance)
+    write_atomically(plan_file, plan.to_json().encode())
+    files = {"checkpoint": str(checkpoint_file), "plan": str(plan_file)}
     before, after = cost(network), cost(compact)
     policy = plan.config.policy if plan.config is not None and options.plan is None else None
     limits = _limits(policy)
@@ -89,12 +83,15 @@ def _pruned_like_seed(options: Options) -> Result:
         seed=options.seed or 0,
         inherit=options.inherit,
     )
+    require_free(options, *pruned.files_in(options.out))
     written = write_seed_files(options.out, pruned)
     files = {"checkpoint": str(written.checkpoint), "prune_info": str(written.prune_info)}
     return _result(files, cost(network), cost(pruned.network), {}, (), as_json=options.json)
 
 
 def _pruned_in_steps(options: Options) -> Result:
+    from tasks.local_iteration import prune_iteratively  # which draws curves
+
     config = iteration_config(options)
     checkpoints = prune_iteratively(
         options.checkpoint,

@@ -134,6 +134,8 @@ def _require_images(options: Options, given: set[str]) -> None:
         raise UsageError("--dataset would do nothing: --criterion taylor and --iterations read it")
     if not is_taylor and (idle := given & {"taylor_images", "taylor_steps"}):
         raise UsageError(f"{flag_names(idle)} belongs to --criterion taylor")
+    if is_iterative and options.overwrite:
+        raise UsageError("--overwrite would do nothing: --iterations puts other settings into folders of their own")
     if is_iterative and options.compensate:
         raise UsageError("--compensate would be undone by retraining: it does not go with --iterations")
     if not is_iterative and (idle := given & set(_RETRAINING)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from modnet.checkpoint import load
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
@@ -16,37 +14,20 @@ from modnet.pruning.sensitivity_file import read_sensitivities, write_sensitivit
 from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import SensitivityQuestion
-from tasks.cli import flags
-from tasks.cli.amounts import amount
-from tasks.cli.flags import Options, Result, UsageError, Verbs
-from tasks.cli.given import given_config, given_dataset
-from tasks.cli.pruning_flags import add_channel_flags, add_fields, flag_names
+from tasks.cli.flags import Options, Result, UsageError
+from tasks.cli.given import given_config, given_dataset, require_free
+from tasks.cli.pruning_flags import flag_names
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import scores_for
 
 _MEASURING = ("ratios", "images", "short_side", "exclude")
 
 
-def add_to(verbs: Verbs) -> None:
-    """Adds the verbs of this file."""
-    verb = verbs.add("sensitivity", sensitivity, flags.network(), flags.out_folder(), flags.seed())
-    verb.add_argument("--dataset", help=f"measures on its tune split: {flags.DATASET}")
-    ratios = SensitivityConfig.model_fields["ratios"].description
-    verb.add_argument("--ratios", type=flags.numbers, help=f"{ratios} As 0.1,0.3,0.5 (default: 0.1 to 0.9)")
-    add_fields(verb, SensitivityConfig, images=int, short_side=int, allowed_loss=float, max_macs=amount)
-    verb.add_argument(
-        "--merge",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="sensitivities.jsonl of several runs, instead of measuring",
-    )
-    add_channel_flags(verb)
-
-
 def sensitivity(options: Options) -> Result:
     """Measures how much worse a network gets group by group, goes on where it was cut, and plans by what it found."""
     _require_flags_that_fit(options)
+    plot, plan_file = options.out / "sensitivity.png", options.out / "plan.json"
+    require_free(options, plot, plan_file)  # what was measured is not replaced: a cut run goes on
     pruning = given_config(PruningConfig, options)
     config: SensitivityConfig = given_config(SensitivityConfig, options, pruning=pruning)
     network = load(options.checkpoint, options.prune_info)
@@ -66,7 +47,6 @@ def sensitivity(options: Options) -> Result:
     plan = plan_pruning(network, pruning.model_copy(update={"policy": choice.policy}), scores=scores)
     question = measured.question
     title = f"{options.checkpoint.name}: {len(question.images)} images at {question.short_side} px, {question.ranking}"
-    plot, plan_file = options.out / "sensitivity.png", options.out / "plan.json"
     write_atomically(plot, sensitivity_plot(found, choice, title))
     write_atomically(plan_file, plan.to_json().encode())
     result: Result = {

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modnet.checkpoint import FORMAT, checkpoint_path, load, read_checkpoint, save_checkpoint, to_bytes
+from modnet.checkpoint import FORMAT, load, read_checkpoint, save_checkpoint, to_bytes
 from modnet.errors import CheckpointError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
-from modnet.weights import SHIPPED_BASE
+from modnet.weights import SHIPPED_BASE, checkpoint_path
 
 
 def saved(state: dict[str, torch.Tensor], path: Path) -> Path:
@@ -161,7 +161,8 @@ def test_checkpoint_path_is_the_projects_own_file_for_its_name_and_a_path_otherw
 def test_load_says_that_the_installation_is_broken_when_the_shipped_base_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", tmp_path / "base.safetensors")
+    for module in ("modnet.checkpoint", "modnet.weights"):
+        monkeypatch.setattr(f"{module}.SHIPPED_BASE", tmp_path / "base.safetensors")
     with pytest.raises(CheckpointError, match="No such file or directory; this installation lacks"):
         load(checkpoint_path("shipped"))
 

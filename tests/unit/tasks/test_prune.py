@@ -26,6 +26,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "base.safetensors"
     monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", path)
+    monkeypatch.setattr("modnet.weights.SHIPPED_BASE", path)
     monkeypatch.setattr("tasks.remote.SHIPPED_BASE", path)
     yield path
     torch.set_num_threads(threads)  # a node sets what it is given, for the whole process

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from modnet.checkpoint import load
+from modnet.configs import ALL_METRICS
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.data.images import read_pair
 from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import DatasetError
-from modnet.evaluation.evaluate import ALL_METRICS, ERROR_NAMES, evaluate, score_image
+from modnet.evaluation.evaluate import ERROR_NAMES, evaluate, score_image
 from modnet.inference.predictors import TorchPredictor
 from modnet.records import MattingScores
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from modnet.configs import SHEET_IMAGES
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import Alpha, Image
 from modnet.data.synthetic import write_synthetic_archive
 from modnet.evaluation.evaluate import evaluate
-from modnet.evaluation.worst_images import SHEET_IMAGES, worst_images, worst_sheet
+from modnet.evaluation.worst_images import worst_images, worst_sheet
 
 
 def predictor(image: Image) -> Alpha:

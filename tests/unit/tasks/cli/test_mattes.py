@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modnet.configs import ALL_METRICS
 from modnet.data.images import read_image, write_png
-from modnet.evaluation.evaluate import ALL_METRICS, ERROR_NAMES
+from modnet.evaluation.evaluate import ERROR_NAMES
 from modnet.inference.video import VideoFrames, video_writer
 from tasks.cli import main
 
@@ -131,7 +132,8 @@ def test_infer_takes_the_shipped_base_when_no_network_is_named(
     common = ("infer", "--input", tmp_path / "photo.png", "--out")
     run(*common, tmp_path / "named", "--checkpoint", checkpoint)
     monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", checkpoint)
-    monkeypatch.setattr("tasks.cli.mattes.SHIPPED_BASE", checkpoint)
+    monkeypatch.setattr("modnet.weights.SHIPPED_BASE", checkpoint)
+    monkeypatch.setattr("tasks.cli.infer.SHIPPED_BASE", checkpoint)
     run(*common, tmp_path / "default")
     run(*common, tmp_path / "shipped", "--checkpoint", "shipped")
     named, *others = (read_image(tmp_path / name / "photo.png") for name in ("named", "default", "shipped"))

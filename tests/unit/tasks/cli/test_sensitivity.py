@@ -32,13 +32,18 @@ def test_sensitivity_of_several_runs_is_merged_into_a_plan_that_prune_repeats(
     assert pruned["macs"] <= 600_000_000
 
 
-def test_sensitivity_measures_nothing_twice(archive: Path, checkpoint: Path, tmp_path: Path, run: Run) -> None:
+def test_sensitivity_measures_nothing_twice(
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse
+) -> None:
     measure = ("sensitivity", "--checkpoint", checkpoint, "--dataset", archive, *SMALL, "--out", tmp_path / "out")
     first = Path(run(*measure, "--ratios", "0.5")["sensitivities"])
     whole = first.read_bytes()
     cut = whole[: whole.rindex(b"\n", 0, -1) + 9]  # killed within the last line
     first.write_bytes(cut)
-    run(*measure, "--ratios", "0.5")
+    (first.parent / "plan.json").unlink()
+    code, error = refuse(*measure, "--ratios", "0.5")
+    assert (code, "sensitivity.png is there already" in error) == (3, True), error
+    run(*measure, "--ratios", "0.5", "--overwrite")
     assert first.read_bytes() == whole
 
 

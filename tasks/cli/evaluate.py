@@ -1,0 +1,52 @@
+"""`modnet evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from modnet.checkpoint import load
+from modnet.evaluation.evaluate import ERROR_NAMES
+from modnet.evaluation.evaluate import evaluate as evaluate_predictor
+from modnet.evaluation.score_tables import difference_rows, differences, intervals, score_rows
+from modnet.evaluation.scores_file import read_scores, write_scores
+from modnet.files import write_atomically
+from modnet.records import MattingScores
+from tasks.cli.flags import Options, Result
+from tasks.cli.given import cost, given_dataset, given_predictor, require_free
+from tasks.leaderboard import markdown_table
+
+
+def evaluate(options: Options) -> Result:
+    """Scores a checkpoint, an ONNX file or an IR on one split."""
+    require_free(options, *(path for path in (options.scores, options.sheet) if path is not None))
+    others = None if options.compare is None else read_scores(options.compare)
+    folder, index = given_dataset(options.dataset)
+    predictor = given_predictor(options)
+    scores = evaluate_predictor(predictor, folder, index, options.split, predictor.protocol, options.metrics)
+    if options.scores is not None:
+        options.scores.parent.mkdir(parents=True, exist_ok=True)
+        write_scores(options.scores, scores)
+    if options.sheet is not None:
+        from modnet.evaluation.worst_images import worst_sheet  # with matplotlib
+
+        options.sheet.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.sheet, worst_sheet(predictor, folder, index, scores))
+    result: Result = {name: getattr(scores, name) for name in ("images", "split", "protocol")}
+    result |= cost(load(options.checkpoint, options.prune_info)) if options.checkpoint else {}
+    return result | (_described(scores, others) if options.json else {"table": _tables(scores, others)})
+
+
+def _described(scores: MattingScores, others: MattingScores | None) -> Result:
+    described: Result = {name: value for name in ERROR_NAMES if (value := getattr(scores, name)) is not None}
+    described["unknown_images"] = scores.unknown_images
+    described["intervals"] = {name: [one.low, one.high] for name, one in intervals(scores).items()}
+    if others is not None:
+        described["differences"] = {name: asdict(one) for name, one in differences(scores, others).items()}
+    return described
+
+
+def _tables(scores: MattingScores, others: MattingScores | None) -> str:
+    tables = [score_rows(scores)]
+    if others is not None:
+        tables.append(difference_rows(scores, others))
+    return "\n\n".join(markdown_table(rows) for rows in tables)

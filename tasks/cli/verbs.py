@@ -1,0 +1,252 @@
+"""What people type after each verb. Nothing heavy is imported here: help shall come at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import get_args
+
+from modnet.configs import (
+    ALL_METRICS,
+    FEW_METRICS,
+    SHEET_IMAGES,
+    SHIPPED,
+    TRAIN,
+    AdaptationConfig,
+    DistillationConfig,
+    ExportConfig,
+    Metric,
+    ResultKind,
+    SensitivityConfig,
+)
+from modnet.export.variants import VARIANTS, InputFormat
+from modnet.weights import checkpoint_path
+from tasks.cli import flags
+from tasks.cli.amounts import amount
+from tasks.cli.flags import Flags
+from tasks.cli.pruning_flags import add_channel_flags, add_fields, add_pruning_flags
+from tasks.cli.pruning_shorthand import FORMS, prunings
+
+DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
+
+
+def fetch_dataset(verb: Flags) -> None:
+    """Of `modnet dataset fetch`."""
+    verb.add_argument("source", help="synthetic, ppm-100, a zip or a URL")
+    verb.add_argument("--sha256", type=flags.digest, help="refuse an archive with another digest")
+
+
+def train(verb: Flags) -> None:
+    """Of `modnet train`."""
+    _add_training(verb)
+    flags.training(verb)
+    verb.add_argument("--backbone", type=Path, help="start from a MobileNetV2 with folded norms (.npz)")
+
+
+def retrain(verb: Flags) -> None:
+    """Of `modnet retrain`."""
+    flags.network(verb)
+    _add_training(verb)
+    flags.retraining(verb)
+    features = DistillationConfig.model_fields["features"].description
+    teacher = (
+        "a network to learn from as well, usually the unpruned one; a warning says when it errs more than its student"
+    )
+    verb.add_argument("--teacher", type=checkpoint_path, help=f"{teacher}: {flags.CHECKPOINT}")
+    verb.add_argument("--unlabelled", type=Path, help="with --teacher: a folder of images without mattes")
+    verb.add_argument("--distill-features", type=float, help=f"with --teacher. {features}")
+
+
+def adapt(verb: Flags) -> None:
+    """Of `modnet adapt`."""
+    for add in (flags.network, flags.seed, flags.device, flags.out_checkpoint):
+        add(verb)
+    verb.add_argument("--images", type=Path, required=True, help="a folder of images, no mattes needed")
+    add_fields(verb, AdaptationConfig, epochs=int, batch_size=int, image_size=int, learning_rate=float)
+
+
+def prune(verb: Flags) -> None:
+    """Of `modnet prune`."""
+    for add in (flags.network, flags.out_folder, flags.device):
+        add(verb)
+    flags.retraining(verb, "how --iterations retrains")
+    add_pruning_flags(verb)
+
+
+def sensitivity(verb: Flags) -> None:
+    """Of `modnet sensitivity`."""
+    for add in (flags.network, flags.out_folder, flags.seed):
+        add(verb)
+    verb.add_argument("--dataset", help=f"measures on its tune split: {flags.DATASET}")
+    ratios = SensitivityConfig.model_fields["ratios"].description
+    verb.add_argument("--ratios", type=flags.numbers, help=f"{ratios} As 0.1,0.3,0.5 (default: 0.1 to 0.9)")
+    add_fields(verb, SensitivityConfig, images=int, short_side=int, allowed_loss=float, max_macs=amount)
+    verb.add_argument(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="sensitivities.jsonl of several runs, instead of measuring",
+    )
+    add_channel_flags(verb)
+
+
+def inspect(verb: Flags) -> None:
+    """Of `modnet inspect`."""
+    flags.network(verb)
+    flags.size(verb)
+    verb.add_argument(
+        "--against",
+        type=checkpoint_path,
+        help="checkpoint that it was before pruning (default: the widths that a pruned checkpoint of this project "
+        "remembers)",
+    )
+    verb.add_argument("--picture", type=Path, help="PNG to draw the channels of every group into")
+    verb.add_argument("--tensors", action="store_true", help="also the shape of every tensor (--json has them always)")
+    flags.overwrite(verb)
+
+
+def evaluate(verb: Flags) -> None:
+    """Of `modnet evaluate`."""
+    for add in (flags.network_or_ir, flags.dataset, flags.device):
+        add(verb)
+    verb.add_argument("--split", choices=("val", "tune", "fit", "train"), default="val")
+    verb.add_argument(
+        "--metrics",
+        type=_metrics,
+        default=FEW_METRICS,
+        help=f"all, or some of {','.join(ALL_METRICS)}; mse and mad are always measured (default: mse,mad)",
+    )
+    verb.add_argument("--scores", type=Path, help="JSON file to write the errors of every image into")
+    verb.add_argument("--compare", type=Path, help="such a file of another network, to compare with")
+    verb.add_argument("--sheet", type=Path, help=f"PNG to draw the {SHEET_IMAGES} worst images into")
+    flags.overwrite(verb)
+
+
+def infer(verb: Flags) -> None:
+    """Of `modnet infer`."""
+    for add in (flags.network_or_ir, flags.device, flags.out_folder):
+        add(verb)
+    verb.add_argument("--input", type=Path, required=True, help="an image, a folder of images, or a video")
+    verb.add_argument(
+        "--result",
+        choices=get_args(ResultKind),
+        default="alpha",
+        help="the matte, the person with transparency, or the person on --background (default: alpha)",
+    )
+    verb.add_argument("--background", help="of a composite: a colour as '#00b140', or an image file")
+
+
+def export(verb: Flags) -> None:
+    """Of `modnet export`."""
+    flags.network(verb)
+    flags.out_folder(verb)
+    verb.add_argument("--size", type=int, help=f"side of the square input (default: {flags.SIZE})")
+    verb.add_argument("--dynamic", action="store_true", help="batch, height and width stay open: not with --size")
+
+
+def optimize(verb: Flags) -> None:
+    """Of `modnet optimize`."""
+    flags.out_folder(verb)
+    flags.size(verb)
+    verb.add_argument("--onnx", type=Path, required=True)
+    verb.add_argument("--dataset", help=f"calibrates INT8: {flags.DATASET}")
+    verb.add_argument(
+        "--targets", type=_targets, default=DEFAULT_TARGETS, help=f"some of {','.join(VARIANTS)} (default: all static)"
+    )
+    verb.add_argument(
+        "--input-format",
+        choices=get_args(InputFormat),
+        default="float-nchw",
+        help="what the IRs read: uint8-nhwc is the image itself (default: float-nchw)",
+    )
+    verb.add_argument(
+        "--verify-on-legacy",
+        action="store_true",
+        help="run and compile what is for old runtimes on these; `make legacy-runtimes` installs them",
+    )
+    defaults = ExportConfig()
+    verb.add_argument("--calibration-images", type=flags.positive, default=defaults.calibration_images)
+    verb.add_argument(
+        "--max-relative-mse-increase",
+        type=float,
+        default=defaults.max_relative_mse_increase,
+        help="INT8 puts layers back to float until its tune MSE is within this share of the ONNX file's",
+    )
+    verb.add_argument("--max-float-layers", type=flags.natural, default=defaults.max_float_layers)
+
+
+def benchmark(verb: Flags) -> None:
+    """Of `modnet benchmark`."""
+    verb.add_argument("--ir", type=Path, required=True, help=flags.IR)
+    verb.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
+    verb.add_argument("--size", type=flags.positive, default=512, help="side of an open input (default: 512)")
+    verb.add_argument("--batch", type=flags.positives, default=[1], help="batch sizes, as 1,2,4")
+    verb.add_argument("--threads", type=flags.positive, help="inference threads (default: the runtime's choice)")
+    verb.add_argument("--warm-up", type=flags.natural, default=5)
+    verb.add_argument("--repeats", type=flags.positive, default=50)
+
+
+def config(verb: Flags) -> None:
+    """Of `modnet config`."""
+    verb.add_argument("--profile", choices=("demo", "standard"), default="demo")
+    verb.add_argument("--dataset", help="synthetic, ppm-100, a zip or a URL")
+    verb.add_argument(
+        "--base",
+        default=SHIPPED,
+        help=f"what is pruned: {SHIPPED} (the project's own network), {TRAIN} (one trained in the run), or the path of "
+        f"a checkpoint (default: {SHIPPED})",
+    )
+    verb.add_argument("--pruning", type=prunings, help=f"candidates: {FORMS}")
+
+
+FLAGS: Mapping[str, Callable[[Flags], None]] = {
+    "dataset fetch": fetch_dataset,
+    "train": train,
+    "retrain": retrain,
+    "adapt": adapt,
+    "prune": prune,
+    "sensitivity": sensitivity,
+    "inspect": inspect,
+    "evaluate": evaluate,
+    "infer": infer,
+    "export": export,
+    "optimize": optimize,
+    "benchmark": benchmark,
+    "config": config,
+}
+"""Verb → what adds its flags, all but `--json`."""
+
+
+def _add_training(verb: Flags) -> None:
+    for add in (flags.dataset, flags.seed, flags.device, flags.out_checkpoint):
+        add(verb)
+    verb.add_argument(
+        "--workers", type=flags.natural, default=0, help="processes that compute samples (default: a thread)"
+    )
+    verb.add_argument(
+        "--keep-epochs",
+        action="store_true",
+        help="keep a checkpoint of every epoch beside --out, as …-epoch-001: the averaged weights, which tune scores",
+    )
+    verb.add_argument(
+        "--sparsity-norms",
+        type=flags.texts,
+        help="with --sparsity: norms that get a plot of their own beside that of all and that of the first, as "
+        "backbone.last.norm,semantic.*",
+    )
+
+
+def _metrics(text: str) -> tuple[Metric, ...]:
+    chosen = ALL_METRICS if text == "all" else tuple(metric for metric in ALL_METRICS if metric in flags.texts(text))
+    if text != "all" and (unknown := set(flags.texts(text)) - {*chosen}):
+        raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted all, or some of {','.join(ALL_METRICS)}")
+    return chosen
+
+
+def _targets(text: str) -> list[str]:
+    chosen = flags.texts(text)
+    if unknown := set(chosen) - set(VARIANTS):
+        raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted some of {','.join(VARIANTS)}")
+    return chosen
