@@ -16,7 +16,7 @@ from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import SensitivityQuestion
 from tasks.cli.flags import Options, Result, UsageError
 from tasks.cli.given import given_config, given_dataset, require_free
-from tasks.cli.pruning_flags import flag_names
+from tasks.cli.pruning_flags import flag_names, require_aggregate_that_fits
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import scores_for
 
@@ -64,6 +64,9 @@ def sensitivity(options: Options) -> Result:
 
 
 def _require_flags_that_fit(options: Options) -> None:
+    require_aggregate_that_fits(options)
+    if options.max_macs is not None and options.allowed_loss is not None:
+        raise UsageError("--allowed-loss would do nothing: --max-macs looks for the allowed loss")
     if options.merge is None:
         if options.dataset is None:
             raise UsageError("say what to look at: --dataset measures, --merge puts results together")
