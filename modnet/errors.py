@@ -7,6 +7,7 @@
     ├─ LoadingError            a process that loads samples ended by itself
     ├─ CheckpointError         unreadable, wrong spec, missing or unexpected keys
     ├─ PruningError            a request that cannot yield a working network
+    ├─ UnsteadyLatencyError    no network's latency held when it was measured again
     ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
     └─ ExportError             conversion failed
        ├─ LoweringError        an operation that the target's runtimes do not read
@@ -50,6 +51,10 @@ class CheckpointError(ModnetError):
 
 class PruningError(ModnetError, ValueError):
     """A pruning request cannot yield a working network."""
+
+
+class UnsteadyLatencyError(ModnetError):
+    """What was measured as fast enough was too slow each time it was measured again."""
 
 
 class TrainingDivergedError(ModnetError):

@@ -28,6 +28,7 @@ class ScaleDistribution(Record):
 
     counts: tuple[int, ...] = Field(description="channels per bin of SCALE_BINS, the outermost open to the outside")
     quintiles: tuple[float, ...] = Field(description="what 20, 40, 60, 80 and 100 % of the channels do not exceed")
+    norms: dict[str, ScaleDistribution] = Field({}, description="the same of each norm by itself, by its module's name")
 
 
 class EpochReport(Record):
@@ -160,6 +161,7 @@ class Candidate(Record):
     seed: int
     pruned: StoredFile
     complexity: Complexity
+    remarks: tuple[str, ...] = Field((), description="where its plan is not what was asked, and why; for people")
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -27,6 +28,13 @@ from modnet.seed_rule import SeedRule
 from modnet.spec import ModnetSpec
 
 
+class SeedFiles(NamedTuple):
+    """Where the two files of a pruned network lie."""
+
+    checkpoint: Path
+    prune_info: Path
+
+
 @dataclass(frozen=True)
 class SeedPruned:
     """A network that the seed's rule builds, and the setting that it was built at."""
@@ -40,18 +48,14 @@ class SeedPruned:
         """Name of both files, without their suffixes."""
         return f"modnet_p_ratio_{self.ratio}_thresh_{self.threshold}"
 
+    def files_in(self, folder: Path) -> SeedFiles:
+        """Where `write_seed_files` puts the two files."""
+        return SeedFiles(folder / f"{self.stem}.ckpt", folder / f"{self.stem}.json")
+
     def prune_info(self) -> str:
         """The seed's JSON, character by character."""
         info = prune_info(self.network.spec, threshold=self.threshold, ratio=self.ratio)
         return json.dumps(info, separators=(",", ":"))
-
-
-@dataclass(frozen=True)
-class SeedFiles:
-    """Where the two files of a pruned network lie."""
-
-    checkpoint: Path
-    prune_info: Path
 
 
 def prune_like_seed(
@@ -83,7 +87,7 @@ def write_seed_files(folder: Path, pruned: SeedPruned) -> SeedFiles:
     """
     content = io.BytesIO()
     torch.save(seed_state(pruned.network), content)
-    files = SeedFiles(folder / f"{pruned.stem}.ckpt", folder / f"{pruned.stem}.json")
+    files = pruned.files_in(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(files.checkpoint, content.getvalue())

@@ -78,4 +78,6 @@ def prune_base(
         candidate = remote.prune_network(*question, cpus=1, base_id=other_base)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
+    for remark in candidate.remarks:
+        get_run_logger().warning("candidate %s: %s", candidate.candidate_id, remark)
     return candidate

@@ -150,6 +150,7 @@ def prune_network(
             seed=seed,
             pruned=put_file(store, f"candidates/{candidate_id}/pruned.safetensors", to_bytes(compact, provenance)),
             complexity=complexity(compact),
+            remarks=plan.remarks,
         )
 
     return once(store, candidate_key(candidate_id), Candidate, compute)

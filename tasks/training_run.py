@@ -44,13 +44,14 @@ def run_training(
     workers: int = 0,
     teacher: MODNet | None = None,
     unlabelled: Path | None = None,
+    keep: Callable[[int, MODNet], None] | None = None,
 ) -> TrainingReport:
     """Trains `network` on `fit`, scores it on `tune` meanwhile, and leaves it on the CPU.
 
     Args:
         folder: what the paths of `index` are relative to.
         device: where to train: `cpu` or `cuda`.
-        save: called every `SAVE_STATE_EVERY_S` seconds.
+        save: called every `SAVE_STATE_EVERY_S` seconds, and after every `keep`.
         tell: called every `TELL_EVERY_S` seconds and after every epoch. Watching never ends work: what it raises is
             logged, once.
         saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
@@ -58,6 +59,8 @@ def run_training(
         workers: see `retrain`.
         teacher: see `retrain`.
         unlabelled: a folder of images on which the teacher teaches as well.
+        keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
+            Of a run that is resumed only with the epochs that end in it.
     """
     samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=seed, augment=config.augmentation)
     tune = evenly_spread(index.split("tune"), config.validation_images)
@@ -68,12 +71,20 @@ def run_training(
         )
     saved_at = time.monotonic()
     tell_of = None if tell is None else _Told(tell, config)
+    epochs: int | None = None
 
     def after_step(state: TrainingState) -> None:
-        nonlocal saved_at
+        nonlocal saved_at, epochs
         if tell_of is not None:
             tell_of(state)
-        if time.monotonic() - saved_at >= SAVE_STATE_EVERY_S:
+        has_ended, epochs = epochs is not None and len(state.history) > epochs, len(state.history)
+        is_due = time.monotonic() - saved_at >= SAVE_STATE_EVERY_S
+        if keep is not None and has_ended:
+            averaged = state.modules["average"]
+            assert isinstance(averaged, MODNet)
+            keep(epochs, averaged)
+            is_due = True  # what was kept is never without a state to go on from, and the state never ahead of it
+        if is_due:
             save(state)
             saved_at = time.monotonic()
 
@@ -117,6 +128,14 @@ class _Told:
             if not self._has_failed:
                 self._has_failed = True
                 logger.warning("progress cannot be told, the training goes on: %s: %s", type(error).__name__, error)
+
+
+def tune_mse(network: MODNet, folder: Path, index: DatasetIndex, config: TrainingConfig, device: str) -> float:
+    """The error that a training by `config` scores, of any network; it is left on the CPU."""
+    scored = network.to(device).eval()
+    error = mean_mse(scored, folder, evenly_spread(index.split("tune"), config.validation_images), device)
+    network.to("cpu")
+    return error
 
 
 def start_from_backbone(

@@ -19,12 +19,14 @@ class Inspection:
         layers: path → cost of every layer of the deployed graph, in order of running.
         groups: by name, as the network declares them.
         tensors: what each group holds, by the group's name.
+        shapes: of every tensor of the state dict, those of the heads that only training uses included.
     """
 
     size: int
     layers: Mapping[str, Cost]
     groups: Mapping[str, ChannelGroup]
     tensors: Mapping[str, tuple[TensorSlice, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
 
     @property
     def branches(self) -> dict[str, Cost]:
@@ -71,6 +73,7 @@ def inspect_network(network: PrunableNetwork, size: int = 512) -> Inspection:
         layers={path: Cost(*cost) for path, cost in layer_costs(network, size).items()},
         groups={group.name: group for group in groups},
         tensors={name: tuple(pieces) for name, pieces in tensors.items()},
+        shapes={name: tuple(tensor.shape) for name, tensor in network.state_dict().items()},
     )
 
 

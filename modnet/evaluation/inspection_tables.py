@@ -1,4 +1,4 @@
-"""An inspection as rows of tables, one of groups and one of costs; with an earlier network's figures beside it."""
+"""An inspection as rows of tables: totals, groups, layers, tensors; with an earlier network's figures beside it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,39 @@ def group_rows(network: Inspection, before: Inspection | None = None) -> list[Ro
     return rows
 
 
-def cost_rows(network: Inspection, before: Inspection | None = None) -> list[Row]:
-    """One row per layer, then one per branch, then the whole deployed graph."""
+def total_rows(network: Inspection, before: Inspection | None = None) -> list[Row]:
+    """One row for the whole deployed graph, then one per branch."""
     earlier = before or network
-    rows = []
-    for path in dict.fromkeys([*earlier.layers, *network.layers]):
-        rows.append(_cost_row(path, network.layers.get(path), earlier.layers.get(path), before is not None))
+    rows = [_cost_row("**deployed graph**", network.total, earlier.total, before is not None)]
     for branch in dict.fromkeys([*earlier.branches, *network.branches]):
         costs = network.branches.get(branch), earlier.branches.get(branch)
         rows.append(_cost_row(f"**{branch}**", *costs, before is not None))
-    rows.append(_cost_row("**deployed graph**", network.total, earlier.total, before is not None))
+    return rows
+
+
+def layer_rows(network: Inspection, before: Inspection | None = None) -> list[Row]:
+    """One row per layer."""
+    earlier = before or network
+    return [
+        _cost_row(path, network.layers.get(path), earlier.layers.get(path), before is not None)
+        for path in dict.fromkeys([*earlier.layers, *network.layers])
+    ]
+
+
+def tensor_rows(network: Inspection, before: Inspection | None = None) -> list[Row]:
+    """One row per tensor of the state dict: its shape, and the groups that its channels belong to."""
+    holders: dict[str, list[str]] = {}
+    for one in (before or network, network):
+        for group, pieces in one.tensors.items():
+            for piece in pieces:
+                if group not in holders.setdefault(piece.tensor, []):
+                    holders[piece.tensor].append(group)
+    rows = []
+    for name in dict.fromkeys([*(before or network).shapes, *network.shapes]):
+        row = {"tensor": name, "shape": _shape(network.shapes.get(name))}
+        if before is not None:
+            row = {"tensor": name, "shape before": _shape(before.shapes.get(name)), "after": row["shape"]}
+        rows.append({**row, "groups": ", ".join(holders.get(name, []))})
     return rows
 
 
@@ -61,6 +84,10 @@ def _layers(group: ChannelGroup) -> Row:
         for one in group.consumers
     ]
     return {"made by": ", ".join(makers), "read by": ", ".join(readers)}
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "–" if shape is None else "×".join(map(str, shape)) or "scalar"
 
 
 def _width(parts: tuple[int, ...] | None) -> str:

@@ -10,6 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from modnet.evaluation.pictures import png
 from modnet.records import EpochReport
 
+_COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan", "tab:olive")
+_STYLES = ("solid", "dashed", "dotted")
+
 
 def training_plot(history: Sequence[EpochReport], title: str) -> bytes:
     """Loss by term, and tune MSE where it was measured, epoch by epoch; PNG.
@@ -21,8 +24,11 @@ def training_plot(history: Sequence[EpochReport], title: str) -> bytes:
     epochs = range(1, len(history) + 1)
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
-    for term in history[0].losses:
-        axes.plot(epochs, [one.losses[term] for one in history], linewidth=1, label=term)
+    for number, term in enumerate(history[0].losses):
+        # of each colour a whole line, then a dashed one: black and red say something else
+        colour, style = _COLOURS[number % len(_COLOURS)], _STYLES[number // len(_COLOURS) % len(_STYLES)]
+        losses = [one.losses[term] for one in history]
+        axes.plot(epochs, losses, linewidth=1, color=colour, linestyle=style, label=term)
     axes.plot(epochs, [one.loss for one in history], color="black", linewidth=2, label="all terms")
     axes.set(yscale="log", xlabel="epoch", ylabel="loss on fit, mean over steps", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

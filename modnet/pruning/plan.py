@@ -16,7 +16,9 @@ from modnet.configs import (
     GlobalThresholdPolicy,
     LatencyPolicy,
     LayerRatiosPolicy,
+    Policy,
     PruningConfig,
+    TargetPolicy,
     UniformPolicy,
 )
 from modnet.errors import PruningError
@@ -26,6 +28,7 @@ from modnet.pruning.criteria import Scores, score_groups
 from modnet.pruning.groups import ChannelGroup, PrunableNetwork
 from modnet.pruning.latency import MeasureLatency, latency_counts
 from modnet.pruning.policies import Limits
+from modnet.pruning.remarks import remarks_on
 from modnet.pruning.targets import target_counts
 
 
@@ -40,11 +43,14 @@ class GroupPlan(_Document):
         parts: channels of each part before pruning; only the first, to whose norm the weights belong, must keep one.
         kept: indices of the channels that stay, ascending, counted over all parts.
         scores: of every channel, as the criterion gave them; empty when the plan was not made from scores.
+        asked: channels that the policy alone would have kept, without floor, minimum and multiple; None where it does
+            not speak of groups.
     """
 
     parts: tuple[int, ...] = Field(min_length=1)
     kept: tuple[int, ...]
     scores: tuple[float, ...] = ()
+    asked: int | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
@@ -68,6 +74,18 @@ class GroupPlan(_Document):
         )
 
 
+class MeasuredLatency(_Document):
+    """What the closing measurement of the latency policy found, medians in milliseconds.
+
+    Attributes:
+        ms: of the network that the plan leaves.
+        unpruned_ms: of the unpruned one, run beside the others in every measurement; the closing one's is the last.
+    """
+
+    ms: float = Field(gt=0)
+    unpruned_ms: tuple[float, ...] = Field(min_length=1)
+
+
 class PruningPlan(_Document):
     """Kept channels of every group of one network; replaying it gives the identical smaller network.
 
@@ -76,6 +94,8 @@ class PruningPlan(_Document):
         groups: by name; a group that is not named keeps every channel.
         network_sha256: digest of the weights that the plan was made for (`network_digest`); None fits any weights.
         parameters, macs: of the deployed graph that is left, for one 512×512 image.
+        latency: where the policy measured.
+        remarks: where the plan is not what was asked, and why; for people.
         versions: of what made the plan.
     """
 
@@ -84,6 +104,8 @@ class PruningPlan(_Document):
     network_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     parameters: int | None = Field(None, ge=0)
     macs: int | None = Field(None, ge=0)
+    latency: MeasuredLatency | None = None
+    remarks: tuple[str, ...] = ()
     versions: dict[str, str] = {}
 
     def removed(self) -> dict[str, Tensor]:
@@ -145,6 +167,7 @@ def plan_pruning(
     Raises:
         PruningError: a pattern that names nothing, a budget that cannot be met, a criterion or policy without what it
             needs, or groups that do not account for all channels.
+        UnsteadyLatencyError: what the latency policy found was too slow whenever it was measured again.
     """
     prunable = [group for group in model.channel_groups() if group.prunable]
     if scores is None:
@@ -160,7 +183,22 @@ def plan_pruning(
     remaining_scores = {name: scores[name][: group.channels] for name, group in remaining.items()}
     free = [group for name, group in remaining.items() if name not in excluded]
     cost_model = CostModel(model)
-    counts = _counts(model, free, remaining_scores, config, cost_model, measure_latency)
+    policy, limits = config.policy, Limits(config.channel_multiple, config.min_channels)
+    asked, latency = _asked(free, remaining_scores, policy), None
+    if isinstance(policy, LatencyPolicy):
+        counts, latency = _fast_enough(model, free, remaining_scores, policy, limits, cost_model, measure_latency)
+    elif isinstance(policy, TargetPolicy):
+        counts = target_counts(
+            free,
+            remaining_scores,
+            limits,
+            cost_model,
+            max_macs=policy.max_macs,
+            max_parameters=policy.max_parameters,
+            floor=policy.floor,
+        )
+    else:
+        counts = _counts(free, remaining_scores, policy, limits)
     groups = {
         group.name: GroupPlan(
             parts=group.parts,
@@ -170,9 +208,11 @@ def plan_pruning(
                 counts.get(group.name, remaining[group.name].channels),
             ),
             scores=tuple(float(f"{score:.6g}") for score in scores[group.name].tolist()),
+            asked=asked.get(group.name),
         )
         for group in prunable
     }
+    unpruned_ms = () if latency is None else latency.unpruned_ms
     cost = cost_model.cost({name: group.widths for name, group in groups.items()})
     return PruningPlan(
         config=config,
@@ -180,6 +220,11 @@ def plan_pruning(
         network_sha256=network_digest(model),
         parameters=cost.parameters,
         macs=cost.macs,
+        latency=latency,
+        remarks=(
+            *_idle_patterns(prunable, remaining, config),
+            *remarks_on(free, remaining_scores, config, asked, counts, unpruned_ms),
+        ),
         versions={"modnet-edge": version("modnet-edge"), "torch": torch.__version__},
     )
 
@@ -199,37 +244,50 @@ def _content_digest(content: dict[str, Any]) -> str:
 
 
 def _counts(
-    model: PrunableNetwork,
-    groups: list[ChannelGroup],
-    scores: Scores,
-    config: PruningConfig,
-    cost_model: CostModel,
-    measure_latency: MeasureLatency | None,
-) -> policies.Counts:
-    policy, limits = config.policy, Limits(config.channel_multiple, config.min_channels)
+    groups: list[ChannelGroup], scores: Scores, policy: policies.GroupwisePolicy, limits: Limits
+) -> dict[str, int]:
+    """Channels to keep by a policy that looks at groups and scores alone."""
     if isinstance(policy, AdaptivePolicy):
         return policies.adaptive_counts(groups, scores, policy, limits)
     if isinstance(policy, UniformPolicy):
         return policies.uniform_counts(groups, policy, limits)
     if isinstance(policy, LayerRatiosPolicy):
         return policies.layer_ratio_counts(groups, policy, limits)
+    return policies.global_threshold_counts(groups, scores, policy, limits)
+
+
+def _asked(groups: list[ChannelGroup], scores: Scores, policy: Policy) -> dict[str, int]:
+    """Channels that the policy alone would keep of each group; empty where it speaks of the whole network."""
+    if isinstance(policy, LatencyPolicy | TargetPolicy):
+        return {}
     if isinstance(policy, GlobalThresholdPolicy):
-        return policies.global_threshold_counts(groups, scores, policy, limits)
-    if isinstance(policy, LatencyPolicy):
-        if measure_latency is None:
-            raise PruningError("the latency policy measures networks, and nothing to measure with was given")
-        return latency_counts(
-            model, groups, scores, limits, cost_model, measure_latency, max_ms=policy.max_ms, floor=policy.floor
-        )
-    return target_counts(
-        groups,
-        scores,
-        limits,
-        cost_model,
-        max_macs=policy.max_macs,
-        max_parameters=policy.max_parameters,
-        floor=policy.floor,
-    )
+        return policies.counts_above_share(groups, scores, policy.share)
+    unlimited = _counts(groups, scores, policy, Limits(multiple=1, minimum=1))
+    return {group.name: unlimited.get(group.name, group.channels) for group in groups}
+
+
+def _idle_patterns(groups: list[ChannelGroup], remaining: dict[str, ChannelGroup], config: PruningConfig) -> list[str]:
+    """A sentence for each pattern of `batch_only` that took nothing away."""
+    return [
+        f"batch_only {pattern!r} changed nothing: what it names has no instance norm, or is excluded"
+        for pattern in config.batch_only
+        if all(remaining[group.name].parts == group.parts for group in policies.matching(groups, pattern))
+    ]
+
+
+def _fast_enough(
+    model: PrunableNetwork,
+    groups: list[ChannelGroup],
+    scores: Scores,
+    policy: LatencyPolicy,
+    limits: Limits,
+    cost_model: CostModel,
+    measure: MeasureLatency | None,
+) -> tuple[dict[str, int], MeasuredLatency]:
+    if measure is None:
+        raise PruningError("the latency policy measures networks, and nothing to measure with was given")
+    found = latency_counts(model, groups, scores, limits, cost_model, measure, max_ms=policy.max_ms, floor=policy.floor)
+    return found.counts, MeasuredLatency(ms=found.ms, unpruned_ms=found.unpruned_ms)
 
 
 def _require_scores(groups: list[ChannelGroup], scores: Scores) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,8 @@ from modnet.errors import PruningError
 from modnet.pruning.criteria import Scores
 from modnet.pruning.groups import ChannelGroup
 
-Counts = Mapping[str, int]
+GroupwisePolicy = AdaptivePolicy | UniformPolicy | LayerRatiosPolicy | GlobalThresholdPolicy
+"""Those that look at groups and scores alone: not at what the whole network costs, nor at how long it takes."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,19 @@ def global_threshold_counts(
 
     Every group keeps its floor, so that no share can cut the network through.
     """
-    threshold = share_threshold(groups, scores, policy.share)
+    above = counts_above_share(groups, scores, policy.share)
     counts = {}
     for group in groups:
-        count = int((scores[group.name] >= threshold).sum())
-        least = limits.allowed(group, policy.floor)[0]
+        count, least = above[group.name], limits.allowed(group, policy.floor)[0]
         if max(count, least) < group.channels:
             counts[group.name] = max(limits.rounded(count, group.channels), least)
     return counts
+
+
+def counts_above_share(groups: Sequence[ChannelGroup], scores: Scores, share: float) -> dict[str, int]:
+    """Channels of each group whose score reaches the `share_threshold`; of some groups it may be none."""
+    threshold = share_threshold(groups, scores, share)
+    return {group.name: int((scores[group.name] >= threshold).sum()) for group in groups}
 
 
 def share_threshold(groups: Sequence[ChannelGroup], scores: Scores, share: float) -> float:

@@ -83,7 +83,7 @@ def retrain(
     average = WeightAverage(network, config.average_decay)
     adapters = nn.ModuleList() if distillation is None else distillation.adapters
     optimiser = _optimiser([network, adapters], config)
-    sparse_scales = [] if config.sparsity is None else prunable_scales(network)
+    sparse_scales = {} if config.sparsity is None else prunable_scales(network)
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
     state = TrainingState(
         question=_question(network, dataset, teacher, unlabelled, config, seed),
@@ -124,7 +124,7 @@ def retrain(
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 if config.sparsity is not None:
-                    add_penalty(sparse_scales, strength_at(config.sparsity, state.progress))
+                    add_penalty(sparse_scales.values(), strength_at(config.sparsity, state.progress))
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient_norm)
                 optimiser.step()
                 average.update(network, state.step)

@@ -6,13 +6,16 @@ little that the network uses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from modnet.configs import SparsityConfig
+from modnet.errors import ConfigError
 from modnet.pruning.groups import PrunableNetwork
 from modnet.records import ScaleDistribution
 
@@ -37,28 +40,52 @@ def strength_at(config: SparsityConfig, progress: float) -> float:
     return config.strength * factors[config.schedule]
 
 
-def prunable_scales(network: PrunableNetwork) -> list[nn.Parameter]:
-    """Gamma of every batch norm behind a layer that produces a prunable group's channels, if it trains."""
-    scales = [
-        network.get_submodule(producer.norm).get_parameter("weight")
+def prunable_scales(network: PrunableNetwork) -> dict[str, nn.Parameter]:
+    """Gamma of every batch norm behind a layer that produces a prunable group's channels, if it trains; by norm."""
+    scales = {
+        producer.norm: network.get_submodule(producer.norm).get_parameter("weight")
         for group in network.channel_groups()
         if group.prunable
         for producer in group.producers
         if producer.norm is not None
-    ]
-    return [gamma for gamma in scales if gamma.requires_grad]
+    }
+    return {norm: gamma for norm, gamma in scales.items() if gamma.requires_grad}
 
 
-def add_penalty(scales: list[nn.Parameter], strength: float) -> None:
+def matching_norms(norms: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The first norm, and those whose name fits one of the shell patterns; each once, in order of `norms`.
+
+    Raises:
+        ConfigError: a pattern fits none; names what comes nearest.
+    """
+    names = list(norms)
+    chosen = set(names[:1])
+    for pattern in patterns:
+        found = fnmatch.filter(names, pattern)
+        if not found:
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+            raise ConfigError(
+                f"pattern {pattern!r} names no norm that sparse training pulls; such are {', '.join(near)}"
+            )
+        chosen.update(found)
+    return [name for name in names if name in chosen]
+
+
+def add_penalty(scales: Iterable[nn.Parameter], strength: float) -> None:
     """Adds strength · sign(gamma), the sub-gradient of strength · |gamma|, to the gradients; call it after backward."""
     for gamma in scales:
         assert gamma.grad is not None
         gamma.grad.add_(gamma.detach().sign(), alpha=strength)
 
 
-def scale_distribution(scales: list[nn.Parameter]) -> ScaleDistribution:
-    """Histogram and quintiles of |gamma| over all channels of all `scales`."""
-    values = _magnitudes(scales)
+def scale_distribution(scales: Mapping[str, nn.Parameter]) -> ScaleDistribution:
+    """Histogram and quintiles of |gamma| over all channels of all `scales`, and of those of each norm by itself."""
+    magnitudes = {norm: gamma.detach().cpu().double().abs() for norm, gamma in scales.items()}
+    whole = _distribution(torch.cat(list(magnitudes.values())))
+    return whole.model_copy(update={"norms": {norm: _distribution(values) for norm, values in magnitudes.items()}})
+
+
+def _distribution(values: Tensor) -> ScaleDistribution:
     edges = torch.tensor(SCALE_BINS, dtype=values.dtype)
     bins = torch.bucketize(values, edges[1:-1])
     shares = torch.tensor([0.2, 0.4, 0.6, 0.8, 1.0], dtype=values.dtype)
@@ -66,7 +93,3 @@ def scale_distribution(scales: list[nn.Parameter]) -> ScaleDistribution:
         counts=tuple(bins.bincount(minlength=len(SCALE_BINS) - 1).tolist()),
         quintiles=tuple(values.quantile(shares).tolist()),
     )
-
-
-def _magnitudes(scales: list[nn.Parameter]) -> Tensor:
-    return torch.cat([gamma.detach().cpu().double().abs() for gamma in scales])

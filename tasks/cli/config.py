@@ -7,29 +7,47 @@ from typing import Any
 
 from modnet.compress_config import DEMO_LOOKS, CompressConfig
 from modnet.configs import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED
+from modnet.errors import CheckpointError, DatasetError
 from tasks.cli.flags import Options, Result
 
 
 def config(options: Options) -> Result:
     """The parameters of a compress run, as the Prefect deployment takes them."""
-    given: dict[str, Any] = {
-        "profile": options.profile,
-        "base": {"checkpoint": _absolute(options.base, SHIPPED, TRAIN)},
-    }
+    base = _checkpoint("--base", options.base, SHIPPED, TRAIN)
+    given: dict[str, Any] = {"profile": options.profile, "base": {"checkpoint": base}}
     if options.dataset is not None:
-        is_url = "://" in options.dataset
-        source = options.dataset if is_url else _absolute(options.dataset, "synthetic", "ppm-100")
-        given["dataset"] = {"source": source}
+        is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
+        given["dataset"] = {"source": _archive(options.dataset) if is_path else options.dataset}
     if options.pruning:  # how long Taylor looks is the profile's affair
         looks = DEMO_LOOKS if options.profile == "demo" else {}
         given["pruning"] = tuple(one.model_copy(update=looks) for one in options.pruning)
     if options.start is not None:
-        given["start"] = _absolute(options.start, UNPRUNED, SHIPPED_PRUNED)
+        given["start"] = _checkpoint("--start", options.start, UNPRUNED, SHIPPED_PRUNED)
     if options.max_mse_ratio is not None:
         given["budget"] = {"max_mse_ratio": options.max_mse_ratio}
     return {"config": CompressConfig.model_validate(given).model_dump(mode="json")}
 
 
-def _absolute(named: str, *words: str) -> str:
-    """A path is made absolute, since another process reads it; a word with a meaning of its own stays."""
-    return named if named in words else os.path.abspath(named)
+def _checkpoint(flag: str, named: str, *words: str) -> str:
+    """A path is made absolute, since another process reads it; a word with a meaning of its own stays.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    if named in words:
+        return named
+    if not os.path.isfile(named):
+        raise CheckpointError(f"{flag} {named}: no such file; wanted {', '.join(words)}, or the path of a checkpoint")
+    return os.path.abspath(named)
+
+
+def _archive(dataset: str) -> str:
+    """The path, made absolute, of a data set.
+
+    Raises:
+        DatasetError: there is no such file.
+    """
+    if not os.path.isfile(dataset):
+        what = "is a folder" if os.path.isdir(dataset) else "no such file"
+        raise DatasetError(f"--dataset {dataset}: {what}; wanted synthetic, ppm-100, a zip or a URL")
+    return os.path.abspath(dataset)

@@ -12,12 +12,13 @@ from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
 from modnet.records import MattingScores
 from tasks.cli.flags import Options, Result
-from tasks.cli.given import cost, given_dataset, given_predictor
+from tasks.cli.given import cost, given_dataset, given_predictor, require_free
 from tasks.leaderboard import markdown_table
 
 
 def evaluate(options: Options) -> Result:
     """Scores a checkpoint, an ONNX file or an IR on one split."""
+    require_free(options, *(path for path in (options.scores, options.sheet) if path is not None))
     others = None if options.compare is None else read_scores(options.compare)
     folder, index = given_dataset(options.dataset)
     predictor = given_predictor(options)

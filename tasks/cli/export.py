@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from modnet.checkpoint import load
 from modnet.export.torch_to_onnx import export_onnx
-from tasks.cli.flags import Options, Result
+from tasks.cli.flags import SIZE, Options, Result, UsageError
+from tasks.cli.given import require_free
 
 
 def export(options: Options) -> Result:
     """Writes the deployed graph as ONNX."""
-    options.out.mkdir(parents=True, exist_ok=True)
+    if options.dynamic and options.size is not None:
+        raise UsageError(f"--size {options.size} would do nothing: with --dynamic height and width stay open")
+    file = options.out / "model.onnx"
+    require_free(options, file)
     network = load(options.checkpoint, options.prune_info)
-    path = export_onnx(network, options.out / "model.onnx", size=options.size, dynamic=options.dynamic)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = export_onnx(network, file, size=options.size or SIZE, dynamic=options.dynamic)
     return {"onnx": str(path), "size_bytes": path.stat().st_size}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +26,7 @@ CHECKPOINT = (
 )
 DATASET = "synthetic, ppm-100, a zip, a folder or a URL"
 IR = "OpenVINO .xml, its .bin beside it"
+SIZE = 512
 FIXED = "one of fixed input size takes the protocol of that size, as device-512"
 
 
@@ -47,6 +49,11 @@ TRAINING_FLAGS = (*_NUMBERS, *_CHOICES, "freeze_backbone", "sparsity", "sparsity
 
 class UsageError(Exception):
     """Flags that do not go together; as with an unknown flag, the exit code is 2."""
+
+
+def warn(text: str) -> None:
+    """Says on the error stream what somebody should know at once, though the work goes on."""
+    sys.stderr.write(f"modnet: warning: {text}\n")
 
 
 def network(verb: Flags) -> None:
@@ -86,11 +93,18 @@ def device(verb: Flags) -> None:
 def out_folder(verb: Flags) -> None:
     """Where a verb writes its files."""
     verb.add_argument("--out", type=Path, required=True, help="folder to write into")
+    overwrite(verb)
 
 
 def out_checkpoint(verb: Flags) -> None:
     """What a verb writes."""
     verb.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
+    overwrite(verb)
+
+
+def overwrite(verb: Flags) -> None:
+    """What `given.require_free` reads: no verb replaces a file of an earlier run without it."""
+    verb.add_argument("--overwrite", action="store_true", help="replace files of earlier runs that are in the way")
 
 
 def seed(verb: Flags) -> None:
@@ -100,7 +114,7 @@ def seed(verb: Flags) -> None:
 
 def size(verb: Flags) -> None:
     """The input that a graph is made, or its cost counted, for."""
-    verb.add_argument("--size", type=int, default=512, help="side of the square input (default: 512)")
+    verb.add_argument("--size", type=int, default=SIZE, help=f"side of the square input (default: {SIZE})")
 
 
 def training(verb: Flags, title: str = "training") -> None:

@@ -18,6 +18,9 @@ def infer(options: Options) -> Result:
     render = renderer(options.result, background)
     predictor = given_predictor(options, default=SHIPPED_BASE)
     if is_video(options.input):
-        return {"written": str(infer_video(predictor, options.input, options.out, render, options.result))}
-    written = infer_images(predictor, options.input, options.out, render)
-    return {"mattes": len(written), "folder": str(options.out)}
+        written = infer_video(
+            predictor, options.input, options.out, render, options.result, overwrite=options.overwrite
+        )
+        return {"written": str(written)}
+    mattes = infer_images(predictor, options.input, options.out, render, overwrite=options.overwrite)
+    return {"mattes": len(mattes), "folder": str(options.out)}

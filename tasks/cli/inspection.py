@@ -8,17 +8,20 @@ from typing import Any
 
 from modnet.checkpoint import load, read_checkpoint
 from modnet.evaluation.inspection import Inspection, group_changes, inspect_network
-from modnet.evaluation.inspection_tables import cost_rows, group_rows
+from modnet.evaluation.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
 from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
 from modnet.pruning.cost import Cost
 from modnet.spec import ModnetSpec
 from tasks.cli.flags import Options, Result
+from tasks.cli.given import require_free
 from tasks.leaderboard import markdown_table
 
 
 def inspect(options: Options) -> Result:
     """Shows channel groups, parameters and MACs of the deployed graph, before and after pruning."""
+    if options.picture is not None:
+        require_free(options, options.picture)
     checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
     network = inspect_network(checkpoint.network, options.size)
     earlier = load(options.against) if options.against is not None else _pruned_from(checkpoint.provenance)
@@ -30,7 +33,9 @@ def inspect(options: Options) -> Result:
         write_atomically(options.picture, channel_chart(network, before))
     if options.json:
         return {**_described(network, before), "spec": checkpoint.network.spec.model_dump()}
-    tables = (group_rows(network, before), cost_rows(network, before))
+    tables = [total_rows(network, before), group_rows(network, before), layer_rows(network, before)]
+    if options.tensors:
+        tables.append(tensor_rows(network, before))
     return {"table": "\n\n".join(markdown_table(rows) for rows in tables)}
 
 
@@ -45,6 +50,7 @@ def _described(network: Inspection, before: Inspection | None) -> Result:
         **_cost(network.total),
         "branches": {name: _cost(cost) for name, cost in network.branches.items()},
         "layers": {path: _cost(cost) for path, cost in network.layers.items()},
+        "tensors": network.shapes,
         "groups": {
             name: {
                 "parts": group.parts,
@@ -64,6 +70,7 @@ def _described(network: Inspection, before: Inspection | None) -> Result:
             **_cost(before.total),
             "branches": {name: _cost(cost) for name, cost in before.branches.items()},
             "layers": {path: _cost(cost) for path, cost in before.layers.items()},
+            "tensors": before.shapes,
         }
         described["changes"] = {
             change.name: {"before": change.before, "after": change.after} for change in group_changes(before, network)

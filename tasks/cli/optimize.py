@@ -19,11 +19,12 @@ from modnet.export.onnx_to_openvino import IrFiles, convert_ir, input_side
 from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
 from modnet.export.variants import VARIANTS, Target
 from tasks.cli.flags import Options, Result
-from tasks.cli.given import given_dataset
+from tasks.cli.given import given_dataset, require_free
 
 
 def optimize(options: Options) -> Result:
     """Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split and held to its tune MSE."""
+    require_free(options, *(options.out / f"{options.onnx.stem}-{target}.xml" for target in options.targets))
     calibration, bound = None, None
     if any(VARIANTS[target].precision == "int8" for target in options.targets):
         if options.dataset is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.seed_pruning import prune_like_seed, write_seed_files
 from tasks.cli.flags import Options, Result
-from tasks.cli.given import cost, given_dataset
+from tasks.cli.given import cost, given_dataset, require_free
 from tasks.cli.pruning_config import iteration_config, pruning_config
 from tasks.cli.pruning_flags import require_flags_that_fit
 from tasks.leaderboard import markdown_table
-from tasks.pruning_evidence import measure_latency, plan_with_evidence
+from tasks.pruning_evidence import plan_with_evidence
 
 TIMING_THREADS = 2
 
@@ -31,6 +32,8 @@ def prune(options: Options) -> Result:
         return _pruned_like_seed(options)
     if options.iterations is not None:
         return _pruned_in_steps(options)
+    checkpoint_file, plan_file = options.out / "pruned.safetensors", options.out / "plan.json"
+    require_free(options, checkpoint_file, plan_file)
     if options.plan is not None:
         network, plan = load(options.checkpoint, options.prune_info), _read_plan(options.plan)
     else:
@@ -43,16 +46,15 @@ def prune(options: Options) -> Result:
         "parent_spec": network.spec.model_dump(),
         "pruning": None if plan.config is None else plan.config.model_dump(),
     }
-    path = save_checkpoint(compact, options.out / "pruned.safetensors", provenance)
-    write_atomically(options.out / "plan.json", plan.to_json().encode())
-    files = {"checkpoint": str(path), "plan": str(options.out / "plan.json")}
+    save_checkpoint(compact, checkpoint_file, provenance)
+    write_atomically(plan_file, plan.to_json().encode())
+    files = {"checkpoint": str(checkpoint_file), "plan": str(plan_file)}
     before, after = cost(network), cost(compact)
     policy = plan.config.policy if plan.config is not None and options.plan is None else None
     limits = _limits(policy)
-    if isinstance(policy, LatencyPolicy):
-        before["ms"], after["ms"] = measure_latency(_threads(options))([network, compact])
-        limits = {"ms": policy.max_ms}
-    return _result(files, before, after, limits, as_json=options.json)
+    if plan.latency is not None and options.plan is None:
+        before["ms"], after["ms"] = plan.latency.unpruned_ms[-1], plan.latency.ms
+    return _result(files, before, after, limits, plan.remarks, as_json=options.json)
 
 
 def _plan(network: MODNet, config: PruningConfig, options: Options) -> PruningPlan:
@@ -81,9 +83,10 @@ def _pruned_like_seed(options: Options) -> Result:
         seed=options.seed or 0,
         inherit=options.inherit,
     )
+    require_free(options, *pruned.files_in(options.out))
     written = write_seed_files(options.out, pruned)
     files = {"checkpoint": str(written.checkpoint), "prune_info": str(written.prune_info)}
-    return _result(files, cost(network), cost(pruned.network), {}, as_json=options.json)
+    return _result(files, cost(network), cost(pruned.network), {}, (), as_json=options.json)
 
 
 def _pruned_in_steps(options: Options) -> Result:
@@ -103,21 +106,30 @@ def _pruned_in_steps(options: Options) -> Result:
     files = {"steps": paths} if options.json else {f"step {n}": path for n, path in enumerate(paths, start=1)}
     before, after = cost(load(options.checkpoint, options.prune_info)), cost(load(checkpoints[-1]))
     limits = _limits(config.pruning.policy)
-    return _result({**files, "checkpoint": paths[-1]}, before, after, limits, as_json=options.json)
+    remarks = [
+        f"step {number}: {remark}"
+        for number, path in enumerate(checkpoints, start=1)
+        for remark in _read_plan(path.with_name("plan.json")).remarks
+    ]
+    return _result({**files, "checkpoint": paths[-1]}, before, after, limits, remarks, as_json=options.json)
 
 
 def _limits(policy: Policy | None) -> Result:
-    """What the policy lets parameters and MACs be."""
+    """What the policy lets latency, parameters and MACs be."""
+    if isinstance(policy, LatencyPolicy):
+        return {"ms": policy.max_ms}
     if not isinstance(policy, TargetPolicy):
         return {}
     limits = {"parameters": policy.max_parameters, "macs": policy.max_macs}
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _result(files: Result, before: Result, after: Result, limits: Result, *, as_json: bool) -> Result:
-    """What was written, and what the network cost and costs; beside a limit, how far below it that is."""
+def _result(
+    files: Result, before: Result, after: Result, limits: Result, remarks: Sequence[str], *, as_json: bool
+) -> Result:
+    """What was written, what the network cost and costs, how far that is below a limit, what is not as asked."""
     if as_json:
-        return {**files, **after, "before": before, "limits": limits}
+        return {**files, **after, "before": before, "limits": limits, "remarks": list(remarks)}
     rows = []
     for name, now in after.items():
         row = {"": name, "before": _number(before[name]), "after": _number(now), "left": f"{now / before[name]:.1%}"}
@@ -126,7 +138,7 @@ def _result(files: Result, before: Result, after: Result, limits: Result, *, as_
         if name in limits:
             row |= {"limit": _number(limits[name]), "below limit": f"{1 - now / limits[name]:.2%}"}
         rows.append(row)
-    return {**files, "table": markdown_table(rows)}
+    return {**files, "table": "\n\n".join([markdown_table(rows), *remarks])}
 
 
 def _number(value: Any) -> str:

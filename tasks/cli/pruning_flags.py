@@ -133,6 +133,23 @@ def require_flags_that_fit(options: Options) -> None:
     if policy == "target" and not given & {"max_macs", "max_parameters"}:
         raise UsageError("--policy target needs --max-macs, --max-parameters or both")
     _require_images(options, given)
+    require_aggregate_that_fits(options)
+    if options.seed is not None and options.criterion != "random" and policy != "seed" and options.iterations is None:
+        raise UsageError(
+            "--seed would do nothing: only --criterion random, --policy seed and --iterations draw numbers"
+        )
+
+
+def require_aggregate_that_fits(options: Options) -> None:
+    """Refuses to bring scores of layers together where a group has one score.
+
+    Raises:
+        UsageError: says why.
+    """
+    if options.aggregate is not None and options.criterion in ("taylor", "random"):
+        raise UsageError(
+            f"--aggregate would do nothing: --criterion {options.criterion} has one score for all layers of a group"
+        )
 
 
 def _require_images(options: Options, given: set[str]) -> None:
@@ -145,6 +162,8 @@ def _require_images(options: Options, given: set[str]) -> None:
         raise UsageError("--dataset would do nothing: --criterion taylor and --iterations read it")
     if not is_taylor and (idle := given & {"taylor_images", "taylor_steps"}):
         raise UsageError(f"{flag_names(idle)} belongs to --criterion taylor")
+    if is_iterative and options.overwrite:
+        raise UsageError("--overwrite would do nothing: --iterations puts other settings into folders of their own")
     if is_iterative and options.compensate:
         raise UsageError("--compensate would be undone by retraining: it does not go with --iterations")
     if not is_iterative and (idle := given & set(_RETRAINING)):

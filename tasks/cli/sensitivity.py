@@ -15,8 +15,8 @@ from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import SensitivityQuestion
 from tasks.cli.flags import Options, Result, UsageError
-from tasks.cli.given import given_config, given_dataset
-from tasks.cli.pruning_flags import flag_names
+from tasks.cli.given import given_config, given_dataset, require_free
+from tasks.cli.pruning_flags import flag_names, require_aggregate_that_fits
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import scores_for
 
@@ -26,6 +26,8 @@ _MEASURING = ("ratios", "images", "short_side", "exclude")
 def sensitivity(options: Options) -> Result:
     """Measures how much worse a network gets group by group, goes on where it was cut, and plans by what it found."""
     _require_flags_that_fit(options)
+    plot, plan_file = options.out / "sensitivity.png", options.out / "plan.json"
+    require_free(options, plot, plan_file)  # what was measured is not replaced: a cut run goes on
     pruning = given_config(PruningConfig, options)
     config: SensitivityConfig = given_config(SensitivityConfig, options, pruning=pruning)
     network = load(options.checkpoint, options.prune_info)
@@ -45,7 +47,6 @@ def sensitivity(options: Options) -> Result:
     plan = plan_pruning(network, pruning.model_copy(update={"policy": choice.policy}), scores=scores)
     question = measured.question
     title = f"{options.checkpoint.name}: {len(question.images)} images at {question.short_side} px, {question.ranking}"
-    plot, plan_file = options.out / "sensitivity.png", options.out / "plan.json"
     write_atomically(plot, sensitivity_plot(found, choice, title))
     write_atomically(plan_file, plan.to_json().encode())
     result: Result = {
@@ -57,11 +58,15 @@ def sensitivity(options: Options) -> Result:
         "macs": choice.macs,
     }
     if options.json:
-        return {**result, "curves": [curve.model_dump() for curve in found], "policy": choice.policy.model_dump()}
-    return {**result, "table": markdown_table(sensitivity_rows(found, choice))}
+        details = {"curves": [curve.model_dump() for curve in found], "policy": choice.policy.model_dump()}
+        return {**result, **details, "remarks": list(plan.remarks)}
+    return {**result, "table": "\n\n".join([markdown_table(sensitivity_rows(found, choice)), *plan.remarks])}
 
 
 def _require_flags_that_fit(options: Options) -> None:
+    require_aggregate_that_fits(options)
+    if options.max_macs is not None and options.allowed_loss is not None:
+        raise UsageError("--allowed-loss would do nothing: --max-macs looks for the allowed loss")
     if options.merge is None:
         if options.dataset is None:
             raise UsageError("say what to look at: --dataset measures, --merge puts results together")

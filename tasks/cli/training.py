@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,11 +21,11 @@ from modnet.models.modnet import MODNet
 from modnet.records import TrainingReport
 from modnet.spec import ModnetSpec
 from modnet.training.adaptation import adapt as adapt_network
-from modnet.training.slimming import SCALE_BINS
-from tasks.cli.flags import Options, Result, UsageError
-from tasks.cli.given import cost, given_config, given_dataset, given_training
+from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
+from tasks.cli.flags import Options, Result, UsageError, warn
+from tasks.cli.given import cost, given_config, given_dataset, given_training, require_free
 from tasks.cli.pruning_flags import flag_names
-from tasks.training_run import run_training, start_from_backbone
+from tasks.training_run import run_training, start_from_backbone, tune_mse
 
 _TAUGHT = ("distill_features", "unlabelled")
 
@@ -42,6 +44,7 @@ def train(options: Options) -> Result:
 
 def adapt(options: Options) -> Result:
     """Adapts a trained network to images without mattes."""
+    require_free(options, options.out)
     config = given_config(AdaptationConfig, options)
     checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
     images = UnlabelledDataset(options.images, find_images(options.images), size=config.image_size, seed=options.seed)
@@ -80,9 +83,16 @@ def _trained(
     unlabelled: Path | None = None,
 ) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
+    out = options.out
+    state, curve = out.with_name(out.name + ".training-state"), out.with_suffix(".training.jsonl")
+    require_free(options, out, curve)
+    norms = _plotted_norms(network, config, options)
     folder, index = given_dataset(options.dataset)
-    state = options.out.with_name(options.out.name + ".training-state")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    taught_by = None if teacher is None else tune_mse(teacher, folder, index, config, options.device)
+    if taught_by is not None:
+        _warn_of_teacher(taught_by, tune_mse(network, folder, index, config, options.device), "at the start")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    provenance = {**provenance, "seed": options.seed}
     report = run_training(
         network,
         folder,
@@ -96,30 +106,88 @@ def _trained(
         workers=options.workers,
         teacher=teacher,
         unlabelled=unlabelled,
+        keep=_keeper(options, state, provenance) if options.keep_epochs else None,
     )
-    save_checkpoint(network, options.out, {**provenance, "seed": options.seed})
+    save_checkpoint(network, out, provenance)
     state.unlink(missing_ok=True)
-    curve, plot = options.out.with_suffix(".training.jsonl"), options.out.with_suffix(".training.png")
+    plot = out.with_suffix(".training.png")
     write_atomically(curve, "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
-    write_atomically(plot, training_plot(report.history, options.out.name))
+    write_atomically(plot, training_plot(report.history, out.name))
+    reached = None if report.best_epoch is None else report.history[report.best_epoch - 1].tune_mse
     final = {
         "loss": report.history[-1].loss,
-        "tune_mse": None if report.best_epoch is None else report.history[report.best_epoch - 1].tune_mse,
+        "tune_mse": reached,
         "best_epoch": report.best_epoch,
         "images_seen": report.images_seen,
         "precision": report.precision,
         "seconds": round(report.seconds, 1),
     }
-    written = {"checkpoint": str(options.out), "curve": str(curve), "plot": str(plot)}
-    return {**written, **_written_scales(report, options.out), **final, **cost(network)}
+    if taught_by is not None:
+        final["teacher_tune_mse"] = taught_by
+        if reached is not None:
+            _warn_of_teacher(taught_by, reached, "at the end")
+    written = {"checkpoint": str(out), "curve": str(curve), "plot": str(plot)}
+    return {**written, **_written_scales(report, out, norms), **final, **cost(network)}
 
 
-def _written_scales(report: TrainingReport, checkpoint: Path) -> Result:
-    """What sparse training did to the batch-norm scales, as data and as a plot beside the checkpoint."""
+def _warn_of_teacher(teacher: float, student: float, when: str) -> None:
+    if teacher > student:
+        warn(
+            f"the teacher errs more on tune ({teacher:.5f}) than its student {when} ({student:.5f}): "
+            "it may hold the student back; a better one, or none, may do more"
+        )
+
+
+def _keeper(options: Options, state: Path, provenance: Result) -> Callable[[int, MODNet], None]:
+    """What writes the checkpoint of an epoch beside `--out`; those of an earlier run go before a new one begins.
+
+    Raises:
+        ConfigError: there are some, and `--overwrite` was not said.
+    """
+    out: Path = options.out
+    if not state.exists():
+        earlier = sorted(out.parent.glob(f"{glob.escape(out.stem)}-epoch-*{glob.escape(out.suffix)}"))
+        require_free(options, *earlier)
+        for path in earlier:
+            path.unlink()
+
+    def keep(epoch: int, averaged: MODNet) -> None:
+        path = out.with_name(f"{out.stem}-epoch-{epoch:03d}{out.suffix}")
+        save_checkpoint(averaged, path, {**provenance, "epoch": epoch})
+
+    return keep
+
+
+def _plotted_norms(network: MODNet, config: TrainingConfig, options: Options) -> list[str]:
+    """The norms whose scales get a plot of their own; none without sparse training.
+
+    Raises:
+        UsageError: some are named without sparse training.
+        ConfigError: a pattern names none.
+    """
+    if config.sparsity is None:
+        if options.sparsity_norms is not None:
+            raise UsageError("--sparsity-norms would do nothing without --sparsity")
+        return []
+    is_trained = {
+        name: not config.freeze_backbone or not name.startswith("backbone.") for name in prunable_scales(network)
+    }
+    return matching_norms([name for name, trains in is_trained.items() if trains], options.sparsity_norms or ())
+
+
+def _written_scales(report: TrainingReport, checkpoint: Path, norms: Sequence[str]) -> Result:
+    """What sparse training did to the batch-norm scales, as data and as plots beside the checkpoint."""
     if not report.scales:
         return {}
     data, plot = checkpoint.with_suffix(".scales.json"), checkpoint.with_suffix(".scales.png")
     epochs = [scales.model_dump() for scales in report.scales]
     write_atomically(data, json.dumps({"bins": SCALE_BINS, "epochs": epochs}).encode())
     write_atomically(plot, gamma_plot(report.scales, checkpoint.name))
-    return {"scales": str(data), "scales_plot": str(plot)}
+    written = {"scales": str(data), "scales_plot": str(plot)}
+    for norm in norms:
+        of_norm = [scales.norms[norm] for scales in report.scales if norm in scales.norms]
+        if of_norm:  # a run that an earlier version began has none of its first epochs
+            path = checkpoint.with_suffix(f".scales-{norm}.png")
+            write_atomically(path, gamma_plot(of_norm, f"{checkpoint.name}: {norm}"))
+            written[f"scales_plot of {norm}"] = str(path)
+    return written

@@ -58,12 +58,11 @@ def retrain(verb: Flags) -> None:
     _add_training(verb)
     flags.retraining(verb)
     features = field_help(DistillationConfig, "features")
-    teacher = "unpruned checkpoint to learn from as well (default: none)"
-    verb.add_argument(
-        "--teacher",
-        type=checkpoint_path,
-        help=f"{teacher}: {flags.CHECKPOINT}",
+    teacher = (
+        "a network to learn from as well, usually the unpruned one; a warning says when it errs more than its student "
+        "(default: none)"
     )
+    verb.add_argument("--teacher", type=checkpoint_path, help=f"{teacher}: {flags.CHECKPOINT}")
     verb.add_argument("--unlabelled", type=Path, help="with --teacher: a folder of images without mattes")
     verb.add_argument("--distill-features", type=float, help=f"with --teacher. {features}")
 
@@ -112,6 +111,8 @@ def inspect(verb: Flags) -> None:
         "remembers)",
     )
     verb.add_argument("--picture", type=Path, help="PNG to draw the channels of every group into (default: none)")
+    verb.add_argument("--tensors", action="store_true", help="also the shape of every tensor (--json has them always)")
+    flags.overwrite(verb)
 
 
 def evaluate(verb: Flags) -> None:
@@ -131,6 +132,7 @@ def evaluate(verb: Flags) -> None:
     verb.add_argument("--scores", type=Path, help="JSON file to write the errors of every image into (default: none)")
     verb.add_argument("--compare", type=Path, help="such a file of another network, to compare with (default: none)")
     verb.add_argument("--sheet", type=Path, help=f"PNG to draw the {SHEET_IMAGES} worst images into (default: none)")
+    flags.overwrite(verb)
 
 
 def infer(verb: Flags) -> None:
@@ -153,9 +155,10 @@ def infer(verb: Flags) -> None:
 
 def export(verb: Flags) -> None:
     """Of `modnet export`."""
-    for add in (flags.network, flags.out_folder, flags.size):
-        add(verb)
-    verb.add_argument("--dynamic", action="store_true", help="batch, height and width stay open")
+    flags.network(verb)
+    flags.out_folder(verb)
+    verb.add_argument("--size", type=int, help=f"side of the square input (default: {flags.SIZE})")
+    verb.add_argument("--dynamic", action="store_true", help="batch, height and width stay open: not with --size")
 
 
 def optimize(verb: Flags) -> None:
@@ -265,6 +268,17 @@ def _add_training(verb: Flags) -> None:
         add(verb)
     verb.add_argument(
         "--workers", type=flags.natural, default=0, help="processes that compute samples (default: a thread)"
+    )
+    verb.add_argument(
+        "--keep-epochs",
+        action="store_true",
+        help="keep a checkpoint of every epoch beside --out, as …-epoch-001: the averaged weights, which tune scores",
+    )
+    verb.add_argument(
+        "--sparsity-norms",
+        type=flags.texts,
+        help="with --sparsity: norms that get a plot of their own beside that of all and that of the first, as "
+        "backbone.last.norm,semantic.*",
     )
 
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from modnet.evaluation.gamma_plot import gamma_plot
 from modnet.records import ScaleDistribution
@@ -12,6 +13,16 @@ def at_bin(index: int, value: float) -> ScaleDistribution:
     counts = [0] * 20
     counts[index] = 10
     return ScaleDistribution(counts=tuple(counts), quintiles=(value,) * 5)
+
+
+def test_gamma_plot_shows_every_quintile_when_all_are_near_one() -> None:
+    """As before the first epoch: on a logarithmic axis the lines lay over each other."""
+    near_one = ScaleDistribution(counts=(0,) * 16 + (10, 0, 0, 0), quintiles=(0.98, 0.99, 1.0, 1.01, 1.08))
+    picture = cv2.imdecode(np.frombuffer(gamma_plot([near_one] * 2, "scales"), np.uint8), cv2.IMREAD_COLOR)
+    above_legend = picture[: int(0.85 * len(picture))]
+    for colour in ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple"):
+        wanted = 255 * np.array(to_rgb(colour))[::-1]
+        assert (np.abs(above_legend - wanted).max(axis=2) < 3).sum() > 200, colour
 
 
 @pytest.mark.parametrize("epochs", [1, 3], ids=lambda count: f"{count} epochs")

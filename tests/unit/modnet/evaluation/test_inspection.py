@@ -8,7 +8,7 @@ from modnet.errors import ConfigError
 from modnet.evaluation.channel_chart import channel_chart
 from modnet.evaluation.complexity import complexity
 from modnet.evaluation.inspection import Inspection, group_changes, inspect_network
-from modnet.evaluation.inspection_tables import cost_rows, group_rows
+from modnet.evaluation.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
 
@@ -95,16 +95,34 @@ def test_group_rows_shows_where_a_layer_reads_a_group(inspected: Inspection) -> 
     assert f"fusion.f2x.conv[{offset}:{offset + width}]" in row["read by"]
 
 
-def test_cost_rows_ends_with_branches_and_the_whole(inspected: Inspection, narrower: Inspection) -> None:
-    rows = cost_rows(narrower, inspected)
-    assert len(rows) == len(inspected.layers) + 5
-    assert rows[-1]["layer"] == "**deployed graph**"
-    assert rows[-1]["parameters before"] == f"{inspected.total.parameters:,}"
-    assert rows[-1]["after"] == f"{narrower.total.parameters:,}"
+def test_total_rows_begin_with_the_whole(inspected: Inspection, narrower: Inspection) -> None:
+    rows = total_rows(narrower, inspected)
+    assert [row["layer"] for row in rows] == [
+        f"**{name}**" for name in ("deployed graph", "backbone", "semantic", "detail", "fusion")
+    ]
+    assert rows[0]["parameters before"] == f"{inspected.total.parameters:,}"
+    assert rows[0]["after"] == f"{narrower.total.parameters:,}"
 
 
-def test_cost_rows_has_no_columns_of_before_when_there_is_one_network(inspected: Inspection) -> None:
-    assert set(cost_rows(inspected)[0]) == {"layer", "parameters", "MMAC"}
+def test_layer_rows_have_every_layer(inspected: Inspection, narrower: Inspection) -> None:
+    assert [row["layer"] for row in layer_rows(narrower, inspected)] == list(inspected.layers)
+
+
+def test_layer_rows_have_no_columns_of_before_when_there_is_one_network(inspected: Inspection) -> None:
+    assert set(layer_rows(inspected)[0]) == {"layer", "parameters", "MMAC"}
+
+
+def test_tensor_rows_show_the_shape_and_the_groups_of_every_tensor(
+    network: MODNet, inspected: Inspection, narrower: Inspection
+) -> None:
+    rows = {row["tensor"]: row for row in tensor_rows(narrower, inspected)}
+    assert list(rows) == list(network.state_dict())
+    before, after = (one.shapes["fusion.f2x.conv.weight"] for one in (inspected, narrower))
+    row = rows["fusion.f2x.conv.weight"]
+    assert (row["shape before"], row["after"]) == ("×".join(map(str, before)), "×".join(map(str, after)))
+    assert after[0] == 2
+    assert {"fusion.f2x", "fusion.lr4x", "detail.hr2x.3"} <= set(row["groups"].split(", "))
+    assert set(tensor_rows(inspected)[0]) == {"tensor", "shape", "groups"}
 
 
 @pytest.mark.parametrize("is_comparison", [True, False], ids=["before and after", "alone"])

@@ -84,8 +84,26 @@ def test_infer_images_raises_before_it_writes_over_a_source(photos: Path) -> Non
 
 def test_infer_images_raises_when_two_would_become_one_file(photos: Path, tmp_path: Path) -> None:
     (photos / "0.jpg").write_bytes(b"whatever")
-    with pytest.raises(DatasetError, match="images of equal name"):
+    with pytest.raises(DatasetError, match=r"images of equal name, whose mattes .* each other: 0\.jpg, 0\.png$"):
         infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
+
+
+def test_infer_images_names_the_first_of_many_of_equal_name(photos: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        for suffix in ("jpg", "png"):
+            (photos / f"{number}.{suffix}").write_bytes(b"whatever")
+    with pytest.raises(DatasetError, match=r"other: 0\.jpg, 0\.png, 1\.jpg, 1\.png, 2\.jpg, 2\.png and 4 more$"):
+        infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
+
+
+def test_infer_images_replaces_results_only_when_told_to(photos: Path, tmp_path: Path) -> None:
+    (first, *_) = infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
+    before = first.read_bytes()
+    with pytest.raises(DatasetError, match=r"0\.png and 1 more is there already: .* with --overwrite"):
+        infer_images(brightness, photos, tmp_path / "out", renderer("foreground"))
+    assert first.read_bytes() == before
+    infer_images(brightness, photos, tmp_path / "out", renderer("foreground"), overwrite=True)
+    assert first.read_bytes() != before
 
 
 def test_infer_images_raises_and_names_the_file_when_the_network_gives_nonsense(photos: Path, tmp_path: Path) -> None:
@@ -101,6 +119,13 @@ def test_infer_video_writes_a_video_of_same_size_rate_and_length(clip: Path, tmp
     for level, matte in zip((40, 200, 120), mattes, strict=True):
         assert matte.shape == (32, 48, 3)
         np.testing.assert_allclose(matte, level, atol=12)  # what the codec loses, twice
+
+
+def test_infer_video_replaces_a_result_only_when_told_to(clip: Path, tmp_path: Path) -> None:
+    infer_video(brightness, clip, tmp_path / "out", renderer("alpha"), "alpha")
+    with pytest.raises(DatasetError, match=r"clip\.mp4 is there already"):
+        infer_video(brightness, clip, tmp_path / "out", renderer("alpha"), "alpha")
+    infer_video(brightness, clip, tmp_path / "out", renderer("alpha"), "alpha", overwrite=True)
 
 
 def test_infer_video_writes_numbered_pictures_when_transparency_is_asked_for(clip: Path, tmp_path: Path) -> None:

@@ -14,12 +14,21 @@ from modnet.configs import GlobalThresholdPolicy, PruningConfig, SparsityConfig,
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.dataset import MattingDataset
 from modnet.data.synthetic import write_synthetic_archive
+from modnet.errors import ConfigError
 from modnet.models.modnet import MODNet
 from modnet.pruning.groups import ChannelGroup, Producer, PrunableNetwork
 from modnet.pruning.plan import plan_pruning
+from modnet.records import ScaleDistribution
 from modnet.spec import ModnetSpec
 from modnet.training.retrain import retrain
-from modnet.training.slimming import SCALE_BINS, add_penalty, prunable_scales, scale_distribution, strength_at
+from modnet.training.slimming import (
+    SCALE_BINS,
+    add_penalty,
+    matching_norms,
+    prunable_scales,
+    scale_distribution,
+    strength_at,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,24 +78,45 @@ class TwoNorms(PrunableNetwork):
 
 def test_prunable_scales_are_those_behind_the_layers_of_prunable_groups() -> None:
     network = TwoNorms()
-    (gamma,) = prunable_scales(network)
-    assert gamma is network.free.weight
+    assert list(prunable_scales(network)) == ["free"]
+    assert prunable_scales(network)["free"] is network.free.weight
 
 
 def test_prunable_scales_of_modnet_are_all_that_it_has() -> None:
     network = MODNet(ModnetSpec.tiny())
     norms = [module.weight for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert sorted(map(id, prunable_scales(network))) == sorted(map(id, norms))
+    assert sorted(map(id, prunable_scales(network).values())) == sorted(map(id, norms))
 
 
 def test_scale_distribution_equals_a_hand_count() -> None:
-    distribution = scale_distribution([*parameters(0.0, 1e-5, -1.5e-4), *parameters(-1.2, 30.0)])
+    (first,), (second,) = parameters(0.0, 1e-5, -1.5e-4), parameters(-1.2, 30.0)
+    distribution = scale_distribution({"first": first, "second": second})
     filled = {index: count for index, count in enumerate(distribution.counts) if count}
     assert filled == {0: 3, 16: 1, 19: 1}  # 1.2 lies between 10^0 and 10^0.25, the outermost bins take the rest
     assert distribution.quintiles == pytest.approx((8e-6, 9.4e-5, 0.480090, 6.96, 30.0), rel=1e-3)
     assert math.isclose(SCALE_BINS[0], 1e-4)
     assert math.isclose(SCALE_BINS[-1], 10)
     assert len(distribution.counts) == len(SCALE_BINS) - 1 == 20
+
+
+def test_scale_distribution_tells_each_norm_by_itself() -> None:
+    (first,), (second,) = parameters(0.0, 1e-5, -1.5e-4), parameters(-1.2, 30.0)
+    norms = scale_distribution({"first": first, "second": second}).norms
+    assert [sum(one.counts) for one in norms.values()] == [3, 2]
+    assert norms["second"] == scale_distribution({"second": second}).model_copy(update={"norms": {}})
+    assert norms["first"].quintiles[-1] == pytest.approx(1.5e-4)
+
+
+def test_scale_distribution_of_an_earlier_version_still_reads() -> None:
+    assert ScaleDistribution.model_validate_json('{"counts": [1], "quintiles": [1.0]}').norms == {}
+
+
+def test_matching_norms_are_the_first_and_those_that_are_named() -> None:
+    names = ["stem.norm", "blocks.0.norm", "blocks.1.norm", "last.norm"]
+    assert matching_norms(names, []) == ["stem.norm"]
+    assert matching_norms(names, ["last.norm", "blocks.*"]) == names
+    with pytest.raises(ConfigError, match="'lost.norm' names no norm that sparse training pulls; such are last.norm"):
+        matching_norms(names, ["last.norm", "lost.norm"])
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +143,7 @@ def test_global_threshold_removes_the_scales_that_sparse_training_made_small(por
     plain, sparse = trained(portraits, None), trained(portraits, SparsityConfig(strength=3e-2))
 
     def small(network: MODNet) -> float:
-        return float((torch.cat(prunable_scales(network)).abs() < SMALL).double().mean())
+        return float((torch.cat(list(prunable_scales(network).values())).abs() < SMALL).double().mean())
 
     assert small(plain) < 0.02
     assert small(sparse) > 0.4

@@ -11,12 +11,36 @@ from modnet.compress_config import CompressConfig
 from tasks.cli import main
 
 Run = Callable[..., dict]
+Refuse = Callable[..., tuple[int, str]]
 
 
-def test_config_makes_paths_absolute(run: Run) -> None:
+def test_config_makes_paths_absolute(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("some").mkdir()
+    for name in ("some/portraits.zip", "base.ckpt"):
+        Path(name).touch()
     config = run("config", "--dataset", "some/portraits.zip", "--base", "base.ckpt")["config"]
     assert config["dataset"]["source"] == str(Path("some/portraits.zip").absolute())
     assert config["base"]["checkpoint"] == str(Path("base.ckpt").absolute())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--base", "nope.ckpt"), "--base nope.ckpt: no such file; wanted shipped, train, or the path of a checkpoint"),
+        (("--base", "."), "--base .: no such file"),
+        (("--dataset", "nope.zip"), "--dataset nope.zip: no such file; wanted synthetic, ppm-100, a zip or a URL"),
+        (("--dataset", "."), "--dataset .: is a folder; wanted synthetic"),
+    ],
+    ids=["no base", "a folder as base", "no data set", "a folder as data set"],
+)
+def test_config_refuses_files_that_are_not_there(flags: tuple[str, ...], message: str, refuse: Refuse) -> None:
+    code, error = refuse("config", *flags)
+    assert (code, message in error) == (3, True), error
+
+
+def test_config_leaves_urls_to_the_run(run: Run) -> None:
+    assert run("config", "--dataset", "https://x/y.zip")["config"]["dataset"]["source"] == "https://x/y.zip"
 
 
 @pytest.mark.parametrize("profile", ["demo", "standard"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tasks.cli
+from modnet.checkpoint import load
 from tasks.cli import main
 
 Run = Callable[..., dict]
@@ -37,13 +38,24 @@ def test_inspect_says_nothing_of_before_when_nobody_knows(checkpoint: Path, run:
     assert "before" not in run("inspect", "--checkpoint", checkpoint)
 
 
-def test_inspect_prints_groups_and_costs_as_tables(pruned: Path, capsys: pytest.CaptureFixture) -> None:
+def test_inspect_prints_totals_first_then_groups_and_layers(pruned: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["inspect", "--checkpoint", str(pruned)]) == 0
-    groups, costs = capsys.readouterr().out.strip().split("\n\n")
+    totals, groups, layers = capsys.readouterr().out.strip().split("\n\n")
+    assert totals.splitlines()[2].startswith("| **deployed graph** |")
     assert groups.startswith("| group | before | after | left |")
     assert "| semantic.lr16x |" in groups
-    assert costs.startswith("| layer | parameters before |")
-    assert costs.rpartition("\n")[2].startswith("| **deployed graph** |")
+    assert layers.startswith("| layer | parameters before |")
+
+
+def test_inspect_shows_the_shape_of_every_tensor_when_asked(
+    checkpoint: Path, run: Run, capsys: pytest.CaptureFixture
+) -> None:
+    shapes = {name: list(tensor.shape) for name, tensor in load(checkpoint).state_dict().items()}
+    assert run("inspect", "--checkpoint", checkpoint)["tensors"] == shapes
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--tensors"]) == 0
+    tensors = capsys.readouterr().out.strip().split("\n\n")[-1].splitlines()
+    assert tensors[0] == "| tensor | shape | groups |"
+    assert len(tensors) == 2 + len(shapes)
 
 
 def test_inspect_ends_quietly_when_its_reader_has_seen_enough(checkpoint: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from modnet.evaluation.complexity import complexity
 from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.spec import ModnetSpec
+from tasks.cli import main
 
 Run = Callable[..., dict]
 Refuse = Callable[..., tuple[int, str]]
@@ -97,6 +98,45 @@ def test_prune_measures_until_the_network_is_fast_enough(checkpoint: Path, tmp_p
     assert pruned["macs"] == pruned["before"]["macs"]
 
 
+def test_prune_shows_the_closing_measurement_and_fails_when_none_is_within_the_limit(
+    checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A millisecond per MMAC; the unpruned network runs beside all others, and a busy machine takes twice as long."""
+    slowdown = [1.0]
+
+    def measure(networks: Sequence[MODNet]) -> list[float]:
+        is_closing = len(networks) == 2
+        return [complexity(network).macs / 1e6 * (slowdown[0] if is_closing else 1) for network in networks]
+
+    monkeypatch.setattr("tasks.pruning_evidence.measure_latency", lambda threads: measure)
+    whole = complexity(load(checkpoint)).macs / 1e6
+    common = ("prune", "--checkpoint", checkpoint, "--policy", "latency", "--max-ms", whole / 2, *NARROW)
+    pruned = run(*common, "--out", tmp_path / "quiet")
+    assert pruned["ms"] == pytest.approx(complexity(load(pruned["checkpoint"])).macs / 1e6)
+    assert 0.85 * whole / 2 <= pruned["ms"] <= whole / 2
+    assert pruned["before"]["ms"] == pytest.approx(whole)
+    assert pruned["remarks"] == []
+
+    slowdown[0] = 2.0
+    code, error = refuse(*common, "--out", tmp_path / "busy")
+    assert code == 1
+    assert f"wanted at most {whole / 2:.1f} ms: got " in error
+    assert f"The unpruned network took {whole:.1f} to {2 * whole:.1f} ms meanwhile" in error
+    assert not (tmp_path / "busy").exists()
+
+
+def test_prune_says_what_stopped_a_global_threshold(
+    checkpoint: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture
+) -> None:
+    asked = ("prune", "--checkpoint", checkpoint, "--policy", "global-threshold", "--share", 0.97, "--floor", 0.001)
+    shares, stops = run(*asked, *NARROW, "--out", tmp_path / "json")["remarks"]
+    assert shares.startswith("97.0% of ")
+    assert "with floor 0.001, min_channels 2, channel_multiple 2; without these " in shares
+    assert stops.startswith("min_channels 2 stopped ")
+    assert main([*map(str, asked), *map(str, NARROW), "--out", str(tmp_path / "text")]) == 0
+    assert f"\n\n{shares}\n\n{stops}\n" in capsys.readouterr().out
+
+
 def test_prune_lets_consumers_take_up_what_is_left_behind_when_asked(
     checkpoint: Path, tmp_path: Path, run: Run
 ) -> None:
@@ -151,6 +191,9 @@ def test_prune_writes_the_seed_files_when_the_policy_is_seed(tmp_path: Path, run
         ("--policy target --max-macs 1G --iterations 2", "--iterations retrains: say on which"),
         ("--policy uniform --iterations 2", "--iterations belongs to --policy global-threshold or target"),
         ("--epochs 3", "--epochs belongs to --iterations"),
+        ("--seed 3", "--seed would do nothing: only --criterion random, --policy seed and --iterations draw numbers"),
+        ("--criterion random --aggregate max", "--criterion random has one score for all layers of a group"),
+        ("--criterion taylor --dataset x --aggregate max", "--criterion taylor has one score for all layers"),
         ("--plan p.json --ratio 0.3 --policy uniform", "--policy, --ratio would do nothing"),
     ],
     ids=lambda value: value[:40],

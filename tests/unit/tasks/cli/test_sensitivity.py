@@ -32,13 +32,18 @@ def test_sensitivity_of_several_runs_is_merged_into_a_plan_that_prune_repeats(
     assert pruned["macs"] <= 600_000_000
 
 
-def test_sensitivity_measures_nothing_twice(archive: Path, checkpoint: Path, tmp_path: Path, run: Run) -> None:
+def test_sensitivity_measures_nothing_twice(
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse
+) -> None:
     measure = ("sensitivity", "--checkpoint", checkpoint, "--dataset", archive, *SMALL, "--out", tmp_path / "out")
     first = Path(run(*measure, "--ratios", "0.5")["sensitivities"])
     whole = first.read_bytes()
     cut = whole[: whole.rindex(b"\n", 0, -1) + 9]  # killed within the last line
     first.write_bytes(cut)
-    run(*measure, "--ratios", "0.5")
+    (first.parent / "plan.json").unlink()
+    code, error = refuse(*measure, "--ratios", "0.5")
+    assert (code, "sensitivity.png is there already" in error) == (3, True), error
+    run(*measure, "--ratios", "0.5", "--overwrite")
     assert first.read_bytes() == whole
 
 
@@ -47,12 +52,14 @@ def test_sensitivity_measures_nothing_twice(archive: Path, checkpoint: Path, tmp
     [
         ("", 2, "say what to look at"),
         ("--merge a.jsonl --ratios 0.3", 2, "--ratios would do nothing"),
+        ("--merge a.jsonl --max-macs 1G --allowed-loss 0.1", 2, "--allowed-loss would do nothing"),
+        ("--dataset {archive} --criterion taylor --aggregate max", 2, "--aggregate would do nothing"),
         ("--merge a.jsonl", 3, "a.jsonl: no such file"),
         ("--dataset {archive} --ratios 0.3,1.5", 3, "ratios must be above 0 and below 1, got [1.5]"),
         ("--dataset {archive} --images 0", 3, "--images 0"),
         ("--dataset {archive} --exclude nothing", 3, "pattern 'nothing' names no prunable group"),
     ],
-    ids=["nothing", "merge measures", "no file", "ratio", "no images", "pattern"],
+    ids=["nothing", "merge measures", "two losses", "aggregate", "no file", "ratio", "no images", "pattern"],
 )
 def test_sensitivity_says_what_is_wrong(
     flags: str, code: int, message: str, archive: Path, checkpoint: Path, tmp_path: Path, refuse: Refuse

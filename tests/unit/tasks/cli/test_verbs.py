@@ -136,10 +136,16 @@ def test_retrain_shows_what_sparsity_did_to_the_scales(
     archive: Path, checkpoint: Path, tmp_path: Path, run: Run
 ) -> None:
     training = ("--dataset", archive, "--epochs", 2, "--batch-size", 2, "--image-size", 64)
-    sparsity = ("--sparsity", 0.01, "--sparsity-schedule", "ramp")
+    sparsity = ("--sparsity", 0.01, "--sparsity-schedule", "ramp", "--sparsity-norms", "backbone.last.*")
     trained = run("retrain", "--checkpoint", checkpoint, *training, *sparsity, "--out", tmp_path / "sparse.safetensors")
-    assert len(json.loads(Path(trained["scales"]).read_text())["epochs"]) == 3  # before the first and after each
-    assert Path(trained["scales_plot"]).read_bytes().startswith(b"\x89PNG")
+    epochs = json.loads(Path(trained["scales"]).read_text())["epochs"]
+    assert len(epochs) == 3  # before the first and after each
+    assert sum(sum(norm["counts"]) for norm in epochs[0]["norms"].values()) == sum(epochs[0]["counts"])
+    plots = {name: Path(file) for name, file in trained.items() if name.startswith("scales_plot")}
+    first, named = "backbone.stem.norm", "backbone.last.norm"
+    assert set(plots) == {"scales_plot", f"scales_plot of {first}", f"scales_plot of {named}"}
+    assert len({file.read_bytes() for file in plots.values()}) == 3
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in plots.values())
     assert read_checkpoint(trained["checkpoint"]).provenance["retrain"]["sparsity"]["schedule"] == "ramp"
 
 
@@ -161,7 +167,7 @@ def test_optimize_and_infer_read_images_of_another_size_without_being_told_the_p
     archive: Path, checkpoint: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODNET_LEGACY", str(tmp_path / "nothing"))
-    exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--dynamic", "--size", 256)
+    exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--dynamic")
     targets = ("--targets", "cpu-fp32-dynamic,ncs2-fp16", "--input-format", "uint8-nhwc", "--size", 256)
     irs = run("optimize", "--onnx", exported["onnx"], *targets, "--verify-on-legacy", "--out", tmp_path / "ir")
     assert irs["ncs2-fp16, OpenVINO 2021.4.2"].startswith("not verified: not installed in ")
@@ -223,6 +229,27 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
             2,
             "--distill-features, --unlabelled would do nothing without --teacher",
         ),
+        (
+            ["export", "--checkpoint", "{tiny}", "--dynamic", "--size", "384", "--out", "{tmp}"],
+            2,
+            "--size 384 would do",
+        ),
+        (["train", "--dataset", "{tmp}", "--out", "{tmp}/x", "--sparsity-norms", "a"], 2, "nothing without --sparsity"),
+        (
+            [
+                "train",
+                "--dataset",
+                "{tmp}",
+                "--out",
+                "{tmp}/x",
+                "--sparsity",
+                "0.1",
+                "--sparsity-norms",
+                "backbone.lost",
+            ],
+            3,
+            "pattern 'lost' names no norm",
+        ),
         (["dataset", "fetch", "synthetic", "--sha256", "A" * 64], 2, "--sha256 would do nothing"),
         (["dataset", "fetch", "{tmp}", "--sha256", "A" * 64], 2, "--sha256 would do nothing"),
     ],
@@ -239,6 +266,9 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
         "sparsity",
         "features",
         "no teacher",
+        "size of an open graph",
+        "norms without sparsity",
+        "no such norm",
         "digest of synthetic",
         "digest of a folder",
     ],

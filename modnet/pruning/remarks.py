@@ -1,0 +1,115 @@
+"""Where a plan is not what was asked, and why: in sentences for people."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from modnet.configs import GlobalThresholdPolicy, PruningConfig
+from modnet.pruning.criteria import Scores
+from modnet.pruning.groups import ChannelGroup
+from modnet.pruning.policies import Limits
+
+_BUSY = 1.15  # medians of one network on an idle machine differ by less
+_NAMED = 8
+
+
+def remarks_on(
+    groups: Sequence[ChannelGroup],
+    scores: Scores,
+    config: PruningConfig,
+    asked: Mapping[str, int],
+    counts: Mapping[str, int],
+    unpruned_ms: Sequence[float] = (),
+) -> tuple[str, ...]:
+    """What whoever asked has to know, nothing where all went as asked.
+
+    Args:
+        groups: those that may lose channels.
+        scores: of their channels.
+        config: what was asked.
+        asked: channels that the policy alone would keep of each group; empty where it does not speak of groups.
+        counts: channels that are kept; groups that it leaves out keep all.
+        unpruned_ms: latency of the unpruned network each time that something was measured.
+    """
+    if not groups:
+        return ("nothing was removed: every group is excluded",)
+    kept = {group.name: counts.get(group.name, group.channels) for group in groups}
+    said = []
+    if asked:
+        said += _shares(groups, scores, config, asked, kept)
+        said += _stops(groups, config, asked, kept)
+    elif all(kept[group.name] == group.channels for group in groups):
+        said.append(f"nothing was removed: the network is within {config.policy.label} as it is")
+    if unpruned_ms and max(unpruned_ms) > _BUSY * min(unpruned_ms):
+        said.append(
+            f"the machine had other work: the unpruned network took {min(unpruned_ms):.1f} to "
+            f"{max(unpruned_ms):.1f} ms while networks were measured; an idle machine may allow a larger one"
+        )
+    return tuple(said)
+
+
+def _shares(
+    groups: Sequence[ChannelGroup],
+    scores: Scores,
+    config: PruningConfig,
+    asked: Mapping[str, int],
+    kept: Mapping[str, int],
+) -> list[str]:
+    """How much was asked to go and how much went; of a global threshold also the most that can."""
+    policy, total = config.policy, sum(group.channels for group in groups)
+    wanted, went = (1 - sum(counts[group.name] for group in groups) / total for counts in (asked, kept))
+    if not isinstance(policy, GlobalThresholdPolicy):
+        is_as_asked = f"{wanted:.1%}" == f"{went:.1%}"
+        return [] if is_as_asked else [f"{wanted:.1%} of {total:,} channels were asked to go, {went:.1%} went"]
+    limits = Limits(config.channel_multiple, config.min_channels)
+    most = 1 - sum(limits.allowed(group, policy.floor)[0] for group in groups) / total
+    weakest = min(groups, key=lambda group: float(scores[group.name].max()))
+    below = torch.cat([scores[group.name] for group in groups]) < scores[weakest.name].max()
+    return [
+        f"{policy.share:.1%} of {total:,} channels were asked to go, {went:.1%} went; at most {most:.1%} can with "
+        f"{_limits(config)}; without these {weakest.name} would be empty beyond {int(below.sum()) / total:.1%}"
+    ]
+
+
+def _stops(
+    groups: Sequence[ChannelGroup], config: PruningConfig, asked: Mapping[str, int], kept: Mapping[str, int]
+) -> list[str]:
+    """Which groups kept more channels than were asked for, by what, those with most of them first."""
+    stopped = {group.name: reason for group in groups if (reason := _stopped_by(group, config, asked, kept))}
+    if not stopped:
+        return []
+    order = sorted(stopped, key=lambda name: asked[name] - kept[name])
+    named = ", ".join(f"{name} keeps {kept[name]} (asked {asked[name]})" for name in order[:_NAMED])
+    more = f" and {len(order) - _NAMED} more, see the plan" if len(order) > _NAMED else ""
+    by = " and ".join(f"{reason} stopped {_groups(count)}" for reason, count in Counter(stopped.values()).items())
+    return [f"{by}: {named}{more}"]
+
+
+def _stopped_by(
+    group: ChannelGroup, config: PruningConfig, asked: Mapping[str, int], kept: Mapping[str, int]
+) -> str | None:
+    """The limit that kept channels of a group that were asked to go; None where none did, or only rounding."""
+    if kept[group.name] <= asked[group.name]:
+        return None
+    least = {f"min_channels {config.min_channels}": config.min_channels}
+    floor = getattr(config.policy, "floor", None)
+    if floor is not None:
+        least[f"floor {floor:g}"] = math.ceil(floor * group.channels - 1e-9)
+    parts = sum(part > 0 for part in group.parts)
+    least["one channel for each half of a norm" if parts > 1 else "one channel for each group"] = parts
+    reason = max(least, key=lambda name: least[name])
+    return reason if least[reason] > asked[group.name] else None
+
+
+def _limits(config: PruningConfig) -> str:
+    floor = getattr(config.policy, "floor", None)
+    shown = [] if floor is None else [f"floor {floor:g}"]
+    return ", ".join([*shown, f"min_channels {config.min_channels}", f"channel_multiple {config.channel_multiple}"])
+
+
+def _groups(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"
