@@ -1,17 +1,14 @@
 # What people type. Everything happens in .venv and .modnet beside this file.
-PYTHON ?= python3.11
 PROFILE ?= demo
 DATASET ?= synthetic
 BASE ?= shipped
 PRUNING ?=
 
-VENV := .venv
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+BIN := .venv/bin
 
 # Threads that spin while they wait slow everything down as soon as something else runs.
-export OMP_WAIT_POLICY := PASSIVE
-export GOMP_SPINCOUNT := 0
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install legacy-runtimes nightly up down test test-slow check lint format
@@ -19,12 +16,8 @@ export GOMP_SPINCOUNT := 0
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-install: $(INSTALLED)  ## .venv with everything pinned
-
-$(INSTALLED): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+install:  ## .venv with everything pinned (PYTHON= takes yours)
+	@infra/environment.sh
 
 legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .modnet/legacy (PYTHON39= takes yours)
 	@PYTHON=$(BIN)/python infra/legacy_runtimes.sh .modnet/legacy
