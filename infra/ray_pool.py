@@ -183,8 +183,10 @@ def _init(address: str | None) -> None:
         ray.init(**(local if is_local else {"address": address}), logging_level=logging.ERROR)
     except ConnectionError as error:
         raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
-    except (RuntimeError, ValueError) as error:
-        raise SettingsError(f"Ray at {address!r}: cannot be used from this process: {error}") from error
+    except (RuntimeError, ValueError, OSError) as error:
+        raise SettingsError(f"Ray at {address or 'local'!r}: cannot be used from this process: {error}") from error
+    except Exception as error:  # Ray knows no better word for a node that is not there in time, as on a busy machine
+        raise WorkerLostError(f"Ray at {address or 'local'!r}: does not start: {error}") from error
 
 
 def _require_room(label: str, cpus: float, gpus: float) -> None:
