@@ -1,5 +1,4 @@
 # What people type. Everything happens in .venv and .modnet beside this file.
-PYTHON ?= python3.11
 PROFILE ?= demo
 DATASET ?= synthetic
 BASE ?= shipped
@@ -7,13 +6,11 @@ PRUNING ?=
 START ?=
 MAX_MSE_RATIO ?= 1.10
 
-VENV := .venv
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+BIN := .venv/bin
 
 # Threads that spin while they wait slow everything down as soon as something else runs.
-export OMP_WAIT_POLICY := PASSIVE
-export GOMP_SPINCOUNT := 0
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install legacy-runtimes nightly up down test test-slow check lint format
@@ -21,12 +18,8 @@ export GOMP_SPINCOUNT := 0
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-install: $(INSTALLED)  ## .venv with everything pinned
-
-$(INSTALLED): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+install:  ## .venv with everything pinned (PYTHON= takes yours)
+	@infra/environment.sh
 
 legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .modnet/legacy (PYTHON39= takes yours)
 	@PYTHON=$(BIN)/python infra/legacy_runtimes.sh .modnet/legacy
@@ -58,9 +51,9 @@ lint: install  ## format, style, types, import arrows, the Python 3.9 floor of w
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations infra/errors.py infra/atomic_file.py \
-	  infra/local_errors.py infra/store_checks.py infra/object_store.py infra/folder_store.py infra/s3_store.py \
-	  infra/contract.py infra/manifest.py infra/releases.py infra/reports.py infra/edge_agent \
+	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations infra/__init__.py infra/errors.py \
+	  infra/atomic_file.py infra/local_errors.py infra/store_checks.py infra/object_store.py infra/folder_store.py \
+	  infra/s3_store.py infra/contract.py infra/manifest.py infra/releases.py infra/reports.py infra/edge_agent \
 	  modnet/export/legacy_runner.py benchmarks/legacy_latency.py
 
 format: install  ## format and sort imports

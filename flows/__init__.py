@@ -15,3 +15,5 @@ Names are digests of the question: the same question finds its answer in the sto
 second run of the same question computes nothing. Files of an answer carry a digest of their content as well: two runs
 of one question at once never write over what the other's record speaks of.
 """
+
+import tasks  # noqa: F401 - before Prefect is imported: it is asked for no usage statistics

@@ -18,6 +18,7 @@ import os
 import pickle
 import platform
 import re
+import secrets
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 import ray
+from ray._private import services
 from ray.exceptions import (
     LocalRayletDiedError,
     NodeDiedError,
@@ -37,6 +39,7 @@ from ray.exceptions import (
 )
 
 from infra.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
+from infra.ray_folder import ray_folder
 
 Result = TypeVar("Result")
 
@@ -157,7 +160,6 @@ def _connect(address: str | None) -> None:
 
 def _init(address: str | None) -> None:
     """Starts a local Ray or joins a cluster, and says in our words what Ray refuses."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is not None and address.startswith("ray://"):
         raise SettingsError(f"Ray address {address!r}: Ray Client is not supported, run on a node and give host:port")
     if address is not None and (found := re.fullmatch(r"\[?([^\[\]]+)\]?:(\d{1,5})", address)):
@@ -166,13 +168,23 @@ def _init(address: str | None) -> None:
         except (OSError, OverflowError) as error:
             raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
     # `local` and not None: with None Ray would join whatever Ray was started last on this machine.
-    local = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    local: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    is_local = address in (None, "local")
+    if is_local:
+        local["_temp_dir"] = str(ray_folder())
+        # Ray would keep one for all of this user's Rays in the home folder, which not every user can write.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Without a dashboard, this server only serves usage statistics: even when they are switched off, it asks cloud
+        # providers' hosts where it is. None is what Ray goes on with when it does not start.
+        services.start_api_server = lambda *args, **kwargs: (None, None)
     try:
-        ray.init(**(local if address in (None, "local") else {"address": address}), logging_level=logging.ERROR)
+        ray.init(**(local if is_local else {"address": address}), logging_level=logging.ERROR)
     except ConnectionError as error:
         raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
-    except (RuntimeError, ValueError) as error:
-        raise SettingsError(f"Ray at {address!r}: cannot be used from this process: {error}") from error
+    except (RuntimeError, ValueError, OSError) as error:
+        raise SettingsError(f"Ray at {address or 'local'!r}: cannot be used from this process: {error}") from error
+    except Exception as error:  # Ray knows no better word for a node that is not there in time, as on a busy machine
+        raise WorkerLostError(f"Ray at {address or 'local'!r}: does not start: {error}") from error
 
 
 def _require_room(label: str, cpus: float, gpus: float) -> None:

@@ -14,3 +14,8 @@
 | loss | `training/losses.py` | semantic, detail, matte | scalars | at least 0 |
 | step | `training/retrain.py` | weights moved; the loss fell | – | – |
 """
+
+import sys
+
+# OpenVINO (at each import) and nncf send usage statistics with this package; where it cannot be imported, none are.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -40,8 +40,11 @@ def run_prefect(arguments: Sequence[str], *, project: Path, environ: Mapping[str
 
 
 def digest_of_project(project: Path) -> str:
-    """SHA-256 over `prefect.yaml` and every Python file of the project, hidden folders left out."""
-    digest = hashlib.sha256()
+    """SHA-256 over all that a deployment holds: the project's folder, its `prefect.yaml` and every Python file.
+
+    Hidden folders are left out.
+    """
+    digest = hashlib.sha256(f"{project.resolve()}\0".encode())
     for folder, folders, names in os.walk(project):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):

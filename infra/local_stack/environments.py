@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra import NO_STATISTICS
 from infra.local_stack.ports import LOOPBACK
 from infra.local_stack.services import BUCKET
 from infra.local_stack.state import StackState
@@ -18,27 +19,25 @@ _PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRAR
 
 def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState) -> dict[str, str]:
     """Environment of Prefect and flows: the caller's, with this stack's services instead of any others."""
-    foreign = ("AWS_", "PREFECT_", "MODNET_")
-    inherited = {k: v for k, v in caller.items() if not k.startswith(foreign) and k != "RAY_ADDRESS"}
+    inherited = {name: value for name, value in caller.items() if not _names_a_service(name)}
     return {
+        # OpenMP threads that spin while they wait take the cores from everything else here.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.1",  # else the last lines of a short flow are lost
         **inherited,
         **_store_client_environ(folder, state, "pipeline"),
+        **_without_proxy(caller),
         "MODNET_STORE": f"s3://{BUCKET}",
         "MODNET_CACHE": caller.get("MODNET_CACHE", str(folder / "cache")),
         "MODNET_LEGACY": caller.get("MODNET_LEGACY", str(folder / "legacy")),
         "PREFECT_API_URL": state.api_url,
         "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **NO_STATISTICS,
         # Who holds a deployment's slot; in memory, as it is by default, a killed server would forget it.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.1",  # else the last lines of a short flow are lost
         "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "DO_NOT_TRACK": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONUNBUFFERED": "1",
-        # OpenMP threads that spin while they wait take the cores from everything else here.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
     }
 
 
@@ -50,6 +49,20 @@ def device_environ(caller: Mapping[str, str], folder: Path, state: StackState) -
 def store_environ(caller: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Environment of the S3 server itself, which needs nobody's rights."""
     return {**_plain_environ(caller), MARKER: str(folder)}
+
+
+def _names_a_service(name: str) -> bool:
+    """A variable that could lead to other services than the stack's; how much Prefect logs is the caller's affair."""
+    foreign = name.startswith(("AWS_", "PREFECT_", "MODNET_")) or name == "RAY_ADDRESS"
+    return foreign and not name.startswith("PREFECT_LOGGING_")
+
+
+def _without_proxy(caller: Mapping[str, str]) -> dict[str, str]:
+    """The hosts that the caller reaches without a proxy, and the services of the stack; programs read either name."""
+    hosts = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in caller.get(name, "").split(",")]
+    # `*` counts only where it stands alone.
+    merged = "*" if "*" in hosts else ",".join(dict.fromkeys([*filter(None, hosts), LOOPBACK, "localhost"]))
+    return {"no_proxy": merged, "NO_PROXY": merged}
 
 
 def _plain_environ(caller: Mapping[str, str]) -> dict[str, str]:
@@ -65,6 +78,4 @@ def _store_client_environ(folder: Path, state: StackState, identity: str) -> dic
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": f"{LOOPBACK},localhost",
-        "no_proxy": f"{LOOPBACK},localhost",
     }

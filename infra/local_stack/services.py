@@ -14,6 +14,8 @@ WORK_POOL = "modnet"
 TARGETS = ("cpu-fp32", "cpu-fp16", "cpu-int8")
 AGENT_INTERVAL_S = 3
 STORE_LISTENERS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
+# Below this much free space SeaweedFS takes nothing more. By its default, 1 %, a disk of 2 TB is full at 20 GB.
+MIN_FREE_BYTES = 512 << 20
 DEFAULT_PORTS = {"prefect": 4200, "s3": 8333}
 
 
@@ -34,6 +36,7 @@ def store_command(ports: Mapping[str, int], *, data: Path, identities: Path, log
         command.append(f"-{service}.port{'.' * bool(kind)}{kind}={port}")
     # Services with fixed ports that nobody asked for, usage statistics, and files of 30 GB.
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += [f"-volume.minFreeSpace={MIN_FREE_BYTES >> 20}MiB"]
     command += ["-master.volumeSizeLimitMB=256", "-volume.max=0", "-master.volumePreallocate=false"]
     return command
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
 from infra.local_stack.services import (
     DEFAULT_PORTS,
+    MIN_FREE_BYTES,
     SERVICES,
     STORE_LISTENERS,
     TARGETS,
@@ -40,6 +42,7 @@ from infra.local_stack.store_identities import store_identities
 
 _READY_WITHIN_S = 180.0
 _POLL_S = 0.3
+_ROOM_BYTES = 2 * MIN_FREE_BYTES  # a start with less would soon end in a store that takes nothing
 # Flows say goodbye to these, which therefore end last, in this order. SeaweedFS needs 16 s to end in good order, and
 # keeps every acknowledged write when it is killed.
 _GRACE_S = {"prefect": 5.0, "store": 2.0}
@@ -59,8 +62,8 @@ class Stack:
     def __init__(
         self, folder: Path, project: Path, environ: Mapping[str, str], targets: Sequence[str] = TARGETS
     ) -> None:
-        self.folder = folder.absolute()
-        self._project = project.absolute()
+        self.folder = folder.resolve()
+        self._project = project.resolve()
         self._environ = environ
         self._targets = tuple(targets)
         self._state_file = self.folder / "stack.json"
@@ -103,9 +106,11 @@ class Stack:
         wanted while there was no server are skipped.
 
         Raises:
-            StackError: a service does not start or a fixed port is taken; says which, and the end of its log.
+            StackError: a service does not start or a fixed port is taken; says which, and the end of its log. Or the
+                disk has too little room.
         """
         with self._locked():
+            self._require_room()
             self._start("store", self._start_store)
             is_new_server = self._start("prefect", self._start_prefect)
             self._wait("prefect", self.api.is_healthy)
@@ -177,6 +182,14 @@ class Stack:
         self._state.processes[name] = self._started[name] = start()
         self._state.write(self._state_file)
         return True
+
+    def _require_room(self) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if free < _ROOM_BYTES:
+            raise StackError(
+                f"{self.folder}: {free / 1e9:.2f} GB free on its disk, wanted at least {_ROOM_BYTES / 1e9:.2f} GB: "
+                "free some, or move the project to another disk"
+            )
 
     def _crash_lost_runs(self) -> None:
         """Sets to `Crashed` what nobody computes any more; while a flow of before does, all is left to its worker."""
@@ -271,9 +284,21 @@ class Stack:
 
     def _read_state(self) -> StackState:
         try:
-            return StackState.read(self._state_file)
+            state = StackState.read(self._state_file)
         except FileNotFoundError:
             return StackState.new(("pipeline", "device"))
+        if state.folder not in ("", str(self.folder)) and (Path(state.folder) / self._state_file.name).exists():
+            # The folder is a copy: the processes belong to the stack that it was copied from.
+            state.processes.clear()
+            state.folder = ""
+        return state
+
+    def _leave_former_folder(self) -> None:
+        """Ends what was started before the folder was moved, and would go on writing to a place that is gone."""
+        if self._state.folder not in ("", str(self.folder)):
+            end_processes({*self._processes(), *processes_with(MARKER, self._state.folder)}, _WORKER_GRACE_S)
+            self._state.processes.clear()
+        self._state.folder = str(self.folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -285,4 +310,5 @@ class Stack:
             except BlockingIOError as error:
                 raise StackError(f"{self.folder}: another command is starting or stopping this stack") from error
             self._state = self._read_state()
+            self._leave_former_folder()
             yield

@@ -25,12 +25,14 @@ class StackState:
         ports: port of each listener, as it was when the listener was last started.
         processes: what was started and not ended by us, by the service's name.
         deployed: digest of the project whose flows Prefect knows; empty before the first deployment.
+        folder: where the stack was when a command last changed it; empty before that.
     """
 
     secrets: dict[str, str]
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
     deployed: str = ""
+    folder: str = ""
 
     @property
     def ui_url(self) -> str:
@@ -70,6 +72,7 @@ class StackState:
                 ports={str(name): int(port) for name, port in content["ports"].items()},
                 processes={str(n): Process(int(p["pid"]), str(p["started"])) for n, p in content["processes"].items()},
                 deployed=str(content["deployed"]),
+                folder=str(content.get("folder", "")),  # the first stacks did not write it
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StackError(

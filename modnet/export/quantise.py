@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +33,6 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
             (`narrow_convolutions_as_products`); it is not touched.
         calibration: network inputs, float32 (1, 3, S, S) in [-1, 1]; all are used.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # without it nncf sends usage statistics
     import nncf  # here, as it takes seconds that only this precision needs
 
     with _quiet_unless_terminal():

@@ -105,7 +105,7 @@ def _command(weed: Path, folder: Path, identities: Path) -> tuple[str, list[str]
     s3_port = ports.pop()
     options += [f"-s3.port={s3_port}", f"-s3.port.grpc={ports.pop()}"]
     # Two more services with fixed default ports, on which a second server would die.
-    options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+    options += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
     options += [f"-s3.config={identities}", "-volume.max=20", "-master.volumeSizeLimitMB=64"]
     start = [str(weed), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
     return f"http://127.0.0.1:{s3_port}", start + options

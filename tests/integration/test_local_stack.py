@@ -162,6 +162,24 @@ def test_down_leaves_no_process_and_keeps_the_data(stack: Stack, capsys: pytest.
     signal.signal(signal.SIGTERM, before_it)
 
 
+@pytest.mark.slow
+def test_a_renamed_project_runs(tmp_path: Path) -> None:
+    """Its services still run when it is renamed, and Prefect knows the flow by its former folder."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    (before / "trivial.py").write_text(FLOW)
+    (before / "prefect.yaml").write_text(DEPLOYMENTS)
+    stack = Stack(before / ".modnet", before, os.environ, targets=())
+    moved = Stack(after / ".modnet", after, os.environ, targets=())
+    try:
+        stack.up()
+        before.rename(after)
+        assert run_nightly(moved, "trivial/on-demand", {}) == 0
+        assert running(stack) == running(moved) == []
+    finally:
+        end_processes(running(stack) + running(moved), 0.0)
+
+
 @pytest.mark.parametrize("content", ["", "[1]", "{"], ids=["empty", "list", "cut"])
 def test_nightly_refuses_parameters_that_are_no_json_object(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

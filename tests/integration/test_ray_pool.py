@@ -164,6 +164,25 @@ def test_run_on_ray_says_that_no_cluster_answers() -> None:
             run_on_ray(os.getpid, timeout_s=60, address=address)
 
 
+@pytest.mark.parametrize(
+    ("raised", "wanted"),
+    [
+        (Exception("The current node timed out during startup"), WorkerLostError),  # as it is on a busy machine
+        (PermissionError(13, "Permission denied", "/.ray"), SettingsError),
+        (ValueError("object store memory"), SettingsError),
+    ],
+)
+def test_a_ray_that_does_not_start_is_said_in_our_words(
+    raised: Exception, wanted: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**settings: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(ray_pool.ray, "init", refuse)
+    with pytest.raises(wanted, match=rf"(?s)Ray at 'local': .*{raised.args[-1]}"):
+        ray_pool._init(None)
+
+
 def test_run_on_ray_refuses_when_connected_to_another_address() -> None:
     run_on_ray(os.getpid, timeout_s=60)
     with pytest.raises(SettingsError, match=r"127\.0\.0\.1:1"):

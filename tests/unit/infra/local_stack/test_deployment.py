@@ -22,6 +22,15 @@ def test_digest_of_project_changes_with_code_and_deployments_only(tmp_path: Path
     assert len({before, with_deployments, digest_of_project(tmp_path)}) == 3
 
 
+def test_digest_of_project_changes_with_its_folder_which_deployments_hold(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "prefect.yaml").write_text("deployments: []")
+    before = digest_of_project(tmp_path / "before")
+    (tmp_path / "alias").symlink_to("before")
+    assert digest_of_project(tmp_path / "alias") == before
+    assert digest_of_project((tmp_path / "before").rename(tmp_path / "after")) != before
+
+
 def test_run_prefect_says_command_and_output_when_it_fails(tmp_path: Path) -> None:
     # A stand-in, which Python finds in the project's folder first: Prefect itself takes seconds to refuse.
     (tmp_path / "prefect").mkdir()

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
+
+import pytest
 
 from infra.local_stack.environments import device_environ, pipeline_environ, store_environ
 from infra.local_stack.state import StackState
@@ -15,6 +18,7 @@ FOREIGN = {
     "RAY_ADDRESS": "elsewhere:6379",
     "EDITOR": "ed",
 }
+OF_THE_CALLER = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10", "PREFECT_LOGGING_LEVEL": "DEBUG", "TZ": "UTC"}
 STATE = StackState({"pipeline": "pipeline-secret", "device": "device-secret"}, {"s3": 8333, "prefect": 4200})
 
 
@@ -27,6 +31,44 @@ def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) 
     assert environ["EDITOR"] == "ed"
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "RAY_ADDRESS"} & environ.keys()
     assert "elsewhere" not in "".join(environ.values())
+
+
+def test_pipeline_environ_keeps_what_the_caller_has_chosen_and_names_no_service(tmp_path: Path) -> None:
+    assert pipeline_environ(OF_THE_CALLER, tmp_path, STATE).items() >= OF_THE_CALLER.items()
+    assert pipeline_environ({}, tmp_path, STATE)["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+@pytest.mark.parametrize(
+    ("caller", "wanted"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "data.example, .internal"}, "data.example,.internal,127.0.0.1,localhost"),
+        ({"no_proxy": "a,localhost", "NO_PROXY": "b,a"}, "a,localhost,b,127.0.0.1"),
+        ({"no_proxy": "*"}, "*"),
+    ],
+)
+def test_pipeline_environ_adds_its_services_to_what_the_caller_reaches_without_a_proxy(
+    caller: dict[str, str], wanted: str, tmp_path: Path
+) -> None:
+    environ = pipeline_environ(caller, tmp_path, STATE)
+    assert environ["NO_PROXY"] == environ["no_proxy"] == wanted
+
+
+@pytest.mark.parametrize("name", ["pipeline", "device"])
+def test_what_the_stack_starts_reaches_its_store_past_any_proxy(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of the library that decides, with variables as a company's machine has them."""
+    caller = {"PATH": "/bin", "https_proxy": "http://proxy:3128", "http_proxy": "http://proxy:3128"}
+    environ = (pipeline_environ if name == "pipeline" else device_environ)(
+        {**caller, "NO_PROXY": "data.example"}, tmp_path, STATE
+    )
+    for variable in (*caller, "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environ.items():
+        monkeypatch.setenv(variable, value)
+    assert not getproxies() or proxy_bypass("127.0.0.1")
+    assert not getproxies() or proxy_bypass("data.example")
 
 
 def test_device_environ_holds_nothing_but_the_devices_rights(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -120,6 +122,43 @@ def test_started_leaves_out_what_another_command_has_started(stack: Stack, runni
         assert stack.started() == ["agent"]
         end_processes([running["flow"]], 0.0)  # and another command may start it anew
         assert stack.started() == []
+
+
+def test_a_moved_stack_ends_what_it_started_before(stack: Stack, running: dict[str, Process], tmp_path: Path) -> None:
+    stack.down(["store"])  # writes where the stack is
+    moved = Stack(stack.folder.rename(tmp_path.with_name(f"{tmp_path.name}-moved")), tmp_path, {})
+    with moved._locked():
+        assert not any(map(is_running, running.values()))
+        assert moved.status() == dict.fromkeys(SERVICES)
+    moved.folder.rename(stack.folder)
+
+
+def test_a_copied_stack_leaves_the_processes_of_its_original_alone(
+    stack: Stack, running: dict[str, Process], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stack.down(["store"])
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(stack.folder, folder, dirs_exist_ok=True)
+    copy = Stack(folder, folder, {})
+    assert copy.status() == dict.fromkeys(SERVICES)
+    copy.down()
+    assert all(map(is_running, running.values()))
+
+
+def test_a_stack_is_the_same_by_every_path(stack: Stack, running: dict[str, Process], tmp_path: Path) -> None:
+    stack.down(["store"])
+    alias = tmp_path.with_name(f"{tmp_path.name}-alias")
+    alias.symlink_to(stack.folder)
+    assert Stack(alias, tmp_path, {}).status()["worker"] == running["worker"]
+    with Stack(alias, tmp_path, {})._locked():
+        assert is_running(running["worker"])
+
+
+def test_up_says_when_the_disk_is_full(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=700_000_000))
+    with pytest.raises(StackError, match=r"0\.70 GB free on its disk, wanted at least 1\.07 GB"):
+        stack.up()
+    assert StackState.read(stack.folder / "stack.json").ports == {"s3": 8333, "prefect": 4200}  # nothing was begun
 
 
 def test_down_does_nothing_when_there_never_was_a_stack(tmp_path: Path) -> None:

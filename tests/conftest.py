@@ -1,0 +1,3 @@
+"""Tests report to nobody either: this is imported before any of them imports a dependency."""
+
+import infra  # noqa: F401
