@@ -187,6 +187,6 @@ def _meaning(error: ClientError, where: str) -> InfraError:
     if status == 403:
         return SettingsError(
             f"{where}: refused ({code}); check which identity AWS_ACCESS_KEY_ID names, what it may do with this "
-            "bucket and key, its secret, and the clock of this machine"
+            "bucket and key, its secret, AWS_SESSION_TOKEN if one is left over, and the clock of this machine"
         )
     return SettingsError(f"{where}: the store refuses the request: {error}")

@@ -124,6 +124,14 @@ def test_s3_store_says_key_and_endpoint_when_the_server_refuses(
     assert f"127.0.0.1:{server.server_port}" in str(caught.value)
 
 
+def test_s3_store_names_every_variable_that_an_identity_can_come_from_when_it_is_refused(
+    server: _ScriptedServer, s3: S3Store
+) -> None:
+    server.status, server.code = 403, "InvalidAccessKeyId"  # what SeaweedFS answers to a token of another store
+    with pytest.raises(SettingsError, match=r"InvalidAccessKeyId.*AWS_ACCESS_KEY_ID.*AWS_SESSION_TOKEN"):
+        s3.get("a")
+
+
 def test_s3_store_address_tells_equal_urls_on_two_servers_apart(aws: pytest.MonkeyPatch) -> None:
     here = S3Store("bucket", "prefix")
     aws.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:10")
