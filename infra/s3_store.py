@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import mimetypes
+import os
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,8 +35,9 @@ class S3Store:
     """A bucket, or the part of it under a prefix, on any S3 server with conditional writes.
 
     Endpoint, region and credentials come from boto3's own variables: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION (us-east-1 when none is given). An object is written by one PUT, which
-    S3 limits to 5 GiB. Threads may share a store; processes open one each, by its URL.
+    AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, and AWS_REGION, which boto3 alone of Amazon's clients does not read
+    (us-east-1 when none is given). An object is written by one PUT, which S3 limits to 5 GiB. Threads may share a
+    store; processes open one each, by its URL.
     """
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
@@ -50,7 +54,8 @@ class S3Store:
         )
         try:
             session = boto3.session.Session()
-            self._client = session.client("s3", region_name=session.region_name or "us-east-1", config=config)
+            region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+            self._client = session.client("s3", region_name=region, config=config)
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"S3 client for {self.url}: check the AWS_* variables: {error}") from error
         self.address = f"{self.url} at {self._client.meta.endpoint_url}"
@@ -119,10 +124,12 @@ class S3Store:
 
     def _put(self, key: str, body: bytes | IO[bytes], *, if_absent: bool, if_match: str | None) -> str:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match is not None else {}
-        full_key = self._full(key)
+        full_key, checksum = self._full(key), _checksum(body)
         try:
             with self._translated(key):
-                answer = self._client.put_object(Bucket=self._bucket, Key=full_key, Body=body, **condition)
+                answer = self._client.put_object(
+                    Bucket=self._bucket, Key=full_key, Body=body, ChecksumCRC32=checksum, **condition
+                )
         except NotStoredError as error:  # S3's answer to If-Match when the object is gone
             raise ConflictError(f"{key} in {self.url}: is not what was read, somebody removed it") from error
         return str(answer["ETag"])
@@ -149,6 +156,22 @@ class S3Store:
             raise SettingsError(f"{where}: check the AWS_* variables: {error}") from error
 
 
+def _checksum(body: bytes | IO[bytes]) -> str:
+    """CRC-32 of what is uploaded, as S3 writes it.
+
+    It goes into a header. Where boto3 computes one, it goes behind the content over HTTPS, both cut into chunks, and
+    servers that do not know that form store it as the content.
+    """
+    if isinstance(body, bytes):
+        crc = zlib.crc32(body)
+    else:
+        crc = 0
+        while chunk := body.read(_CHUNK_BYTES):
+            crc = zlib.crc32(chunk, crc)
+        body.seek(0)
+    return base64.b64encode(crc.to_bytes(4, "big")).decode()
+
+
 def _meaning(error: ClientError, where: str) -> InfraError:
     """Our error for an answer with an error status."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -164,6 +187,6 @@ def _meaning(error: ClientError, where: str) -> InfraError:
     if status == 403:
         return SettingsError(
             f"{where}: refused ({code}); check which identity AWS_ACCESS_KEY_ID names, what it may do with this "
-            "bucket and key, its secret, and the clock of this machine"
+            "bucket and key, its secret, AWS_SESSION_TOKEN if one is left over, and the clock of this machine"
         )
     return SettingsError(f"{where}: the store refuses the request: {error}")

@@ -23,6 +23,7 @@ from modnet.models.modnet import MODNet
 from modnet.seed_layout import is_seed_layout, our_state, spec_from_shapes
 from modnet.seed_prune_info import require_agreement
 from modnet.spec import ModnetSpec
+from modnet.torch_file import START_BYTES, read_torch_file
 from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
 
 FORMAT = "modnet-checkpoint-1"
@@ -52,10 +53,14 @@ def to_bytes(network: MODNet, provenance: Mapping[str, Any], *, half: bool = Fal
         provenance: JSON-like facts.
         half: weights of convolutions and linear layers are rounded to float16, for half the size. Norms stay float32:
             their variances can lie outside of float16's range.
+
+    Raises:
+        CheckpointError: values that are not finite, before or after rounding.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
+    _require_finite(tensors, "the network to save")
     header = {"format": FORMAT, "spec": network.spec.model_dump(), "provenance": provenance}
     # One entry only: safetensors writes several in another order in every process.
     return save(tensors, {"modnet": json.dumps(header, sort_keys=True, separators=(",", ":"))})
@@ -79,39 +84,60 @@ def load(path: str | Path, prune_info: str | Path | None = None) -> MODNet:
 def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> Checkpoint:
     """Reads a checkpoint of our layout, the official one or the seed's; which one is seen from its content.
 
+    The published ones are read from safetensors and from torch's files, see `read_torch_file`.
+
     Args:
         path: the file.
         prune_info: the seed's JSON beside a pruned seed checkpoint. The widths are read from the tensors, so it may be
             missing; when given it must agree with them.
 
     Raises:
-        CheckpointError: the file is missing, cut off, of another network, or does not agree with `prune_info`.
+        CheckpointError: the file is missing, cut off, of another network, holds values that are not finite, or does not
+            agree with `prune_info`.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
-            is_torch_zip = file.read(4) == b"PK\x03\x04"
+            start = file.read(START_BYTES)
     except OSError as error:
         is_ours = path in (SHIPPED_BASE, SHIPPED_SMALL)
         why = "; this installation lacks what it should bring along: install modnet-edge again" if is_ours else ""
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}{why}") from error
-    if is_torch_zip:
-        return _read_published(path, None if prune_info is None else Path(prune_info))
+    # safetensors: the length of a header in eight bytes, and the header, a JSON object. Ours says that it is.
+    header, state = _read_safetensors(path) if start[8:9] == b"{" else (None, read_torch_file(path, start))
+    _require_finite(state, f"checkpoint {path}")
+    if header is None:
+        return _published(state, path, None if prune_info is None else Path(prune_info))
     if prune_info is not None:
         raise CheckpointError(f"{path} is no seed checkpoint; it takes no prune info, got {prune_info}")
-    return _read_own(path)
+    return _own(header, state, path)
 
 
-def _read_own(path: Path) -> Checkpoint:
+def _read_safetensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
+    """The text of our header, None in a file that is not ours, and the tensors."""
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("modnet", "{}")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            header = (file.metadata() or {}).get("modnet")
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"cannot read checkpoint {path}: {error} (wanted safetensors of this project, "
-            "or a state dict saved by torch of the official MODNet or the seed)"
-        ) from error
+        raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
+
+
+def _require_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Refuses tensors that are no plain arrays, and values that are infinite or not a number as float32."""
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            raise CheckpointError(
+                f"{where}: {name} is {tensor.layout} of {tensor.dtype}, wanted a plain array of reals"
+            )
+        bad = tensor.numel() - int(tensor.float().isfinite().sum())
+        if bad:
+            raise CheckpointError(
+                f"{where}: {name} has {bad} of {tensor.numel()} values that are infinite or not a number"
+            )
+
+
+def _own(text: str, state: Mapping[str, Tensor], path: Path) -> Checkpoint:
     try:
         header = json.loads(text)
         found = header.get("format")
@@ -122,6 +148,15 @@ def _read_own(path: Path) -> Checkpoint:
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the header of checkpoint {path} is damaged: {error!r}") from error
     return Checkpoint(_network(spec, state, path), provenance, "modnet")
+
+
+def _published(content: Mapping[str, Tensor], path: Path, prune_info: Path | None) -> Checkpoint:
+    where = f"checkpoint {path}"
+    state = our_state(content, where)
+    spec = spec_from_shapes(state, where)
+    if prune_info is not None:
+        require_agreement(spec, prune_info)
+    return Checkpoint(_network(spec, state, path), {}, "seed" if is_seed_layout(content) else "official")
 
 
 def _network(spec: ModnetSpec, state: Mapping[str, Tensor], path: Path) -> MODNet:
@@ -145,20 +180,3 @@ def _network(spec: ModnetSpec, state: Mapping[str, Tensor], path: Path) -> MODNe
         raise CheckpointError(f"checkpoint {path} does not fit its network: {'; '.join(problems[:5])}{more}")
     network.to_empty(device="cpu").load_state_dict(dict(state))
     return network.eval()
-
-
-def _read_published(path: Path, prune_info: Path | None) -> Checkpoint:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, … for a damaged or unsafe file
-        raise CheckpointError(f"cannot read checkpoint {path} as plain weights: {error}") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-    ):
-        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, wanted a state dict of tensors")
-    where = f"checkpoint {path}"
-    state = our_state(content, where)
-    spec = spec_from_shapes(state, where)
-    if prune_info is not None:
-        require_agreement(spec, prune_info)
-    return Checkpoint(_network(spec, state, path), {}, "seed" if is_seed_layout(content) else "official")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from modnet.errors import CheckpointError
@@ -46,16 +47,21 @@ def is_seed_layout(published: Mapping[str, Tensor]) -> bool:
 
 
 def our_state(published: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """A published state dict, with or without the prefix `module.`, under the names of our `MODNet`.
+    """A published state dict under the names of our `MODNet`.
+
+    Prefixes of what the network was wrapped in, such as `module.` and `model.`, are taken off. Counters of batches,
+    which torch writes since 0.4.1, start at 0 where they are missing: no norm here reads them.
 
     Raises:
-        CheckpointError: a name that no published MODNet has; `where` says whose.
+        CheckpointError: a name that no published MODNet has, or one that comes twice; `where` says whose.
     """
     names = {name: _seed_name(name) for name in published}
     found = set(names.values())
+    if len(found) < len(names):
+        raise CheckpointError(f"{where} holds several networks, one under another prefix: save one of them alone")
     expands = [f"backbone.model.features.{i}.conv.6.weight" in found for i in range(1, len(BLOCK_STRIDES) + 1)]
     ours = _module_paths(expands)
-    state = {}
+    state, counters = {}, {}
     for name, seed_name in names.items():
         if seed_name.startswith("lr_branch.backbone."):
             continue  # the backbone is registered twice; both names hold one tensor
@@ -63,7 +69,9 @@ def our_state(published: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
         if module not in ours:
             raise CheckpointError(f"{where} is of another network: it holds {name!r}, which no MODNet has")
         state[f"{ours[module]}.{leaf}"] = published[name]
-    return state
+        if leaf == "running_mean":
+            counters[f"{ours[module]}.num_batches_tracked"] = torch.tensor(0)
+    return counters | state
 
 
 def seed_state(network: MODNet, *, prefix: str = "") -> dict[str, Tensor]:
@@ -150,8 +158,8 @@ def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
 
 
 def _seed_name(published: str) -> str:
-    """A published tensor's name as the seed writes it, without the prefix `module.`."""
-    name = published.removeprefix("module.")
+    """A published tensor's name as the seed writes it, without what DataParallel, Lightning or compiling put before."""
+    name = re.sub(r"^((module|model|_orig_mod)\.)+", "", published)
     return re.sub(r"(backbone\.model\.features\.(?:0|18))\.(\d)\.", r"\1.cbr.\2.", name)
 
 

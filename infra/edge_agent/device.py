@@ -28,6 +28,7 @@ def machine_conditions(root: Path = Path("/")) -> dict[str, Condition]:
         "cpu_model_text": _field(root / "proc/cpuinfo", "model name"),
         "logical_cores_count": os.cpu_count(),
         "usable_cores_count": len(os.sched_getaffinity(0)),
+        "cpu_quota_count": _cpu_quota(root),
         "memory_total_bytes": _kibibytes(root, "MemTotal"),
         "memory_available_bytes": _kibibytes(root, "MemAvailable"),
         "cpu_governor_text": _text(cpu / "scaling_governor"),
@@ -67,6 +68,39 @@ def _field(path: Path, name: str) -> str | None:
 def _kibibytes(root: Path, name: str) -> int | None:
     size = re.fullmatch(r"(\d{1,15}) kB", _field(root / "proc/meminfo", name) or "")
     return 1024 * int(size.group(1)) if size else None
+
+
+def _cpu_quota(root: Path) -> float | None:
+    """How many CPUs the process may keep busy, as a container or a service sets it; None when it may all.
+
+    Runtimes count cores and not this, so that a limited device is slow in a way that no other condition shows.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    quotas = []
+    for line in lines:  # `0::/path` of version 2, `4:cpu,cpuacct:/path` of version 1
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounted = root / "sys/fs/cgroup" / controllers
+        group = mounted / path.strip("/")
+        # A limit holds for all groups inside. Within a container, the own group may stand where it is mounted.
+        for folder in (group, *group.parents):
+            quotas.append(_group_quota(folder))
+            if folder == mounted:
+                break
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _group_quota(folder: Path) -> float | None:
+    limit = (_text(folder / "cpu.max") or "").split()  # version 2: microseconds and the period they are for
+    if not limit:
+        limit = [_text(folder / name) or "" for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    if len(limit) != 2 or not all(re.fullmatch(r"\d{1,15}", one) for one in limit) or int(limit[1]) == 0:
+        return None  # `max`, or -1
+    return int(limit[0]) / int(limit[1])
 
 
 def _hottest_celsius(root: Path) -> float | None:

@@ -34,6 +34,8 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         "PREFECT_API_URL": state.api_url,
         "PREFECT_HOME": str(folder / "prefect"),
         **NO_STATISTICS,
+        # The browser asks where it got the page from; with a whole address, not through a tunnel or from a container.
+        "PREFECT_SERVER_UI_API_URL": "/api",
         # Who holds a deployment's slot; in memory, as it is by default, a killed server would forget it.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_WORKER_QUERY_SECONDS": "2",

@@ -42,8 +42,12 @@ def foreground_colours(image: Image, alpha: Alpha) -> Image:
 
 
 def cutout(image: Image, alpha: Alpha) -> NDArray[np.uint8]:
-    """The person on nothing: uint8 (H, W, 4), RGB of `foreground_colours` and alpha of 0 to 255, not multiplied."""
-    return np.dstack([foreground_colours(image, alpha), np.rint(alpha * 255).astype(np.uint8)])
+    """The person on nothing: uint8 (H, W, 4), RGB of `foreground_colours` and alpha of 0 to 255, not multiplied.
+
+    Where alpha is 0 the colours are 0 as well: whoever takes the transparency away finds nothing of the background.
+    """
+    opacity = np.rint(alpha * 255).astype(np.uint8)
+    return np.dstack([foreground_colours(image, alpha) * (opacity > 0)[..., None], opacity])
 
 
 def composite(image: Image, alpha: Alpha, background: Image) -> Image:

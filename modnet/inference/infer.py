@@ -13,6 +13,7 @@ from modnet.data.images import read_image, write_png
 from modnet.errors import DatasetError
 from modnet.evaluation.evaluate import Predictor, predict
 from modnet.inference.results import Render
+from modnet.inference.transparency import within_opacity
 from modnet.inference.video import VIDEO_SUFFIXES, VideoFrames, video_writer
 from modnet.progress import progress_over
 
@@ -52,7 +53,8 @@ def infer_images(
     out.mkdir(parents=True, exist_ok=True)
     for image_path, result_path in zip(progress_over(images, "inference", "image"), written, strict=True):
         image = read_image(image_path)
-        write_png(result_path, render(image, predict(predictor, image, str(image_path))))
+        alpha = predict(predictor, image, str(image_path))
+        write_png(result_path, render(image, within_opacity(alpha, image_path)))
     return written
 
 

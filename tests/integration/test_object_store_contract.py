@@ -10,10 +10,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
-from infra.errors import ConflictError, ContractError, NotStoredError, SettingsError
+from infra.errors import ConflictError, ContractError, NotStoredError, SettingsError, StoreUnavailableError
 from infra.folder_store import FolderStore
 from infra.object_store import ObjectStore, open_store
+from infra.s3_store import S3Store
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -31,6 +33,18 @@ def test_get_gives_what_was_put(store: ObjectStore) -> None:
         etag = store.put("a/b c/d.bin", data)
         assert store.get("a/b c/d.bin") == data
         assert store.get_with_etag("a/b c/d.bin") == (data, etag)
+
+
+def test_put_refuses_content_that_was_damaged_on_the_way(s3_store: Callable[[str], S3Store]) -> None:
+    store, key = s3_store("pipeline"), f"tests/{uuid4().hex}"
+
+    def damage(request: AWSPreparedRequest, **_: object) -> None:
+        request.body = b"anothEr"
+
+    store._client.meta.events.register("before-send.s3.PutObject", damage)
+    with pytest.raises(StoreUnavailableError, match="BadDigest"):
+        store.put(key, b"another")
+    assert not store.exists(key)
 
 
 def test_get_says_not_stored_when_the_key_is_missing(store: ObjectStore, tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from infra.errors import (
     ConflictError,
@@ -27,6 +29,7 @@ class _ScriptedServer(HTTPServer):
     code = ""
     body = b""
     declared_bytes: int | None = None
+    headers: Message
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -34,6 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _ScriptedServer
 
     def do_GET(self) -> None:
+        self.server.headers = self.headers
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         error = f"<Error><Code>{self.server.code}</Code><Message>scripted</Message></Error>".encode()
         body = self.server.body if self.server.status == 200 else error
@@ -120,6 +124,14 @@ def test_s3_store_says_key_and_endpoint_when_the_server_refuses(
     assert f"127.0.0.1:{server.server_port}" in str(caught.value)
 
 
+def test_s3_store_names_every_variable_that_an_identity_can_come_from_when_it_is_refused(
+    server: _ScriptedServer, s3: S3Store
+) -> None:
+    server.status, server.code = 403, "InvalidAccessKeyId"  # what SeaweedFS answers to a token of another store
+    with pytest.raises(SettingsError, match=r"InvalidAccessKeyId.*AWS_ACCESS_KEY_ID.*AWS_SESSION_TOKEN"):
+        s3.get("a")
+
+
 def test_s3_store_address_tells_equal_urls_on_two_servers_apart(aws: pytest.MonkeyPatch) -> None:
     here = S3Store("bucket", "prefix")
     aws.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:10")
@@ -145,3 +157,49 @@ def test_s3_store_says_what_to_set_when_the_endpoint_is_no_url(aws: pytest.Monke
     aws.setenv("AWS_ENDPOINT_URL", "not a url")
     with pytest.raises(SettingsError, match="AWS_"):
         S3Store("bucket")
+
+
+def test_s3_store_sends_the_content_as_it_is_and_its_checksum_in_a_header_over_https(
+    aws: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Behind the content, as boto3 sends it by itself, servers that do not know that form store it as content."""
+    aws.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
+    store, sent = S3Store("bucket"), []
+
+    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        body = request.body if isinstance(request.body, bytes) else request.body.read()
+        sent.append((dict(request.headers), body))
+        response = AWSResponse(request.url, 200, {"ETag": '"1"'}, None)
+        response._content = b""
+        return response
+
+    store._client.meta.events.register("before-send.s3.PutObject", answer)
+    (tmp_path / "file").write_bytes(b"123456789" * 200_000)  # more than is read at a time
+    store.put("a", b"123456789")
+    store.upload_file("b", tmp_path / "file")
+    assert [body for _, body in sent] == [b"123456789", (tmp_path / "file").read_bytes()]
+    assert [headers["x-amz-checksum-crc32"] for headers, _ in sent] == [b"y/Q5Jg==", b"H2M1tQ=="]
+    for headers, body in sent:
+        assert int(headers["Content-Length"]) == len(body)
+        assert not {"Content-Encoding", "Transfer-Encoding", "X-Amz-Trailer"} & headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({}, "us-east-1"),
+        ({"AWS_REGION": "eu-west-3"}, "eu-west-3"),
+        ({"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
+    ],
+    ids=["none", "of Amazon's other clients", "boto3's own first"],
+)
+def test_s3_store_signs_for_the_region_that_the_environment_names(
+    server: _ScriptedServer, aws: pytest.MonkeyPatch, variables: dict[str, str], region: str
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        aws.delenv(name, raising=False)
+    for name, value in variables.items():
+        aws.setenv(name, value)
+    aws.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    S3Store("bucket").put("a", b"")
+    assert f"/{region}/s3/aws4_request" in server.headers["Authorization"]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from infra.edge_agent.device import UNITS, machine_conditions
 
 MACHINE = {
@@ -67,3 +69,38 @@ def test_machine_conditions_says_mains_when_it_is_plugged_in(tmp_path: Path) -> 
 
 def test_machine_conditions_names_end_in_their_unit() -> None:
     assert [name for name in machine_conditions() if name.rpartition("_")[2] not in UNITS] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        (
+            {
+                "proc/self/cgroup": "0::/system.slice/agent.service\n",
+                "sys/fs/cgroup/system.slice/agent.service/cpu.max": "200000 100000\n",
+                "sys/fs/cgroup/system.slice/cpu.max": "50000 100000\n",
+                "sys/fs/cgroup/cpu.max": "max 100000\n",
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "3:memory:/docker/1\n2:cpu,cpuacct:/docker/1\n0::/\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "25000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/memory/cpu.max": "1 100000\n",
+            },
+            0.25,
+        ),
+        ({"proc/self/cgroup": "2:cpu:/\n", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n"}, None),
+        ({"proc/self/cgroup": "0::/../other\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ({"proc/self/cgroup": "nonsense\n", "sys/fs/cgroup/cpu.max": "100000 0\n"}, None),
+    ],
+    ids=["container", "service", "version 1", "no limit of version 1", "no limit", "nonsense"],
+)
+def test_machine_conditions_say_how_many_cpus_a_container_or_a_service_may_use(
+    tmp_path: Path, files: dict[str, str], quota: float | None
+) -> None:
+    _write_machine(tmp_path, files)
+    assert machine_conditions(tmp_path).get("cpu_quota_count") == quota

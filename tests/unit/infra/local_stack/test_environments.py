@@ -13,6 +13,8 @@ FOREIGN = {
     "HOME": "/home/someone",
     "AWS_PROFILE": "work",
     "AWS_SESSION_TOKEN": "token",
+    "AWS_ENDPOINT_URL_S3": "https://elsewhere",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
     "PREFECT_API_URL": "https://elsewhere/api",
     "MODNET_STORE": "s3://elsewhere",
     "RAY_ADDRESS": "elsewhere:6379",
@@ -28,8 +30,13 @@ def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) 
     assert environ["AWS_SECRET_ACCESS_KEY"] == "pipeline-secret"
     assert environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
     assert environ["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"].endswith(".filesystem")
+    assert environ["PREFECT_SERVER_UI_API_URL"] == "/api"
     assert environ["EDITOR"] == "ed"
-    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "RAY_ADDRESS"} & environ.keys()
+    assert {name for name in environ if name.startswith("AWS_")} == {
+        *("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
+        *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
+    }
+    assert "RAY_ADDRESS" not in environ
     assert "elsewhere" not in "".join(environ.values())
 
 

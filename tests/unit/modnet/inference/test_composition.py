@@ -49,6 +49,15 @@ def test_composite_mixes_colours_by_alpha() -> None:
     assert mixed.tolist() == np.full((9, 9, 3), 125).tolist()
 
 
+def test_cutout_keeps_nothing_of_the_background_where_it_is_transparent() -> None:
+    """Of a matte that is nearly, but not exactly, 0 the colours would be those of the old background."""
+    alpha = np.full((24, 18), 0.001, np.float32)
+    alpha[8:16] = 0.5
+    cut = cutout(IMAGE, alpha)
+    assert not cut[cut[..., 3] == 0].any()
+    assert np.array_equal(cut[8:16, :, :3], foreground_colours(IMAGE, alpha)[8:16])
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_cutout_holds_colours_and_alpha_of_an_image_of_one_pixel(value: float) -> None:
     pixel = np.array([[[10, 20, 30]]], np.uint8)

@@ -78,3 +78,13 @@ def test_adapt_raises_when_the_loss_is_not_finite(images: UnlabelledDataset) -> 
         network.fusion.head.weight.fill_(float("nan"))
     with pytest.raises(TrainingDivergedError, match="at step 0 of adaptation"):
         adapt(network, images, CONFIG, seed=0)
+
+
+def test_consistency_losses_are_finite_when_nobody_is_in_the_image() -> None:
+    """The published loss divides by the area of the border between person and background, which may be empty."""
+    nobody = torch.zeros(1, 1, 32, 32)
+    now = MattePrediction(semantic=torch.zeros(1, 1, 2, 2), detail=nobody, alpha=nobody.clone().requires_grad_())
+    losses = consistency_losses(now, now)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    torch.stack(list(losses.values())).sum().backward()
+    assert torch.isfinite(now.alpha.grad).all()
