@@ -5,8 +5,10 @@ Python 3.9 and the standard library only: this file ships with the edge agent.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import unicodedata
+from typing import NoReturn
 
 # Controls (ESC, newline, DEL …), formats (overrides of the writing direction, zero width), halves of surrogate pairs,
 # and the two separators that end a line.
@@ -22,15 +24,25 @@ def shown(text: object) -> str:
     >>> shown("broken\\x1b[2J\\nnext \\u202e")
     'broken\\\\x1b[2J\\\\nnext \\\\u202e'
     """
+    line = str(text)
+    if line.isprintable():
+        return line
     return "".join(
         character.encode("unicode_escape").decode("ascii") if unicodedata.category(character) in _UNSHOWN else character
-        for character in str(text)
+        for character in line
     )
 
 
 def shown_lines(text: object) -> str:
     """`shown` for text of ours that has lines, as a traceback or a table: line ends and tabs stay."""
     return "\n".join("\t".join(map(shown, line.split("\t"))) for line in str(text).split("\n"))
+
+
+class ShownParser(argparse.ArgumentParser):
+    """Repeats what was typed, names of files among it, with control characters escaped."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message))
 
 
 class ShownFormatter(logging.Formatter):

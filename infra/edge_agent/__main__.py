@@ -24,7 +24,7 @@ from infra.edge_agent.lock import only_agent
 from infra.edge_agent.runtime import check_device_kind, device_of
 from infra.errors import ContractError, DiskFullError, InfraError, StoreRefusesError, StoreUnavailableError
 from infra.object_store import open_store
-from infra.shown import ShownFormatter
+from infra.shown import ShownFormatter, ShownParser
 
 EXIT_OK, EXIT_CONFIGURATION, EXIT_UNREACHABLE, EXIT_REJECTED = 0, 3, 4, 5
 LONGEST_WAIT_S = 3600.0
@@ -102,7 +102,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.edge_agent", description="Measures released models here.")
+    parser = ShownParser(prog="python -m infra.edge_agent", description="Measures released models here.")
     parser.add_argument("--target", action="append", required=True, type=_name, help="as cpu-fp32; may be repeated")
     parser.add_argument("--device", required=True, type=_name, help="name of this device in its reports")
     parser.add_argument("--store", required=True, help="s3://bucket[/prefix] or file:///folder")

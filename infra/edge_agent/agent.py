@@ -42,7 +42,7 @@ from infra.local_errors import local_errors
 from infra.manifest import Pointer
 from infra.object_store import ObjectStore
 from infra.releases import fetch_release, read_current
-from infra.reports import FAILED, MEASURED, LatencyReport, summarise
+from infra.reports import FAILED, MEASURED, LatencyReport, percentile_note, summarise
 
 _log = logging.getLogger(__name__)
 
@@ -234,4 +234,6 @@ def _read_statuses(path: Path) -> dict[str, str]:
 
 def _in_words(report: LatencyReport) -> str:
     summary = summarise(report.samples_ms)
-    return f"p50 {summary.p50_ms:.2f} ms, p90 {summary.p90_ms:.2f} ms, {report.precision or 'precision unknown'}"
+    times = ", ".join(f"{name} {getattr(summary, name + '_ms'):.2f} ms" for name in ("p50", "p90", "p99"))
+    note = percentile_note(len(report.samples_ms))
+    return f"{times}, {report.precision or 'precision unknown'}{'; ' + note if note else ''}"

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from infra.errors import InfraError, SettingsError
+from infra.shown import ShownFormatter, ShownParser, shown, shown_lines
 from modnet.errors import CheckpointError, ConfigError, DatasetError, ModnetError, PruningError
 from tasks.cli import config, dataset, export, inspection, mattes, pruning, sensitivity, training
 from tasks.cli.flags import Result, UsageError, Verbs
@@ -21,6 +23,8 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code."""
+    if logging.lastResort is not None:  # writes the warnings of whoever has set up no logging
+        logging.lastResort.setFormatter(ShownFormatter("%(message)s"))
     options = _parser().parse_args(arguments)
     try:
         result: Result = options.run(options)
@@ -45,11 +49,12 @@ def _show(result: Result, *, as_json: bool) -> None:
         print(json.dumps(result, sort_keys=True))
         return
     for name, value in result.items():
-        print(value if name == "table" else f"{name}: {json.dumps(value) if isinstance(value, dict) else value}")
+        line = f"{name}: {json.dumps(value) if isinstance(value, dict) else value}"
+        print(shown_lines(value) if name == "table" else shown(line))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ShownParser(
         prog="modnet",
         description="Prune, retrain, evaluate and export MODNet portrait matting.",
         epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 unusable setting, file or network, 130 interrupted.",
@@ -61,5 +66,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(error: object, code: int) -> int:
-    print(f"modnet: error: {error}", file=sys.stderr)
+    print(f"modnet: error: {shown(error)}", file=sys.stderr)
     return code

@@ -11,7 +11,7 @@ import numpy as np
 
 from infra.edge_agent.latency import measure
 from infra.edge_agent.runtime import load_ir, runtime_text
-from infra.reports import summarise
+from infra.reports import percentile_note, summarise
 from infra.settings import Settings
 from modnet.checkpoint import load
 from modnet.configs import ExportConfig
@@ -168,7 +168,9 @@ def benchmark(options: Options) -> Result:
                 "precision": str(model.precision),
             }
         )
-    return {"runtime": runtime_text(), "rows": rows} if options.json else {"table": markdown_table(rows)}
+    result = {"runtime": runtime_text(), "rows": rows} if options.json else {"table": markdown_table(rows)}
+    note = percentile_note(options.repeats)
+    return {**result, "note": note} if note else result
 
 
 def _targets(text: str) -> list[str]:

@@ -53,11 +53,15 @@ def _reports(store: FolderStore, release: str) -> list[LatencyReport]:
 
 def test_run_once_reports_the_current_release_once(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
     release = _promote(store, ir_xml)
-    assert [_run(store, tmp_path / "work").status for _ in range(2)] == ["measured", "skipped"]
+    measured, skipped = [_run(store, tmp_path / "work") for _ in range(2)]
+    assert [measured.status, skipped.status] == ["measured", "skipped"]
     (report,) = _reports(store, release)
     assert (report.status, report.target, report.device) == ("measured", "cpu-fp32", "pi")
     assert len(report.warm_up_ms) == 1
     assert len(report.samples_ms) == 4
+    assert measured.detail.endswith(
+        "p90 and p99 of 4 samples are the largest of them: take at least 10 for p90, 100 for p99"
+    )
     assert report.input_shape == (1, 3, 8, 8)
     assert report.conditions["inference_threads_count"] == 1
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["seen.json", "spool"]
