@@ -180,7 +180,7 @@ def _measured(options: argparse.Namespace) -> Json:
         macs = {name: _macs(networks[name]) for name in closely}
         before = machine_conditions()
         runs = {
-            f"{name}, {precision}": load_ir(xml, threads=options.threads, hints=_hints(precision)).run_once
+            f"{name}, {precision}": load_ir(xml, threads=options.threads, precision=precision).run_once
             for precision in ("f32", "bf16")
             for name, xml in irs.items()
         }
@@ -265,13 +265,9 @@ def _on_old_runtime(
     return {name: samples[path] for name, path in zip(irs, paths, strict=True)}
 
 
-def _hints(precision: str) -> dict[str, str]:
-    return {"INFERENCE_PRECISION_HINT": precision}
-
-
 def _beside_app(xml: Path, threads: int, runs: int) -> Json:
     """The agent's median and benchmark_app's of `runs` runs each, who is first alternating; the agent's samples too."""
-    model = load_ir(xml, threads=threads, hints=_hints("f32"))
+    model = load_ir(xml, threads=threads, precision="f32")
     turns: Json = {"agent_ms": [], "benchmark_app_ms": [], "agent_samples_ms": []}
 
     def agent() -> None:
@@ -294,7 +290,7 @@ def _benchmark_app(xml: Path, threads: int, repeats: int) -> float:
     """The median latency in ms that benchmark_app reports, with the properties that the agent sets."""
     program = Path(sys.executable).with_name("benchmark_app")
     with TemporaryDirectory() as folder:
-        properties = {"CPU": {"INFERENCE_NUM_THREADS": str(threads), **_hints("f32")}}
+        properties = {"CPU": {"INFERENCE_NUM_THREADS": str(threads), "INFERENCE_PRECISION_HINT": "f32"}}
         (Path(folder) / "properties.json").write_text(json.dumps(properties))
         command = [str(program), "-m", str(xml), "-d", "CPU", "-hint", "latency", "-api", "sync"]
         command += ["-load_config", f"{folder}/properties.json", "-niter", str(repeats)]

@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger
 
 from infra.reports import LatencyReport
+from infra.shown import shown
 from modnet.configs import BenchmarkConfig
 from tasks.benchmark import collect_reports
 
@@ -13,7 +14,7 @@ def benchmark(release_id: str, config: BenchmarkConfig = BenchmarkConfig()) -> l
     reports = collect_reports(release_id, config)
     for report in reports:
         result = report.reason if report.summary is None else f"p50 {report.summary.p50_ms:.1f} ms"
-        get_run_logger().info("%s %s: %s", report.device, report.target, result)
+        get_run_logger().info("%s %s: %s", report.device, report.target, shown(result))
     measured = sum(report.summary is not None for report in reports)
     if measured < config.min_reports:
         failures = [f"{r.device} {r.target}: {r.reason}" for r in reports if r.reason is not None]

@@ -2,6 +2,7 @@
 
 from prefect import flow, get_run_logger, unmapped
 
+from infra.shown import shown
 from modnet.configs import ComputeConfig
 from tasks.retrain import retrain_candidate
 
@@ -20,7 +21,7 @@ def retrain_candidates(
     failed = {}
     for candidate_id, future in zip(candidate_ids, futures, strict=True):
         if not future.state.is_completed():
-            failed[candidate_id] = future.state.message or future.state.name or "unknown"
+            failed[candidate_id] = shown(future.state.message or future.state.name or "unknown")
             get_run_logger().error("candidate %s failed: %s", candidate_id, failed[candidate_id])
     survivors = len(candidate_ids) - len(failed)
     if survivors < min_survivors:

@@ -2,6 +2,7 @@
 
 from prefect import flow, get_run_logger, unmapped
 
+from infra.shown import shown
 from modnet.configs import ComputeConfig, SensitivityConfig
 from modnet.records import SensitivityReport
 from tasks.sensitivity import measure_group, publish_sensitivity, score_channels
@@ -22,7 +23,7 @@ def sensitivity(
     failed = {}
     for group, future in zip(groups, futures, strict=True):
         if not future.state.is_completed():
-            failed[group] = future.state.message or future.state.name or "unknown"
+            failed[group] = shown(future.state.message or future.state.name or "unknown")
             get_run_logger().error("group %s failed: %s", group, failed[group])
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(groups)} groups were not measured, the others are stored: {failed}")

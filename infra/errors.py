@@ -5,6 +5,8 @@ InfraError
 ├─ WorkerLostError             a Ray worker or node died: worth another try
 ├─ ResourcesUnavailableError   the cluster cannot give what was asked
 ├─ SettingsError               an environment variable or key is missing or wrong
+│  ├─ StoreRefusesError        the store answers, and refuses this identity, bucket or request
+│  └─ DeviceMissingError       what a model is to run on is not there, or cannot be opened
 ├─ StackError                  a local service did not start, or a port is taken
 ├─ DiskFullError
 ├─ NotStoredError              no such key
@@ -32,6 +34,14 @@ class ResourcesUnavailableError(InfraError):
 
 class SettingsError(InfraError, ValueError):
     """An environment variable, credential or command-line value is missing or wrong."""
+
+
+class StoreRefusesError(SettingsError):
+    """The store answers, and refuses this identity, bucket or request: for good, or until somebody mends it there."""
+
+
+class DeviceMissingError(SettingsError):
+    """A device that the runtime knows is not there now, or cannot be opened."""
 
 
 class StackError(InfraError):

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Puts Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2, the last runtimes of old devices, into one folder; the system is
-# not touched. What is there already stays: a second call does nothing.
+# Puts Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2, the last runtimes of old devices, into one folder, and what the
+# edge agent needs beside them; the system is not touched. What is there already stays: a second call does nothing.
 #
 #   infra/legacy_runtimes.sh FOLDER
 #
-# FOLDER/python3.9 starts the interpreter, FOLDER/openvino-<version> is what to put on its PYTHONPATH.
+# FOLDER/python3.9 starts the interpreter, FOLDER/openvino-<version> is what to put on its PYTHONPATH, and FOLDER/agent
+# behind it for the edge agent.
 # PYTHON39=/path/to/python3.9 takes an interpreter of your own; otherwise one is unpacked from Debian 11 (bullseye),
 # from the mirror that this Debian uses, signatures checked. PYTHON is the Python whose pip downloads the wheels.
 set -euo pipefail
@@ -12,6 +13,8 @@ set -euo pipefail
 readonly PACKAGES=(python3.9-minimal libpython3.9-minimal libpython3.9-stdlib libpython3.9 libssl1.1 libffi7 libmpdec3
   libusb-1.0-0 libreadline8 zlib1g libexpat1 libuuid1)
 readonly VERSIONS=(2021.4.2 2022.3.2)
+# The last boto3 for Python 3.9, and the urllib3 that it wants there: pip asks for the one of its own Python.
+readonly AGENT=(boto3==1.42.97 "urllib3<1.27")
 
 fail() { echo "legacy runtimes: $*" >&2; exit 1; }
 
@@ -59,16 +62,19 @@ fi
 printf '#!/bin/sh\n%s\n' "$command" >"$start"
 chmod +x "$start"
 
-for version in "${VERSIONS[@]}"; do
-  [ -d "$FOLDER/openvino-$version" ] && continue
-  "${PYTHON:-python3}" -m pip install --quiet --no-warn-conflicts --disable-pip-version-check --target "$part/openvino-$version" \
-    --python-version 3.9 --platform manylinux2014_x86_64 --platform manylinux_2_27_x86_64 --only-binary=:all: \
-    "openvino==$version"
-  mv "$part/openvino-$version" "$FOLDER/openvino-$version"
-done
+# install NAME REQUIREMENT...: wheels for Python 3.9 into FOLDER/NAME, whole or not at all.
+install() {
+  [ -d "$FOLDER/$1" ] && return
+  "${PYTHON:-python3}" -m pip install --quiet --no-warn-conflicts --disable-pip-version-check --target "$part/$1" \
+    --python-version 3.9 --platform manylinux2014_x86_64 --platform manylinux_2_27_x86_64 --only-binary=:all: "${@:2}"
+  mv "$part/$1" "$FOLDER/$1"
+}
+
+for version in "${VERSIONS[@]}"; do install "openvino-$version" "openvino==$version"; done
+install agent "${AGENT[@]}"
 
 for version in "${VERSIONS[@]}"; do
-  PYTHONPATH="$FOLDER/openvino-$version" "$start" -c 'import openvino.inference_engine' ||
-    fail "Python 3.9 cannot import OpenVINO $version"
+  PYTHONPATH="$FOLDER/openvino-$version:$FOLDER/agent" "$start" -c 'import openvino.inference_engine, boto3' ||
+    fail "Python 3.9 cannot import OpenVINO $version and boto3"
 done
 mv "$start" "$FOLDER/python3.9"  # last: what finds it finds a whole installation

@@ -82,6 +82,17 @@ def summarise(samples_ms: Sequence[float]) -> LatencySummary:
     )
 
 
+def percentile_note(samples_count: int) -> str | None:
+    """What must be said beside p90 and p99 of so few samples; None where both leave larger ones out.
+
+    >>> percentile_note(50)
+    'p99 of 50 samples is the largest of them: take at least 100'
+    """
+    if samples_count < 10:
+        return f"p90 and p99 of {samples_count} samples are the largest of them: take at least 10 for p90, 100 for p99"
+    return f"p99 of {samples_count} samples is the largest of them: take at least 100" if samples_count < 100 else None
+
+
 def _mean(samples: Sequence[float]) -> float:
     return math.fsum(samples) / len(samples)
 

@@ -8,6 +8,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,15 +16,24 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from infra.atomic_file import atomic_file
-from infra.errors import ConflictError, InfraError, NotStoredError, SettingsError, StoreUnavailableError
+from infra.errors import (
+    ConflictError,
+    InfraError,
+    NotStoredError,
+    SettingsError,
+    StoreRefusesError,
+    StoreUnavailableError,
+)
 from infra.local_errors import local_errors
 from infra.store_checks import check_key, check_prefix, check_size
 
 _CHUNK_BYTES = 1 << 20
 _LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
 _NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError, FlexibleChecksumError)
+_NOT_THE_STORE = "what answers is not the store: a portal that wants a login, a proxy, or another server"
 _PASSING_CODES = {
     *("ConditionalRequestConflict", "OperationAborted"),  # 409: somebody else is writing, nobody has written yet
     *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
@@ -71,15 +81,14 @@ class S3Store:
     def get_with_etag(self, key: str, *, max_bytes: int | None = None) -> tuple[bytes, str]:
         """One GET; the etag is the server's."""
         with self._reading(key) as answer:
-            check_size(f"{key} in {self.url}", answer["ContentLength"], max_bytes)
-            return bytes(answer["Body"].read()), str(answer["ETag"])
+            return b"".join(self._chunks(key, answer, max_bytes)), str(answer["ETag"])
 
     def exists(self, key: str) -> bool:
         """One HEAD."""
         full_key = self._full(key)
         try:
-            with self._translated(key):
-                self._client.head_object(Bucket=self._bucket, Key=full_key)
+            with self._translated(key) as where:
+                _check_etag(self._client.head_object(Bucket=self._bucket, Key=full_key), where)
         except NotStoredError:
             return False
         return True
@@ -99,9 +108,9 @@ class S3Store:
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Streams the object to a neighbour of `path`, then renames it."""
         with self._reading(key) as answer:
-            check_size(f"{key} in {self.url}", answer["ContentLength"], max_bytes)
+            chunks = self._chunks(key, answer, max_bytes)
             with local_errors(str(path)), atomic_file(path) as partial:
-                for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+                for chunk in chunks:
                     partial.write(chunk)
 
     def delete(self, key: str) -> None:
@@ -126,10 +135,11 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match is not None else {}
         full_key, checksum = self._full(key), _checksum(body)
         try:
-            with self._translated(key):
+            with self._translated(key) as where:
                 answer = self._client.put_object(
                     Bucket=self._bucket, Key=full_key, Body=body, ChecksumCRC32=checksum, **condition
                 )
+                _check_etag(answer, where)
         except NotStoredError as error:  # S3's answer to If-Match when the object is gone
             raise ConflictError(f"{key} in {self.url}: is not what was read, somebody removed it") from error
         return str(answer["ETag"])
@@ -137,21 +147,34 @@ class S3Store:
     @contextmanager
     def _reading(self, key: str) -> Iterator[dict[str, Any]]:
         full_key = self._full(key)
-        with self._translated(key):
+        with self._translated(key) as where:
             answer = self._client.get_object(Bucket=self._bucket, Key=full_key)
             with closing(answer["Body"]):
+                _check_etag(answer, where)
+                _check_no_page(answer, where, key)
                 yield answer
 
+    def _chunks(self, key: str, answer: dict[str, Any], max_bytes: int | None) -> Iterator[bytes]:
+        """The body as it comes, refused as soon as it is too long; its length need not be declared."""
+        where, read_bytes = f"{key} in {self.url}", 0
+        check_size(where, answer.get("ContentLength", 0), max_bytes)
+        for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+            read_bytes += len(chunk)
+            check_size(where, read_bytes, max_bytes)
+            yield chunk
+
     @contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
-        """Says in our words what boto3 raises."""
+    def _translated(self, key: str) -> Iterator[str]:
+        """Says in our words what boto3 raises; gives the words for where it was raised."""
         where = f"{key!r} in {self.address}"
         try:
-            yield
+            yield where
         except ClientError as error:
             raise _meaning(error, where) from error
         except _NETWORK_ERRORS as error:
             raise StoreUnavailableError(f"{where}: {error}") from error
+        except ResponseParserError as error:
+            raise StoreUnavailableError(f"{where}: {_NOT_THE_STORE}: {error}") from error
         except BotoCoreError as error:
             raise SettingsError(f"{where}: check the AWS_* variables: {error}") from error
 
@@ -172,21 +195,41 @@ def _checksum(body: bytes | IO[bytes]) -> str:
     return base64.b64encode(crc.to_bytes(4, "big")).decode()
 
 
+def _check_etag(answer: dict[str, Any], where: str) -> None:
+    """Refuses a success without the etag that S3 gives to each of its objects."""
+    if "ETag" not in answer:
+        raise StoreUnavailableError(f"{where}: {_NOT_THE_STORE} (it answers 200 without an ETag)")
+
+
+def _check_no_page(answer: dict[str, Any], where: str, key: str) -> None:
+    """Refuses a page in place of an object that is none."""
+    if answer.get("ContentType", "").startswith("text/html") and not key.endswith(".html"):
+        raise StoreUnavailableError(f"{where}: {_NOT_THE_STORE} (it answers 200 with a page, text/html)")
+
+
 def _meaning(error: ClientError, where: str) -> InfraError:
     """Our error for an answer with an error status."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    metadata = error.response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode", 0)
     code = error.response.get("Error", {}).get("Code", "")
     if status >= 500 or status == 429 or code in _PASSING_CODES:
         return StoreUnavailableError(f"{where}: the store answered {status} {code}")
+    if code == "RequestTimeTooSkewed":
+        there = metadata.get("HTTPHeaders", {}).get("date", "unknown")
+        here = datetime.now(timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return StoreUnavailableError(f"{where}: the clock of this machine is wrong: {here} here, {there} in the store")
     if code == "NoSuchBucket":
-        return SettingsError(f"{where}: the bucket does not exist; make it or correct the store URL")
+        return StoreRefusesError(f"{where}: the bucket does not exist; make it or correct the store URL")
+    # S3 names every error in XML; an answer to HEAD has no body to do it in.
+    if code == str(status) and error.operation_name != "HeadObject":
+        return StoreUnavailableError(f"{where}: {_NOT_THE_STORE} ({status} without an error code of S3)")
     if status == 404:
         return NotStoredError(f"{where}: no such key")
     if status in (409, 412):
         return ConflictError(f"{where}: exists already or is not what was read ({status} {code})")
     if status == 403:
-        return SettingsError(
+        return StoreRefusesError(
             f"{where}: refused ({code}); check which identity AWS_ACCESS_KEY_ID names, what it may do with this "
             "bucket and key, its secret, AWS_SESSION_TOKEN if one is left over, and the clock of this machine"
         )
-    return SettingsError(f"{where}: the store refuses the request: {error}")
+    return StoreRefusesError(f"{where}: the store refuses the request: {error}")

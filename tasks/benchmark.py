@@ -8,6 +8,7 @@ from infra.object_store import open_store
 from infra.releases import read_manifest
 from infra.reports import LatencyReport, read_reports
 from infra.settings import Settings
+from infra.shown import shown
 from modnet.configs import BenchmarkConfig
 from tasks.retries import RETRIES, is_transient
 
@@ -31,7 +32,7 @@ def collect_reports(release_id: str, config: BenchmarkConfig) -> list[LatencyRep
             break
         time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
     for report in refused:
-        get_run_logger().warning("refused report %s: %s", report.key, report.reason)
+        get_run_logger().warning("refused report %s: %s", shown(report.key), shown(report.reason))
     if missing:
         get_run_logger().warning("no measured report yet for %s", ", ".join(sorted(missing)))
     return reports

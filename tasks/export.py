@@ -4,6 +4,7 @@ from prefect import get_run_logger, task
 
 from infra.object_store import open_store
 from infra.settings import Settings
+from infra.shown import shown
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import ExportRecord
 from tasks import remote_export
@@ -34,7 +35,7 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
         get_run_logger().info("%s cpu-int8: %s", network_id, record.int8.verdict)
         create_table_artifact(int8_rows(record.int8), key="int8-layers", description=record.int8.verdict)
     for form, reason in record.refused.items():
-        get_run_logger().warning("%s %s is not released: %s", network_id, form, reason)
+        get_run_logger().warning("%s %s is not released: %s", network_id, form, shown(reason))
     return record
 
 
@@ -43,5 +44,5 @@ def why_refused(network_id: str, config: ExportConfig, compute: ComputeConfig) -
     """Why no target of a network can be released; None when one can. A refused network fails no run."""
     refusal = export_network.fn(network_id, config, compute).refusal
     if refusal is not None:
-        get_run_logger().warning("%s is refused: %s", network_id, refusal)
+        get_run_logger().warning("%s is refused: %s", network_id, shown(refusal))
     return refusal

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from infra.reports import LatencyReport
+from infra.shown import shown
 from modnet.evaluation.intervals import difference_interval
 from modnet.export.variants import Target
 from modnet.records import (
@@ -173,7 +174,7 @@ def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
                 "status": report.status if report.reason is None else f"{report.status}: {report.reason}",
             }
         )
-    return rows
+    return [{name: shown(cell) for name, cell in row.items()} for row in rows]
 
 
 def int8_rows(decision: QuantisationDecision) -> list[Row]:
@@ -234,7 +235,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
         return "(nothing)"
     columns = list(rows[0])
     cells = [columns, ["---"] * len(columns), *([row[c].replace("|", "\\|") for c in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return "\n".join(shown(f"| {' | '.join(line)} |") for line in cells)
 
 
 def html_page(
@@ -255,7 +256,7 @@ def html_page(
     sections.append(f"<p>{html.escape(note)}</p>")
     body = "".join(sections)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'.encode()
+    return shown(f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>').encode()
 
 
 def _html_table(rows: Sequence[Row]) -> str:

@@ -1,8 +1,9 @@
 """Command line of the edge agent.
 
-Exit codes: 0 measured or nothing to do, 2 usage, 3 configuration or no room on the disk, 4 store unreachable (the
-report stays in the spool), 5 model rejected. Without --once it runs until SIGTERM or SIGINT; store trouble, a full disk
-and rejected models are logged and the next round waits longer, while a configuration error ends it.
+Exit codes: 0 measured or nothing to do, 2 usage, 3 this machine's settings, disk or device, or the store refuses it,
+4 store unreachable (the report stays in the spool), 5 model rejected. Without --once it runs until SIGTERM or SIGINT:
+what may pass (see `agent`) is logged, and the next round waits longer; only what nobody but the owner of this machine
+can mend ends it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 from types import FrameType
 
 from infra.contract import check_name
-from infra.edge_agent.agent import REJECTED, Agent, MeasureSettings
-from infra.edge_agent.runtime import device_of
-from infra.errors import ContractError, DiskFullError, InfraError, StoreUnavailableError
+from infra.edge_agent.agent import REJECTED, WAITING, Agent, MeasureSettings
+from infra.edge_agent.lock import only_agent
+from infra.edge_agent.runtime import check_device_kind, device_of
+from infra.errors import ContractError, DiskFullError, InfraError, StoreRefusesError, StoreUnavailableError
 from infra.object_store import open_store
+from infra.shown import ShownFormatter, ShownParser
 
 EXIT_OK, EXIT_CONFIGURATION, EXIT_UNREACHABLE, EXIT_REJECTED = 0, 3, 4, 5
 LONGEST_WAIT_S = 3600.0
@@ -32,19 +35,22 @@ _log = logging.getLogger("infra.edge_agent")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the agent and returns its exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found each setting
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     try:
         for target in options.target:
-            device_of(target)
+            check_device_kind(device_of(target))
         settings = MeasureSettings(warm_up=options.warm_up, repeats=options.repeats, threads=options.threads)
         store = open_store(options.store)
-        agent = Agent(store, device=options.device, work_folder=options.work_folder, settings=settings)
-        if options.once:
-            return _run_round(agent, options.target)
-        return _run_rounds(agent, options.target, options.interval_s)
+        with only_agent(options.work_folder):
+            agent = Agent(store, device=options.device, work_folder=options.work_folder, settings=settings)
+            if options.once:
+                return _run_round(agent, options.target)
+            return _run_rounds(agent, options.target, options.interval_s)
     except (InfraError, OSError) as error:
         _log.error("%s: %s", type(error).__name__, error)
         return EXIT_CONFIGURATION
@@ -66,15 +72,20 @@ def wait_s(interval_s: float, failures: int, jitter: float) -> float:
 
 
 def _run_round(agent: Agent, targets: Sequence[str]) -> int:
+    """The exit code of one round; what it raises ends a loop."""
     try:
         outcomes = agent.run_once(targets)
     except StoreUnavailableError as error:
         _log.error("%s", error)
         return EXIT_UNREACHABLE
-    except DiskFullError as error:
+    except (StoreRefusesError, DiskFullError) as error:
         _log.error("%s", error)
         return EXIT_CONFIGURATION
-    return EXIT_REJECTED if any(outcome.status == REJECTED for outcome in outcomes) else EXIT_OK
+    except OSError as error:  # a worn card, a disk that is away
+        _log.error("%s: %s", type(error).__name__, error)
+        return EXIT_CONFIGURATION
+    found = {outcome.status for outcome in outcomes}
+    return EXIT_REJECTED if REJECTED in found else EXIT_CONFIGURATION if WAITING in found else EXIT_OK
 
 
 def _run_rounds(agent: Agent, targets: Sequence[str], interval_s: float) -> int:
@@ -91,7 +102,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.edge_agent", description="Measures released models here.")
+    parser = ShownParser(prog="python -m infra.edge_agent", description="Measures released models here.")
     parser.add_argument("--target", action="append", required=True, type=_name, help="as cpu-fp32; may be repeated")
     parser.add_argument("--device", required=True, type=_name, help="name of this device in its reports")
     parser.add_argument("--store", required=True, help="s3://bucket[/prefix] or file:///folder")
@@ -100,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--interval-s", type=_positive_number, default=300.0, help="seconds between rounds")
     parser.add_argument("--warm-up", type=_count, default=MeasureSettings.warm_up, help="inferences not counted")
     parser.add_argument("--repeats", type=_positive_count, default=MeasureSettings.repeats, help="inferences counted")
-    parser.add_argument("--threads", type=_positive_count, default=None, help="inference threads")
+    parser.add_argument(
+        "--threads", type=_positive_count, default=None, help="inference threads, for targets on the CPU"
+    )
     return parser
 
 

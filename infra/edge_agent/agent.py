@@ -1,4 +1,18 @@
-"""One round of the agent: look at each target's pointer, measure what is new, send the reports."""
+"""One round of the agent: look at each target's pointer, measure what is new, send the reports.
+
+What it does about each answer, by the error that the answer becomes:
+
+    NotStoredError at the pointer                      skip    no release was promoted for this target
+    StoreUnavailableError                              wait    no answer, 5xx, a clock that is wrong, a portal
+    StoreRefusesError                                  wait    403, no such bucket, a request that is not understood
+    DeviceMissingError                                 wait    the stick is not plugged in
+    DiskFullError, other OSErrors                      wait    the disk of this machine
+    ContractError, DigestMismatchError, NotStoredError report  once for each release; a pointer that is malformed names
+                                                               none, and only says so in the log
+    SettingsError                                      stop    what nobody but the owner of this machine can mend
+
+After a wait or a report everything is tried again in the next round, and only `stop` ends a loop.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +31,29 @@ from infra.edge_agent.device import machine_conditions
 from infra.edge_agent.latency import measure
 from infra.edge_agent.runtime import device_of, load_ir, runtime_text
 from infra.edge_agent.spool import Spool
-from infra.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.errors import (
+    ContractError,
+    DeviceMissingError,
+    DigestMismatchError,
+    NotStoredError,
+    StoreRefusesError,
+)
 from infra.local_errors import local_errors
 from infra.manifest import Pointer
 from infra.object_store import ObjectStore
 from infra.releases import fetch_release, read_current
-from infra.reports import FAILED, MEASURED, LatencyReport, summarise
+from infra.reports import FAILED, MEASURED, LatencyReport, percentile_note, summarise
 
 _log = logging.getLogger(__name__)
 
 SKIPPED = "skipped"
+WAITING = "waiting"
 REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """How a model is measured; `threads` None leaves them to the runtime."""
+    """How a model is measured; `threads`, for models on the CPU, None leaves them to the runtime."""
 
     warm_up: int = 5
     repeats: int = 50
@@ -41,7 +62,11 @@ class MeasureSettings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one target: `measured`, `skipped` (nothing new) or `rejected` (the model cannot be used)."""
+    """What became of one target.
+
+    `measured`, `skipped` (nothing new), `waiting` (the store refuses, or the device is not there), or `rejected` (the
+    model cannot be used).
+    """
 
     target: str
     status: str
@@ -102,15 +127,21 @@ class Agent:
 
         Raises:
             StoreUnavailableError: the store does not answer; what was measured stays in the spool.
-            SettingsError: the store refuses this device, or this machine has not what a target needs.
+            StoreRefusesError: the store takes no report of this device; they stay in the spool.
+            SettingsError: this machine has not what a target needs.
             DiskFullError: no room for the model, its report or the memory of it.
         """
         with local_errors(str(self._work_folder)):
             self._spool.upload(self._store)
             outcomes = []
             for target in targets:
-                outcomes.append(self._run_target(target))
-                _log.info("%s: %s (%s)", target, outcomes[-1].status, outcomes[-1].detail)
+                try:
+                    outcome = self._run_target(target)
+                except (StoreRefusesError, DeviceMissingError) as error:  # the other targets may go well
+                    outcome = Outcome(target, WAITING, str(error))
+                outcomes.append(outcome)
+                level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
+                _log.log(level, "%s: %s (%s)", target, outcome.status, outcome.detail)
                 self._spool.upload(self._store)
             return outcomes
 
@@ -147,7 +178,9 @@ class Agent:
     def _measure(self, pointer: Pointer, new_report: Callable[..., LatencyReport]) -> LatencyReport:
         try:
             ir_xml = fetch_release(self._store, pointer, self._releases)
-            model = self._load(ir_xml, device=device_of(pointer.target), threads=self._settings.threads)
+            device = device_of(pointer.target)
+            threads = self._settings.threads if device == "CPU" else None
+            model = self._load(ir_xml, device=device, threads=threads)
             conditions = machine_conditions()
             samples = measure(model.run_once, warm_up=self._settings.warm_up, repeats=self._settings.repeats)
         finally:
@@ -201,4 +234,6 @@ def _read_statuses(path: Path) -> dict[str, str]:
 
 def _in_words(report: LatencyReport) -> str:
     summary = summarise(report.samples_ms)
-    return f"p50 {summary.p50_ms:.2f} ms, p90 {summary.p90_ms:.2f} ms, {report.precision or 'precision unknown'}"
+    times = ", ".join(f"{name} {getattr(summary, name + '_ms'):.2f} ms" for name in ("p50", "p90", "p99"))
+    note = percentile_note(len(report.samples_ms))
+    return f"{times}, {report.precision or 'precision unknown'}{'; ' + note if note else ''}"

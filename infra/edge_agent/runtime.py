@@ -1,31 +1,87 @@
-"""The inference runtime: reads an IR and runs it on made-up input. The agent's only importer of openvino."""
+"""The inference runtime: reads an IR and runs it on made-up input, on any OpenVINO since 2021.4."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from infra.errors import ContractError, SettingsError
-
-try:
-    from openvino import Core, get_version
-except ImportError:  # OpenVINO 2022, the last with a Neural Compute Stick 2 plugin
-    from openvino.runtime import Core, get_version
+from infra.errors import ContractError, DeviceMissingError, SettingsError
 
 # The first word of a target's name says what it runs on.
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "ncs2": "MYRIAD"}
 
+_STICK = "a Neural Compute Stick 2 (device MYRIAD)"
+# What helps, by device and by what is amiss.
+_NO_PLUGIN = {"MYRIAD": f"; the last openvino on PyPI for {_STICK} is 2021.4.2, for Python 3.9"}
+_BROKEN_PLUGIN = {"MYRIAD": f"; {_STICK} needs libusb-1.0.so.0, on Debian the package libusb-1.0-0"}
+_MISSING = {"MYRIAD": "; plug the stick in, and let this user open it by a udev rule for the USB vendor 03e7"}
+_STICK_NOT_OPENED = "Can not init Myriad device"
+
+
+class CompiledNetwork(Protocol):
+    """A network compiled for a device, with one request.
+
+    Attributes:
+        input_data: the input in place, every size fixed, batch first.
+        precision: of the execution (`f32`, `bf16`, `f16`); None when the runtime does not say.
+        threads: inference threads; None when the runtime does not say.
+    """
+
+    input_data: np.ndarray[Any, Any]
+    precision: str | None
+    threads: int | None
+
+    def run_once(self) -> None:
+        """One inference, finished when it returns; RuntimeError when the runtime fails."""
+        ...
+
+    def output(self) -> np.ndarray[Any, Any]:
+        """A copy of the first output."""
+        ...
+
+
+class Runtime(Protocol):
+    """What one generation of OpenVINO must do; what the library itself refuses is a RuntimeError with its words."""
+
+    version: str
+
+    def devices(self) -> list[str]:
+        """Names of the devices that are there, as `CPU`, `GPU.0`, `MYRIAD`."""
+        ...
+
+    def has_plugin(self, device: str) -> bool:
+        """Whether it knows devices of this kind; RuntimeError when it does, and its plugin cannot be loaded."""
+        ...
+
+    def compile(
+        self,
+        ir_xml: Path,
+        *,
+        device: str,
+        threads: int | None,
+        precision: str | None,
+        batch: int | None,
+        open_side: int,
+    ) -> CompiledNetwork:
+        """The network, compiled for low latency; see `load_ir`."""
+        ...
+
 
 def runtime_text() -> str:
-    """Name and version of the runtime, as `openvino 2026.4.1`."""
-    release = re.match(r"\d+(\.\d+)*", get_version())
-    return f"openvino {release.group() if release else get_version()}"
+    """Name and version of the runtime, as `openvino 2026.4.1`.
+
+    Raises:
+        SettingsError: none can be imported.
+    """
+    version = _runtime().version
+    release = re.match(r"\d+(\.\d+)*", version)
+    return f"openvino {release.group() if release else version}"
 
 
 def device_of(target: str) -> str:
@@ -40,6 +96,22 @@ def device_of(target: str) -> str:
     return _DEVICES[word]
 
 
+def check_device_kind(device: str) -> None:
+    """Refuses a kind of device that this runtime can never use here; one that is only not there now passes.
+
+    Raises:
+        SettingsError: the runtime has no plugin for it, or what it has cannot be loaded.
+    """
+    try:
+        known = _runtime().has_plugin(device)
+    except RuntimeError as error:
+        what = f"device {device}: {runtime_text()} cannot load its plugin: {_first_lines(error)}"
+        raise SettingsError(what + _BROKEN_PLUGIN.get(device, "")) from error
+    if not known:
+        what = f"device {device}: {runtime_text()} has no plugin for it and finds only {_runtime().devices()} here"
+        raise SettingsError(what + _NO_PLUGIN.get(device, ""))
+
+
 class LoadedModel:
     """A compiled network with its input in place.
 
@@ -50,18 +122,16 @@ class LoadedModel:
         load_ms: reading and compiling, milliseconds.
     """
 
-    def __init__(self, compiled: Any, input_shape: tuple[int, ...], load_ms: float) -> None:
-        self._request = compiled.create_infer_request()
-        self.input_shape = input_shape
+    def __init__(self, compiled: CompiledNetwork, load_ms: float) -> None:
+        self._compiled = compiled
+        self.input_shape = tuple(int(size) for size in compiled.input_data.shape)
+        self.precision = compiled.precision
+        self.threads = compiled.threads
         self.load_ms = load_ms
-        precision = _property(compiled, "INFERENCE_PRECISION_HINT")
-        self.precision: str | None = precision.to_string() if hasattr(precision, "to_string") else precision or None
-        threads = _property(compiled, "INFERENCE_NUM_THREADS")
-        self.threads: int | None = None if threads is None else int(threads)
 
     def fill_input(self, seed: int) -> None:
         """Writes the same random image for the same seed: 0 to 255 for integer inputs, -1 to 1 for others."""
-        data = self._request.get_input_tensor().data
+        data = self._compiled.input_data
         generator = np.random.default_rng(seed)
         if np.issubdtype(data.dtype, np.integer):
             data[:] = generator.integers(0, 256, data.shape)
@@ -75,14 +145,13 @@ class LoadedModel:
             ContractError: the runtime cannot run the network.
         """
         try:
-            self._request.start_async()
-            self._request.wait()
+            self._compiled.run_once()
         except RuntimeError as error:
             raise ContractError(f"{runtime_text()} cannot run the network: {_first_lines(error)}") from error
 
     def output(self) -> np.ndarray[Any, Any]:
         """A copy of the first output of the last inference."""
-        return np.array(self._request.get_output_tensor(0).data)
+        return self._compiled.output()
 
 
 def load_ir(
@@ -92,7 +161,7 @@ def load_ir(
     threads: int | None = None,
     batch: int | None = None,
     open_side: int = 512,
-    hints: Mapping[str, str] | None = None,
+    precision: str | None = None,
     seed: int = 0,
 ) -> LoadedModel:
     """Reads and compiles an IR for low latency and fills its input.
@@ -100,62 +169,59 @@ def load_ir(
     Args:
         ir_xml: the `.xml`; the `.bin` stands beside it.
         device: as the runtime names it: `CPU`, `GPU`, `MYRIAD`.
-        threads: inference threads; None leaves them to the runtime.
+        threads: inference threads, on the CPU only; None leaves them to the runtime.
         batch: images per inference; None keeps the IR's own, 1 where it is open.
         open_side: what an open height and width become, pixels.
-        hints: more properties of the device, as `{"INFERENCE_PRECISION_HINT": "f32"}`.
+        precision: of the execution, `f32` or `bf16`, on the CPU only; None leaves it to the runtime.
         seed: of the input.
 
     Raises:
-        SettingsError: the runtime has no such device here.
+        SettingsError: the runtime has no such kind of device, or `threads` or `precision` are not for the CPU.
+        DeviceMissingError: the device is not there now, or cannot be opened.
         ContractError: the runtime cannot read, reshape or compile the network.
     """
-    core = _core()
-    if device not in {name.split(".")[0] for name in core.available_devices}:
-        raise SettingsError(f"device {device}: {runtime_text()} finds only {core.available_devices} here")
-    properties = {"PERFORMANCE_HINT": "LATENCY", **(hints or {})}
-    if threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = str(threads)
+    if device != "CPU" and (threads is not None or precision is not None):
+        raise SettingsError(f"device {device}: got threads or a precision, which are set for the CPU only")
+    runtime = _runtime()
+    check_device_kind(device)
+    if device not in {name.split(".")[0] for name in runtime.devices()}:
+        what = f"device {device}: {runtime_text()} finds only {runtime.devices()} here"
+        raise DeviceMissingError(what + _MISSING.get(device, ""))
     start_ns = time.perf_counter_ns()
     try:
-        network = core.read_model(str(ir_xml))
-        input_shape = _reshape(network, batch, open_side)
-        compiled = core.compile_model(network, device, properties)
-        model = LoadedModel(compiled, input_shape, load_ms=(time.perf_counter_ns() - start_ns) / 1e6)
+        compiled = runtime.compile(
+            ir_xml, device=device, threads=threads, precision=precision, batch=batch, open_side=open_side
+        )
     except RuntimeError as error:
+        if _STICK_NOT_OPENED in str(error):
+            what = f"device {device}: {runtime_text()} cannot open it: {_first_lines(error)}"
+            raise DeviceMissingError(what + _MISSING.get(device, "")) from error
         raise ContractError(f"{runtime_text()} refuses {ir_xml.name} on {device}: {_first_lines(error)}") from error
+    model = LoadedModel(compiled, load_ms=(time.perf_counter_ns() - start_ns) / 1e6)
     model.fill_input(seed)
     return model
 
 
 @cache
-def _core() -> Any:
-    """One for the life of the process.
+def _runtime() -> Runtime:
+    """The OpenVINO that is installed, with its one core for the life of the process.
 
     OpenVINO's CPU plugin changes the thread's alternate signal stack, and of two cores that go in the order in which
     they came, the second puts back memory that the first has freed: the next SIGTERM would then kill the agent.
     """
-    return Core()
+    try:
+        if find_spec("openvino.runtime") is None and find_spec("openvino.inference_engine") is not None:
+            from infra.edge_agent.openvino_2021 import Openvino2021
 
+            return Openvino2021()
+        from infra.edge_agent.openvino_2022 import Openvino2022
 
-def _reshape(network: Any, batch: int | None, open_side: int) -> tuple[int, ...]:
-    """Fixes every size of the input, also the batch where one is asked for, and returns them."""
-    if len(network.inputs) != 1:
-        raise ContractError(f"network: got {len(network.inputs)} inputs, wanted 1")
-    only = network.inputs[0]
-    shape = only.partial_shape
-    if shape.rank.is_dynamic:
-        raise ContractError(f"network: got input shape {shape}, wanted one of a known number of dimensions")
-    if batch is not None or shape.is_dynamic:
-        sizes = [open_side if size.is_dynamic else size.get_length() for size in shape]
-        sizes[0] = batch or (1 if shape[0].is_dynamic else sizes[0])
-        network.reshape({only: sizes})
-    return tuple(int(size) for size in network.inputs[0].shape)
-
-
-def _property(compiled: Any, name: str) -> Any:
-    """A property of a compiled network; None when its device does not have it."""
-    return compiled.get_property(name) if name in compiled.get_property("SUPPORTED_PROPERTIES") else None
+        return Openvino2022()
+    except ImportError as error:  # a library that openvino needs is missing, or openvino itself
+        raise SettingsError(
+            f"openvino cannot be imported here: {error}; install it with pip, for {_STICK} openvino==2021.4.2 in a "
+            "Python 3.9 that has its shared library, libpython3.9.so.1.0"
+        ) from error
 
 
 def _first_lines(error: RuntimeError) -> str:

@@ -19,6 +19,7 @@ from infra.errors import InfraError, SettingsError
 from infra.local_stack.nightly import run_nightly
 from infra.local_stack.services import BUCKET, TARGETS
 from infra.local_stack.stack import Stack
+from infra.shown import ShownParser, shown_lines
 
 DEPLOYMENT = "compress/on-demand"
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return _print_status(stack)
     except InfraError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(shown_lines(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 3
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -73,9 +74,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     project = Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.local_stack", description="Services of a single-machine run."
-    )
+    parser = ShownParser(prog="python -m infra.local_stack", description="Services of a single-machine run.")
     parser.add_argument("--folder", type=Path, default=project / ".modnet", help="of the stack's data and logs")
     parser.add_argument("--project", type=Path, default=project, help="folder of prefect.yaml")
     parser.add_argument("--target", action="append", help=f"what the agent measures; default {', '.join(TARGETS)}")

@@ -13,6 +13,7 @@ from infra.errors import StackError
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.saved_report import save_report
 from infra.local_stack.stack import Stack
+from infra.shown import shown, shown_lines
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 TABLE_KEYS = ("leaderboard", "devices")
@@ -48,9 +49,9 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
             raise
         artifacts = follower.artifacts()
         for line in [*summary(artifacts), *save_report(artifacts, stack.folder / "reports" / _now())]:
-            print(line)
+            print(shown_lines(line))
         print(f"release, runs and earlier reports: `make up`, then {stack.ui_url}")
-        print(f"{deployment}: {end['name']}{': ' + end['message'] if end['message'] else ''}", flush=True)
+        print(shown(f"{deployment}: {end['name']}{': ' + end['message'] if end['message'] else ''}"), flush=True)
         return 0 if end["type"] == "COMPLETED" else 1
     finally:
         if started := [name for name in stack.started() if name not in earlier]:
@@ -128,7 +129,9 @@ class RunFollower:
             if line["id"] not in self._seen:
                 self._seen.add(line["id"])
                 level = logging.getLevelName(line["level"])
-                print(f"{written_at.astimezone():%H:%M:%S} {level:7} {line['message']}", flush=True)
+                # what follows the first line is indented, so that it looks like no line of the log
+                message = shown_lines(line["message"]).replace("\n", "\n" + 17 * " ")
+                print(f"{written_at.astimezone():%H:%M:%S} {level:7} {message}", flush=True)
         return state
 
 
@@ -157,6 +160,6 @@ def _narrow(row: Mapping[str, Any]) -> dict[str, Any]:
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Rows as aligned columns under their names, in the order in which the names first appear."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    cells = [names, *([shown(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

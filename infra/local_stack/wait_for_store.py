@@ -6,13 +6,13 @@ the environment of the process.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 
 from infra.errors import InfraError, NotStoredError, SettingsError, StoreUnavailableError
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
+from infra.shown import ShownParser, shown
 
 READY_KEY = "stack/ready"
 _POLL_S = 0.5
@@ -47,15 +47,13 @@ def _gives_back(store: ObjectStore) -> bool:
 
 def main() -> int:
     """Waits as the command line says and returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.local_stack.wait_for_store", description=__doc__.splitlines()[0]
-    )
+    parser = ShownParser(prog="python -m infra.local_stack.wait_for_store", description=__doc__.splitlines()[0])
     parser.add_argument("--limit-s", type=float, default=60.0, help="seconds to wait")
     limit_s = parser.parse_args().limit_s
     try:
         wait_for_store(open_store(Settings.from_env().store_url), limit_s)
     except InfraError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{shown(error)}\n")
         return 1 if isinstance(error, StoreUnavailableError) else 3
     return 0
 

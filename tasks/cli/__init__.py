@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import InfraError, SettingsError
+from infra.shown import ShownFormatter, ShownParser, shown, shown_lines
 from modnet.errors import CheckpointError, ConfigError, DatasetError, ModnetError, PruningError
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -83,6 +85,8 @@ _GROUPS = {"dataset": "fetches a data set"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code."""
+    if logging.lastResort is not None:  # writes the warnings of whoever has set up no logging
+        logging.lastResort.setFormatter(ShownFormatter("%(message)s"))
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(next((word for word in arguments if not word.startswith("-")), None)).parse_args(arguments)
     from tasks.cli.flags import UsageError  # the parser has imported it for this verb, and for bare help not
@@ -110,12 +114,13 @@ def _show(result: Mapping[str, Any], *, as_json: bool) -> None:
         print(json.dumps(result, sort_keys=True))
         return
     for name, value in result.items():
-        print(value if name == "table" else f"{name}: {json.dumps(value) if isinstance(value, dict) else value}")
+        line = f"{name}: {json.dumps(value) if isinstance(value, dict) else value}"
+        print(shown_lines(value) if name == "table" else shown(line))
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     """All verbs by name; only the chosen one, or those of the chosen group, with their flags."""
-    parser = argparse.ArgumentParser(
+    parser = ShownParser(
         prog="modnet",
         description="Prune, retrain, evaluate and export MODNet portrait matting.",
         epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 unusable setting, file or network, 130 interrupted.",
@@ -138,5 +143,5 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def _fail(error: object, code: int) -> int:
-    print(f"modnet: error: {error}", file=sys.stderr)
+    print(f"modnet: error: {shown(error)}", file=sys.stderr)
     return code

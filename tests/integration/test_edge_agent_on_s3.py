@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+import botocore.auth
 import numpy as np
 import openvino
+import pytest
 from openvino import opset8
 
 from infra import releases
+from infra.errors import StoreUnavailableError
 from infra.manifest import Manifest, ReleaseFile, TargetFiles
 from infra.reports import read_reports
 from infra.s3_store import S3Store
@@ -54,3 +58,16 @@ def test_agent_measures_a_promoted_release_once_as_the_device_identity(
 
     assert refused == []
     assert (report.status, report.device, len(report.samples_ms)) == ("measured", "pi", 3)
+
+
+@pytest.mark.parametrize("minutes", [-20, 20])
+def test_a_clock_that_is_wrong_is_something_to_wait_for(
+    s3_store: Callable[[str], S3Store], monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """As in the first minute after the start of a device without a battery for its clock."""
+    store, right = s3_store("device"), botocore.auth.get_current_datetime
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: right() + timedelta(minutes=minutes))
+    with pytest.raises(
+        StoreUnavailableError, match=r"the clock of this machine is wrong: .* GMT here, .* in the store"
+    ):
+        store.get("targets/cpu-fp32/current.json")

@@ -8,7 +8,15 @@ import pytest
 
 from infra.errors import ContractError
 from infra.folder_store import FolderStore
-from infra.reports import LatencyReport, LatencySummary, percentile, read_reports, report_key, summarise
+from infra.reports import (
+    LatencyReport,
+    LatencySummary,
+    percentile,
+    percentile_note,
+    read_reports,
+    report_key,
+    summarise,
+)
 
 MakeReport = Callable[..., LatencyReport]
 
@@ -35,6 +43,14 @@ def test_summarise_gives_hand_computed_statistics() -> None:
 
 def test_summarise_has_no_drift_when_there_is_one_sample() -> None:
     assert summarise([5.0]) == LatencySummary(mean_ms=5.0, p50_ms=5.0, p90_ms=5.0, p99_ms=5.0, drift_ratio=1.0)
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 99, 100])
+def test_percentile_note_says_which_percentiles_are_only_the_largest_sample(count: int) -> None:
+    samples = [float(number) for number in range(count)]
+    largest = [name for name, share in (("p90", 0.9), ("p99", 0.99)) if percentile(samples, share) == max(samples)]
+    note = percentile_note(count) or ""
+    assert [name for name in ("p90", "p99") if name in note.partition(":")[0]] == largest
 
 
 def test_from_json_gives_an_equal_report_when_measured(make_report: MakeReport) -> None:

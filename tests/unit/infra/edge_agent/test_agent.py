@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -7,9 +8,9 @@ from typing import NoReturn
 import pytest
 
 from infra import releases
-from infra.edge_agent.agent import Agent, MeasureSettings, Outcome
+from infra.edge_agent.agent import Agent, MeasureSettings, Outcome, RunnableModel
 from infra.edge_agent.runtime import load_ir
-from infra.errors import ContractError, DiskFullError, SettingsError, StoreUnavailableError
+from infra.errors import ContractError, DeviceMissingError, DiskFullError, SettingsError, StoreUnavailableError
 from infra.folder_store import FolderStore
 from infra.manifest import Manifest, ReleaseFile, TargetFiles, manifest_key, pointer_key, release_file_key
 from infra.reports import LatencyReport, read_reports
@@ -27,13 +28,13 @@ def _promote(store: FolderStore, ir_xml: Path, *, seed: int = 0) -> str:
     manifest = Manifest(
         model="modnet",
         candidate_id="0123456789ab",
-        targets={"cpu-fp32": TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", (1, 3, 8, 8), "fp32")},
+        targets={ir_xml.stem: TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", (1, 3, 8, 8), "fp32")},
         files=tuple(ReleaseFile.of(path, local) for path, local in files.items()),
         scores={},
         provenance={"seed": seed},
     )
     release = releases.publish_release(store, manifest, files)
-    releases.promote(store, "cpu-fp32", release)
+    releases.promote(store, ir_xml.stem, release)
     return release
 
 
@@ -52,11 +53,15 @@ def _reports(store: FolderStore, release: str) -> list[LatencyReport]:
 
 def test_run_once_reports_the_current_release_once(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
     release = _promote(store, ir_xml)
-    assert [_run(store, tmp_path / "work").status for _ in range(2)] == ["measured", "skipped"]
+    measured, skipped = [_run(store, tmp_path / "work") for _ in range(2)]
+    assert [measured.status, skipped.status] == ["measured", "skipped"]
     (report,) = _reports(store, release)
     assert (report.status, report.target, report.device) == ("measured", "cpu-fp32", "pi")
     assert len(report.warm_up_ms) == 1
     assert len(report.samples_ms) == 4
+    assert measured.detail.endswith(
+        "p90 and p99 of 4 samples are the largest of them: take at least 10 for p90, 100 for p99"
+    )
     assert report.input_shape == (1, 3, 8, 8)
     assert report.conditions["inference_threads_count"] == 1
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["seen.json", "spool"]
@@ -180,10 +185,10 @@ def test_run_once_leaves_no_model_behind_when_loading_is_interrupted(
     _promote(store, ir_xml)
 
     def load(ir_xml: Path, *, device: str, threads: int | None) -> object:
-        raise SettingsError("the stick was pulled")
+        raise SettingsError("the plugin is gone")
 
     agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="stick"):
+    with pytest.raises(SettingsError, match="plugin"):
         agent.run_once(["cpu-fp32"])
     assert not (tmp_path / "work/releases").exists()
 
@@ -192,3 +197,27 @@ def test_run_once_reports_the_precision_that_was_used(store: FolderStore, ir_xml
     release = _promote(store, ir_xml)
     _run(store, tmp_path / "work")
     assert _reports(store, release)[0].precision == load_ir(ir_xml).precision
+
+
+def test_run_once_waits_for_a_missing_stick_and_measures_the_other_targets(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    release = _promote(store, ir_xml)
+    stick = ir_xml.with_name("ncs2-fp16.xml")
+    shutil.copy(ir_xml, stick)
+    shutil.copy(ir_xml.with_suffix(".bin"), stick.with_suffix(".bin"))
+    _promote(store, stick)
+    asked = {}
+
+    def load(ir_xml: Path, *, device: str, threads: int | None) -> RunnableModel:
+        asked[device] = threads
+        if device == "MYRIAD":
+            raise DeviceMissingError("plug the stick in")
+        return load_ir(ir_xml, device=device, threads=threads)
+
+    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
+    outcomes = agent.run_once(["ncs2-fp16", "cpu-fp32"])
+    assert [outcome.status for outcome in outcomes] == ["waiting", "measured"]
+    assert outcomes[0].detail == "plug the stick in"
+    assert asked == {"MYRIAD": None, "CPU": 1}
+    assert [report.target for report in _reports(store, release)] == ["cpu-fp32"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import resource
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.edge_agent.__main__ import main, wait_s
+from infra.errors import ContractError
 from infra.folder_store import FolderStore
 from infra.manifest import Manifest
 from infra.releases import promote, publish_release
@@ -54,6 +56,54 @@ def test_main_exits_3_when_the_configuration_is_wrong(
 ) -> None:
     assert main(_arguments(tmp_path, store.url, "--once", *wrong)) == 3
     assert wrong[1] in caplog.text
+
+
+STOPS = {
+    "no such device": (["--target", "toaster-fp32"], "toaster-fp32"),
+    "no plugin": (
+        ["--target", "ncs2-fp16"],
+        "openvino on PyPI for a Neural Compute Stick 2 (device MYRIAD) is 2021.4.2",
+    ),
+    "no such store": (["--store", "ftp://somewhere"], "ftp://somewhere"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "words"), STOPS.values(), ids=STOPS)
+def test_main_ends_a_loop_when_only_the_owner_of_the_machine_can_mend_it(
+    tmp_path: Path, store: FolderStore, caplog: pytest.LogCaptureFixture, wrong: list[str], words: str
+) -> None:
+    assert main(_arguments(tmp_path, store.url, *wrong)) == 3
+    assert words in caplog.text
+
+
+def test_main_ends_when_another_agent_uses_the_work_folder(
+    tmp_path: Path, store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = [sys.executable, "-m", "infra.edge_agent", *_arguments(tmp_path, store.url, "--interval-s", "600")]
+    with subprocess.Popen(first, cwd=Path(__file__).parents[4], stderr=subprocess.PIPE, text=True) as agent:
+        assert agent.stderr is not None
+        for line in agent.stderr:
+            if "no release was promoted" in line:
+                break
+        assert main(_arguments(tmp_path, store.url)) == 3
+        assert f"another agent uses it (process {agent.pid})" in caplog.text
+        agent.kill()
+    assert main(_arguments(tmp_path, store.url, "--once")) == 0
+
+
+def test_main_logs_what_a_store_says_on_one_line(
+    tmp_path: Path, store: FolderStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = "gone\x1b]0;title\x07\r\n2026-11-29 10:00:00,000 INFO infra.edge_agent.agent: cpu-fp32: measured"
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise ContractError(f"pointer: {forged}")
+
+    monkeypatch.setattr("infra.edge_agent.agent.read_current", refuse)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    assert main(_arguments(tmp_path, store.url, "--once")) == 5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cpu-fp32: rejected (pointer: gone\\x1b]0;title\\x07\\r\\n2026" in line
 
 
 def test_main_exits_4_when_the_store_is_unreachable(

@@ -1,19 +1,40 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import openvino
 import pytest
 
+from infra.edge_agent import runtime
 from infra.edge_agent.runtime import device_of, load_ir, runtime_text
-from infra.errors import ContractError, SettingsError
+from infra.errors import ContractError, DeviceMissingError, SettingsError
+
+
+class _FakeRuntime:
+    """A 2021.4.2 whose stick comes and goes."""
+
+    version = "2021.4.2-3976"
+
+    def __init__(self, devices: list[str]) -> None:
+        self.names = devices
+
+    def devices(self) -> list[str]:
+        return self.names
+
+    def has_plugin(self, device: str) -> bool:
+        return True
+
+    def compile(self, ir_xml: Path, **given: Any) -> NoReturn:
+        raise RuntimeError("Can not init Myriad device: NC_ERROR")
 
 
 def test_load_ir_computes_the_network_on_a_seeded_image(ir_xml: Path) -> None:
     outputs = []
     for seed in (1, 1, 2):
-        model = load_ir(ir_xml, seed=seed, hints={"INFERENCE_PRECISION_HINT": "f32"})
+        model = load_ir(ir_xml, seed=seed, precision="f32")
         model.run_once()
         outputs.append(model.output())
     wanted = 2.0 * np.random.default_rng(1).uniform(-1.0, 1.0, (1, 3, 8, 8)).astype(np.float32)
@@ -24,7 +45,7 @@ def test_load_ir_computes_the_network_on_a_seeded_image(ir_xml: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["f32", None])
 def test_load_ir_reads_back_precision_and_threads(ir_xml: Path, precision: str | None) -> None:
-    model = load_ir(ir_xml, threads=1, hints={"INFERENCE_PRECISION_HINT": precision} if precision else None)
+    model = load_ir(ir_xml, threads=1, precision=precision)
     assert model.precision in ({precision} if precision else {"f32", "bf16", "f16"})
     assert model.threads == 1
     assert model.load_ms > 0
@@ -65,6 +86,30 @@ def test_load_ir_refuses_a_network_of_unknown_dimensions(ir_xml: Path) -> None:
     openvino.save_model(network, dynamic)
     with pytest.raises(ContractError, match="known number of dimensions"):
         load_ir(dynamic)
+
+
+def test_load_ir_says_when_a_device_is_not_there_or_cannot_be_opened(
+    ir_xml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = _FakeRuntime(devices=["CPU"])
+    monkeypatch.setattr(runtime, "_runtime", lambda: fake)
+    with pytest.raises(DeviceMissingError, match=r"MYRIAD: openvino 2021\.4\.2 finds only \['CPU'\].*udev rule"):
+        load_ir(ir_xml, device="MYRIAD")
+    fake.names = ["CPU", "MYRIAD"]
+    with pytest.raises(DeviceMissingError, match=r"cannot open it: Can not init Myriad device.*udev rule"):
+        load_ir(ir_xml, device="MYRIAD")
+
+
+@pytest.mark.parametrize("given", [{"threads": 1}, {"precision": "f32"}])
+def test_load_ir_refuses_what_only_the_cpu_can_be_told(ir_xml: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="device GPU: got threads or a precision"):
+        load_ir(ir_xml, device="GPU", **given)
+
+
+def test_the_runtime_says_what_to_install_when_there_is_no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(SettingsError, match=r"openvino cannot be imported here.*openvino==2021\.4\.2"):
+        runtime._runtime.__wrapped__()  # not the one that this process has already
 
 
 def test_load_ir_names_the_devices_there_are_when_one_is_missing(ir_xml: Path) -> None:

@@ -158,6 +158,7 @@ def test_export_optimize_benchmark_work_one_after_another(
     timing = ("--batch", "1,2", "--warm-up", 1, "--repeats", 3, "--threads", 1)
     measured = run("benchmark", "--ir", optimized["cpu-fp32"], *timing)
     assert [row["batch"] for row in measured["rows"]] == ["1", "2"]
+    assert measured["note"].startswith("p90 and p99 of 3 samples are the largest of them")
     scores = run("evaluate", "--ir", optimized["cpu-fp32"], "--dataset", archive, "--protocol", "device-512")
     torch_scores = run("evaluate", "--checkpoint", checkpoint, "--dataset", archive, "--protocol", "device-512")
     np.testing.assert_allclose(scores["mse"], torch_scores["mse"], atol=1e-5)
