@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from modnet.data.archives import IMAGE_SUFFIXES, images_in
+from modnet.data.archives import IMAGE_SUFFIXES, images_in, others_in
 from modnet.data.images import read_image, write_png
 from modnet.errors import DatasetError
-from modnet.evaluation.evaluate import Predictor, predict
-from modnet.inference.results import Render, ResultKind
-from modnet.inference.video import VIDEO_SUFFIXES, VideoFrames, video_writer
+from modnet.evaluation.evaluate import Predictor, checked_alpha
+from modnet.inference.results import Render
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 
 def is_video(path: Path) -> bool:
@@ -21,10 +26,27 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def infer_images(predictor: Predictor, source: Path, out: Path, render: Render) -> list[Path]:
-    """Draws one image, or every image of a folder, into `<out>/<stem>.png`; returns those files.
+@dataclass(frozen=True)
+class ImageResults:
+    """What became of an image, or of those of a folder.
 
-    One image is in memory at a time. Each file appears whole or not at all; those written before an error stay.
+    Attributes:
+        written: the results, in order of the sources' names.
+        unreadable: names of the images that could not be read, with the reason.
+        left_out: names of the folder's other files, hidden ones aside, which by their suffix are no images.
+    """
+
+    written: tuple[Path, ...]
+    unreadable: dict[str, str]
+    left_out: tuple[str, ...]
+
+
+def infer_images(predictor: Predictor, source: Path, out: Path, render: Render) -> ImageResults:
+    """Draws one image, or every image of a folder, into `<out>/<stem>.png`.
+
+    Images of one stem, as IMG.JPG and IMG.HEIC, become `<out>/IMG.JPG.png` and `<out>/IMG.HEIC.png`. One image is in
+    memory at a time. Each file appears whole or not at all; those written before an error stay. In a folder, an image
+    that cannot be read ends nothing: it is named in the log, and in the results.
 
     Args:
         predictor: what makes the mattes.
@@ -33,68 +55,53 @@ def infer_images(predictor: Predictor, source: Path, out: Path, render: Render) 
         render: what is drawn.
 
     Raises:
-        DatasetError: no image, two that would be written into one file, or one that would be written over; one that
-            cannot be read, by name, or written; the predictor gives what is no alpha.
+        DatasetError: no image, or none that can be read; two that would be written into one file, or one that would be
+            written over; one that cannot be written; the predictor gives what is no alpha.
     """
     images = images_in(source) if source.is_dir() else [source]
+    left_out = tuple(path.name for path in others_in(source)) if source.is_dir() else ()
     if not images:
-        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    written = [out / f"{path.stem}.png" for path in images]
-    if len(set(written)) < len(written):
-        raise DatasetError(f"{source} holds images of equal name, whose mattes would overwrite each other")
-    _refuse_overwriting(images, written)
+        others = f"; other files: {len(left_out)} ({', '.join(left_out[:5])})" if left_out else ""
+        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){others}")
+    results = _results(images, out)
+    refuse_overwriting(images, results)
     out.mkdir(parents=True, exist_ok=True)
-    for image_path, result_path in zip(tqdm(images, unit="image", disable=None), written, strict=True):
-        image = read_image(image_path)
-        write_png(result_path, render(image, predict(predictor, image, str(image_path))))
-    return written
+    written: list[Path] = []
+    unreadable: dict[str, str] = {}
+    for image_path, result in zip(tqdm(images, unit="image", disable=None), results, strict=True):
+        try:
+            image = read_image(image_path)
+            alpha = predictor(image)  # which refuses slivers
+        except DatasetError as error:
+            if not source.is_dir():
+                raise
+            logger.warning("left out: %s", error)
+            unreadable[image_path.name] = str(error)
+            continue
+        write_png(result, render(image, checked_alpha(alpha, image, str(image_path))))
+        written.append(result)
+    if not written:
+        first = next(iter(unreadable.values()))
+        raise DatasetError(f"none of the {len(images)} images of {source} can be read; the first: {first}")
+    return ImageResults(tuple(written), unreadable, left_out)
 
 
-def infer_video(predictor: Predictor, source: Path, out: Path, render: Render, kind: ResultKind) -> Path:
-    """Draws every frame of a video; returns what was written.
+def _results(images: Sequence[Path], out: Path) -> list[Path]:
+    """Where each image's result goes."""
+    stems = Counter(path.stem for path in images)
+    results = [out / f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in images]
+    if doubled := [result.name for result, count in Counter(results).items() if count > 1]:
+        names = ", ".join(doubled[:5])
+        raise DatasetError(f"images of {images[0].parent} would overwrite each other as {names}: rename them")
+    return results
 
-    That is a video `<out>/<stem>.mp4` of the source's frame rate, without sound; see `video_writer`. Videos of that
-    kind have no transparency: a `foreground` becomes a folder `<out>/<stem>/` of numbered PNGs. Either appears when all
-    frames are done, or not at all.
 
-    Args:
-        predictor: what makes the mattes; every frame is one image to it.
-        source: the video.
-        out: made when missing.
-        render: what is drawn.
-        kind: what `render` draws.
+def refuse_overwriting(sources: Sequence[Path], results: Sequence[Path]) -> None:
+    """Refuses results that are among their sources.
 
     Raises:
-        DatasetError: the video cannot be read or is cut off, or the result cannot be written or is there already; the
-            predictor gives what is no alpha.
+        DatasetError: one is; names it.
     """
-    frames = VideoFrames(source)
-    progress = tqdm(frames, total=frames.stated, unit="frame", disable=None)
-    drawn = (
-        render(frame, predict(predictor, frame, f"{source}, frame {number}")) for number, frame in enumerate(progress)
-    )
-    if kind != "foreground":
-        result = out / f"{source.stem}.mp4"
-        _refuse_overwriting([source], [result])
-        out.mkdir(parents=True, exist_ok=True)
-        with video_writer(result, frames.fps) as add:
-            for picture in drawn:
-                add(picture)
-        return result
-    folder = out / source.stem
-    if folder.exists():
-        raise DatasetError(f"{folder} is there already: the frames of {source} become a folder of that name")
-    out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=out) as temporary:
-        staging = Path(temporary) / folder.name  # one deeper, as TemporaryDirectory shuts its own from other users
-        staging.mkdir()
-        for number, picture in enumerate(drawn):
-            write_png(staging / f"{number:06d}.png", picture)
-        staging.replace(folder)
-    return folder
-
-
-def _refuse_overwriting(sources: Sequence[Path], results: Sequence[Path]) -> None:
     taken = {path.resolve() for path in sources}
     for result in results:
         if result.resolve() in taken:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from infra.errors import InfraError, SettingsError
 from modnet.errors import CheckpointError, ConfigError, DatasetError, ModnetError, PruningError
 from tasks.cli import config, dataset, export, inspection, mattes, pruning, sensitivity, training
-from tasks.cli.flags import Result, UsageError, Verbs
+from tasks.cli.flags import PartlyDoneError, Result, UsageError, Verbs
 
 __all__ = ["main"]
 
@@ -22,8 +22,11 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code."""
     options = _parser().parse_args(arguments)
+    partly: PartlyDoneError | None = None
     try:
         result: Result = options.run(options)
+    except PartlyDoneError as error:
+        partly, result = error, error.result
     except UsageError as error:
         return _fail(error, 2)
     except (ConfigError, SettingsError, CheckpointError, DatasetError, PruningError) as error:
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough; Python would try to flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return 0 if partly is None else _fail(partly, 1)
 
 
 def _show(result: Result, *, as_json: bool) -> None:

@@ -48,6 +48,14 @@ class UsageError(Exception):
     """Flags that do not go together; as with an unknown flag, the exit code is 2."""
 
 
+class PartlyDoneError(Exception):
+    """A verb did what could be done, not all: `result` is shown as ever, then this; the exit code is 1."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 class Verbs:
     """The verbs of a command line, each with the function that runs it."""
 

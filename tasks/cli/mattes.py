@@ -16,12 +16,13 @@ from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.evaluation.worst_images import SHEET_IMAGES, worst_sheet
 from modnet.files import write_atomically
 from modnet.inference.background import read_background
-from modnet.inference.infer import infer_images, infer_video, is_video
+from modnet.inference.infer import infer_images, is_video
+from modnet.inference.infer_video import infer_video
 from modnet.inference.results import ResultKind, renderer
 from modnet.records import MattingScores
 from modnet.weights import SHIPPED_BASE
 from tasks.cli import flags
-from tasks.cli.flags import Options, Result, UsageError, Verbs
+from tasks.cli.flags import Options, PartlyDoneError, Result, UsageError, Verbs
 from tasks.cli.given import cost, given_dataset, given_predictor
 from tasks.leaderboard import markdown_table
 
@@ -75,9 +76,21 @@ def infer(options: Options) -> Result:
     render = renderer(options.result, background)
     predictor = given_predictor(options, default=SHIPPED_BASE)
     if is_video(options.input):
-        return {"written": str(infer_video(predictor, options.input, options.out, render, options.result))}
-    written = infer_images(predictor, options.input, options.out, render)
-    return {"mattes": len(written), "folder": str(options.out)}
+        video = infer_video(predictor, options.input, options.out, render, options.result)
+        found: Result = {"written": str(video.written), "frames": video.frames, "damaged": video.damaged}
+        if problem := video.problem or (f"{video.damaged} damaged frames or packets" if video.damaged else None):
+            raise PartlyDoneError(f"video {options.input}: {problem}; what could be decoded is written", found)
+        return found
+    images = infer_images(predictor, options.input, options.out, render)
+    found = {"mattes": len(images.written), "folder": str(options.out)}
+    if images.left_out:
+        found["left_out"] = {"files": len(images.left_out), "names": images.left_out}
+    if images.unreadable:
+        found["unreadable"] = images.unreadable
+        count = len(images.written) + len(images.unreadable)
+        names = ", ".join(list(images.unreadable)[:5])
+        raise PartlyDoneError(f"{len(images.unreadable)} of {count} images cannot be read: {names}", found)
+    return found
 
 
 def _described(scores: MattingScores, others: MattingScores | None) -> Result:
