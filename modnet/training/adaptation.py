@@ -43,7 +43,7 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
 
     Raises:
         TrainingDivergedError: the loss is not finite.
-        DatasetError: an image cannot be read.
+        DatasetError: more than `config.max_unreadable` images cannot be read; names them.
     """
     began = time.monotonic()
     device = next(network.parameters()).device
@@ -52,7 +52,10 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     history: list[EpochReport] = []
     steps = 0
-    with BatchLoader(dataset) as loader, tqdm(total=config.epochs, desc="adapting", unit="epoch", disable=None) as bar:
+    with (
+        BatchLoader(dataset, max_unreadable=config.max_unreadable) as loader,
+        tqdm(total=config.epochs, desc="adapting", unit="epoch", disable=None) as bar,
+    ):
         for epoch in range(config.epochs):
             dataset.set_epoch(epoch)
             sums: dict[str, list[float]] = {}

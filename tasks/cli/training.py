@@ -46,7 +46,8 @@ def add_to(verbs: Verbs) -> None:
         )
     adaptation = verbs.add("adapt", adapt, flags.network(), flags.seed(), flags.device(), flags.out_checkpoint())
     adaptation.add_argument("--images", type=Path, required=True, help="a folder of images, no mattes needed")
-    add_fields(adaptation, AdaptationConfig, epochs=int, batch_size=int, image_size=int, learning_rate=float)
+    fields = {"epochs": int, "batch_size": int, "image_size": int, "learning_rate": float, "max_unreadable": int}
+    add_fields(adaptation, AdaptationConfig, **fields)
 
 
 def train(options: Options) -> Result:

@@ -130,7 +130,9 @@ def test_read_image_names_file_when_it_is_damaged_inside(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("content", [b"GIF89a" + bytes(40), b"not an image at all", bytes(100)])
 def test_read_image_names_formats_when_file_is_none_of_them(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(DatasetError, match="neither PNG, JPEG, BMP nor WebP"):
+    with pytest.raises(
+        DatasetError, match=r"other\.png.*(neither PNG, JPEG, BMP, WebP, HEIC, AVIF, TIFF nor GIF|cut off)"
+    ):
         read_image(saved(tmp_path / "other.png", content))
 
 
