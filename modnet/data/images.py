@@ -48,6 +48,8 @@ Matte16 = NDArray[np.uint16]
 
 _Value = TypeVar("_Value", bound=np.generic)
 
+cv2.utils.logging.setLogLevel(0)  # silent: what it says of a damaged file is raised here, with the file's name
+
 SIDE = 512
 STRIDE = 32  # the backbone halves its input five times
 MAX_INPUT_PIXELS = 2**24  # 32 times 512 × 1024: beyond it, a sliver was blown up
