@@ -259,14 +259,16 @@ def _table(record: dict[str, Any], unpruned: dict[str, Any] | None) -> str:
     """What a reader of the README wants of a record; errors as multiples of the unpruned network's, where given."""
     from tasks.leaderboard import markdown_table  # which draws as well: training has no matplotlib
 
-    def times(one: dict[str, Any], error: str) -> str:
+    def times(one: dict[str, Any], error: str, unpruned: dict[str, Any]) -> str:
         names = ("data", "split", "protocol", "images")
         found = [other for other in unpruned["scores"] if all(other[name] == one[name] for name in names)]
         return f"{one['errors'][error]['mean'] / found[0]['errors'][error]['mean']:.2f}" if found else ""
 
     rows = []
     for one in record["scores"]:
-        ratios = {f"{error.upper()} × base": times(one, error) for error in ("mse", "mad")} if unpruned else {}
+        ratios = (
+            {f"{error.upper()} × base": times(one, error, unpruned) for error in ("mse", "mad")} if unpruned else {}
+        )
         errors = one["errors"]
         low, high = errors["mse"]["low"], errors["mse"]["high"]
         rows.append(

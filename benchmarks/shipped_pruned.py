@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     base = load(SHIPPED_BASE).eval()
     plan = options.out / "plan.json"
     if not plan.exists():
-        made = planned(base, HEADLINE, SETTINGS[-1], mixed.folder, mixed.index)
-        write_atomically(plan, made.to_json().encode())
+        channels = planned(base, HEADLINE, SETTINGS[-1], mixed.folder, mixed.index)
+        write_atomically(plan, channels.to_json().encode())
     results = Results(options.out)
     run = Run(plan, RECIPE)
     place = Place(mixed.folder, mixed.index, options.out, options.device)

@@ -350,6 +350,9 @@ class AdaptationConfig(Config):
     batch_size: int = Field(1, ge=1, le=256, description="Images per step.")
     image_size: int = Field(512, ge=64, le=1024, multiple_of=32, description="Side of the square crops, in pixels.")
     learning_rate: float = Field(1e-5, gt=0, le=1, description="Of Adam.")
+    max_unreadable: int = Field(
+        0, ge=0, le=1_000_000, description="Unreadable images that others replace; one more fails the adaptation."
+    )
 
 
 class RetrainConfig(TrainingConfig):

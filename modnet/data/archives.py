@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
@@ -23,6 +23,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from modnet.data.download import PRESETS, fetch_archive, path_problem, sha256_of_file, writing_into
+from modnet.data.other_formats import OTHER_SUFFIXES
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 
@@ -35,11 +36,12 @@ __all__ = [
     "find_images",
     "images_in",
     "index_dataset",
+    "others_in",
 ]
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp"}) | OTHER_SUFFIXES
 MATTE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 TUNE_SHARE, TUNE_AT_LEAST = 0.1, 4
 
@@ -239,26 +241,34 @@ def index_dataset(folder: Path) -> DatasetIndex:
 def find_images(folder: Path) -> tuple[str, ...]:
     """Paths of the images anywhere below a folder, relative to it, with forward slashes, in order.
 
-    Hidden files and `__MACOSX` are left out.
+    Hidden files and `__MACOSX` are left out; files that are no images are left out and logged.
 
     Raises:
         DatasetError: there are none.
     """
-    found = [
-        path.relative_to(folder).as_posix() for below in _visible_folders(folder) for path in images_in(Path(below))
-    ]
+    found, others = [], []
+    for below in map(Path, _visible_folders(folder)):
+        found += [path.relative_to(folder).as_posix() for path in images_in(below)]
+        others += others_in(below)
+    if others:
+        _log_left_out(folder, IMAGE_SUFFIXES, others)
     if not found:
         raise DatasetError(f"folder {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return tuple(sorted(found))
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images in a folder itself, in order; hidden files are left out."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if _is_visible(path.name) and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    )
+    """The images in a folder itself, by their suffixes, in order; hidden files are left out."""
+    return [path for path in _files_in(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def others_in(folder: Path) -> list[Path]:
+    """The files in a folder itself that are no images, in order; hidden files are left out."""
+    return [path for path in _files_in(folder) if path.suffix.lower() not in IMAGE_SUFFIXES]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if _is_visible(path.name) and path.is_file())
 
 
 def _dataset_root(folder: Path) -> Path:
@@ -307,14 +317,16 @@ def _files_by_stem(folder: Path, suffixes: frozenset[str], problems: list[str]) 
     files = sorted(path for path in folder.iterdir() if _is_visible(path.name))
     usable = [path for path in files if path.suffix.lower() in suffixes and path.is_file()]
     if len(usable) < len(files):
-        left_out = sorted(set(files) - set(usable))
-        logger.warning(
-            "left out %d files in %s that are no %s: %s", len(left_out), folder, sorted(suffixes), left_out[:5]
-        )
+        _log_left_out(folder, suffixes, sorted(set(files) - set(usable)))
     counts = Counter(path.stem for path in usable)
     where = f"{folder.parent.name}/{folder.name}"
     _report(problems, f"stems of several files in {where}", (stem for stem in counts if counts[stem] > 1))
     return {path.stem: path for path in usable}
+
+
+def _log_left_out(folder: Path, suffixes: frozenset[str], files: Sequence[Path]) -> None:
+    names = [path.relative_to(folder).as_posix() for path in files[:5]]
+    logger.warning("left out %d files in %s that are no %s: %s", len(files), folder, sorted(suffixes), names)
 
 
 def _report(problems: list[str], what: str, stems: Iterable[str]) -> None:

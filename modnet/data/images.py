@@ -23,6 +23,8 @@ Every way back ends with clipping to [0, 1].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -33,6 +35,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
+from modnet.data.colour_profile import CMYK, GRAY, needing_pillow, space_of, to_srgb
+from modnet.data.other_formats import read_other
+from modnet.data.pixel_limit import pixel_limit, too_many_pixels
 from modnet.data.protocols import DeviceProtocol, Protocol, device_side
 from modnet.errors import ConfigError, DatasetError
 from modnet.files import write_atomically
@@ -43,28 +48,51 @@ Matte16 = NDArray[np.uint16]
 
 _Value = TypeVar("_Value", bound=np.generic)
 
+cv2.utils.logging.setLogLevel(0)  # silent: what it says of a damaged file is raised here, with the file's name
+
 SIDE = 512
 STRIDE = 32  # the backbone halves its input five times
-MAX_PIXELS = 64_000_000
 MAX_INPUT_PIXELS = 2**24  # 32 times 512 × 1024: beyond it, a sliver was blown up
 
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"BM"
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Reads a PNG, JPEG, BMP or WebP file as uint8 (H, W, 3), RGB.
+def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
+    """Reads a PNG, JPEG, BMP, WebP, HEIC, AVIF, TIFF or GIF file as uint8 (H, W, 3), RGB in sRGB.
 
-    Grey is repeated, an alpha channel is dropped, 16 bits are scaled to 8, a palette is looked up and the EXIF
-    rotation is applied.
+    What a file holds is seen in its bytes, not in its name. Grey is repeated, an alpha channel is dropped, 16 bits are
+    scaled to 8, a palette is looked up, the EXIF rotation is applied and a colour profile is converted from. Of an
+    animation it is the first picture.
+
+    Args:
+        path: the file.
+        max_pixels: refused beyond; by default `pixel_limit`.
 
     Raises:
         DatasetError: missing, empty, cut off, another format, or more than `max_pixels`; names the file.
     """
-    return _decode(_read_bytes(path, max_pixels), cv2.IMREAD_COLOR_RGB, path).astype(np.uint8, copy=False)
+    limit = pixel_limit() if max_pixels is None else max_pixels
+    data = _read_bytes(path, limit)
+    if _size_in_header(data) is None:
+        return read_other(data, path, limit)
+    _check_size(data, path, limit)
+    image, profile = _decode_image(data, path)
+    if profile is None:
+        return image
+    if space_of(profile) == CMYK:  # whose four inks OpenCV has mixed without it
+        return read_other(data, path, limit)
+    try:
+        from PIL import Image as Pillow
+    except ImportError as error:
+        raise needing_pillow(path, "has a colour profile") from error
+    is_grey = space_of(profile) == GRAY and np.array_equal(image[..., 0], image[..., 1])
+    return np.array(to_srgb(Pillow.fromarray(image[..., 0] if is_grey else image), profile, path))
 
 
-def read_matte(path: Path, *, max_pixels: int = MAX_PIXELS) -> Alpha:
+def read_matte(path: Path, *, max_pixels: int | None = None) -> Alpha:
     """Reads an 8- or 16-bit matte as float32 (H, W) in [0, 1], divided once by the largest value of its type.
+
+    It is a PNG, JPEG, BMP or WebP. Its numbers are no colours: a colour profile is left out.
 
     Raises:
         DatasetError: as `read_image`; or it is a colour picture or has transparency, so that it is unclear which
@@ -74,7 +102,7 @@ def read_matte(path: Path, *, max_pixels: int = MAX_PIXELS) -> Alpha:
     return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
 
 
-def read_matte16(path: Path, *, max_pixels: int = MAX_PIXELS) -> Matte16:
+def read_matte16(path: Path, *, max_pixels: int | None = None) -> Matte16:
     """Reads a matte as uint16 (H, W), 0 to 65535: half the memory of `read_matte`, and 0 and 1 survive resizing.
 
     Raises:
@@ -88,9 +116,11 @@ def read_matte16(path: Path, *, max_pixels: int = MAX_PIXELS) -> Matte16:
     return widened
 
 
-def _matte_values(path: Path, max_pixels: int) -> NDArray[Any]:
+def _matte_values(path: Path, max_pixels: int | None) -> NDArray[Any]:
     """A matte as its file has it: uint8 or uint16 (H, W)."""
-    data = _read_bytes(path, max_pixels)
+    limit = pixel_limit() if max_pixels is None else max_pixels
+    data = _read_bytes(path, limit)
+    _check_size(data, path, limit)
     values = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH, path)  # rotated by EXIF, as an image is
     if values.dtype not in (np.uint8, np.uint16):
         raise DatasetError(f"matte {path}: wanted 8 or 16 bits per value, got {values.dtype}")
@@ -104,7 +134,7 @@ def _matte_values(path: Path, max_pixels: int) -> NDArray[Any]:
     return values
 
 
-def read_pair(image_path: Path, matte_path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Image, Alpha]:
+def read_pair(image_path: Path, matte_path: Path, *, max_pixels: int | None = None) -> tuple[Image, Alpha]:
     """Reads an image and its matte, which must have the same size.
 
     Raises:
@@ -261,31 +291,53 @@ def _nearest(value: float, multiple: int) -> int:
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:
-    """The file's content, once its header has shown a known format and an acceptable size."""
+    """The file's content, unless there is too much of it for `max_pixels`."""
     max_bytes = 8 * max_pixels + 2**20  # four channels of 16 bits, uncompressed, and metadata
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_bytes:
             raise DatasetError(f"image {path}: {size_bytes} bytes cannot be at most {max_pixels} pixels, the limit")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"image {path} cannot be read: {error.strerror}") from error
+
+
+def _check_size(data: bytes, path: Path, max_pixels: int) -> None:
+    """Refuses what has no known header, or one that states too many pixels."""
     size = _size_in_header(data)
     if size is None:
         raise DatasetError(f"image {path} ({len(data)} bytes): empty, cut off, or neither PNG, JPEG, BMP nor WebP")
     if size[0] * size[1] > max_pixels:
-        raise DatasetError(f"image {path}: {size[1]} × {size[0]} pixels, at most {max_pixels} in all are allowed")
-    return data
+        raise too_many_pixels(path, *size, max_pixels)
+
+
+def _decode_image(data: bytes, path: Path) -> tuple[Image, bytes | None]:
+    """An image, RGB, and its colour profile."""
+    with _naming(path):
+        decoded, kinds, metadata = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    found = dict(zip(np.ravel(kinds).tolist(), metadata, strict=True))
+    profile = found.get(cv2.IMAGE_METADATA_ICCP)
+    return _whole(decoded, data, path).astype(np.uint8, copy=False), None if profile is None else profile.tobytes()
 
 
 def _decode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
-    try:
+    with _naming(path):
         decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    return _whole(decoded, data, path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
     except cv2.error as error:
         raise DatasetError(f"image {path} cannot be decoded: {error.err}") from error
+
+
+def _whole(decoded: Any, data: bytes, path: Path) -> NDArray[Any]:
     if decoded is None:  # what OpenCV answers to a file that is cut off; its stubs do not say so
         raise DatasetError(f"image {path} ({len(data)} bytes): cut off or damaged")
-    return decoded
+    return cast(NDArray[Any], decoded)
 
 
 def _size_in_header(data: bytes) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modnet.configs import ALL_METRICS, FEW_METRICS, Metric
-from modnet.data.archives import DatasetIndex
+from modnet.data.archives import DatasetIndex, Pair
 from modnet.data.images import read_pair
 from modnet.data.protocols import Protocol
 from modnet.data.trimap import unknown_band
@@ -47,8 +47,8 @@ def evaluate(
         metrics: what is measured; `mse` and `mad` always are.
 
     Raises:
-        DatasetError: the split is empty or a pair cannot be read, or the predictor returns another size or values that
-            are no alpha.
+        DatasetError: the split is empty or pairs cannot be read, all of which are counted, or the predictor returns
+            another size or values that are no alpha.
     """
     pairs = index.split(split)
     if not pairs:
@@ -56,7 +56,10 @@ def evaluate(
     wanted = tuple(metric for metric in ALL_METRICS if metric in {*FEW_METRICS, *metrics})
     scores = []
     for pair in progress_over(pairs, f"evaluating {split}", "image"):
-        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        try:
+            image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        except DatasetError as error:
+            raise _unreadable(folder, pairs) from error
         predicted = predict(predictor, image, pair.stem)
         scores.append(score_image(pair.stem, predicted, alpha, wanted))
     return MattingScores(
@@ -69,13 +72,33 @@ def evaluate(
     )
 
 
+def _unreadable(folder: Path, pairs: Sequence[Pair]) -> DatasetError:
+    """What to say when a pair cannot be read: all that cannot, so that they are mended at once."""
+    problems = []
+    for pair in pairs:
+        try:
+            read_pair(folder / pair.image, folder / pair.matte)
+        except DatasetError as error:
+            problems.append(str(error))
+    named = "; ".join(problems[:5])
+    return DatasetError(f"{len(problems)} of {len(pairs)} pairs of {folder} cannot be read: {named}")
+
+
 def predict(predictor: Predictor, image: NDArray[np.uint8], name: str) -> Alpha:
     """The predictor's alpha of an image, which is sure to be one.
 
     Raises:
         DatasetError: it has another size than the image, or values outside of [0, 1] or that are no numbers.
     """
-    alpha = predictor(image)
+    return checked_alpha(predictor(image), image, name)
+
+
+def checked_alpha(alpha: NDArray[np.float32], image: NDArray[np.uint8], name: str) -> Alpha:
+    """What a predictor gave for an image, which is sure to be an alpha of it.
+
+    Raises:
+        DatasetError: as `predict`.
+    """
     if alpha.shape != image.shape[:2]:
         raise DatasetError(f"{name}: the predictor gave a matte of {alpha.shape}, wanted {image.shape[:2]}")
     if not (alpha.min() >= 0 and alpha.max() <= 1):  # false for NaN as well

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from modnet.configs import ResultKind
-from modnet.data.archives import IMAGE_SUFFIXES, images_in
+import numpy as np
+
+from modnet.data.archives import IMAGE_SUFFIXES, images_in, others_in
 from modnet.data.images import read_image, write_png
 from modnet.errors import DatasetError
-from modnet.evaluation.evaluate import Predictor, predict
+from modnet.evaluation.evaluate import Predictor, checked_alpha
 from modnet.inference.results import Render
 from modnet.inference.transparency import within_opacity
-from modnet.inference.video import VIDEO_SUFFIXES, VideoFrames, video_writer
 from modnet.progress import progress_over
 
-_NAMED = 6
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 
 def is_video(path: Path) -> bool:
@@ -25,12 +28,29 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
+@dataclass(frozen=True)
+class ImageResults:
+    """What became of an image, or of those of a folder.
+
+    Attributes:
+        written: the results, in order of the sources' names.
+        unreadable: names of the images that could not be read, with the reason.
+        left_out: names of the folder's other files, hidden ones aside, which by their suffix are no images.
+    """
+
+    written: tuple[Path, ...]
+    unreadable: dict[str, str]
+    left_out: tuple[str, ...]
+
+
 def infer_images(
     predictor: Predictor, source: Path, out: Path, render: Render, *, overwrite: bool = False
-) -> list[Path]:
-    """Draws one image, or every image of a folder, into `<out>/<stem>.png`; returns those files.
+) -> ImageResults:
+    """Draws one image, or every image of a folder, into `<out>/<stem>.png`.
 
-    One image is in memory at a time. Each file appears whole or not at all; those written before an error stay.
+    Images of one stem, as IMG.JPG and IMG.HEIC, become `<out>/IMG.JPG.png` and `<out>/IMG.HEIC.png`. One image is in
+    memory at a time. Each file appears whole or not at all; those written before an error stay. In a folder, an image
+    that cannot be read ends nothing: it is named in the log, and in the results.
 
     Args:
         predictor: what makes the mattes.
@@ -40,83 +60,54 @@ def infer_images(
         overwrite: results of an earlier run may be replaced.
 
     Raises:
-        DatasetError: no image, two that would be written into one file, or one that would be written over; a result
-            that is there already; an image that cannot be read, by name, or written; the predictor gives what is no
-            alpha.
+        DatasetError: no image, or none that can be read; two that would be written into one file, or one that would be
+            written over; a result that is there already, or cannot be written; the predictor gives what is no alpha.
     """
     images = images_in(source) if source.is_dir() else [source]
+    left_out = tuple(path.name for path in others_in(source)) if source.is_dir() else ()
     if not images:
-        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    written = [out / f"{path.stem}.png" for path in images]
-    _refuse_equal_names(source, images)
-    _refuse_overwriting(images, written, overwrite=overwrite)
+        others = f"; other files: {len(left_out)} ({', '.join(left_out[:5])})" if left_out else ""
+        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){others}")
+    results = _results(images, out)
+    refuse_overwriting(images, results, overwrite=overwrite)
     out.mkdir(parents=True, exist_ok=True)
-    for image_path, result_path in zip(progress_over(images, "inference", "image"), written, strict=True):
-        image = read_image(image_path)
-        alpha = predict(predictor, image, str(image_path))
-        write_png(result_path, render(image, within_opacity(alpha, image_path)))
-    return written
+    written: list[Path] = []
+    unreadable: dict[str, str] = {}
+    for image_path, result in zip(progress_over(images, "inference", "image"), results, strict=True):
+        try:
+            image = read_image(image_path)
+            alpha = predictor(image)  # which refuses slivers
+            opacity = within_opacity(np.ones(image.shape[:2], np.float32), image_path)
+        except DatasetError as error:
+            if not source.is_dir():
+                raise
+            logger.warning("left out: %s", error)
+            unreadable[image_path.name] = str(error)
+            continue
+        write_png(result, render(image, checked_alpha(alpha, image, str(image_path)) * opacity))
+        written.append(result)
+    if not written:
+        first = next(iter(unreadable.values()))
+        raise DatasetError(f"none of the {len(images)} images of {source} can be read; the first: {first}")
+    return ImageResults(tuple(written), unreadable, left_out)
 
 
-def infer_video(
-    predictor: Predictor, source: Path, out: Path, render: Render, kind: ResultKind, *, overwrite: bool = False
-) -> Path:
-    """Draws every frame of a video; returns what was written.
+def _results(images: Sequence[Path], out: Path) -> list[Path]:
+    """Where each image's result goes."""
+    stems = Counter(path.stem for path in images)
+    results = [out / f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in images]
+    if doubled := [result.name for result, count in Counter(results).items() if count > 1]:
+        names = ", ".join(doubled[:5])
+        raise DatasetError(f"images of {images[0].parent} would overwrite each other as {names}: rename them")
+    return results
 
-    That is a video `<out>/<stem>.mp4` of the source's frame rate, without sound; see `video_writer`. Videos of that
-    kind have no transparency: a `foreground` becomes a folder `<out>/<stem>/` of numbered PNGs. Either appears when all
-    frames are done, or not at all.
 
-    Args:
-        predictor: what makes the mattes; every frame is one image to it.
-        source: the video.
-        out: made when missing.
-        render: what is drawn.
-        kind: what `render` draws.
-        overwrite: a video of an earlier run may be replaced; a folder of pictures never is.
+def refuse_overwriting(sources: Sequence[Path], results: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuses results that are among their sources, and those that are there already unless they may be replaced.
 
     Raises:
-        DatasetError: the video cannot be read or is cut off, or the result cannot be written or is there already; the
-            predictor gives what is no alpha.
+        DatasetError: one is; names it.
     """
-    frames = VideoFrames(source)
-    progress = progress_over(frames, "inference", "frame", frames.stated)
-    drawn = (
-        render(frame, predict(predictor, frame, f"{source}, frame {number}")) for number, frame in enumerate(progress)
-    )
-    if kind != "foreground":
-        result = out / f"{source.stem}.mp4"
-        _refuse_overwriting([source], [result], overwrite=overwrite)
-        out.mkdir(parents=True, exist_ok=True)
-        with video_writer(result, frames.fps) as add:
-            for picture in drawn:
-                add(picture)
-        return result
-    folder = out / source.stem
-    if folder.exists():
-        raise DatasetError(f"{folder} is there already: the frames of {source} become a folder of that name")
-    out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=out) as temporary:
-        staging = Path(temporary) / folder.name  # one deeper, as TemporaryDirectory shuts its own from other users
-        staging.mkdir()
-        for number, picture in enumerate(drawn):
-            write_png(staging / f"{number:06d}.png", picture)
-        staging.replace(folder)
-    return folder
-
-
-def _refuse_equal_names(source: Path, images: Sequence[Path]) -> None:
-    """Images of one folder whose results would be one file."""
-    stems = Counter(path.stem for path in images)
-    if equal := sorted(path.name for path in images if stems[path.stem] > 1):
-        more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
-        raise DatasetError(
-            f"{source} holds images of equal name, whose mattes would overwrite each other: "
-            f"{', '.join(equal[:_NAMED])}{more}"
-        )
-
-
-def _refuse_overwriting(sources: Sequence[Path], results: Sequence[Path], *, overwrite: bool) -> None:
     taken = {path.resolve() for path in sources}
     for result in results:
         if result.resolve() in taken:

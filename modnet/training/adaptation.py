@@ -43,7 +43,7 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
 
     Raises:
         TrainingDivergedError: the loss is not finite.
-        DatasetError: an image cannot be read.
+        DatasetError: more than `config.max_unreadable` images cannot be read; names them.
     """
     began = time.monotonic()
     device = next(network.parameters()).device
@@ -53,7 +53,10 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
     history: list[EpochReport] = []
     steps = 0
     total = config.epochs * len(batch_indices(len(dataset), config.batch_size, seed, 0))
-    with BatchLoader(dataset) as loader, Progress("adapting", total, "step") as progress:
+    with (
+        BatchLoader(dataset, max_unreadable=config.max_unreadable) as loader,
+        Progress("adapting", total, "step") as progress,
+    ):
         for epoch in range(config.epochs):
             dataset.set_epoch(epoch)
             progress.show(epoch=f"{epoch + 1} of {config.epochs}")

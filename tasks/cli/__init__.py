@@ -89,10 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.lastResort.setFormatter(ShownFormatter("%(message)s"))
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(next((word for word in arguments if not word.startswith("-")), None)).parse_args(arguments)
-    from tasks.cli.flags import UsageError  # the parser has imported it for this verb, and for bare help not
+    from tasks.cli.flags import PartlyDoneError, UsageError  # imported for this verb already, and for bare help not
 
+    partly: PartlyDoneError | None = None
     try:
         result = options.verb.function()(options)
+    except PartlyDoneError as error:
+        partly, result = error, error.result
     except UsageError as error:
         return _fail(error, 2)
     except (ConfigError, SettingsError, CheckpointError, DatasetError, PruningError) as error:
@@ -106,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough; Python would try to flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return 0 if partly is None else _fail(partly, 1)
 
 
 def _show(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -51,6 +51,14 @@ class UsageError(Exception):
     """Flags that do not go together; as with an unknown flag, the exit code is 2."""
 
 
+class PartlyDoneError(Exception):
+    """A verb did what could be done, not all: `result` is shown as ever, then this; the exit code is 1."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def warn(text: str) -> None:
     """Says on the error stream what somebody should know at once, though the work goes on."""
     sys.stderr.write(f"modnet: warning: {text}\n")

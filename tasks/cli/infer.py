@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from modnet.inference.background import read_background
-from modnet.inference.infer import infer_images, infer_video, is_video
+from modnet.inference.infer import infer_images, is_video
 from modnet.inference.results import renderer
 from modnet.weights import SHIPPED_BASE
-from tasks.cli.flags import Options, Result, UsageError
+from tasks.cli.flags import Options, PartlyDoneError, Result, UsageError
 from tasks.cli.given import given_predictor
 
 
@@ -18,9 +18,20 @@ def infer(options: Options) -> Result:
     render = renderer(options.result, background)
     predictor = given_predictor(options, default=SHIPPED_BASE)
     if is_video(options.input):
-        written = infer_video(
-            predictor, options.input, options.out, render, options.result, overwrite=options.overwrite
-        )
-        return {"written": str(written)}
-    mattes = infer_images(predictor, options.input, options.out, render, overwrite=options.overwrite)
-    return {"mattes": len(mattes), "folder": str(options.out)}
+        from modnet.inference.infer_video import infer_video  # with PyAV, which images need not
+
+        video = infer_video(predictor, options.input, options.out, render, options.result, overwrite=options.overwrite)
+        found: Result = {"written": str(video.written), "frames": video.frames, "damaged": video.damaged}
+        if problem := video.problem or (f"{video.damaged} damaged frames or packets" if video.damaged else None):
+            raise PartlyDoneError(f"video {options.input}: {problem}; what could be decoded is written", found)
+        return found
+    images = infer_images(predictor, options.input, options.out, render, overwrite=options.overwrite)
+    found = {"mattes": len(images.written), "folder": str(options.out)}
+    if images.left_out:
+        found["left_out"] = {"files": len(images.left_out), "names": images.left_out}
+    if images.unreadable:
+        found["unreadable"] = images.unreadable
+        count = len(images.written) + len(images.unreadable)
+        names = ", ".join(list(images.unreadable)[:5])
+        raise PartlyDoneError(f"{len(images.unreadable)} of {count} images cannot be read: {names}", found)
+    return found

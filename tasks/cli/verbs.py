@@ -72,7 +72,8 @@ def adapt(verb: Flags) -> None:
     for add in (flags.network, flags.seed, flags.device, flags.out_checkpoint):
         add(verb)
     verb.add_argument("--images", type=Path, required=True, help="a folder of images, no mattes needed")
-    add_fields(verb, AdaptationConfig, epochs=int, batch_size=int, image_size=int, learning_rate=float)
+    fields = {"epochs": int, "batch_size": int, "image_size": int, "learning_rate": float, "max_unreadable": int}
+    add_fields(verb, AdaptationConfig, **fields)
 
 
 def prune(verb: Flags) -> None:

@@ -336,12 +336,26 @@ def test_archive_of_real_portraits_becomes_readable_pairs(tmp_path: Path) -> Non
         assert ((alpha > 0) & (alpha < 1)).any()
 
 
-def test_find_images_lists_what_is_below_a_folder_in_order(tmp_path: Path) -> None:
-    for name in ("b.jpg", "a/z.PNG", "a/c.webp", ".hidden.jpg", ".git/d.jpg", "__MACOSX/b.jpg", "notes.txt"):
+def test_find_images_lists_what_is_below_a_folder_in_order_and_logs_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in (
+        "b.jpg",
+        "a/z.PNG",
+        "a/c.webp",
+        "a/d.HEIC",
+        "a/e.cr3",
+        ".hidden.jpg",
+        ".git/d.jpg",
+        "__MACOSX/b.jpg",
+        "notes.txt",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert find_images(tmp_path) == ("a/c.webp", "a/z.PNG", "b.jpg")
+    assert find_images(tmp_path) == ("a/c.webp", "a/d.HEIC", "a/z.PNG", "b.jpg")
+    assert f"left out 2 files in {tmp_path}" in caplog.text
+    assert "['notes.txt', 'a/e.cr3']" in caplog.text
 
 
 def test_find_images_names_the_folder_when_there_are_none(tmp_path: Path) -> None:

@@ -114,11 +114,14 @@ def test_read_image_applies_exif_rotation_when_file_has_one(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp"])
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.3, 0.9], ids=["empty", "2 %", "30 %", "90 %"])
-def test_read_image_names_file_when_it_is_cut_off(tmp_path: Path, suffix: str, kept: float) -> None:
+def test_read_image_names_file_when_it_is_cut_off(
+    tmp_path: Path, suffix: str, kept: float, capfd: pytest.CaptureFixture[str]
+) -> None:
     content = encoded(random_image(64, 64), suffix)
     path = saved(tmp_path / f"cut{suffix}", content[: int(len(content) * kept)])
     with pytest.raises(DatasetError, match=f"cut{suffix}"):
         read_image(path)
+    assert capfd.readouterr() == ("", "")  # the error is all that is said
 
 
 def test_read_image_names_file_when_it_is_damaged_inside(tmp_path: Path) -> None:
@@ -130,7 +133,9 @@ def test_read_image_names_file_when_it_is_damaged_inside(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("content", [b"GIF89a" + bytes(40), b"not an image at all", bytes(100)])
 def test_read_image_names_formats_when_file_is_none_of_them(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(DatasetError, match="neither PNG, JPEG, BMP nor WebP"):
+    with pytest.raises(
+        DatasetError, match=r"other\.png.*(neither PNG, JPEG, BMP, WebP, HEIC, AVIF, TIFF nor GIF|cut off)"
+    ):
         read_image(saved(tmp_path / "other.png", content))
 
 

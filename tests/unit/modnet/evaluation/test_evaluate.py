@@ -60,6 +60,16 @@ def test_evaluate_names_the_file_when_an_image_cannot_be_read(portraits: tuple[P
         evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, broken, "val", "seed")
 
 
+def test_evaluate_names_every_pair_that_cannot_be_read_at_once(portraits: tuple[Path, DatasetIndex]) -> None:
+    folder, index = portraits
+    first, second, third = index.val
+    gone = [pair.model_copy(update={"image": f"gone/{pair.stem}.png"}) for pair in (first, third)]
+    broken = index.model_copy(update={"val": (gone[0], second, gone[1])})
+    message = rf"2 of 3 pairs .* cannot be read: .*gone/{first.stem}\.png.*; .*gone/{third.stem}\.png"
+    with pytest.raises(DatasetError, match=message):
+        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, broken, "val", "seed")
+
+
 def test_evaluate_measures_everything_when_all_metrics_are_asked_for(portraits: tuple[Path, DatasetIndex]) -> None:
     folder, index = portraits
     scores = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed", ALL_METRICS)

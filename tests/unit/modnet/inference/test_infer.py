@@ -1,4 +1,4 @@
-"""From files to files with a made-up network: sizes, names, and what is refused."""
+"""From images to images with a made-up network: sizes, names, what is left out and what is refused."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
+from PIL import Image as Picture
 
 from modnet.configs import ResultKind
 from modnet.data.images import Alpha, Image, read_image, read_matte, write_png
 from modnet.errors import ConfigError, DatasetError
-from modnet.inference.infer import infer_images, infer_video
+from modnet.inference.infer import infer_images
+from modnet.inference.predictors import Predictor
 from modnet.inference.results import renderer
-from modnet.inference.video import VideoFrames, video_writer
 
 
 def brightness(image: Image) -> Alpha:
@@ -37,17 +39,11 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    with video_writer(tmp_path / "clip.mp4", 10) as add:
-        for level in (40, 200, 120):
-            add(np.full((32, 48, 3), level, np.uint8))
-    return tmp_path / "clip.mp4"
-
-
 def test_infer_images_writes_the_alpha_of_each_image_at_its_size(photos: Path, tmp_path: Path) -> None:
-    written = infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
-    assert written == [tmp_path / "out" / "0.png", tmp_path / "out" / "1.png"]
+    results = infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
+    written = results.written
+    assert written == (tmp_path / "out" / "0.png", tmp_path / "out" / "1.png")
+    assert (results.unreadable, results.left_out) == ({}, ("notes.txt",))
     assert [read_matte(path).shape for path in written] == [(7, 5), (1, 1)]
     assert np.unique(read_matte(written[0])).tolist() == [np.float32(0.2)]
 
@@ -68,11 +64,32 @@ def test_renderer_raises_when_the_background_does_not_go_with_the_result(kind: R
         renderer(kind, np.zeros((1, 1, 3), np.uint8) if background else None)
 
 
-def test_infer_images_raises_and_names_the_file_when_one_cannot_be_read(photos: Path, tmp_path: Path) -> None:
-    (photos / "broken.jpg").write_bytes(b"\xff\xd8 cut off")
-    with pytest.raises(DatasetError, match=r"broken\.jpg"):
-        infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
-    assert all(path.suffix == ".png" for path in (tmp_path / "out").iterdir())
+def test_infer_images_draws_the_rest_of_a_folder_and_names_what_cannot_be_read(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (photos / "00.jpg").write_bytes(b"\xff\xd8 cut off")
+    write_png(photos / "2.png", np.zeros((1, 600, 3), np.uint8))
+    network = Predictor(lambda pixels: np.ones_like(pixels[:, :1]), "aspect")  # which refuses slivers
+    results = infer_images(network, photos, tmp_path / "out", renderer("alpha"))
+    assert [path.name for path in results.written] == ["0.png", "1.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
+    assert list(results.unreadable) == ["00.jpg", "2.png"]
+    assert "600 × 1 (width × height) is too narrow" in results.unreadable["2.png"]
+    assert "00.jpg" in caplog.text  # at once, not only at the end
+
+
+def test_infer_images_raises_and_names_the_file_when_none_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 cut off")
+    for source in (tmp_path, tmp_path / "broken.jpg"):
+        with pytest.raises(DatasetError, match=r"broken\.jpg"):
+            infer_images(brightness, source, tmp_path / "out", renderer("alpha"))
+        assert not list((tmp_path / "out").iterdir())
+
+
+def test_infer_images_names_the_other_files_when_a_folder_holds_no_image(tmp_path: Path) -> None:
+    (tmp_path / "IMG.CR3").write_bytes(b"a negative")
+    with pytest.raises(DatasetError, match=r"holds no image \(\.avif, .*; other files: 1 \(IMG\.CR3\)"):
+        infer_images(brightness, tmp_path, tmp_path / "out", renderer("alpha"))
 
 
 def test_infer_images_raises_before_it_writes_over_a_source(photos: Path) -> None:
@@ -82,22 +99,30 @@ def test_infer_images_raises_before_it_writes_over_a_source(photos: Path) -> Non
     assert (photos / "0.png").read_bytes() == before
 
 
+def test_infer_images_reads_every_format_and_keeps_images_of_one_stem_apart(tmp_path: Path) -> None:
+    pillow_heif.register_heif_opener()
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    names = ["IMG.HEIC", "IMG.JPG", "IMG.avif", "IMG.jfif", "IMG.tif"]
+    for number, name in enumerate(names):
+        kind = {"JPG": "jpeg", "jfif": "jpeg", "HEIC": "heif", "tif": "tiff"}.get(name[4:], name[4:])
+        Picture.new("RGB", (40, 30), (51 * number,) * 3).save(photos / name, kind)
+    results = infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
+    assert [path.name for path in results.written] == [f"{name}.png" for name in names]
+    for number, path in enumerate(results.written):
+        assert np.abs(read_matte(path) - number / 5).max() < 0.02
+
+
 def test_infer_images_raises_when_two_would_become_one_file(photos: Path, tmp_path: Path) -> None:
     (photos / "0.jpg").write_bytes(b"whatever")
-    with pytest.raises(DatasetError, match=r"images of equal name, whose mattes .* each other: 0\.jpg, 0\.png$"):
+    (photos / "0.jpg.bmp").write_bytes(b"whatever")
+    with pytest.raises(DatasetError, match=r"would overwrite each other as 0\.jpg\.png: rename them"):
         infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
-
-
-def test_infer_images_names_the_first_of_many_of_equal_name(photos: Path, tmp_path: Path) -> None:
-    for number in range(5):
-        for suffix in ("jpg", "png"):
-            (photos / f"{number}.{suffix}").write_bytes(b"whatever")
-    with pytest.raises(DatasetError, match=r"other: 0\.jpg, 0\.png, 1\.jpg, 1\.png, 2\.jpg, 2\.png and 4 more$"):
-        infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_infer_images_replaces_results_only_when_told_to(photos: Path, tmp_path: Path) -> None:
-    (first, *_) = infer_images(brightness, photos, tmp_path / "out", renderer("alpha"))
+    (first, *_) = infer_images(brightness, photos, tmp_path / "out", renderer("alpha")).written
     before = first.read_bytes()
     with pytest.raises(DatasetError, match=r"0\.png and 1 more is there already: .* with --overwrite"):
         infer_images(brightness, photos, tmp_path / "out", renderer("foreground"))
@@ -110,49 +135,3 @@ def test_infer_images_raises_and_names_the_file_when_the_network_gives_nonsense(
     with pytest.raises(DatasetError, match=r"0\.png: the predictor gave values from nan to nan"):
         infer_images(nonsense, photos, tmp_path / "out", renderer("alpha"))
     assert not list((tmp_path / "out").iterdir())
-
-
-def test_infer_video_writes_a_video_of_same_size_rate_and_length(clip: Path, tmp_path: Path) -> None:
-    written = infer_video(brightness, clip, tmp_path / "out", renderer("alpha"), "alpha")
-    mattes = VideoFrames(written)
-    assert (mattes.fps, mattes.stated) == (10, 3)
-    for level, matte in zip((40, 200, 120), mattes, strict=True):
-        assert matte.shape == (32, 48, 3)
-        np.testing.assert_allclose(matte, level, atol=12)  # what the codec loses, twice
-
-
-def test_infer_video_replaces_a_result_only_when_told_to(clip: Path, tmp_path: Path) -> None:
-    infer_video(brightness, clip, tmp_path / "out", renderer("alpha"), "alpha")
-    with pytest.raises(DatasetError, match=r"clip\.mp4 is there already"):
-        infer_video(brightness, clip, tmp_path / "out", renderer("alpha"), "alpha")
-    infer_video(brightness, clip, tmp_path / "out", renderer("alpha"), "alpha", overwrite=True)
-
-
-def test_infer_video_writes_numbered_pictures_when_transparency_is_asked_for(clip: Path, tmp_path: Path) -> None:
-    folder = infer_video(brightness, clip, tmp_path / "out", renderer("foreground"), "foreground")
-    assert sorted(path.name for path in folder.iterdir()) == ["000000.png", "000001.png", "000002.png"]
-    assert cv2.imread(str(folder / "000001.png"), cv2.IMREAD_UNCHANGED).shape == (32, 48, 4)
-    with pytest.raises(DatasetError, match="is there already"):
-        infer_video(brightness, clip, tmp_path / "out", renderer("foreground"), "foreground")
-
-
-@pytest.mark.parametrize("kind", ["alpha", "foreground"])
-def test_infer_video_leaves_nothing_when_it_fails_amid(kind: ResultKind, clip: Path, tmp_path: Path) -> None:
-    calls = []
-
-    def interrupted(image: Image) -> Alpha:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return brightness(image)
-
-    with pytest.raises(KeyboardInterrupt):
-        infer_video(interrupted, clip, tmp_path / "out", renderer(kind), kind)
-    assert not list((tmp_path / "out").iterdir())
-
-
-def test_infer_video_raises_before_it_writes_over_its_source(clip: Path, tmp_path: Path) -> None:
-    before = clip.read_bytes()
-    with pytest.raises(DatasetError, match="would be written over"):
-        infer_video(brightness, clip, tmp_path, renderer("alpha"), "alpha")
-    assert clip.read_bytes() == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from modnet.configs import AdaptationConfig
 from modnet.data.archives import extract_archive, find_images
 from modnet.data.dataset import UnlabelledDataset
 from modnet.data.synthetic import write_synthetic_archive
-from modnet.errors import TrainingDivergedError
+from modnet.errors import DatasetError, TrainingDivergedError
 from modnet.models.modnet import MattePrediction, MODNet
 from modnet.spec import ModnetSpec
 from modnet.training.adaptation import adapt, consistency_losses
@@ -88,3 +90,15 @@ def test_consistency_losses_are_finite_when_nobody_is_in_the_image() -> None:
     assert all(torch.isfinite(loss) for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()
     assert torch.isfinite(now.alpha.grad).all()
+
+
+def test_adapt_replaces_as_many_unreadable_images_as_are_allowed(images: UnlabelledDataset, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes((images.folder / images.images[0]).read_bytes())
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 cut off")
+    dataset = UnlabelledDataset(tmp_path, find_images(tmp_path), size=64, seed=0)
+    config = CONFIG.model_copy(update={"epochs": 1})
+    with pytest.raises(DatasetError, match=r"1 of 3 samples cannot be read.*broken\.jpg"):
+        adapt(fresh_network(), dataset, config, seed=0)
+    allowed = config.model_copy(update={"max_unreadable": 1})
+    assert len(adapt(fresh_network(), dataset, allowed, seed=0).history) == 1

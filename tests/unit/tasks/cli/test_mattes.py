@@ -13,8 +13,8 @@ import pytest
 from modnet.configs import ALL_METRICS
 from modnet.data.images import read_image, write_png
 from modnet.evaluation.evaluate import ERROR_NAMES
-from modnet.inference.video import VideoFrames, video_writer
 from tasks.cli import main
+from tests.unit.modnet.inference.videos import noise, shown, write_video
 
 Run = Callable[..., dict[str, Any]]
 Refuse = Callable[..., tuple[int, str]]
@@ -97,12 +97,42 @@ def test_infer_puts_people_on_a_colour(checkpoint: Path, tmp_path: Path, run: Ru
 
 
 def test_infer_writes_the_matte_of_a_video(checkpoint: Path, tmp_path: Path, run: Run) -> None:
-    with video_writer(tmp_path / "clip.mp4", 10) as add:
-        add(np.full((32, 48, 3), 90, np.uint8))
-        add(np.full((32, 48, 3), 190, np.uint8))
-    found = run("infer", "--checkpoint", checkpoint, "--input", tmp_path / "clip.mp4", "--out", tmp_path / "out")
-    assert found == {"written": str(tmp_path / "out" / "clip.mp4")}
-    assert VideoFrames(tmp_path / "out" / "clip.mp4").stated == 2
+    clip = write_video(tmp_path / "clip.mkv", [np.full((32, 48, 3), level, np.uint8) for level in (90, 190)])
+    found = run("infer", "--checkpoint", checkpoint, "--input", clip, "--out", tmp_path / "out")
+    assert found == {"written": str(tmp_path / "out" / "clip.mp4"), "frames": 2, "damaged": 0}
+    assert len(shown(tmp_path / "out" / "clip.mp4")) == 2
+
+
+def test_infer_writes_what_is_left_of_a_video_and_ends_with_1(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_video(tmp_path / "clip.mkv", noise(20))
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 4])
+    arguments = ["infer", "--checkpoint", checkpoint, "--input", clip, "--out", tmp_path / "out", "--json"]
+    assert main([*map(str, arguments)]) == 1
+    captured = capfd.readouterr()
+    frames = json.loads(captured.out)["frames"]
+    assert len(shown(tmp_path / "out" / "clip.mp4")) == frames >= 1
+    assert captured.err.startswith(f"modnet: error: video {clip}: ends after ")  # FFmpeg itself is silent
+    assert captured.err.endswith("of 2.00 s: cut off or damaged; what could be decoded is written\n")
+
+
+def test_infer_on_a_folder_goes_on_names_what_cannot_be_read_and_ends_with_1(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"\xff\xd8 cut off")
+    write_png(photos / "b.png", np.full((40, 30, 3), 90, np.uint8))
+    (photos / "c.cr3").write_bytes(b"a negative")
+    arguments = ["infer", "--checkpoint", checkpoint, "--input", photos, "--out", tmp_path / "out", "--json"]
+    assert main([*map(str, arguments)]) == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["mattes"], found["left_out"]) == (1, {"files": 1, "names": ["c.cr3"]})
+    assert list(found["unreadable"]) == ["a.jpg"]
+    assert "modnet: error: 1 of 2 images cannot be read: a.jpg\n" in captured.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
 
 
 @pytest.mark.parametrize(
