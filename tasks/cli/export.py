@@ -22,8 +22,9 @@ from modnet.errors import ConfigError, ExportError
 from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes
 from modnet.export.accuracy_control import bound_on
+from modnet.export.graph_file import fixed_side, read_onnx
 from modnet.export.legacy_runtimes import verify_on_legacy
-from modnet.export.onnx_to_openvino import IrFiles, convert_ir, input_side
+from modnet.export.onnx_to_openvino import IrFiles, convert_ir
 from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, InputFormat, Target
@@ -120,7 +121,7 @@ def optimize(options: Options) -> Result:
 
 def _letterbox(options: Options) -> Protocol:
     """Of the size that the ONNX file, or else `--size`, fixes."""
-    return device_protocol(input_side(options.onnx) or options.size)
+    return device_protocol(fixed_side(read_onnx(options.onnx)) or options.size)
 
 
 def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles]) -> Result:
