@@ -119,11 +119,11 @@ def _read(path: Path) -> ov.Model:
     except Exception as error:  # what OpenVINO's readers raise has no other base in common
         raise GraphError(f"cannot load {path}: OpenVINO cannot read it: {runtime_words(error)}") from error
     _require_matting_network(model, path)
-    for operation in model.get_ops():
-        if operation.get_type_name() == "Constant" and operation.get_element_type() in _FLOATS:
-            if (count := int(np.isnan(operation.data).sum())) > 0:
-                name = operation.get_friendly_name()
-                raise GraphError(f"cannot load {path}: {count} of {operation.data.size} values of {name!r} are NaN")
+    for constant in model.get_ops():
+        if constant.get_type_name() != "Constant" or constant.get_element_type() not in _FLOATS:
+            continue
+        if np.isnan(constant.data).any():
+            raise GraphError(f"cannot load {path}: {constant.get_friendly_name()!r} has values that are no number")
     return model
 
 

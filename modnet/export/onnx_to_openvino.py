@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,8 +22,11 @@ from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
+from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
+from modnet.models.modnet import MODNet
 from modnet.records import QuantisationDecision
+from modnet.training.quantisation_aware import train_quantisation_aware
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,21 @@ class IrFiles:
     decision: QuantisationDecision | None = None
 
 
+@dataclass(frozen=True)
+class QuantisationAwareTraining:
+    """What is tried where int8 does not keep its bound: weights that have learnt to bear rounding.
+
+    Attributes:
+        network: that the ONNX file is of.
+        steps: of `train_quantisation_aware` on the calibration images; 0 does not try.
+        seed: of that training.
+    """
+
+    network: MODNet
+    steps: int
+    seed: int = 0
+
+
 def convert_ir(
     onnx_path: Path,
     folder: Path,
@@ -45,6 +64,7 @@ def convert_ir(
     targets: Sequence[Target],
     calibration: Iterable[NDArray[np.float32]] | None = None,
     bound: AccuracyBound | None = None,
+    training: QuantisationAwareTraining | None = None,
     size: int = 512,
     input_format: InputFormat | None = None,
 ) -> dict[Target, IrFiles]:
@@ -60,6 +80,7 @@ def convert_ir(
         calibration: network inputs, float32 (1, 3, S, S) in [-1, 1], for int8; all are used, 16 to 32 portraits are
             plenty. See `quantise`.
         bound: what int8 must keep, see `restore_accuracy`; None leaves every layer in 8 bits.
+        training: once more from trained weights where int8 does not keep `bound`; None does not try.
         size: S, side of the input of targets of fixed size, in pixels, where the ONNX file leaves it open.
         input_format: what the IRs read; None leaves it to each target.
 
@@ -82,7 +103,14 @@ def convert_ir(
             written = {}
             for target in targets:
                 format_ = input_format or VARIANTS[target].input_format
-                model, decision = _converted(onnx_path, target, images, bound, size, format_)
+                convert = partial(_converted, target=target, calibration=images, size=size, input_format=format_)
+                try:
+                    model, decision = convert(onnx_path, bound=bound)
+                except AccuracyError:
+                    if training is None or not training.steps or bound is None:
+                        raise
+                    trained = _trained(training, images, Path(temporary) / onnx_path.name)
+                    model, decision = convert(trained, bound=replace(bound, training_steps=training.steps))
                 xml = Path(temporary) / f"{onnx_path.stem}-{target}.xml"
                 written[target] = _write_ir(model, IrFiles(xml, xml.with_suffix(".bin"), decision), VARIANTS[target])
             folder.mkdir(exist_ok=True)
@@ -109,6 +137,12 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
             raise ExportError(f"{role} image {index}: wanted float32 {shape}, got {image.dtype} {image.shape}")
         if not np.abs(image).max() <= 1.0:  # true for NaN as well
             raise ExportError(f"{role} image {index}: wanted values in [-1, 1], got {image.min()} to {image.max()}")
+
+
+def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.float32]], path: Path) -> Path:
+    """The ONNX file of the network once its weights bear rounding."""
+    trained = train_quantisation_aware(training.network, images, steps=training.steps, seed=training.seed)
+    return export_onnx(trained, path, size=images[0].shape[-1])
 
 
 def _converted(

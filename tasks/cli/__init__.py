@@ -1,6 +1,7 @@
 """Console script `modnet`: the stages for people, without Prefect, on files of this machine. One file per kind of verb.
 
-Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that cannot be used · 130 interrupted.
+Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that cannot be used · 130 interrupted. Which
+error has which is in `tasks.cli.exit_codes`.
 """
 
 from __future__ import annotations
@@ -11,27 +12,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from infra.errors import InfraError, SettingsError
-from modnet.errors import CheckpointError, ConfigError, DatasetError, ModnetError, PruningError
 from tasks.cli import config, dataset, export, inspection, mattes, pruning, sensitivity, training
-from tasks.cli.flags import Result, UsageError, Verbs
+from tasks.cli.exit_codes import EXIT_CODES, exit_code, words
+from tasks.cli.flags import Result, Verbs
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         result: Result = options.run(options)
-    except UsageError as error:
-        return _fail(error, 2)
-    except (ConfigError, SettingsError, CheckpointError, DatasetError, PruningError) as error:
-        return _fail(error, 3)
-    except (ModnetError, InfraError, OSError) as error:
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except tuple(EXIT_CODES) as error:
+        print(f"modnet: error: {words(error)}", file=sys.stderr)
+        return exit_code(error)
     try:
         _show(result, as_json=options.json)
         sys.stdout.flush()
@@ -58,8 +53,3 @@ def _parser() -> argparse.ArgumentParser:
     for kind in (dataset, training, pruning, sensitivity, inspection, mattes, export, config):
         kind.add_to(verbs)
     return parser
-
-
-def _fail(error: object, code: int) -> int:
-    print(f"modnet: error: {error}", file=sys.stderr)
-    return code

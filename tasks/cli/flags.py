@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from modnet.checkpoint import checkpoint_path
 from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.protocols import Protocol
+from modnet.errors import ConfigError
+from tasks.cli.exit_codes import UsageError as UsageError
 
 Options = argparse.Namespace
 Result = dict[str, Any]
@@ -42,10 +45,6 @@ _NUMBERS: dict[str, Callable[[str], object]] = {
 _CHOICES = ("optimiser", "schedule", "precision")
 TRAINING_FLAGS = (*_NUMBERS, *_CHOICES, "freeze_backbone", "sparsity", "sparsity_schedule")
 """The fields whose flags `training` adds."""
-
-
-class UsageError(Exception):
-    """Flags that do not go together; as with an unknown flag, the exit code is 2."""
 
 
 class Verbs:
@@ -102,17 +101,28 @@ def device() -> Flags:
     return flags
 
 
+def any_device() -> Flags:
+    """Where a verb computes that takes a checkpoint, an ONNX file or an IR."""
+    flags = _flags()
+    flags.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu, or cuda for a checkpoint; for --onnx and --ir OpenVINO's name, as gpu or npu (default: cpu)",
+    )
+    return flags
+
+
 def out_folder() -> Flags:
     """Where a verb writes its files."""
     flags = _flags()
-    flags.add_argument("--out", type=Path, required=True, help="folder to write into")
+    flags.add_argument("--out", type=folder_to_write, required=True, help="folder to write into")
     return flags
 
 
 def out_checkpoint() -> Flags:
     """What a verb writes."""
     flags = _flags()
-    flags.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
+    flags.add_argument("--out", type=file_to_write, required=True, help="checkpoint to write (.safetensors)")
     return flags
 
 
@@ -160,6 +170,44 @@ def retraining(title: str = "training") -> Flags:
     field = RetrainConfig.model_fields["initialise"]
     flags.add_argument("--initialise", choices=get_args(field.annotation), help=field.description)
     return flags
+
+
+def folder_to_write(text: str) -> Path:
+    """A path to make a folder at, refused before a verb has worked for hours.
+
+    Raises:
+        NotADirectoryError: a file is in the way.
+    """
+    path = Path(text)
+    if taken := next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None):
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, wanted a folder to write into", str(taken))
+    return path
+
+
+def file_to_write(text: str) -> Path:
+    """A path to make a file at, refused before a verb has worked for hours.
+
+    Raises:
+        IsADirectoryError: there is a folder.
+        NotADirectoryError: a file is in the way of its folder.
+    """
+    path = Path(text)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, wanted a file to write", text)
+    folder_to_write(str(path.parent))
+    return path
+
+
+def torch_device(text: str) -> str:
+    """`cpu`, or `cuda` where there is one.
+
+    Raises:
+        ConfigError: anything else; OpenVINO's devices are for ONNX files and IRs.
+    """
+    try:
+        return _device(text)
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"--device: {error}; OpenVINO's devices go with --onnx and --ir") from error
 
 
 def texts(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from modnet.evaluation.complexity import complexity
 from modnet.export.predictors import IrPredictor, OnnxPredictor
 from modnet.inference.predictors import Predictor, TorchPredictor
 from modnet.models.modnet import MODNet
-from tasks.cli.flags import Options, Result, UsageError
+from tasks.cli.flags import Options, Result, UsageError, torch_device
 from tasks.stored_dataset import local_archive
 
 
@@ -40,18 +40,20 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
         default: the checkpoint where none of them was.
 
     Raises:
-        ConfigError: none of them and no default, or several.
+        UsageError: none of them and no default, or several.
+        ConfigError: the device is not there.
     """
     networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
     if not networks and default is not None:
         networks = [default]
     if len(networks) != 1:
-        raise ConfigError("say which network: exactly one of --checkpoint, --onnx and --ir")
+        raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.onnx is not None:
-        return OnnxPredictor(options.onnx, options.protocol)
+        return OnnxPredictor(options.onnx, options.protocol, options.device)
     if options.ir is not None:
-        return IrPredictor(options.ir, options.protocol)
-    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", options.device)
+        return IrPredictor(options.ir, options.protocol, options.device)
+    device = torch_device(options.device)
+    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", device)
 
 
 def given_config(

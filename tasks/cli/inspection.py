@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from modnet.checkpoint import checkpoint_path, load, read_checkpoint
@@ -29,7 +28,7 @@ def add_to(verbs: Verbs) -> None:
         help="checkpoint that it was before pruning (default: the widths that a pruned checkpoint of this project "
         "remembers)",
     )
-    inspection.add_argument("--picture", type=Path, help="PNG to draw the channels of every group into")
+    inspection.add_argument("--picture", type=flags.file_to_write, help="PNG to draw the channels of every group into")
 
 
 def inspect(options: Options) -> Result:

@@ -28,7 +28,7 @@ from tasks.leaderboard import markdown_table
 
 def add_to(verbs: Verbs) -> None:
     """Adds the verbs of this file."""
-    evaluation = verbs.add("evaluate", evaluate, flags.network_or_ir(), flags.dataset(), flags.device())
+    evaluation = verbs.add("evaluate", evaluate, flags.network_or_ir(), flags.dataset(), flags.any_device())
     evaluation.add_argument("--split", choices=("val", "tune", "fit", "train"), default="val")
     evaluation.add_argument(
         "--metrics",
@@ -36,10 +36,14 @@ def add_to(verbs: Verbs) -> None:
         default=FEW_METRICS,
         help=f"all, or some of {','.join(ALL_METRICS)}; mse and mad are always measured (default: mse,mad)",
     )
-    evaluation.add_argument("--scores", type=Path, help="JSON file to write the errors of every image into")
+    evaluation.add_argument(
+        "--scores", type=flags.file_to_write, help="JSON file to write the errors of every image into"
+    )
     evaluation.add_argument("--compare", type=Path, help="such a file of another network, to compare with")
-    evaluation.add_argument("--sheet", type=Path, help=f"PNG to draw the {SHEET_IMAGES} worst images into")
-    inference = verbs.add("infer", infer, flags.network_or_ir(), flags.device(), flags.out_folder())
+    evaluation.add_argument(
+        "--sheet", type=flags.file_to_write, help=f"PNG to draw the {SHEET_IMAGES} worst images into"
+    )
+    inference = verbs.add("infer", infer, flags.network_or_ir(), flags.any_device(), flags.out_folder())
     inference.add_argument("--input", type=Path, required=True, help="an image, a folder of images, or a video")
     inference.add_argument(
         "--result",
@@ -53,8 +57,8 @@ def add_to(verbs: Verbs) -> None:
 def evaluate(options: Options) -> Result:
     """Scores a checkpoint, an ONNX file or an IR on one split."""
     others = None if options.compare is None else read_scores(options.compare)
-    folder, index = given_dataset(options.dataset)
     predictor = given_predictor(options)
+    folder, index = given_dataset(options.dataset)
     scores = evaluate_predictor(predictor, folder, index, options.split, predictor.protocol, options.metrics)
     if options.scores is not None:
         options.scores.parent.mkdir(parents=True, exist_ok=True)
