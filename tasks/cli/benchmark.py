@@ -59,6 +59,8 @@ def benchmark(options: Options) -> Result:
                 }
             )
     found: Result = {"runtime": runtime_text(), "repeats": options.repeats}
+    if few := [name for name, least in (("p90", 10), ("p99", 100)) if options.repeats < least]:
+        found["note"] = f"{' and '.join(few)} of {options.repeats} samples: the longest one"
     if options.picture is not None:
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.picture, batch_plot(measured, f"{runtime_text()} on {device}"))

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from modnet.checkpoint import save_checkpoint
+from modnet.data.archives import extract_archive
+from modnet.data.images import read_image, write_png
 from modnet.data.synthetic import write_synthetic_archive
+from modnet.export.predictors import OnnxPredictor
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
@@ -22,14 +26,21 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a network whose matte suffers from rounding, its ONNX file, and portraits."""
+    """A folder with a network, its ONNX file, and portraits whose mattes are what it makes of them.
+
+    So the float network errs by nothing but the 8 bits of a matte, and rounded weights by more for sure.
+    """
     folder = tmp_path_factory.mktemp("given")
     network = random_network(ModnetSpec.tiny(), 0)
     save_checkpoint(network, folder / "network.safetensors", {})
-    export_onnx(network, folder / "model.onnx", size=256)
+    predictor = OnnxPredictor(export_onnx(network, folder / "model.onnx", size=256))
     torch.manual_seed(1)
     save_checkpoint(MODNet(ModnetSpec.tiny()), folder / "other.safetensors", {})
-    write_synthetic_archive(folder / "portraits.zip", train=7, val=2, size=(96, 64), seed=0)
+    archive = write_synthetic_archive(folder / "portraits.zip", train=7, val=2, size=(96, 64), seed=0)
+    portraits = extract_archive(archive, folder / "extracted").rename(folder / "portraits")
+    for image in portraits.rglob("fg/*"):
+        alpha = predictor(read_image(image))
+        write_png(next((image.parents[1] / "alpha").glob(f"{image.stem}.*")), np.rint(255 * alpha).astype(np.uint8))
     return folder
 
 
@@ -38,7 +49,7 @@ def optimize(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
 
     def optimize(*flags: object) -> tuple[int, str, str]:
-        common = ("--onnx", given / "model.onnx", "--dataset", given / "portraits.zip", "--targets", "cpu-int8")
+        common = ("--onnx", given / "model.onnx", "--dataset", given / "portraits", "--targets", "cpu-int8")
         arguments = ["optimize", *common, "--calibration-images", 2, "--out", tmp_path / "ir", "--json", *flags]
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
@@ -48,7 +59,7 @@ def optimize(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_a_wide_budget_takes_every_layer_in_8_bits_and_says_no_more_of_it_than_there_is(optimize: Any) -> None:
-    code, out, error = optimize("--max-relative-mse-increase", 100)
+    code, out, error = optimize("--max-relative-mse-increase", 1e6)
     assert code == 0, error
     accuracy = json.loads(out)["cpu-int8 accuracy"]
     assert accuracy["training_steps"] == 0
@@ -60,14 +71,10 @@ def test_a_wide_budget_takes_every_layer_in_8_bits_and_says_no_more_of_it_than_t
 def test_an_attempt_beyond_the_budget_trains_the_weights_before_it_gives_up(
     given: Path, optimize: Any, tmp_path: Path
 ) -> None:
-    # An untrained network errs by so much that rounding may as well help: no bound of a share would be missed for sure.
     budget = ("--max-relative-mse-increase", 0, "--max-float-layers", 0, "--quantisation-aware-steps", 2)
-    code, out, error = optimize(*budget, "--checkpoint", given / "network.safetensors")
-    if code == 0:
-        assert json.loads(out)["cpu-int8 accuracy"]["mse"] <= json.loads(out)["cpu-int8 accuracy"]["allowed_mse"]
-    else:
-        assert (code, "after 2 steps of training with 0 of" in error) == (1, True), error
-        assert not (tmp_path / "ir").exists()
+    code, _, error = optimize(*budget, "--checkpoint", given / "network.safetensors")
+    assert (code, "after 2 steps of training with 0 of" in error) == (1, True), error
+    assert not (tmp_path / "ir").exists()
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ def test_export_optimize_benchmark_work_one_after_another(
     ratios = [row["times as fast as the first"] for row in measured["rows"]]
     assert ratios[0] == ratios[2] == "1.00 (1.00 to 1.00)"
     assert re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", ratios[3])
+    assert measured["note"] == "p90 and p99 of 3 samples: the longest one"
     assert Path(measured["picture"]).read_bytes().startswith(b"\x89PNG")
     device = ("--device", "cpu", "--protocol", "device-512")
     scores = run("evaluate", "--ir", optimized["cpu-fp32"], "--dataset", archive, *device)
