@@ -90,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plan", type=Path, nargs="+", default=[PLAN], help=f"of pruning (default: {PLAN.name})")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=50, help="samples of each row (default: 50)")
-    parser.add_argument("--app-runs", type=int, default=40, help="turns of agent and benchmark_app (default: 40)")
+    parser.add_argument(
+        "--app-runs", type=int, default=40, help="turns of agent and benchmark_app (default: 40; 0: none)"
+    )
     parser.add_argument("--legacy", type=Path, help="folder of `make legacy-runtimes`: the old ones are measured too")
     parser.add_argument("--folder", type=Path, help="where IRs are written, and taken from when they are there")
     parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
@@ -198,6 +200,7 @@ def _measured(options: argparse.Namespace) -> Json:
             "benchmark_app": {
                 name: _beside_app(irs[name], options.threads, options.app_runs)
                 for name in (f"{UNPRUNED} cpu-fp32", f"{closely[1]} cpu-int8")
+                if options.app_runs
             },
             "legacy": {
                 version: _on_old_runtime(LegacyRuntime(options.legacy, version), sticks, options)

@@ -85,17 +85,8 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
         images = extract_archive(options.dataset, options.cache)
         place = Place(images, index_dataset(images), options.weights, options.device)
         base = load(options.base)
-        if results.has(BASE):
-            _require_same({"base": network_digest(base)}, results.read(BASE), results.path(BASE), "--results")
-        else:
-            results.write(BASE, {"base": network_digest(base)} | scored(base, place))
-        for name in itertools.chain.from_iterable(groups.get(one, [one]) for one in options.runs):
-            run = every[name]
-            question = asked(run, base, place)
-            if results.has(name):
-                _require_same(question, results.read(name), results.path(name), "--results")
-            else:
-                carry_out(name, run, question, base, place, results)
+        names = itertools.chain.from_iterable(groups.get(one, [one]) for one in options.runs)
+        make_missing({name: every[name] for name in names}, base, place, results)
     elif not results.has(BASE):
         parser.error(f"nothing to report: {results.path(BASE)} is missing")
     print(sizes_table(results, groups["sizes"], groups["others"]))
@@ -107,6 +98,24 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
         print(study_differences(results, groups["study"]))
         write_atomically(results.folder / "study.png", study_plot(results, groups["study"]))
     return 0
+
+
+def make_missing(runs: Runs, base: MODNet, place: Place, results: Results) -> None:
+    """Scores the base, and retrains and scores what has no result yet.
+
+    Raises:
+        ConfigError: a result is there, made of another question.
+    """
+    if results.has(BASE):
+        _require_same({"base": network_digest(base)}, results.read(BASE), results.path(BASE), "--results")
+    else:
+        results.write(BASE, {"base": network_digest(base)} | scored(base, place))
+    for name, run in runs.items():
+        question = asked(run, base, place)
+        if results.has(name):
+            _require_same(question, results.read(name), results.path(name), "--results")
+        else:
+            carry_out(name, run, question, base, place, results)
 
 
 def asked(run: Run, base: MODNet, place: Place) -> Json:

@@ -10,6 +10,7 @@
     ├─ UnsteadyLatencyError    no network's latency held when it was measured again
     ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
     └─ ExportError             conversion failed
+       ├─ GraphError           an ONNX file or IR that cannot be read, or is no matting network
        ├─ LoweringError        an operation that the target's runtimes do not read
        ├─ ParityError          differs beyond tolerance; carries the numbers
        └─ AccuracyError        errs more than is allowed; carries the decisions
@@ -85,6 +86,10 @@ def _rebuild_diverged(message: str, step: int, last_finite_loss: float | None) -
 
 class ExportError(ModnetError):
     """A conversion to ONNX or OpenVINO failed."""
+
+
+class GraphError(ExportError):
+    """An ONNX file or an IR cannot be read, or is no matting network."""
 
 
 class LoweringError(ExportError):

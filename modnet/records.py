@@ -204,15 +204,23 @@ class Choice(Record):
     reasons: dict[str, str] = Field(description="one sentence for every candidate, the winner's included")
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class LayerDecision(Record):
     """What became of one quantised layer, and why."""
 
     layer: str = Field(description="its name in the graph")
     harm: float | None = Field(
-        None, description="fall of the MSE on some tune images when only it is float; None when nothing had to go back"
+        None,
+        exclude_if=_is_none,
+        description="fall of the MSE on some tune images when only it is float; absent when nothing had to go back",
     )
     mse_when_put_back: float | None = Field(
-        None, description="MSE on all of tune once it and those before it were float; None when it stays in 8 bits"
+        None,
+        exclude_if=_is_none,
+        description="MSE on all of tune once it and those before it were float; absent when it stays in 8 bits",
     )
 
 

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from pydantic import Field
 from modnet.errors import AccuracyError, ExportError, LoweringError, ParityError
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.divergence import first_divergence
-from modnet.export.onnx_to_openvino import IrFiles, convert_ir, require_pixels
+from modnet.export.onnx_to_openvino import QuantisationAwareTraining, convert_ir, require_pixels
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
 from modnet.export.predictors import OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
@@ -26,7 +25,6 @@ from modnet.export.variants import VARIANTS, InputFormat, Precision, Target
 from modnet.inference.predictors import TorchMatte, image_of, pixels_of
 from modnet.models.modnet import MODNet
 from modnet.records import QuantisationDecision, Record
-from modnet.training.quantisation_aware import train_quantisation_aware
 
 
 class ExportedFile(Record):
@@ -76,8 +74,7 @@ def export_network(
         max_difference: largest difference of alpha in any pixel that an FP32 form may have.
         calibration: network inputs, float32 (1, 3, size, size) in [-1, 1], for int8.
         bound: what int8 must keep; None does not look.
-        quantisation_aware_steps: where int8 does not keep it, it is made once more from weights trained for so many
-            steps to bear rounding (`train_quantisation_aware`, on the calibration images); 0 does not try.
+        quantisation_aware_steps: see `QuantisationAwareTraining`; 0 does not try.
         seed: of that training.
         parity_images: network inputs likewise, at least one.
 
@@ -97,12 +94,11 @@ def export_network(
         onnx_path = export_onnx(network, staging / "modnet.onnx", size=size, dynamic=is_dynamic)
         reports = {"onnx": gate.check(onnx_path, "fp32")}
         convert = partial(
-            _converted,
-            *(network, onnx_path, staging),
+            convert_ir,
+            *(onnx_path, staging),
             calibration=[] if calibration is None else list(calibration),
             bound=bound,
-            quantisation_aware_steps=quantisation_aware_steps,
-            seed=seed,
+            training=QuantisationAwareTraining(network, quantisation_aware_steps, seed),
             size=size,
             input_format=input_format,
         )
@@ -110,7 +106,7 @@ def export_network(
         decision: QuantisationDecision | None = None
         for target in targets:
             try:
-                ir = convert(target)
+                ir = convert(targets=[target])[target]
                 decision = ir.decision or decision
                 reports[target] = gate.check(ir.xml, VARIANTS[target].precision)
             except (LoweringError, ParityError, AccuracyError) as error:
@@ -125,34 +121,6 @@ def export_network(
         files = {path.name: _exported_file(path) for path in sorted(staging.iterdir())}
     seconds = time.monotonic() - started
     return ExportReport(size=size, files=files, parity=reports, refused=refused, int8=decision, seconds=seconds)
-
-
-def _converted(
-    network: MODNet,
-    onnx_path: Path,
-    folder: Path,
-    target: Target,
-    *,
-    calibration: Sequence[NDArray[np.float32]],
-    bound: AccuracyBound | None,
-    quantisation_aware_steps: int,
-    seed: int,
-    size: int,
-    input_format: InputFormat | None,
-) -> IrFiles:
-    """The target's IR; made once more from trained weights where the network's own do not bear the rounding."""
-    convert = partial(
-        convert_ir, folder=folder, targets=[target], calibration=calibration, size=size, input_format=input_format
-    )
-    try:
-        return convert(onnx_path, bound=bound)[target]
-    except AccuracyError:
-        if not quantisation_aware_steps or bound is None:
-            raise
-    trained = train_quantisation_aware(network, calibration, steps=quantisation_aware_steps, seed=seed)
-    bound = replace(bound, training_steps=quantisation_aware_steps)
-    with TemporaryDirectory() as temporary:
-        return convert(export_onnx(trained, Path(temporary) / onnx_path.name, size=size), bound=bound)[target]
 
 
 class _Gate:

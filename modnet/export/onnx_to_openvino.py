@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,16 +15,19 @@ from numpy.typing import NDArray
 from openvino.passes import ConvertFP32ToFP16, Manager, Serialize
 from openvino.preprocess import PrePostProcessor
 
-from modnet.errors import AccuracyError, ExportError
+from modnet.errors import AccuracyError, ExportError, GraphError
 from modnet.export.accuracy_control import AccuracyBound, restore_accuracy
+from modnet.export.graph_file import pixel_shape, read_onnx, require_side, runtime_words
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
-from modnet.export.runtime import core
+from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
+from modnet.models.modnet import MODNet
 from modnet.progress import progress_over
 from modnet.records import QuantisationDecision
+from modnet.training.quantisation_aware import train_quantisation_aware
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,21 @@ class IrFiles:
     decision: QuantisationDecision | None = None
 
 
+@dataclass(frozen=True)
+class QuantisationAwareTraining:
+    """What is tried where int8 does not keep its bound: weights that have learnt to bear rounding.
+
+    Attributes:
+        network: that the ONNX file is of.
+        steps: of `train_quantisation_aware` on the calibration images; 0 does not try.
+        seed: of that training.
+    """
+
+    network: MODNet
+    steps: int
+    seed: int = 0
+
+
 def convert_ir(
     onnx_path: Path,
     folder: Path,
@@ -46,6 +65,7 @@ def convert_ir(
     targets: Sequence[Target],
     calibration: Iterable[NDArray[np.float32]] | None = None,
     bound: AccuracyBound | None = None,
+    training: QuantisationAwareTraining | None = None,
     size: int = 512,
     input_format: InputFormat | None = None,
 ) -> dict[Target, IrFiles]:
@@ -61,15 +81,19 @@ def convert_ir(
         calibration: network inputs, float32 (1, 3, S, S) in [-1, 1], for int8; all are used, 16 to 32 portraits are
             plenty. See `quantise`.
         bound: what int8 must keep, see `restore_accuracy`; None leaves every layer in 8 bits.
+        training: once more from trained weights where int8 does not keep `bound`; None does not try.
         size: S, side of the input of targets of fixed size, in pixels, where the ONNX file leaves it open.
         input_format: what the IRs read; None leaves it to each target.
 
     Raises:
         AccuracyError: int8 cannot be brought within `bound`.
+        ConfigError: `size` is no positive multiple of 32.
+        GraphError: the ONNX file cannot be read, or is no matting network.
         LoweringError: an operation that a target's runtimes do not read.
-        ExportError: unreadable ONNX, an unknown target or one that this ONNX file cannot serve, unfit calibration
-            images, or files that cannot be written.
+        ExportError: an unknown target or one that this ONNX file cannot serve, unfit calibration images, or files that
+            cannot be written.
     """
+    require_side(size)
     unknown = [target for target in targets if target not in VARIANTS]
     if unknown or not targets:
         raise ExportError(f"targets of the IR: got {list(targets)}, allowed: one or more of {', '.join(VARIANTS)}")
@@ -80,23 +104,20 @@ def convert_ir(
             written = {}
             for target in progress_over(targets, "converting", "target"):
                 format_ = input_format or VARIANTS[target].input_format
-                model, decision = _converted(onnx_path, target, images, bound, size, format_)
+                convert = partial(_converted, target=target, calibration=images, size=size, input_format=format_)
+                try:
+                    model, decision = convert(onnx_path, bound=bound)
+                except AccuracyError:
+                    if training is None or not training.steps or bound is None:
+                        raise
+                    trained = _trained(training, images, Path(temporary) / onnx_path.name)
+                    model, decision = convert(trained, bound=replace(bound, training_steps=training.steps))
                 xml = Path(temporary) / f"{onnx_path.stem}-{target}.xml"
                 written[target] = _write_ir(model, IrFiles(xml, xml.with_suffix(".bin"), decision), VARIANTS[target])
             folder.mkdir(exist_ok=True)
             return {target: _moved(files, folder) for target, files in written.items()}
     except OSError as error:
         raise ExportError(f"cannot write the IR of {onnx_path} to {folder}: {error.strerror or error}") from error
-
-
-def input_side(onnx_path: Path) -> int | None:
-    """The side of the input that an ONNX file of fixed size reads, in pixels; None where it is open.
-
-    Raises:
-        ExportError: missing or unreadable.
-    """
-    shape = _read(onnx_path).input().partial_shape
-    return None if shape.is_dynamic else int(shape.to_shape()[-1])
 
 
 def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...], role: str) -> None:
@@ -119,6 +140,12 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
             raise ExportError(f"{role} image {index}: wanted values in [-1, 1], got {image.min()} to {image.max()}")
 
 
+def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.float32]], path: Path) -> Path:
+    """The ONNX file of the network once its weights bear rounding."""
+    trained = train_quantisation_aware(training.network, images, steps=training.steps, seed=training.seed)
+    return export_onnx(trained, path, size=images[0].shape[-1])
+
+
 def _converted(
     onnx_path: Path,
     target: Target,
@@ -127,12 +154,13 @@ def _converted(
     size: int,
     input_format: InputFormat,
 ) -> tuple[ov.Model, QuantisationDecision | None]:
-    model, decision = _read(onnx_path), None
+    model, decision = read_onnx(onnx_path), None
     variant = VARIANTS[target]
-    if variant.is_static and model.is_dynamic():
-        model.reshape([1, 3, size, size])
-        fold_constants(model)
-    elif not variant.is_static and not model.is_dynamic():
+    if model.input().element_type != ov.Type.f32:
+        raise GraphError(f"cannot convert {onnx_path}: it reads uint8 images, wanted an input of float32 pixels")
+    if variant.is_static:
+        _fix_size(model, onnx_path, size)
+    elif not all(axis.is_dynamic for axis in pixel_shape(model.input())[2:]):
         raise ExportError(f"{target} reads every size, but {onnx_path} is of {model.input().partial_shape} only")
     if variant.opset_ceiling is None:
         merge_norms(model)
@@ -151,13 +179,18 @@ def _converted(
     return model, decision
 
 
-def _read(onnx_path: Path) -> ov.Model:
-    if not onnx_path.is_file():
-        raise ExportError(f"no ONNX file at {onnx_path}")
+def _fix_size(model: ov.Model, onnx_path: Path, size: int) -> None:
+    """One image of `size` × `size`, where the file leaves that open."""
+    shape = model.input().partial_shape
+    if not shape[0].compatible(ov.Dimension(1)):
+        raise GraphError(f"cannot convert {onnx_path}: it reads {shape[0]} images at once, wanted 1 or an open batch")
+    if shape.is_static:
+        return
     try:
-        return core().read_model(onnx_path)  # convert_model reads it likewise, and sends usage statistics
-    except Exception as error:  # what OpenVINO's converters raise has no other base in common
-        raise ExportError(f"OpenVINO cannot convert {onnx_path}: {error}") from error
+        model.reshape([1, 3, *(size if axis.is_dynamic else axis.get_length() for axis in list(shape)[2:])])
+    except RuntimeError as error:
+        raise GraphError(f"{onnx_path} cannot read {size}×{size} pixels: {runtime_words(error)}") from error
+    fold_constants(model)
 
 
 def _read_images(model: ov.Model) -> None:

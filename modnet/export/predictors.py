@@ -4,12 +4,13 @@ OpenVINO runs the ONNX file as well as the IR. The two other ways to run ONNX we
 runtime that no device of ours uses, and `onnx.reference` (1.23) mixes the batch's own statistics into batch norm of
 opsets below 14 and takes seconds for one 512×512 image. A unit test does hold the two against each other.
 
-Everything here computes in float32: without that hint OpenVINO silently uses bfloat16 where the CPU has it.
+On CPUs and GPUs everything here computes in float32: without that hint OpenVINO silently uses bfloat16 or float16 where
+the device has it. Other devices, as NPUs, have their own number format only.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,32 +18,40 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from modnet.data.protocols import Protocol, device_protocol
-from modnet.errors import ConfigError, ExportError
-from modnet.export.runtime import core
+from modnet.errors import ConfigError, GraphError
+from modnet.export.graph_file import pixel_shape, read_graph, read_ir, read_onnx, runtime_words
+from modnet.export.runtime import core, device_here
 from modnet.inference.predictors import Predictor, image_of
 
 
 def reads_images(path: Path) -> bool:
     """Whether the input of an ONNX file or IR is the image, uint8 (B, H, W, 3)."""
-    return bool(core().read_model(path).input().element_type == ov.Type.u8)
+    return bool(read_graph(path).input().element_type == ov.Type.u8)
 
 
 class OpenvinoMatte:
-    """An ONNX file or an IR as a `MatteFunction`, on the CPU; one that reads uint8 gets `image_of` the pixels.
+    """An ONNX file or an IR as a `MatteFunction`; one that reads uint8 gets `image_of` the pixels.
+
+    Args:
+        path: an `.xml` with its `.bin` beside it, or an ONNX file.
+        device: OpenVINO's name of what computes, in any case.
+        read: of `modnet.export.graph_file`; says which kind of file is wanted.
 
     Attributes:
         input_shape: (batch, channels, height, width); None where any size is read.
         reads_images: its input is uint8 (B, H, W, 3).
 
     Raises:
-        ExportError: missing or damaged files, or a graph that is not image → alpha.
+        ConfigError: there is no such device here.
+        GraphError: missing or damaged files, a graph that is not image → alpha, or one that the device does not take.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str = "CPU", read: Callable[[Path], ov.Model] = read_graph) -> None:
         self._path = path
-        self._compiled = _compiled(path)
-        self.reads_images = self._compiled.input().element_type == ov.Type.u8
-        self._shape = _pixel_shape(self._compiled.input())
+        model = read(path)
+        self.reads_images = model.input().element_type == ov.Type.u8
+        self._shape = pixel_shape(model.input())
+        self._compiled = _compiled(model, path, device_here(device))
         self.input_shape = tuple(None if size.is_dynamic else size.get_length() for size in self._shape)
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,8 +73,8 @@ class OnnxPredictor(Predictor):
     Without a protocol it is that one, and "seed" where the size is open.
     """
 
-    def __init__(self, path: Path, protocol: Protocol | None = None) -> None:
-        super().__init__(*_matte_for(path, protocol))
+    def __init__(self, path: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
+        super().__init__(*_matte_for(path, read_onnx, protocol, device))
 
 
 class IrPredictor(Predictor):
@@ -74,13 +83,15 @@ class IrPredictor(Predictor):
     Without a protocol it is that one, and "seed" where the size is open.
     """
 
-    def __init__(self, xml: Path, protocol: Protocol | None = None) -> None:
-        super().__init__(*_matte_for(xml, protocol))
+    def __init__(self, xml: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
+        super().__init__(*_matte_for(xml, read_ir, protocol, device))
 
 
-def _matte_for(path: Path, protocol: Protocol | None) -> tuple[OpenvinoMatte, Protocol]:
+def _matte_for(
+    path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
+) -> tuple[OpenvinoMatte, Protocol]:
     """The network in `path`, and the protocol that it is given; None: the letterbox of its size, "seed" where open."""
-    matte = OpenvinoMatte(path)
+    matte = OpenvinoMatte(path, device, read)
     height, width = matte.input_shape[2:]
     is_open = height is None and width is None
     if protocol is None:
@@ -93,38 +104,9 @@ def _matte_for(path: Path, protocol: Protocol | None) -> tuple[OpenvinoMatte, Pr
     return matte, protocol
 
 
-def _compiled(path: Path) -> ov.CompiledModel:
-    for file in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
-        if not file.is_file():
-            raise ExportError(f"cannot load {path}: there is no file {file}")
-    if path.suffix == ".xml":
-        _require_own_weights(path)
+def _compiled(model: ov.Model, path: Path, device: str) -> ov.CompiledModel:
+    is_exact = device.split(".")[0] in ("CPU", "GPU")
     try:
-        compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return core().compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32"} if is_exact else {})
     except RuntimeError as error:
-        raise ExportError(f"OpenVINO cannot load {path}: {error}") from error
-    shapes = [[_pixel_shape(port) for port in compiled.inputs], [port.partial_shape for port in compiled.outputs]]
-    wanted = [[ov.PartialShape([-1, channels, -1, -1])] for channels in (3, 1)]
-    if not all(len(got) == 1 and got[0].compatible(want[0]) for got, want in zip(shapes, wanted, strict=True)):
-        raise ExportError(
-            f"{path} is no matting network: wanted (B, 3, H, W) → (B, 1, H, W), got {shapes[0]} → {shapes[1]}"
-        )
-    return compiled
-
-
-def _require_own_weights(xml: Path) -> None:
-    """Refuses a .bin of another length than the .xml describes: OpenVINO reads what is too long without a word."""
-    text = xml.read_text(encoding="utf-8", errors="replace")
-    ends = [int(offset) + int(size) for offset, size in re.findall(r'\boffset="(\d+)" size="(\d+)"', text)]
-    wanted, got = max(ends, default=0), xml.with_suffix(".bin").stat().st_size
-    if wanted != got:
-        raise ExportError(
-            f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: it is cut or of another network"
-        )
-
-
-def _pixel_shape(port: ov.ConstOutput) -> ov.PartialShape:
-    """The shape of an input, in the order of pixels also where it reads images."""
-    shape = port.partial_shape
-    is_image = port.element_type == ov.Type.u8 and shape.rank.is_static and len(shape) == 4
-    return ov.PartialShape([shape[index] for index in (0, 3, 1, 2)]) if is_image else shape
+        raise GraphError(f"cannot load {path} on {device}: OpenVINO refuses it: {runtime_words(error)}") from error

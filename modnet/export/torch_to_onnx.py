@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import onnx
 import torch
 
-from modnet.data.images import STRIDE
-from modnet.errors import ConfigError, ExportError
+from modnet.errors import ExportError
 from modnet.export.folding import folded
+from modnet.export.graph_file import require_side
 from modnet.files import write_atomically
 from modnet.pruning.groups import PrunableNetwork
 
@@ -51,8 +51,7 @@ def export_onnx(network: PrunableNetwork, path: Path, *, size: int = 512, dynami
         ConfigError: the size is no positive multiple of 32.
         ExportError: a weight is not finite, the conversion failed, or the file cannot be written.
     """
-    if size < STRIDE or size % STRIDE:
-        raise ConfigError(f"the side of the network's input must be a positive multiple of {STRIDE}, got {size}")
+    require_side(size)
     _require_finite_weights(network)
     try:
         content = _traced(network, size, dynamic)

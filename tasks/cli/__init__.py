@@ -1,6 +1,7 @@
 """Console script `modnet`: the stages for people, without Prefect, on files of this machine. One file per kind of verb.
 
-Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that cannot be used · 130 interrupted.
+Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that cannot be used · 130 interrupted. Which
+error has which is in `tasks.cli.exit_codes`.
 
 What a verb needs is imported when it is asked for, since torch, OpenVINO and their like take seconds: `VERBS` names the
 verbs, `tasks.cli.verbs` has the flags of each, and the file of a verb does its work.
@@ -18,9 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.errors import InfraError, SettingsError
 from infra.shown import ShownFormatter, ShownParser, shown, shown_lines
-from modnet.errors import CheckpointError, ConfigError, DatasetError, ModnetError, PruningError
+from tasks.cli.exit_codes import EXIT_CODES, PartlyDoneError, exit_code, words
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -88,28 +88,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if logging.lastResort is not None:  # writes the warnings of whoever has set up no logging
         logging.lastResort.setFormatter(ShownFormatter("%(message)s"))
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(next((word for word in arguments if not word.startswith("-")), None)).parse_args(arguments)
-    from tasks.cli.flags import PartlyDoneError, UsageError  # imported for this verb already, and for bare help not
-
     partly: PartlyDoneError | None = None
     try:
+        options = _parser(next((word for word in arguments if not word.startswith("-")), None)).parse_args(arguments)
         result = options.verb.function()(options)
     except PartlyDoneError as error:
         partly, result = error, error.result
-    except UsageError as error:
-        return _fail(error, 2)
-    except (ConfigError, SettingsError, CheckpointError, DatasetError, PruningError) as error:
-        return _fail(error, 3)
-    except (ModnetError, InfraError, OSError) as error:
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except tuple(EXIT_CODES) as error:
+        return _fail(error)
     try:
         _show(result, as_json=options.json)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough; Python would try to flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0 if partly is None else _fail(partly, 1)
+    return 0 if partly is None else _fail(partly)
 
 
 def _show(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -145,6 +137,6 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _fail(error: object, code: int) -> int:
-    print(f"modnet: error: {shown(error)}", file=sys.stderr)
-    return code
+def _fail(error: BaseException) -> int:
+    print(f"modnet: error: {shown(words(error))}", file=sys.stderr)
+    return exit_code(error)

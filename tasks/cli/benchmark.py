@@ -2,34 +2,94 @@
 
 from __future__ import annotations
 
-from infra.edge_agent.latency import measure
+from pathlib import Path
+
+from infra.edge_agent.latency import measure_interleaved
 from infra.edge_agent.runtime import load_ir, runtime_text
-from infra.reports import summarise
-from tasks.cli.flags import Options, Result
+from infra.reports import percentile_note, summarise
+from modnet.errors import ConfigError
+from modnet.evaluation.batch_plot import BatchSamples, batch_plot
+from modnet.evaluation.intervals import median_ratio_interval
+from modnet.export.graph_file import fixed_side, read_ir, require_side
+from modnet.export.runtime import device_here
+from modnet.files import write_atomically
+from tasks.cli.flags import Options, Result, UsageError
+from tasks.cli.given import require_free
 from tasks.leaderboard import markdown_table
+
+_DEFAULT_SIDE = 512  # of what is open
 
 
 def benchmark(options: Options) -> Result:
-    """Measures an IR on this machine with the edge agent's code, for each batch size."""
-    rows = []
+    """Measures IRs on this machine with the edge agent's code, for each batch size and all IRs in turns."""
+    if len(set(options.ir)) < len(options.ir):
+        raise UsageError("--ir: the same file twice")
+    for xml in options.ir:
+        _require_side(xml, options.size)
+    if options.picture is not None:
+        require_free(options, options.picture)
+    device = device_here(options.device)
+    rows: list[dict[str, str]] = []
+    measured: list[BatchSamples] = []
     for batch in options.batch:
-        model = load_ir(
-            options.ir,
-            device=options.device.upper(),
-            threads=options.threads,
-            batch=batch,
-            open_side=options.size,
-        )
-        samples = measure(model.run_once, warm_up=options.warm_up, repeats=options.repeats)
-        summary = summarise(samples.samples_ms)
-        rows.append(
-            {
-                "batch": str(batch),
-                "p50 ms": f"{summary.p50_ms:.2f}",
-                "p90 ms": f"{summary.p90_ms:.2f}",
-                "p99 ms": f"{summary.p99_ms:.2f}",
-                "images/s": f"{1000 * batch / summary.p50_ms:.2f}",
-                "precision": str(model.precision),
-            }
-        )
-    return {"runtime": runtime_text(), "rows": rows} if options.json else {"table": markdown_table(rows)}
+        models = {
+            xml: load_ir(
+                xml,
+                device=device,
+                threads=options.threads,
+                batch=batch,
+                open_side=options.size or _DEFAULT_SIDE,
+            )
+            for xml in options.ir
+        }
+        runs = {str(xml): model.run_once for xml, model in models.items()}
+        samples = measure_interleaved(runs, warm_up=options.warm_up, rounds=options.repeats)
+        for xml, model in models.items():
+            ms = samples[str(xml)].samples_ms
+            measured.append(BatchSamples(str(xml), batch, ms))
+            summary = summarise(ms)
+            faster = median_ratio_interval(samples[str(options.ir[0])].samples_ms, ms)
+            rows.append(
+                {
+                    "ir": str(xml),
+                    "batch": str(batch),
+                    "p50 ms": f"{summary.p50_ms:.2f}",
+                    "p90 ms": f"{summary.p90_ms:.2f}",
+                    "p99 ms": f"{summary.p99_ms:.2f}",
+                    "images/s": f"{1000 * batch / summary.p50_ms:.2f}",
+                    "times as fast as the first": f"{faster.mean:.2f} ({faster.low:.2f} to {faster.high:.2f})",
+                    "precision": str(model.precision),
+                }
+            )
+    found: Result = {"runtime": runtime_text(), "repeats": options.repeats}
+    if (note := percentile_note(options.repeats)) is not None:
+        found["note"] = note
+    if options.picture is not None:
+        options.picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.picture, batch_plot(measured, f"{runtime_text()} on {device}"))
+        found["picture"] = str(options.picture)
+    if options.json:
+        return found | {"rows": rows}
+    return found | {"table": markdown_table(_columns_of_one(rows) if len(options.ir) == 1 else rows)}
+
+
+def _require_side(xml: Path, size: int | None) -> None:
+    """Refuses what is no matting network, and a side that it does not read.
+
+    Raises:
+        ConfigError: `--size` is no multiple of 32, or another than the IR's.
+        GraphError: see `read_ir`.
+    """
+    fixed = fixed_side(read_ir(xml))
+    if size is None:
+        return
+    require_side(size)
+    if fixed not in (None, size):
+        raise ConfigError(f"--size {size}: {xml} reads {fixed}×{fixed} pixels only")
+
+
+def _columns_of_one(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Without the columns that tell several IRs apart."""
+    return [
+        {name: value for name, value in row.items() if name not in ("ir", "times as fast as the first")} for row in rows
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from pydantic.fields import FieldInfo
 
 from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.protocols import Protocol
+from modnet.errors import ConfigError
 from modnet.weights import checkpoint_path
+from tasks.cli.exit_codes import PartlyDoneError as PartlyDoneError
+from tasks.cli.exit_codes import UsageError as UsageError
 
 Options = argparse.Namespace
 Result = dict[str, Any]
@@ -45,18 +49,6 @@ _NUMBERS: dict[str, Callable[[str], object]] = {
 _CHOICES = ("optimiser", "schedule", "precision")
 TRAINING_FLAGS = (*_NUMBERS, *_CHOICES, "freeze_backbone", "sparsity", "sparsity_schedule")
 """The fields whose flags `training` adds."""
-
-
-class UsageError(Exception):
-    """Flags that do not go together; as with an unknown flag, the exit code is 2."""
-
-
-class PartlyDoneError(Exception):
-    """A verb did what could be done, not all: `result` is shown as ever, then this; the exit code is 1."""
-
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 def warn(text: str) -> None:
@@ -98,15 +90,24 @@ def device(verb: Flags) -> None:
     verb.add_argument("--device", type=_device, default="cpu", help="cpu, or cuda (default: cpu)")
 
 
+def any_device(verb: Flags) -> None:
+    """Where a verb computes that takes a checkpoint, an ONNX file or an IR."""
+    verb.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu, or cuda for a checkpoint; for --onnx and --ir OpenVINO's name, as gpu or npu (default: cpu)",
+    )
+
+
 def out_folder(verb: Flags) -> None:
     """Where a verb writes its files."""
-    verb.add_argument("--out", type=Path, required=True, help="folder to write into")
+    verb.add_argument("--out", type=folder_to_write, required=True, help="folder to write into")
     overwrite(verb)
 
 
 def out_checkpoint(verb: Flags) -> None:
     """What a verb writes."""
-    verb.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
+    verb.add_argument("--out", type=file_to_write, required=True, help="checkpoint to write (.safetensors)")
     overwrite(verb)
 
 
@@ -200,6 +201,44 @@ def _shown(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def folder_to_write(text: str) -> Path:
+    """A path to make a folder at, refused before a verb has worked for hours.
+
+    Raises:
+        NotADirectoryError: a file is in the way.
+    """
+    path = Path(text)
+    if taken := next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None):
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, wanted a folder to write into", str(taken))
+    return path
+
+
+def file_to_write(text: str) -> Path:
+    """A path to make a file at, refused before a verb has worked for hours.
+
+    Raises:
+        IsADirectoryError: there is a folder.
+        NotADirectoryError: a file is in the way of its folder.
+    """
+    path = Path(text)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, wanted a file to write", text)
+    folder_to_write(str(path.parent))
+    return path
+
+
+def torch_device(text: str) -> str:
+    """`cpu`, or `cuda` where there is one.
+
+    Raises:
+        ConfigError: anything else; OpenVINO's devices are for ONNX files and IRs.
+    """
+    try:
+        return _device(text)
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"--device: {error}; OpenVINO's devices go with --onnx and --ir") from error
 
 
 def texts(text: str) -> list[str]:

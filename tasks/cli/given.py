@@ -16,7 +16,7 @@ from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import ConfigError
-from tasks.cli.flags import Options, Result, UsageError
+from tasks.cli.flags import Options, Result, UsageError, torch_device
 from tasks.stored_dataset import local_archive
 
 if TYPE_CHECKING:
@@ -64,19 +64,20 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     if not networks and default is not None:
         networks = [default]
     if len(networks) != 1:
-        raise ConfigError("say which network: exactly one of --checkpoint, --onnx and --ir")
+        raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.onnx is not None:
         from modnet.export.predictors import OnnxPredictor
 
-        return OnnxPredictor(options.onnx, options.protocol)
+        return OnnxPredictor(options.onnx, options.protocol, options.device)
     if options.ir is not None:
         from modnet.export.predictors import IrPredictor
 
-        return IrPredictor(options.ir, options.protocol)
+        return IrPredictor(options.ir, options.protocol, options.device)
     from modnet.checkpoint import load
     from modnet.inference.predictors import TorchPredictor
 
-    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", options.device)
+    device = torch_device(options.device)
+    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", device)
 
 
 def given_config(

@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infra.settings import Settings
+from modnet.checkpoint import load
+from modnet.configs import ExportConfig
 from modnet.data.images import prepare, read_image
-from modnet.data.protocols import Protocol, device_protocol
+from modnet.data.protocols import device_protocol
 from modnet.data.synthetic import render_portrait
-from modnet.errors import ConfigError, ExportError
+from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes
 from modnet.export.accuracy_control import bound_on
+from modnet.export.graph_file import fixed_side, read_onnx, require_side
 from modnet.export.legacy_runtimes import verify_on_legacy
-from modnet.export.onnx_to_openvino import IrFiles, convert_ir, input_side
+from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
+from modnet.export.parity import TOLERANCES, check_parity
 from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
 from modnet.export.variants import VARIANTS, Target
-from tasks.cli.flags import Options, Result
-from tasks.cli.given import given_dataset, require_free
+from modnet.inference.predictors import TorchMatte
+from tasks.cli.flags import Options, Result, UsageError
+from tasks.cli.given import given_config, given_dataset, require_free
+from tasks.cli.pruning_flags import flag_names
+
+_OF_INT8 = (
+    "dataset",
+    "calibration_images",
+    "max_relative_mse_increase",
+    "max_float_layers",
+    "quantisation_aware_steps",
+    "checkpoint",
+)
 
 
 def optimize(options: Options) -> Result:
     """Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split and held to its tune MSE."""
+    _require_flags_that_fit(options)
     require_free(options, *(options.out / f"{options.onnx.stem}-{target}.xml" for target in options.targets))
-    calibration, bound = None, None
-    if any(VARIANTS[target].precision == "int8" for target in options.targets):
-        if options.dataset is None:
-            raise ConfigError(
-                "INT8 is calibrated on images: say which with --dataset, or leave cpu-int8 out of --targets"
-            )
+    size = _side(options)
+    calibration, bound, training = None, None, None
+    if _has_int8(options):
+        config: ExportConfig = given_config(ExportConfig, options, size=512, targets=tuple(options.targets))
+        protocol = device_protocol(size)
         folder, index = given_dataset(options.dataset)
-        pairs = index.split("fit")[: options.calibration_images]
-        protocol = _letterbox(options)
+        pairs = index.split("fit")[: config.calibration_images]
         calibration = [prepare(read_image(folder / pair.image), protocol).pixels.numpy() for pair in pairs]
+        if config.quantisation_aware_steps:
+            network = load(options.checkpoint, options.prune_info)
+            _require_same_network(TorchMatte(network), options, calibration[0])
+            training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
         float_scores = evaluate(OnnxPredictor(options.onnx, protocol), folder, index, "tune", protocol)
         bound = bound_on(
             *(folder, index.split("tune"), protocol),
             float_mse=float_scores.mse,
-            max_relative_increase=options.max_relative_mse_increase,
-            max_float_layers=options.max_float_layers,
+            max_relative_increase=config.max_relative_mse_increase,
+            max_float_layers=config.max_float_layers,
         )
     files = convert_ir(
         options.onnx,
@@ -48,30 +68,77 @@ def optimize(options: Options) -> Result:
         targets=options.targets,
         calibration=calibration,
         bound=bound,
-        size=options.size,
+        training=training,
+        size=size,
         input_format=options.input_format,
     )
     result: Result = {target: str(ir.xml) for target, ir in files.items()}
     for target, ir in files.items():
         if ir.decision is not None:
             result[f"{target} accuracy"] = ir.decision.model_dump() if options.json else ir.decision.verdict
-    return result | _asked_old_runtimes(options, files) if options.verify_on_legacy else result
+    return result | _asked_old_runtimes(options, files, size) if options.verify_on_legacy else result
 
 
-def _letterbox(options: Options) -> Protocol:
-    """Of the size that the ONNX file, or else `--size`, fixes."""
-    return device_protocol(input_side(options.onnx) or options.size)
+def _has_int8(options: Options) -> bool:
+    return any(VARIANTS[target].precision == "int8" for target in options.targets)
 
 
-def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles]) -> Result:
+def _require_flags_that_fit(options: Options) -> None:
+    """Refuses what would do nothing, and what lacks another flag.
+
+    Raises:
+        UsageError: says which.
+    """
+    if not _has_int8(options):
+        if idle := [name for name in _OF_INT8 if getattr(options, name) is not None]:
+            raise UsageError(f"{flag_names(idle)} would do nothing: none of {','.join(options.targets)} is in 8 bits")
+    elif options.dataset is None:
+        raise UsageError("INT8 is calibrated on images: say which with --dataset, or leave cpu-int8 out of --targets")
+    if (options.checkpoint is not None) != bool(options.quantisation_aware_steps):
+        raise UsageError("--quantisation-aware-steps trains the weights of --checkpoint: give both or neither")
+
+
+def _side(options: Options) -> int:
+    """The side of the square that the IRs of fixed size read: what the ONNX file fixes, otherwise `--size`.
+
+    Raises:
+        ConfigError: `--size` is no multiple of 32, or another than the file's.
+        GraphError: the file cannot be read, or is no matting network.
+    """
+    fixed = fixed_side(read_onnx(options.onnx))
+    size = options.size or fixed or 512
+    require_side(size)
+    if fixed is not None and size != fixed:
+        raise ConfigError(f"--size {size}: {options.onnx} reads {fixed}×{fixed} pixels only")
+    return size
+
+
+def _require_same_network(network: TorchMatte, options: Options, image: NDArray[np.float32]) -> None:
+    """Refuses to train another network than the ONNX file is of.
+
+    Raises:
+        ConfigError: their mattes differ; says by how much.
+    """
+    try:
+        check_parity(
+            *(network, OpenvinoMatte(options.onnx), [image]),
+            max_tolerance=math.inf,
+            mean_tolerance=TOLERANCES["fp32"].mean,
+            names=(f"--checkpoint {options.checkpoint}", f"--onnx {options.onnx}"),
+        )
+    except ParityError as error:
+        raise ConfigError(f"--checkpoint is another network than --onnx is of: {error}") from error
+
+
+def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], size: int) -> Result:
     """What old runtimes say of each IR that is for them, on a drawn portrait and against the ONNX file.
 
     Raises:
         ExportError: one of them refuses an IR; with its words.
     """
     portrait, _ = render_portrait(np.random.default_rng(0))
-    images, reference = [prepare(portrait, _letterbox(options)).pixels.numpy()], OpenvinoMatte(options.onnx)
-    folder = Settings.from_env().legacy_folder
+    images = [prepare(portrait, device_protocol(size)).pixels.numpy()]
+    reference, folder = OpenvinoMatte(options.onnx), Settings.from_env().legacy_folder
     checks = {
         target: verify_on_legacy(ir.xml, VARIANTS[target], reference, images, folder) for target, ir in files.items()
     }

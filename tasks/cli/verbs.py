@@ -32,6 +32,7 @@ from tasks.cli.flags import Flags, add_fields, field_help
 from tasks.cli.pruning_flags import add_channel_flags, add_pruning_flags
 from tasks.cli.pruning_shorthand import FORMS, prunings
 
+_OPEN_SIDE = f"side of the square input, where the file leaves it open (default: {flags.SIZE})"
 DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
 
 
@@ -111,7 +112,9 @@ def inspect(verb: Flags) -> None:
         help="checkpoint that it was before pruning (default: the widths that a pruned checkpoint of this project "
         "remembers)",
     )
-    verb.add_argument("--picture", type=Path, help="PNG to draw the channels of every group into (default: none)")
+    verb.add_argument(
+        "--picture", type=flags.file_to_write, help="PNG to draw the channels of every group into (default: none)"
+    )
     verb.add_argument("--tensors", action="store_true", help="also the shape of every tensor (--json has them always)")
     flags.overwrite(verb)
 
@@ -120,7 +123,7 @@ def evaluate(verb: Flags) -> None:
     """Of `modnet evaluate`."""
     flags.network_or_ir(verb, "--onnx or --ir")
     flags.dataset(verb)
-    flags.device(verb)
+    flags.any_device(verb)
     verb.add_argument(
         "--split", choices=("val", "tune", "fit", "train"), default="val", help="images (default: %(default)s)"
     )
@@ -130,16 +133,24 @@ def evaluate(verb: Flags) -> None:
         default=FEW_METRICS,
         help=f"all, or some of {','.join(ALL_METRICS)}; mse and mad are always measured (default: mse,mad)",
     )
-    verb.add_argument("--scores", type=Path, help="JSON file to write the errors of every image into (default: none)")
+    verb.add_argument(
+        "--scores",
+        type=flags.file_to_write,
+        help="JSON file to write the errors of every image into (default: none)",
+    )
     verb.add_argument("--compare", type=Path, help="such a file of another network, to compare with (default: none)")
-    verb.add_argument("--sheet", type=Path, help=f"PNG to draw the {SHEET_IMAGES} worst images into (default: none)")
+    verb.add_argument(
+        "--sheet",
+        type=flags.file_to_write,
+        help=f"PNG to draw the {SHEET_IMAGES} worst images into (default: none)",
+    )
     flags.overwrite(verb)
 
 
 def infer(verb: Flags) -> None:
     """Of `modnet infer`."""
     flags.network_or_ir(verb, SHIPPED)
-    flags.device(verb)
+    flags.any_device(verb)
     flags.out_folder(verb)
     verb.add_argument("--input", type=Path, required=True, help="an image, a folder of images, or a video")
     verb.add_argument(
@@ -165,9 +176,8 @@ def export(verb: Flags) -> None:
 def optimize(verb: Flags) -> None:
     """Of `modnet optimize`."""
     flags.out_folder(verb)
-    flags.size(verb)
     verb.add_argument("--onnx", type=Path, required=True, help="what `modnet export` writes")
-    verb.add_argument("--dataset", help=f"calibrates INT8, without which none is needed: {flags.DATASET}")
+    verb.add_argument("--size", type=flags.positive, help=_OPEN_SIDE)
     verb.add_argument(
         "--targets", type=_targets, default=DEFAULT_TARGETS, help=f"some of {','.join(VARIANTS)} (default: all static)"
     )
@@ -182,38 +192,42 @@ def optimize(verb: Flags) -> None:
         action="store_true",
         help="run and compile what is for old runtimes on these; `make legacy-runtimes` installs them",
     )
-    defaults, said = ExportConfig(), field_help(ExportConfig, "calibration_images")
-    verb.add_argument(
-        "--calibration-images",
-        type=flags.positive,
-        default=defaults.calibration_images,
-        help=said,
+    rounding = verb.add_argument_group("INT8")
+    rounding.add_argument("--dataset", help=f"its fit split calibrates, its tune split judges: {flags.DATASET}")
+    add_fields(
+        rounding,
+        ExportConfig,
+        calibration_images=int,
+        max_relative_mse_increase=float,
+        max_float_layers=int,
+        quantisation_aware_steps=int,
     )
-    verb.add_argument(
-        "--max-relative-mse-increase",
-        type=float,
-        default=defaults.max_relative_mse_increase,
-        help="INT8 puts layers back to float until its tune MSE is within this share of the ONNX file's "
-        "(default: %(default)s)",
+    rounding.add_argument(
+        "--checkpoint",
+        type=checkpoint_path,
+        help="with --quantisation-aware-steps: the network that the ONNX file is of (default: none). "
+        f"{flags.CHECKPOINT}",
     )
-    said = field_help(ExportConfig, "max_float_layers")
-    verb.add_argument(
-        "--max-float-layers",
-        type=flags.natural,
-        default=defaults.max_float_layers,
-        help=said,
+    rounding.add_argument(
+        "--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)"
     )
 
 
 def benchmark(verb: Flags) -> None:
     """Of `modnet benchmark`."""
-    verb.add_argument("--ir", type=Path, required=True, help=flags.IR)
+    verb.add_argument(
+        "--ir", type=Path, nargs="+", required=True, help=f"{flags.IR}; others are compared with the first"
+    )
     verb.add_argument("--device", default="cpu", help="OpenVINO's name of it (default: cpu)")
-    verb.add_argument("--size", type=flags.positive, default=512, help="side of an open input (default: 512)")
+    verb.add_argument("--size", type=flags.positive, help=_OPEN_SIDE)
     verb.add_argument("--batch", type=flags.positives, default=[1], help="batch sizes, as 1,2,4 (default: 1)")
     verb.add_argument("--threads", type=flags.positive, help="inference threads (default: the runtime's choice)")
     verb.add_argument("--warm-up", type=flags.natural, default=5, help="runs before the timed ones (default: 5)")
-    verb.add_argument("--repeats", type=flags.positive, default=50, help="timed runs of each batch size (default: 50)")
+    verb.add_argument("--repeats", type=flags.positive, default=50, help="timed runs of each row (default: 50)")
+    verb.add_argument(
+        "--picture", type=flags.file_to_write, help="PNG to draw speed and ratios by batch size into (default: none)"
+    )
+    flags.overwrite(verb)
 
 
 def config(verb: Flags) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -155,11 +156,18 @@ def test_export_optimize_benchmark_work_one_after_another(
     exported = run("export", "--checkpoint", checkpoint, "--out", tmp_path / "onnx", "--size", 512)
     optimized = run("optimize", "--onnx", exported["onnx"], "--targets", "cpu-fp32,cpu-fp16", "--out", tmp_path / "ir")
     assert set(optimized) == {"cpu-fp32", "cpu-fp16"}
-    timing = ("--batch", "1,2", "--warm-up", 1, "--repeats", 3, "--threads", 1)
-    measured = run("benchmark", "--ir", optimized["cpu-fp32"], *timing)
-    assert [row["batch"] for row in measured["rows"]] == ["1", "2"]
+    timing = ("--batch", "1,2", "--warm-up", 1, "--repeats", 3, "--threads", 1, "--picture", tmp_path / "p" / "b.png")
+    before, after = (optimized[target] for target in ("cpu-fp32", "cpu-fp16"))
+    measured = run("benchmark", "--ir", before, after, *timing)
+    rows = [(row["batch"], row["ir"]) for row in measured["rows"]]
+    assert rows == [(batch, ir) for batch in ("1", "2") for ir in (before, after)]
+    ratios = [row["times as fast as the first"] for row in measured["rows"]]
+    assert ratios[0] == ratios[2] == "1.00 (1.00 to 1.00)"
+    assert re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", ratios[3])
     assert measured["note"].startswith("p90 and p99 of 3 samples are the largest of them")
-    scores = run("evaluate", "--ir", optimized["cpu-fp32"], "--dataset", archive, "--protocol", "device-512")
+    assert Path(measured["picture"]).read_bytes().startswith(b"\x89PNG")
+    device = ("--device", "cpu", "--protocol", "device-512")
+    scores = run("evaluate", "--ir", optimized["cpu-fp32"], "--dataset", archive, *device)
     torch_scores = run("evaluate", "--checkpoint", checkpoint, "--dataset", archive, "--protocol", "device-512")
     np.testing.assert_allclose(scores["mse"], torch_scores["mse"], atol=1e-5)
 
@@ -210,10 +218,10 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
             "--backbone-threshold",
         ),
         (["evaluate", "--dataset", "nothing.zip", "--checkpoint", "{tiny}"], 3, "no such file"),
-        (["evaluate", "--dataset", "synthetic"], 3, "exactly one of --checkpoint, --onnx and --ir"),
-        (["optimize", "--onnx", "x.onnx", "--out", "{tmp}"], 3, "say which with --dataset"),
+        (["evaluate", "--dataset", "synthetic"], 2, "exactly one of --checkpoint, --onnx and --ir"),
+        (["optimize", "--onnx", "x.onnx", "--out", "{tmp}"], 2, "say which with --dataset"),
         (["infer", "--checkpoint", "{tiny}", "--input", "{tmp}/empty", "--out", "{tmp}"], 3, "holds no image"),
-        (["benchmark", "--ir", "nothing.xml"], 1, "nothing.xml"),
+        (["benchmark", "--ir", "nothing.xml"], 3, "there is no file nothing.xml"),
         (
             ["train", "--dataset", "{tmp}", "--out", "{tmp}/x", "--sparsity-schedule", "ramp"],
             2,

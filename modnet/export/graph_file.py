@@ -1,0 +1,149 @@
+"""ONNX files and IRs, which may come from anywhere: what is read is a matting network, or is refused in our words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from modnet.data.images import STRIDE
+from modnet.errors import ConfigError, GraphError
+from modnet.export.runtime import core
+
+_LONGEST = 300  # characters of the runtime's own words
+_FLOATS = (ov.Type.f16, ov.Type.f32, ov.Type.f64)
+
+
+def read_graph(path: Path) -> ov.Model:
+    """The matting network in an IR (`.xml`) or an ONNX file (any other name).
+
+    Raises:
+        GraphError: as `read_ir` and `read_onnx` do.
+    """
+    return read_ir(path) if path.suffix == ".xml" else read_onnx(path)
+
+
+def read_onnx(path: Path) -> ov.Model:
+    """The matting network in an ONNX file.
+
+    Raises:
+        GraphError: missing, unreadable, or no graph of (B, 3, H, W) → (B, 1, H, W).
+    """
+    if path.suffix == ".xml":
+        raise GraphError(f"cannot load {path}: an .xml belongs to an IR, wanted an ONNX file")
+    _require_file(path, path)
+    return _read(path)
+
+
+def read_ir(xml: Path) -> ov.Model:
+    """The matting network in an IR.
+
+    Raises:
+        GraphError: one of its two files is missing, cut off or of another network, or it is no graph of
+            (B, 3, H, W) → (B, 1, H, W).
+    """
+    if xml.suffix != ".xml":
+        raise GraphError(f"cannot load {xml}: an IR is named by its .xml, which has its .bin beside it")
+    for file in (xml, xml.with_suffix(".bin")):
+        _require_file(xml, file)
+    _require_own_weights(xml)
+    return _read(xml)
+
+
+def pixel_shape(port: ov.Output) -> ov.PartialShape:
+    """The shape of an input, in the order of pixels (B, 3, H, W) also where it reads images, uint8 (B, H, W, 3)."""
+    shape = port.partial_shape
+    is_image = port.element_type == ov.Type.u8 and shape.rank.is_static and len(shape) == 4
+    return ov.PartialShape([shape[index] for index in (0, 3, 1, 2)]) if is_image else shape
+
+
+def fixed_side(model: ov.Model) -> int | None:
+    """The side of the square that a graph reads, in pixels; None where height or width are open.
+
+    Raises:
+        GraphError: a fixed size that is no square.
+    """
+    height, width = (None if one.is_dynamic else one.get_length() for one in list(pixel_shape(model.input()))[2:])
+    if height is None or width is None:
+        return None
+    if height != width:
+        raise GraphError(f"the network reads {height}×{width} pixels only, wanted a square")
+    return int(height)
+
+
+def require_side(side: int) -> None:
+    """Refuses what cannot be the side of a network's input.
+
+    Raises:
+        ConfigError: no positive multiple of 32.
+    """
+    if side < STRIDE or side % STRIDE:
+        raise ConfigError(f"the side of the network's input must be a positive multiple of {STRIDE}, got {side}")
+
+
+def runtime_words(error: Exception) -> str:
+    """What OpenVINO says in one line, without the places in its source that it names first."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = " ".join(line for line in lines if line and not line.startswith("Exception from "))
+    return re.sub(r"Check '.*?' failed at \S+?:\d+: ?", "", said)[:_LONGEST]
+
+
+def _require_file(path: Path, file: Path) -> None:
+    if file.is_dir():
+        raise GraphError(f"cannot load {path}: {file} is a folder, wanted a file")
+    if not file.is_file():
+        raise GraphError(f"cannot load {path}: there is no file {file}")
+    if not file.stat().st_size:
+        raise GraphError(f"cannot load {path}: {file} is empty")
+
+
+def _require_own_weights(xml: Path) -> None:
+    """Refuses a .bin of another length than the .xml describes: OpenVINO reads what is too long without a word."""
+    ends = [0]
+    for data in re.findall(r"<data\b[^>]*>", xml.read_text(encoding="utf-8", errors="replace")):
+        place = dict(re.findall(r'\b(offset|size)="(\d+)"', data))
+        if len(place) == 2:
+            ends.append(int(place["offset"]) + int(place["size"]))
+    wanted, got = max(ends), xml.with_suffix(".bin").stat().st_size
+    if wanted != got:
+        raise GraphError(
+            f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: it is cut or of another network"
+        )
+
+
+def _read(path: Path) -> ov.Model:
+    try:
+        model = core().read_model(path)  # convert_model reads ONNX likewise, and sends usage statistics
+    except Exception as error:  # what OpenVINO's readers raise has no other base in common
+        raise GraphError(f"cannot load {path}: OpenVINO cannot read it: {runtime_words(error)}") from error
+    _require_matting_network(model, path)
+    for constant in model.get_ops():
+        if constant.get_type_name() != "Constant" or constant.get_element_type() not in _FLOATS:
+            continue
+        if np.isnan(constant.data).any():
+            raise GraphError(f"cannot load {path}: {constant.get_friendly_name()!r} has values that are no number")
+    return model
+
+
+def _require_matting_network(model: ov.Model, path: Path) -> None:
+    inputs, outputs = [pixel_shape(port) for port in model.inputs], [port.partial_shape for port in model.outputs]
+    ports = len(inputs) == len(outputs) == 1
+    shapes = ports and all(
+        got.compatible(ov.PartialShape([-1, channels, -1, -1])) for got, channels in ((inputs[0], 3), (outputs[0], 1))
+    )
+    if not shapes or not all(outputs[0][axis].compatible(inputs[0][axis]) for axis in (0, 2, 3)):
+        raise GraphError(
+            f"{path} is no matting network: wanted (B, 3, H, W) → (B, 1, H, W), got "
+            f"{_listed(inputs)} → {_listed(outputs)}"
+        )
+    if model.input().element_type not in (ov.Type.f32, ov.Type.u8):
+        raise GraphError(
+            f"{path} is no matting network: wanted an input of float32 pixels, or uint8 images, got "
+            f"{model.input().element_type.get_type_name()}"
+        )
+
+
+def _listed(shapes: list[ov.PartialShape]) -> str:
+    return ", ".join(str(shape) for shape in shapes) or "nothing"

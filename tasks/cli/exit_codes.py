@@ -1,0 +1,64 @@
+"""Which exit code and which words an error ends a verb with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from infra.errors import ContractError, InfraError, SettingsError
+from modnet.errors import CheckpointError, ConfigError, DatasetError, GraphError, ModnetError, PruningError
+
+
+class UsageError(Exception):
+    """Flags that do not go together; as with an unknown flag, the exit code is 2."""
+
+
+class PartlyDoneError(Exception):
+    """A verb did what could be done, not all: `result` is shown as ever, then this."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+EXIT_CODES: Mapping[type[BaseException], int] = {
+    UsageError: 2,
+    # a setting, file or network that cannot be used
+    ConfigError: 3,
+    SettingsError: 3,
+    DatasetError: 3,
+    CheckpointError: 3,
+    GraphError: 3,
+    PruningError: 3,
+    ContractError: 3,
+    FileNotFoundError: 3,
+    FileExistsError: 3,
+    IsADirectoryError: 3,
+    NotADirectoryError: 3,
+    PermissionError: 3,
+    # something else that was foreseen: a full disk, a conversion that computes something else, a training that diverged
+    PartlyDoneError: 1,
+    ModnetError: 1,
+    InfraError: 1,
+    OSError: 1,
+    KeyboardInterrupt: 130,
+}
+"""By class of error; the nearest base of an error counts. What has none here is a fault of ours and shows where."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The code of an error's nearest base in `EXIT_CODES`.
+
+    Raises:
+        StopIteration: it has none.
+    """
+    return next(EXIT_CODES[base] for base in type(error).__mro__ if base in EXIT_CODES)
+
+
+def words(error: BaseException) -> str:
+    """What is printed of an error, in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
