@@ -87,7 +87,7 @@ def open_store(url: str) -> ObjectStore:
     """The store at `s3://bucket[/prefix]` or `file:///folder`.
 
     Raises:
-        SettingsError: another kind of URL, or S3 settings that boto3 refuses.
+        SettingsError: another kind of URL, S3 settings that boto3 refuses, or no boto3.
     """
     try:
         parts = urlsplit(url)
@@ -96,8 +96,10 @@ def open_store(url: str) -> ObjectStore:
     if parts.query or parts.fragment:
         raise SettingsError(f"object store URL {url!r}: wanted no '?' and no '#' in it")
     if parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc):
-        from infra.s3_store import S3Store  # importing boto3 takes long, and a folder does without it
-
+        try:
+            from infra.s3_store import S3Store  # importing boto3 takes long, and a folder does without it
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"object store URL {url!r}: needs boto3, install it with pip: {error}") from error
         return S3Store(parts.netloc, parts.path.strip("/"))
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return FolderStore(Path(unquote(parts.path)))

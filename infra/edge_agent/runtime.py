@@ -7,11 +7,12 @@ import time
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+from infra.errors import ContractError, DeviceMissingError, InfraError, SettingsError
 
-from infra.errors import ContractError, DeviceMissingError, SettingsError
+if TYPE_CHECKING:
+    import numpy as np
 
 # The first word of a target's name says what it runs on.
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "ncs2": "MYRIAD"}
@@ -20,8 +21,13 @@ _STICK = "a Neural Compute Stick 2 (device MYRIAD)"
 # What helps, by device and by what is amiss.
 _NO_PLUGIN = {"MYRIAD": f"; the last openvino on PyPI for {_STICK} is 2021.4.2, for Python 3.9"}
 _BROKEN_PLUGIN = {"MYRIAD": f"; {_STICK} needs libusb-1.0.so.0, on Debian the package libusb-1.0-0"}
-_MISSING = {"MYRIAD": "; plug the stick in, and let this user open it by a udev rule for the USB vendor 03e7"}
-_STICK_NOT_OPENED = "Can not init Myriad device"
+_MISSING = {
+    "MYRIAD": "; plug the stick in (into USB 3, or a hub with power of its own), and let this user open it by a udev "
+    "rule for the USB vendor 03e7"
+}
+# In all that the stick's plugin says when it cannot open the stick or has lost it; a network that is too large is
+# another word (NC_OUT_OF_MEMORY).
+_STICK_LOST = "NC_ERROR"
 
 
 class CompiledNetwork(Protocol):
@@ -131,6 +137,8 @@ class LoadedModel:
 
     def fill_input(self, seed: int) -> None:
         """Writes the same random image for the same seed: 0 to 255 for integer inputs, -1 to 1 for others."""
+        import numpy as np  # comes with openvino, of which `_runtime` says when it is missing
+
         data = self._compiled.input_data
         generator = np.random.default_rng(seed)
         if np.issubdtype(data.dtype, np.integer):
@@ -142,12 +150,13 @@ class LoadedModel:
         """One inference on the input in place; nothing is copied in or out.
 
         Raises:
+            DeviceMissingError: the stick is lost.
             ContractError: the runtime cannot run the network.
         """
         try:
             self._compiled.run_once()
         except RuntimeError as error:
-            raise ContractError(f"{runtime_text()} cannot run the network: {_first_lines(error)}") from error
+            raise _in_our_words(error, "cannot run the network") from error
 
     def output(self) -> np.ndarray[Any, Any]:
         """A copy of the first output of the last inference."""
@@ -193,10 +202,7 @@ def load_ir(
             ir_xml, device=device, threads=threads, precision=precision, batch=batch, open_side=open_side
         )
     except RuntimeError as error:
-        if _STICK_NOT_OPENED in str(error):
-            what = f"device {device}: {runtime_text()} cannot open it: {_first_lines(error)}"
-            raise DeviceMissingError(what + _MISSING.get(device, "")) from error
-        raise ContractError(f"{runtime_text()} refuses {ir_xml.name} on {device}: {_first_lines(error)}") from error
+        raise _in_our_words(error, f"refuses {ir_xml.name} on {device}") from error
     model = LoadedModel(compiled, load_ms=(time.perf_counter_ns() - start_ns) / 1e6)
     model.fill_input(seed)
     return model
@@ -222,6 +228,13 @@ def _runtime() -> Runtime:
             f"openvino cannot be imported here: {error}; install it with pip, for {_STICK} openvino==2021.4.2 in a "
             "Python 3.9 that has its shared library, libpython3.9.so.1.0"
         ) from error
+
+
+def _in_our_words(error: RuntimeError, what: str) -> InfraError:
+    words = _first_lines(error)
+    if _STICK_LOST in words:
+        return DeviceMissingError(f"device MYRIAD: {runtime_text()} does not reach it: {words}{_MISSING['MYRIAD']}")
+    return ContractError(f"{runtime_text()} {what}: {words}")
 
 
 def _first_lines(error: RuntimeError) -> str:

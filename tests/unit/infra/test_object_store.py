@@ -40,12 +40,13 @@ def test_open_store_needs_boto3_only_for_s3(tmp_path: Path) -> None:
     program = f"""
 import sys
 sys.modules["boto3"] = None  # as on a machine without it
+from infra.errors import SettingsError
 from infra.object_store import open_store
 open_store({tmp_path.as_uri()!r}).put("a", b"")
 try:
     open_store("s3://bucket")
-except ImportError:
-    print("boto3 is missing")
+except SettingsError as error:
+    print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=True)
-    assert done.stdout == "boto3 is missing\n"
+    assert done.stdout.startswith("object store URL 's3://bucket': needs boto3, install it with pip")

@@ -9,7 +9,7 @@ import openvino
 import pytest
 
 from infra.edge_agent import runtime
-from infra.edge_agent.runtime import device_of, load_ir, runtime_text
+from infra.edge_agent.runtime import LoadedModel, device_of, load_ir, runtime_text
 from infra.errors import ContractError, DeviceMissingError, SettingsError
 
 
@@ -20,6 +20,7 @@ class _FakeRuntime:
 
     def __init__(self, devices: list[str]) -> None:
         self.names = devices
+        self.words = "Can not init Myriad device: NC_ERROR"
 
     def devices(self) -> list[str]:
         return self.names
@@ -28,7 +29,20 @@ class _FakeRuntime:
         return True
 
     def compile(self, ir_xml: Path, **given: Any) -> NoReturn:
-        raise RuntimeError("Can not init Myriad device: NC_ERROR")
+        raise RuntimeError(self.words)
+
+
+class _LostNetwork:
+    """On a stick that has reset itself."""
+
+    input_data = np.zeros((1, 3, 8, 8), np.float32)
+    precision, threads = "f16", None
+
+    def run_once(self) -> NoReturn:
+        raise RuntimeError("Failed to queue inference: NC_ERROR")
+
+    def output(self) -> NoReturn:
+        raise AssertionError
 
 
 def test_load_ir_computes_the_network_on_a_seeded_image(ir_xml: Path) -> None:
@@ -96,8 +110,18 @@ def test_load_ir_says_when_a_device_is_not_there_or_cannot_be_opened(
     with pytest.raises(DeviceMissingError, match=r"MYRIAD: openvino 2021\.4\.2 finds only \['CPU'\].*udev rule"):
         load_ir(ir_xml, device="MYRIAD")
     fake.names = ["CPU", "MYRIAD"]
-    with pytest.raises(DeviceMissingError, match=r"cannot open it: Can not init Myriad device.*udev rule"):
+    with pytest.raises(DeviceMissingError, match=r"does not reach it: Can not init Myriad device.*udev rule"):
         load_ir(ir_xml, device="MYRIAD")
+    fake.words = "Failed to compile layer: NC_OUT_OF_MEMORY"
+    with pytest.raises(ContractError, match=r"refuses cpu-fp32\.xml on MYRIAD: Failed to compile"):
+        load_ir(ir_xml, device="MYRIAD")
+
+
+def test_run_once_says_when_the_stick_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_runtime", lambda: _FakeRuntime(devices=["CPU"]))
+    model = LoadedModel(_LostNetwork(), load_ms=1.0)
+    with pytest.raises(DeviceMissingError, match="does not reach it: Failed to queue inference: NC_ERROR; plug the"):
+        model.run_once()
 
 
 @pytest.mark.parametrize("given", [{"threads": 1}, {"precision": "f32"}])
