@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -23,6 +24,7 @@ from modnet.inference.video import Frame, VideoFrames
 
 _CODEC: Final = "libx264"  # H.264 in .mp4 is what every browser, phone and editor plays
 _QUALITY = {"crf": "17", "preset": "fast"}  # of which the eye sees no loss
+_FINEST = Fraction(1, 90_000)  # s: .mp4 counts how long a frame is shown in 32 bits, which of nanoseconds is 4 s
 _KEPT_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})  # what players read in .mp4
 _SOUND_CODEC: Final = "aac"
 _SOUND_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
@@ -111,7 +113,7 @@ class _Target:
         stream = self._container.add_stream(_CODEC, self._frames.rate, _QUALITY)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
-        context.time_base = self._frames.time_base
+        context.time_base = max(self._frames.time_base, _FINEST)
         context.flags |= Flags.frame_duration  # otherwise the last frame is shown for no time
         context.sample_aspect_ratio = frame.pixel_aspect
         stream.colorspace, stream.color_range = Colorspace.ITU709, ColorRange.MPEG
@@ -136,33 +138,52 @@ class _Sound:
     def __init__(self, container: OutputContainer, source: AudioStream, frames: VideoFrames) -> None:
         self._source, self._frames = source, frames
         self._is_kept = source.codec_context.codec.canonical_name in _KEPT_SOUND
+        self._last_dts: int | None = None
+        self._resampler: av.AudioResampler | None = None
+        self._resampled: object = None  # what kind of frames the resampler is for
         if self._is_kept:
             self._target = container.add_stream_from_template(source)
             return
         rate = source.rate if source.rate in _SOUND_RATES else _SOUND_RATES[0]
         self._target = container.add_stream(_SOUND_CODEC, rate)
         self._target.layout = _LAYOUTS.get(source.channels, "stereo")
-        # async: silence where packets are missing, so that what follows is heard at its time
-        self._resampler = av.AudioResampler(self._target.format, self._target.layout, rate, options={"async": "1"})
 
     def taken(self, packet: Packet[Any]) -> list[Packet[Any]]:
         """What is to be written for a packet of the source."""
-        if self._is_kept:
-            packet.stream = self._target
-            return [packet]
-        try:
-            decoded = self._source.decode(packet)
-        except av.FFmpegError:
-            self._frames.damaged += 1
+        if not self._is_kept:
+            return [encoded for frame in self._decoded(packet) for encoded in self._encoded(frame)]
+        if self._last_dts is not None and packet.dts is not None and packet.dts <= self._last_dts:
+            self._frames.damaged += 1  # a container takes no step back
             return []
-        return [encoded for frame in decoded for encoded in self._encoded(frame)]
+        self._last_dts, packet.stream = packet.dts, self._target
+        return [packet]
 
     def rest(self) -> list[Packet[Any]]:
         """What decoder and encoder still hold."""
         if self._is_kept:
             return []
-        late = [encoded for frame in self._source.decode(None) for encoded in self._encoded(frame)]
-        return late + self._encoded(None) + self._target.encode(None)
+        late = [encoded for frame in self._decoded(None) for encoded in self._encoded(frame)]
+        return late + self._flushed() + self._target.encode(None)
 
-    def _encoded(self, frame: av.AudioFrame | None) -> list[Packet[Any]]:
-        return [packet for resampled in self._resampler.resample(frame) for packet in self._target.encode(resampled)]
+    def _decoded(self, packet: Packet[Any] | None) -> list[av.AudioFrame]:
+        try:
+            return self._source.decode(packet)
+        except av.FFmpegError:
+            self._frames.damaged += 1
+            return []
+
+    def _encoded(self, frame: av.AudioFrame) -> list[Packet[Any]]:
+        kind, before = (frame.format.name, frame.layout.name, frame.sample_rate), []
+        if self._resampler is None or kind != self._resampled:  # a track may change from stereo to 5.1 amid
+            before = self._flushed()
+            # async: silence where packets are missing, so that what follows is heard at its time
+            self._resampler = av.AudioResampler(
+                self._target.format, self._target.layout, self._target.rate, options={"async": "1"}
+            )
+            self._resampled = kind
+        return before + [packet for one in self._resampler.resample(frame) for packet in self._target.encode(one)]
+
+    def _flushed(self) -> list[Packet[Any]]:
+        if self._resampler is None:
+            return []
+        return [packet for one in self._resampler.resample(None) for packet in self._target.encode(one)]

@@ -50,10 +50,52 @@ def test_video_writer_keeps_times_and_sound(name: str, codec: str, sound: str, w
     assert deviation == pytest.approx(8000 / 32768 / 2**0.5, rel=0.02)  # the tone, not silence
 
 
+def test_video_writer_goes_on_when_a_packet_of_sound_states_an_earlier_time(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "a.mkv", [flat(0)] * 3, sound="libopus", sound_s=1)
+    content = source.read_bytes()
+    at = next(ms for ms in range(500, 521) if b"\x82" + ms.to_bytes(2, "big") in content)  # a block of track 2
+    source.write_bytes(content.replace(b"\x82" + at.to_bytes(2, "big"), b"\x82" + (20).to_bytes(2, "big"), 1))
+    with VideoFrames(source) as frames, video_writer(tmp_path / "out.mp4", frames) as add:
+        for frame in frames:
+            add(frame.image, frame)
+    assert frames.damaged == 1
+    assert sound_of(tmp_path / "out.mp4")[1] == pytest.approx(1, abs=0.1)
+
+
+def test_video_writer_encodes_sound_that_changes_from_stereo_to_mono(tmp_path: Path) -> None:
+    parts = [
+        write_video(tmp_path / f"{layout}.mkv", [flat(0)], codec="mjpeg", sound="mp2", sound_s=1, layout=layout)
+        for layout in ("stereo", "mono")
+    ]
+    with av.open(str(tmp_path / "both.mkv"), "w") as both:
+        streams = []
+        for number, part in enumerate(parts):
+            with av.open(str(part)) as one:
+                streams = streams or [both.add_stream_from_template(stream, opaque=True) for stream in one.streams]
+                for packet in one.demux():
+                    if packet.dts is not None:
+                        second = round(number / packet.time_base)
+                        packet.pts, packet.dts = packet.pts + second, packet.dts + second
+                        packet.stream = streams[packet.stream_index]
+                        both.mux(packet)
+    rewrite(tmp_path / "both.mkv", tmp_path / "out.mp4")
+    codec, seconds, deviation = sound_of(tmp_path / "out.mp4")
+    assert (codec, seconds) == ("aac", pytest.approx(2, abs=0.15))
+    assert deviation == pytest.approx(8000 / 32768 * (0.75 / 2) ** 0.5, rel=0.05)  # mono on two channels is 3 dB less
+
+
 def test_video_writer_shows_the_last_frame_as_long_as_the_source_does(tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [flat(0), flat(90)])
     with av.open(str(rewrite(source, tmp_path / "out.mp4"))) as container:
         assert container.duration == pytest.approx(200_000, abs=2000)  # µs
+
+
+def test_video_writer_keeps_times_that_are_given_in_tiny_units(tmp_path: Path) -> None:
+    times, unit = [0, 33, 5000, 5033], Fraction(1, 100_000_000)
+    ticks = [round(ms * Fraction(1, 1000) / unit) for ms in times]
+    source = write_video(tmp_path / "a.mp4", [flat(0)] * 4, ticks, time_base=unit)
+    frames = shown(rewrite(source, tmp_path / "out.mp4"))
+    assert [time for time, _ in frames] == pytest.approx([ms / 1000 for ms in times], abs=1e-4)
 
 
 def test_video_writer_keeps_the_shape_of_pixels(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def write_video(
     turned: tuple[int, bool] | None = None,
     sound: str | None = None,
     sound_s: float = 0.0,
+    layout: str = "stereo",
     options: dict[str, str] | None = None,
 ) -> Path:
     """Pictures, uint8 (H, W, 3) RGB with even sides, shown at `times` (by default every 100 ms), beside a tone."""
@@ -42,7 +43,7 @@ def write_video(
             stream.set_display_rotation(turned[0], hflip=turned[1])
         track = container.add_stream(sound, RATE) if sound else None
         if track is not None:
-            track.layout = "stereo"
+            track.layout = layout
         for time, picture in zip(times, pictures, strict=True):
             frame = av.VideoFrame.from_ndarray(picture)
             frame.pts, frame.time_base = time, time_base
