@@ -117,10 +117,12 @@ def run_on_ray(
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough.
-        WorkerLostError: the worker or its node died, was killed for memory, or no cluster answers at the address.
+        WorkerLostError: the worker or its node died, was killed for memory, no cluster answers at the address, or the
+            local Ray was not there in time.
         TimeoutError: it computed longer than `timeout_s`.
         CancelledError: `cancelled` was set, or somebody cancelled the computation in Ray.
-        SettingsError: the worker has other versions than this process, or the address cannot be used.
+        SettingsError: the worker has other versions than this process, the address cannot be used, or a local Ray has
+            no folder.
         Exception: whatever the function raised, with the worker's traceback as its cause.
     """
     label = name or getattr(function, "__name__", "function")
