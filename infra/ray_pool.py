@@ -184,7 +184,7 @@ def _init(address: str | None) -> None:
     try:
         ray.init(**(local if is_local else {"address": address}), logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
+        raise WorkerLostError(f"Ray at {address or 'local'!r}: no cluster answers: {error}") from error
     except (RuntimeError, ValueError, OSError) as error:
         raise SettingsError(f"Ray at {address or 'local'!r}: cannot be used from this process: {error}") from error
     except Exception as error:  # Ray knows no better word for a node that is not there in time, as on a busy machine
