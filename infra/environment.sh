@@ -25,7 +25,7 @@ PROGRAM
 
 why_not() {  # says why the environment that is there cannot work, nothing when it can
   local here found
-  here=$(pwd)/$VENV
+  here=$(pwd -P)/$VENV
   if ! found=$(version_of $VENV/bin/python); then echo "its Python cannot be started"
   elif ! is_supported $VENV/bin/python; then echo "it is of Python $found, the project needs $SUPPORTED"
   elif [ -n "${PYTHON:-}" ] && [ "$found" != "$(version_of "$WANTED")" ]; then echo "it is of Python $found, not of $PYTHON"

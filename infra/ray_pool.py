@@ -115,10 +115,12 @@ def run_on_ray(
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough.
-        WorkerLostError: the worker or its node died, was killed for memory, or no cluster answers at the address.
+        WorkerLostError: the worker or its node died, was killed for memory, no cluster answers at the address, or the
+            local Ray was not there in time.
         TimeoutError: it computed longer than `timeout_s`.
         CancelledError: `cancelled` was set, or somebody cancelled the computation in Ray.
-        SettingsError: the worker has other versions than this process, or the address cannot be used.
+        SettingsError: the worker has other versions than this process, the address cannot be used, or a local Ray has
+            no folder.
         Exception: whatever the function raised, with the worker's traceback as its cause.
     """
     label = name or getattr(function, "__name__", "function")
@@ -180,7 +182,7 @@ def _init(address: str | None) -> None:
     try:
         ray.init(**(local if is_local else {"address": address}), logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
+        raise WorkerLostError(f"Ray at {address or 'local'!r}: no cluster answers: {error}") from error
     except (RuntimeError, ValueError, OSError) as error:
         raise SettingsError(f"Ray at {address or 'local'!r}: cannot be used from this process: {error}") from error
     except Exception as error:  # what Ray raises when one of its processes is not there within 30 s

@@ -59,7 +59,8 @@ def test_an_environment_is_made_once_and_anew_when_it_cannot_work(project: Path)
     done = install(project)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     written_at = (project / ".venv" / ".installed").stat().st_mtime_ns
-    assert install(project).returncode == 0
+    (alias := project.with_name("alias")).symlink_to(project.name)
+    assert install(alias).returncode == 0
     assert (project / ".venv" / ".installed").stat().st_mtime_ns == written_at
 
     moved = project.rename(project.with_name("renamed"))
