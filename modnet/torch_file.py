@@ -50,9 +50,9 @@ def read_torch_file(path: Path, start: bytes) -> dict[str, Tensor]:
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, wanted a state dict of tensors")
     found = {name: value for name, value in content.items() if _is_state(value)}
     if len(found) != 1:
-        names = ", ".join(repr(name) for name in list(found or content)[:8])
         what = "several state dicts" if found else "no state dict of tensors"
-        raise CheckpointError(f"checkpoint {path} holds {what} but {names}; wanted one: save it alone, by torch.save")
+        names = ", ".join(repr(name) for name in list(found or content)[:8]) or "nothing"
+        raise CheckpointError(f"checkpoint {path} holds {what}: {names}; wanted one, saved alone by torch.save")
     return dict(next(iter(found.values())))
 
 

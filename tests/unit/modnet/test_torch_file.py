@@ -145,9 +145,12 @@ def in_a_tar(path: Path) -> None:
         (lambda path: path.write_text("<?xml version='1.0'?>\n<net/>"), "goes to --ir"),
         (lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch"), "it starts with"),
         (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(300)), "cut off or damaged"),
-        (lambda path: torch.save({"net": {"a": torch.ones(1)}, "ema": {"a": torch.ones(1)}}, path), "'net', 'ema'"),
-        (lambda path: torch.save({"epoch": 3, "lr": 0.1}, path), "no state dict of tensors but 'epoch', 'lr'"),
-        (lambda path: torch.save({}, path), "no state dict of tensors"),
+        (
+            lambda path: torch.save({"net": {"a": torch.ones(1)}, "ema": {"a": torch.ones(1)}}, path),
+            "several state dicts: 'net', 'ema'",
+        ),
+        (lambda path: torch.save({"epoch": 3, "lr": 0.1}, path), "no state dict of tensors: 'epoch', 'lr'"),
+        (lambda path: torch.save({}, path), "no state dict of tensors: nothing"),
     ],
     ids=["tar", "script", "pickle", "empty", "page", "lfs", "xml", "onnx", "cut", "several", "none", "nothing"],
 )
