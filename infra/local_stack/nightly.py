@@ -13,6 +13,7 @@ from infra.errors import StackError
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.saved_report import save_report
 from infra.local_stack.stack import Stack
+from infra.local_stack.under_way import Screen, under_way
 from infra.shown import shown, shown_lines
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -37,6 +38,7 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
     """
     run_id, earlier = None, stack.started()
     try:
+        print("starting the services that do not run yet", flush=True)
         stack.up()
         run_id = stack.api.start_run(deployment, parameters)
         print(f"{deployment}: {stack.ui_url}/runs/flow-run/{run_id}", flush=True)
@@ -75,7 +77,10 @@ def _end_services(stack: Stack, started: Sequence[str], run_id: str | None) -> N
 
 
 class RunFollower:
-    """Prints what a flow run and the flow runs that it starts write to their logs, each line once."""
+    """Prints what a flow run and the flow runs that it starts write to their logs, each line once.
+
+    Below that it shows the tasks that are under way, with their progress.
+    """
 
     def __init__(self, api: PrefectApi, run_id: str) -> None:
         self._api = api
@@ -84,6 +89,7 @@ class RunFollower:
         self._seen: set[str] = set()
         self._since = datetime.now(UTC) - timedelta(minutes=1)
         self._state = ""
+        self._screen = Screen()
 
     def follow(self, check: Callable[[], None], limit_s: float | None = None) -> dict[str, Any]:
         """Prints new lines until the run has ended or the time is up, and returns its last state.
@@ -120,7 +126,7 @@ class RunFollower:
         state = self._api.state(self._run_id)
         if state["name"] != self._state:
             self._state = state["name"]
-            print(f"{datetime.now():%H:%M:%S} {self._state}", flush=True)
+            self._screen.log(f"{datetime.now():%H:%M:%S} {self._state}")
         self._run_ids.update(self._api.subflow_runs(self._run_ids))
         since = self._since
         for line in self._api.logs(self._run_ids, since - _LOG_OVERLAP):
@@ -131,7 +137,11 @@ class RunFollower:
                 level = logging.getLevelName(line["level"])
                 # what follows the first line is indented, so that it looks like no line of the log
                 message = shown_lines(line["message"]).replace("\n", "\n" + 17 * " ")
-                print(f"{written_at.astimezone():%H:%M:%S} {level:7} {message}", flush=True)
+                self._screen.log(f"{written_at.astimezone():%H:%M:%S} {level:7} {message}")
+        if state["type"] in ENDED:
+            self._screen.clear()
+        elif self._screen.is_due():
+            self._screen.show(under_way(self._api.under_way(self._run_ids), self._api.progress(self._run_ids)))
         return state
 
 

@@ -91,12 +91,24 @@ class PrefectApi:
 
     def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
         """Ids of the flow runs that these flow runs have started."""
-        where = {"flow_runs": {"parent_flow_run_id": {"any_": list(run_ids)}}, "limit": _PAGE}
-        return [str(run["id"]) for run in self._call("POST", "/flow_runs/filter", where)]
+        return [str(run["id"]) for run in self._call("POST", "/flow_runs/filter", _children_of(run_ids))]
 
     def task_runs(self, run_ids: Collection[str]) -> Iterator[dict[str, Any]]:
         """Task runs of flow runs: `id`, `name`, `flow_run_id`, `start_time`, `end_time` and more."""
         return self._pages("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": list(run_ids)}}})
+
+    def under_way(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        """Task runs of flow runs that are running, without those that stand for flow runs."""
+        where = {"flow_run_id": {"any_": list(run_ids)}, "state": {"type": {"any_": ["RUNNING"]}}}
+        found = self._pages("/task_runs/filter", {"task_runs": where})
+        children = self._call("POST", "/flow_runs/filter", _children_of(run_ids))
+        flows = {run["parent_task_run_id"] for run in children}
+        return [run for run in found if run["id"] not in flows]
+
+    def progress(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        """Progress bars of flow runs: `task_run_id`, `data` in per cent and `description`."""
+        where = {"flow_run_id": {"any_": list(run_ids)}, "type": {"any_": ["progress"]}}
+        return list(self._pages("/artifacts/filter", {"artifacts": where}))
 
     def logs(self, run_ids: Collection[str], since: datetime) -> Iterator[dict[str, Any]]:
         """Log lines of flow runs, oldest first: `id`, `timestamp`, `level` and `message`."""
@@ -138,3 +150,8 @@ class PrefectApi:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise StackError(f"{where}: Prefect does not answer: {error}") from error
             time.sleep(_RETRY_AFTER_S)
+
+
+def _children_of(run_ids: Collection[str]) -> dict[str, Any]:
+    """Filter of the flow runs that these flow runs have started."""
+    return {"flow_runs": {"parent_flow_run_id": {"any_": list(run_ids)}}, "limit": _PAGE}

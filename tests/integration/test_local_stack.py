@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from infra.local_stack.environments import MARKER
 from infra.local_stack.nightly import RunFollower, run_nightly
 from infra.local_stack.processes import Process, end_processes, processes_with
 from infra.local_stack.stack import Stack
+from infra.local_stack.under_way import under_way
 from infra.object_store import open_store
 
 FLOW = '''
@@ -38,11 +40,37 @@ def trivial(seconds: float = 0, reason: str = ""):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
         raise ValueError(reason)
 '''
+WATCHED = '''
+import time
+from prefect import flow, task
+from infra.object_store import open_store
+from infra.settings import Settings
+from modnet.records import TrainingProgress
+from tasks.stored import put_record
+from tasks.training_progress import shown_training
+
+@task(task_run_name="retrain a")
+def train(seconds: int):
+    """Trains nothing, and says how far it is, as a training does."""
+    store = open_store(Settings.from_env().store_url)
+    with shown_training("candidates/a", "retrain-a", "Retraining of a"):
+        for step in range(seconds):
+            told = TrainingProgress(step=step, steps=seconds, text="epoch 1 of 1")
+            put_record(store, "candidates/a/progress.json", told)
+            time.sleep(1)
+
+@flow
+def watched(seconds: int = 45):
+    train(seconds)
+'''
 DEPLOYMENTS = """
 name: trivial
 deployments:
   - name: on-demand
     entrypoint: trivial.py:trivial
+    work_pool: {name: modnet}
+  - name: watched
+    entrypoint: watched.py:watched
     work_pool: {name: modnet}
   - name: one-at-a-time
     entrypoint: trivial.py:trivial
@@ -60,6 +88,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that is up, for all tests of this file; whatever they leave running is killed."""
     project = tmp_path_factory.mktemp("project")
     (project / "trivial.py").write_text(FLOW)
+    (project / "watched.py").write_text(WATCHED)
     (project / "prefect.yaml").write_text(DEPLOYMENTS)
     stack = Stack(project / ".modnet", project, os.environ, targets=["cpu-fp32"])
     try:
@@ -134,6 +163,29 @@ def test_up_frees_the_slot_of_a_run_that_was_killed_with_its_server(stack: Stack
     state = stack.api.state(lost)
     assert (state["type"], state["message"]) == ("CRASHED", "its process was gone when the services were started")
     assert RunFollower(stack.api, second).follow(stack.check, limit_s=120)["type"] == "COMPLETED"
+
+
+@pytest.mark.slow
+def test_a_run_ends_well_when_the_server_that_shows_its_progress_goes_away(stack: Stack) -> None:
+    """Half a minute without Prefect, amid a training: it is shown before, and has succeeded afterwards."""
+    run = stack.api.start_run("watched/watched", {})
+
+    def shown() -> list[str]:
+        return under_way(stack.api.under_way([run]), stack.api.progress([run]))
+
+    _wait_until(lambda: any("%: epoch 1 of 1, " in line for line in shown()))
+    (line,) = shown()
+    assert line.startswith("retrain a [")
+    server = stack.status()["prefect"]
+    assert server is not None
+    os.kill(server.pid, signal.SIGKILL)
+    time.sleep(30)
+
+    stack.up()
+
+    assert RunFollower(stack.api, run).follow(stack.check, limit_s=240)["type"] == "COMPLETED"
+    said = [line["message"] for line in stack.api.logs([run], datetime.now(UTC) - timedelta(hours=1))]
+    assert sum("progress of candidates/a cannot be shown, the work goes on" in line for line in said) == 1
 
 
 def test_a_schedule_has_runs_to_come(stack: Stack) -> None:

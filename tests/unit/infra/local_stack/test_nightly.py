@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Collection, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from infra.local_stack.nightly import RunFollower, run_nightly, summary, table_l
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.services import SERVICES
 from infra.local_stack.stack import Stack
+from infra.local_stack.under_way import under_way
 
 START = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
 
@@ -50,6 +53,13 @@ class ScriptedApi(PrefectApi):
 
     def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
         return []
+
+    def under_way(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        started_at = (datetime.now(UTC) - timedelta(seconds=75)).isoformat()
+        return [{"id": "task", "name": "retrain a", "start_time": started_at}]
+
+    def progress(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        return [{"task_run_id": "task", "data": 25.0, "description": "Retraining: epoch 1 of 4, loss 0.3"}]
 
     def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
         return ["child"]
@@ -104,6 +114,53 @@ def test_follow_prints_every_line_and_state_once_also_the_late_ones(capsys: pyte
     assert RunFollower(api, "run").follow(nothing)["type"] == "COMPLETED"
     words = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
     assert words == ["Running", "one", "two", "Completed", "three", "late"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_follow_says_what_is_under_way_every_30_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = ScriptedApi(("Running", ["one"]), ("Running", []), ("Completed", []))
+    RunFollower(api, "run").follow(nothing)
+    assert "under way" not in capsys.readouterr().out
+    monkeypatch.setattr("infra.local_stack.under_way.LINES_EVERY_S", 0.0)
+    api.looks = 0
+    RunFollower(api, "run").follow(nothing)
+    lines = [line[9:] for line in capsys.readouterr().out.splitlines() if "under way" in line]
+    retraining = "retrain a [#####---------------] 25 %: epoch 1 of 4, loss 0.3, 1:15 so far, 3:45 left"
+    assert lines == [f"under way: {retraining}"] * 2
+
+
+def test_follow_draws_what_is_under_way_below_the_log_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr("infra.local_stack.under_way._REDRAW_EVERY_S", 0.0)
+    monkeypatch.setenv("COLUMNS", "60")
+    RunFollower(ScriptedApi(("Running", ["one"]), ("Running", ["two"]), ("Completed", [])), "run").follow(nothing)
+    clear = "\x1b[1F\x1b[J"
+    bar = "retrain a [#####---------------] 25 %: epoch 1 of 4, loss 0\n"
+    written = terminal.getvalue()
+    assert written.count(bar) == written.count(clear) >= 2  # at the end nothing of it is left
+    assert [line.split()[-1] for line in written.replace(clear, "").replace(bar, "").splitlines()] == [
+        *("Running", "one", "two", "Completed"),
+    ]
+
+
+def test_under_way_knows_no_time_left_before_something_is_done() -> None:
+    runs = [
+        {"id": "2", "name": "export b", "start_time": "2026-01-01T12:01:00+00:00"},
+        {"id": "1", "name": "retrain a", "start_time": "2026-01-01T12:00:00+00:00"},
+        {"id": "3", "name": "waits", "start_time": None},
+    ]
+    progress = [{"task_run_id": "1", "data": 0.0, "description": None}]
+    assert under_way(runs, progress, START + timedelta(seconds=3675)) == [
+        "retrain a [--------------------] 0 %: 1:01:15 so far",
+        "export b: 1:00:15 so far",
+    ]
 
 
 def test_follow_raises_when_a_service_has_ended() -> None:

@@ -55,6 +55,18 @@ def test_start_run_passes_the_parameters_to_the_deployment(api: PrefectApi, answ
     assert [one["parameters"] for one in sent] == [{"config": {"seed": 1}}]
 
 
+def test_under_way_leaves_out_what_stands_for_a_flow_run(api: PrefectApi, answers: Answers) -> None:
+    asked = []
+    answers["POST /api/task_runs/filter"] = lambda body: (asked.append(body), (200, [{"id": "a"}, {"id": "flow"}]))[1]
+    answers["POST /api/flow_runs/filter"] = lambda _: (200, [{"id": "r2", "parent_task_run_id": "flow"}])
+    answers["POST /api/artifacts/filter"] = lambda body: (asked.append(body), (200, [{"task_run_id": "a"}]))[1]
+    assert api.under_way(["r1"]) == [{"id": "a"}]
+    assert api.progress(["r1"]) == [{"task_run_id": "a"}]
+    tasks, artifacts = asked
+    assert tasks["task_runs"] == {"flow_run_id": {"any_": ["r1"]}, "state": {"type": {"any_": ["RUNNING"]}}}
+    assert artifacts["artifacts"] == {"flow_run_id": {"any_": ["r1"]}, "type": {"any_": ["progress"]}}
+
+
 def test_start_run_asks_a_busy_server_again_for_the_same_run(
     api: PrefectApi, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Training learns, is the same twice, goes on where it was cut, and says when it diverges."""
 
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -166,6 +167,17 @@ def test_retrain_reports_scales_before_and_after_every_epoch_when_training_is_sp
     assert report.scales[0].quintiles == (1.0,) * 5  # a fresh network's
     assert report.scales[-1].quintiles[0] < 1.0
     assert retrain(fresh_network(), portraits, CONFIG, seed=0).scales == ()
+
+
+def test_retrain_writes_a_line_for_every_epoch_where_there_is_no_terminal(
+    portraits: MattingDataset, capsys: pytest.CaptureFixture
+) -> None:
+    retrain(fresh_network(), portraits, CONFIG, seed=0, validate=lambda _: 0.25)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == CONFIG.epochs
+    for number, line in enumerate(lines, start=1):
+        facts = rf"epoch {number} of {CONFIG.epochs}, loss \d+\.\d+, tune MSE 0\.25000, \d:\d\d so far, \d:\d\d left"
+        assert re.fullmatch(rf"training: \d+ of \d+ steps \(\d+ %\), {facts}", line)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""What cannot be had on purpose from a real Ray; all else is in tests/integration/test_ray_pool.py."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from infra import ray_pool
+from infra.errors import WorkerLostError
+from infra.ray_pool import run_on_ray
+
+
+def test_run_on_ray_is_worth_another_try_when_ray_was_not_there_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    def start(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray_pool.ray, "init", start)
+    monkeypatch.setattr(ray_pool.ray, "shutdown", lambda: ended.append(True))
+    with pytest.raises(WorkerLostError, match=r"did not start in time.*timed out during startup"):
+        run_on_ray(os.getpid, timeout_s=60)
+    assert ended == [True]
+    assert ray_pool._connection is None
