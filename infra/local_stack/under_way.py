@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from infra.shown import shown
+
 LINES_EVERY_S = 30.0
 _REDRAW_EVERY_S = 2.0
 _BAR = 20  # characters
@@ -71,18 +73,18 @@ def under_way(
         now: the time; by default that of the clock.
     """
     now = datetime.now(UTC) if now is None else now
-    shown = {one["task_run_id"]: one for one in progress}
+    told = {one["task_run_id"]: one for one in progress}
     lines = []
     for run in sorted(task_runs, key=lambda run: str(run["start_time"])):
         if run["start_time"] is None:
             continue
         elapsed = max(timedelta(), now - datetime.fromisoformat(run["start_time"]))
         parts = [f"{_time(elapsed)} so far"]
-        name = str(run["name"])
-        if run["id"] in shown:
-            share = min(1.0, float(shown[run["id"]]["data"] or 0) / 100)
+        name = shown(run["name"])
+        if run["id"] in told:
+            share = min(1.0, float(told[run["id"]]["data"] or 0) / 100)
             name += f" [{'#' * round(_BAR * share):-<{_BAR}}] {100 * share:.0f} %"
-            facts = str(shown[run["id"]].get("description") or "").partition(": ")[2]
+            facts = shown(str(told[run["id"]].get("description") or "").partition(": ")[2])
             parts = [*([facts] if facts else []), *parts]
             if share > 0:
                 parts.append(f"{_time(elapsed / share - elapsed)} left")

@@ -193,7 +193,10 @@ def optimize(verb: Flags) -> None:
         help="run and compile what is for old runtimes on these; `make legacy-runtimes` installs them",
     )
     rounding = verb.add_argument_group("INT8")
-    rounding.add_argument("--dataset", help=f"its fit split calibrates, its tune split judges: {flags.DATASET}")
+    rounding.add_argument(
+        "--dataset",
+        help=f"its fit split calibrates, its tune split judges; not needed without an INT8 target: {flags.DATASET}",
+    )
     add_fields(
         rounding,
         ExportConfig,
@@ -293,7 +296,7 @@ def _add_training(verb: Flags) -> None:
         "--sparsity-norms",
         type=flags.texts,
         help="with --sparsity: norms that get a plot of their own beside that of all and that of the first, as "
-        "backbone.last.norm,semantic.*",
+        "backbone.last.norm,semantic.* (default: none)",
     )
 
 

@@ -29,10 +29,11 @@ def test_config_makes_paths_absolute(tmp_path: Path, run: Run, monkeypatch: pyte
     [
         (("--base", "nope.ckpt"), "--base nope.ckpt: no such file; wanted shipped, train, or the path of a checkpoint"),
         (("--base", "."), "--base .: no such file"),
+        (("--start", "nope.ckpt"), "--start nope.ckpt: no such file; wanted unpruned, shipped-pruned, or the path of"),
         (("--dataset", "nope.zip"), "--dataset nope.zip: no such file; wanted synthetic, ppm-100, a zip or a URL"),
         (("--dataset", "."), "--dataset .: is a folder; wanted synthetic"),
     ],
-    ids=["no base", "a folder as base", "no data set", "a folder as data set"],
+    ids=["no base", "a folder as base", "no start", "no data set", "a folder as data set"],
 )
 def test_config_refuses_files_that_are_not_there(flags: tuple[str, ...], message: str, refuse: Refuse) -> None:
     code, error = refuse("config", *flags)
@@ -81,7 +82,11 @@ def test_config_has_a_word_for_the_candidates_of_a_run(profile: str, run: Run) -
     assert run("config", "--profile", profile, *words[profile]) == run("config", "--profile", profile)
 
 
-def test_config_starts_a_demo_from_the_small_network_unless_something_else_is_compressed(run: Run) -> None:
+def test_config_starts_a_demo_from_the_small_network_unless_something_else_is_compressed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.ckpt").touch()
     flags: dict[tuple[str, ...], str] = {
         (): "shipped-pruned",
         ("--pruning", "5G:taylor"): "unpruned",

@@ -29,6 +29,7 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
     "InfraError",
     "LoadingError",
     "LoweringError",
+    "UnsteadyLatencyError",
     "ModnetError",
     "NotStoredError",
     "ParityError",

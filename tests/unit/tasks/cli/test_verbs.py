@@ -257,7 +257,7 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
                 "backbone.lost",
             ],
             3,
-            "pattern 'lost' names no norm",
+            "pattern 'backbone.lost' names no norm",
         ),
         (["dataset", "fetch", "synthetic", "--sha256", "A" * 64], 2, "--sha256 would do nothing"),
         (["dataset", "fetch", "{tmp}", "--sha256", "A" * 64], 2, "--sha256 would do nothing"),
