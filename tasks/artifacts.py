@@ -5,12 +5,14 @@ from typing import Any
 
 from prefect import artifacts, get_run_logger
 
+from infra.shown import shown
 from tasks.leaderboard import Row
 
 
 def create_table_artifact(table: list[Row], *, key: str, description: str) -> None:
     """A table; a Prefect server that does not take it is a warning in the log."""
-    _show(artifacts.create_table_artifact, key, table=table, description=description)
+    escaped = [{name: shown(cell) for name, cell in row.items()} for row in table]
+    _show(artifacts.create_table_artifact, key, table=escaped, description=description)
 
 
 def create_markdown_artifact(markdown: str, *, key: str, description: str) -> None:

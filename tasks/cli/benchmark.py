@@ -8,7 +8,6 @@ from infra.edge_agent.latency import measure_interleaved
 from infra.edge_agent.runtime import load_ir, runtime_text
 from infra.reports import percentile_note, summarise
 from modnet.errors import ConfigError
-from modnet.evaluation.batch_plot import BatchSamples, batch_plot
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.graph_file import fixed_side, read_ir, require_side
 from modnet.export.runtime import device_here
@@ -30,7 +29,7 @@ def benchmark(options: Options) -> Result:
         require_free(options, options.picture)
     device = device_here(options.device)
     rows: list[dict[str, str]] = []
-    measured: list[BatchSamples] = []
+    measured: list[tuple[str, int, tuple[float, ...]]] = []
     for batch in options.batch:
         models = {
             xml: load_ir(
@@ -46,7 +45,7 @@ def benchmark(options: Options) -> Result:
         samples = measure_interleaved(runs, warm_up=options.warm_up, rounds=options.repeats)
         for xml, model in models.items():
             ms = samples[str(xml)].samples_ms
-            measured.append(BatchSamples(str(xml), batch, ms))
+            measured.append((str(xml), batch, ms))
             summary = summarise(ms)
             faster = median_ratio_interval(samples[str(options.ir[0])].samples_ms, ms)
             rows.append(
@@ -65,8 +64,11 @@ def benchmark(options: Options) -> Result:
     if (note := percentile_note(options.repeats)) is not None:
         found["note"] = note
     if options.picture is not None:
+        from modnet.evaluation.batch_plot import BatchSamples, batch_plot  # with matplotlib
+
         options.picture.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.picture, batch_plot(measured, f"{runtime_text()} on {device}"))
+        picture = batch_plot([BatchSamples(*one) for one in measured], f"{runtime_text()} on {device}")
+        write_atomically(options.picture, picture)
         found["picture"] = str(options.picture)
     if options.json:
         return found | {"rows": rows}

@@ -20,8 +20,8 @@ def evaluate(options: Options) -> Result:
     """Scores a checkpoint, an ONNX file or an IR on one split."""
     require_free(options, *(path for path in (options.scores, options.sheet) if path is not None))
     others = None if options.compare is None else read_scores(options.compare)
-    folder, index = given_dataset(options.dataset)
     predictor = given_predictor(options)
+    folder, index = given_dataset(options.dataset)
     scores = evaluate_predictor(predictor, folder, index, options.split, predictor.protocol, options.metrics)
     if options.scores is not None:
         options.scores.parent.mkdir(parents=True, exist_ok=True)

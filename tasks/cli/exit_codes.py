@@ -56,9 +56,9 @@ def exit_code(error: BaseException) -> int:
 
 
 def words(error: BaseException) -> str:
-    """What is printed of an error, in one line."""
+    """What is printed of an error, its control characters as they are."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot use {error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    return str(error)

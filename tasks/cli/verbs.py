@@ -195,7 +195,7 @@ def optimize(verb: Flags) -> None:
     rounding = verb.add_argument_group("INT8")
     rounding.add_argument(
         "--dataset",
-        help=f"its fit split calibrates, its tune split judges; not needed without an INT8 target: {flags.DATASET}",
+        help=f"its fit split calibrates, its tune split judges; without an INT8 target none is needed: {flags.DATASET}",
     )
     add_fields(
         rounding,

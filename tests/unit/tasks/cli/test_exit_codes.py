@@ -1,4 +1,4 @@
-"""Every error has the exit code that README promises, and one line of words."""
+"""Every error has the exit code that README promises, and its words."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_error_of_ours_has_its_code() -> None:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (UsageError("two\nlines"), 2, "two lines"),
+        (UsageError("two\nlines"), 2, "two\nlines"),
         (FileExistsError(errno.EEXIST, "File exists", "out.jpg"), 3, "cannot use out.jpg: File exists"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 3, "cannot use x: Permission denied"),
         (OSError(errno.ENOSPC, "No space left on device", "x"), 1, "cannot use x: No space left on device"),
