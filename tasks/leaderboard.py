@@ -55,9 +55,9 @@ def _network_row(label: str, one: NetworkScores, base: NetworkScores, latencies:
     forms: dict[str, Target] = {"FP32": "cpu-fp32", "INT8": "cpu-int8"}
     return {
         "network": label,
-        **{f"{form} ms": _shown(latencies.p50_ms(one.network_id, target), ".1f") for form, target in forms.items()},
+        **{f"{form} ms": _number(latencies.p50_ms(one.network_id, target), ".1f") for form, target in forms.items()},
         **{
-            f"{form} speedup": _shown(latencies.speedup(one.network_id, target, base.network_id), ".2f")
+            f"{form} speedup": _number(latencies.speedup(one.network_id, target, base.network_id), ".2f")
             for form, target in forms.items()
         },
         "tune MSE ratio": f"{one.tune.mse / base.tune.mse:.2f}" if base.tune.mse else "",
@@ -71,9 +71,9 @@ def _network_row(label: str, one: NetworkScores, base: NetworkScores, latencies:
         "val MSE": f"{one.val.mse:.6f}",
         "val MSE more than unpruned, 95 %": f"{apart.low:+.5f} to {apart.high:+.5f}",
         "val MAD": f"{one.val.mad:.6f}",
-        "val SAD k": _shown(one.val.sad, ".3f"),
-        "val Grad k": _shown(one.val.grad, ".3f"),
-        "val Conn k": _shown(one.val.conn, ".3f"),
+        "val SAD k": _number(one.val.sad, ".3f"),
+        "val Grad k": _number(one.val.grad, ".3f"),
+        "val Conn k": _number(one.val.conn, ".3f"),
     }
 
 
@@ -110,7 +110,7 @@ def what_was_gained(
     )
 
 
-def _shown(value: float | None, digits: str) -> str:
+def _number(value: float | None, digits: str) -> str:
     """Nothing where nothing was measured."""
     return "" if value is None else format(value, digits)
 

@@ -38,7 +38,7 @@ from torch.nn.functional import interpolate
 from modnet.data.colour_profile import CMYK, GRAY, needing_pillow, space_of, to_srgb
 from modnet.data.other_formats import read_other
 from modnet.data.pixel_limit import pixel_limit, too_many_pixels
-from modnet.data.protocols import DeviceProtocol, Protocol, device_side
+from modnet.data.protocols import STRIDE, DeviceProtocol, Protocol, device_side
 from modnet.errors import ConfigError, DatasetError
 from modnet.files import write_atomically
 
@@ -51,7 +51,6 @@ _Value = TypeVar("_Value", bound=np.generic)
 cv2.utils.logging.setLogLevel(0)  # silent: what it says of a damaged file is raised here, with the file's name
 
 SIDE = 512
-STRIDE = 32  # the backbone halves its input five times
 MAX_INPUT_PIXELS = 2**24  # 32 times 512 × 1024: beyond it, a sliver was blown up
 
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"BM"

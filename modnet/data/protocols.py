@@ -9,6 +9,8 @@ from modnet.errors import ConfigError
 DeviceProtocol = Literal["device-256", "device-320", "device-384", "device-448", "device-512", "device-640"]
 Protocol = Literal["seed", "aspect", DeviceProtocol]
 
+STRIDE = 32  # of sizes of the input: the backbone halves it five times
+
 
 def device_protocol(side: int) -> DeviceProtocol:
     """The letterbox of a network that reads squares of `side` pixels.

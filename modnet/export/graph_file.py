@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from modnet.data.images import STRIDE
+from modnet.data.protocols import STRIDE
 from modnet.errors import ConfigError, GraphError
 from modnet.export.runtime import core
 
