@@ -41,6 +41,13 @@ class PrefectApi:
         """Names of the work pools."""
         return [str(pool["name"]) for pool in self._call("POST", "/work_pools/filter", {})]
 
+    def make_work_pool(self, name: str) -> None:
+        """Makes a pool for workers of processes, whose first worker fills in the rest.
+
+        Prefect's command line would have GitHub asked for all kinds of pools before.
+        """
+        self._call("POST", "/work_pools/", {"name": name, "type": "process"})
+
     def has_worker(self, work_pool: str, name: str) -> bool:
         """A worker of this name has told the server that it is there."""
         workers = self._call("POST", f"/work_pools/{work_pool}/workers/filter", {})

@@ -119,7 +119,7 @@ class Stack:
             if is_new_server or self.status()["worker"] is None:
                 self._crash_lost_runs()
             if WORK_POOL not in self.api.work_pools():
-                self._run_prefect("work-pool", "create", "--type", "process", WORK_POOL)
+                self.api.make_work_pool(WORK_POOL)
             is_new_worker = self._start("worker", self._start_worker)
             self._deploy()
             self._wait_for_store()  # late: after a restart it needs longest
