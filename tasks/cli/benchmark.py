@@ -12,8 +12,7 @@ from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.graph_file import fixed_side, read_ir, require_side
 from modnet.export.runtime import device_here
 from modnet.files import write_atomically
-from tasks.cli.flags import Options, Result, UsageError
-from tasks.cli.given import require_free
+from tasks.cli.flags import Options, Result, UsageError, require_free
 from tasks.leaderboard import markdown_table
 
 _DEFAULT_SIDE = 512  # of what is open

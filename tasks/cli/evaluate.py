@@ -11,8 +11,8 @@ from modnet.evaluation.score_tables import difference_rows, differences, interva
 from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
 from modnet.records import MattingScores
-from tasks.cli.flags import Options, Result
-from tasks.cli.given import cost, given_dataset, given_predictor, require_free
+from tasks.cli.flags import Options, Result, require_free
+from tasks.cli.given import cost, given_dataset, given_predictor
 from tasks.leaderboard import markdown_table
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from modnet.checkpoint import load
 from modnet.export.torch_to_onnx import export_onnx
-from tasks.cli.flags import SIZE, Options, Result, UsageError
-from tasks.cli.given import require_free
+from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
 
 
 def export(options: Options) -> Result:

@@ -112,7 +112,7 @@ def out_checkpoint(verb: Flags) -> None:
 
 
 def overwrite(verb: Flags) -> None:
-    """What `given.require_free` reads: no verb replaces a file of an earlier run without it."""
+    """What `require_free` reads: no verb replaces a file of an earlier run without it."""
     verb.add_argument("--overwrite", action="store_true", help="replace files of earlier runs that are in the way")
 
 
@@ -201,6 +201,22 @@ def _shown(default: object) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def require_free(options: Options, *results: Path) -> None:
+    """Refuses to replace what an earlier run wrote, before anything is computed, unless `--overwrite` says so.
+
+    Args:
+        options: what was typed.
+        *results: the files that the verb will write.
+
+    Raises:
+        ConfigError: some are there already; names the first, and how many more.
+    """
+    taken = [path for path in results if path.exists()]
+    if taken and not options.overwrite:
+        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise ConfigError(f"{taken[0]}{more} is there already: choose another place, or replace it with --overwrite")
 
 
 def folder_to_write(text: str) -> Path:

@@ -34,22 +34,6 @@ def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, Dataset
     return folder, index_dataset(folder)
 
 
-def require_free(options: Options, *results: Path) -> None:
-    """Refuses to replace what an earlier run wrote, before anything is computed, unless `--overwrite` says so.
-
-    Args:
-        options: what was typed.
-        *results: the files that the verb will write.
-
-    Raises:
-        ConfigError: some are there already; names the first, and how many more.
-    """
-    taken = [path for path in results if path.exists()]
-    if taken and not options.overwrite:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise ConfigError(f"{taken[0]}{more} is there already: choose another place, or replace it with --overwrite")
-
-
 def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     """What makes mattes: the checkpoint, the ONNX file or the IR.
 

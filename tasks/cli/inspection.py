@@ -13,8 +13,7 @@ from modnet.files import write_atomically
 from modnet.models.modnet import MODNet
 from modnet.pruning.cost import Cost
 from modnet.spec import ModnetSpec
-from tasks.cli.flags import Options, Result
-from tasks.cli.given import require_free
+from tasks.cli.flags import Options, Result, require_free
 from tasks.leaderboard import markdown_table
 
 

@@ -25,8 +25,8 @@ from modnet.export.parity import TOLERANCES, check_parity
 from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
 from modnet.export.variants import VARIANTS, Target
 from modnet.inference.predictors import TorchMatte
-from tasks.cli.flags import Options, Result, UsageError
-from tasks.cli.given import given_config, given_dataset, require_free
+from tasks.cli.flags import Options, Result, UsageError, require_free
+from tasks.cli.given import given_config, given_dataset
 from tasks.cli.pruning_flags import flag_names
 
 _OF_INT8 = (

@@ -15,8 +15,8 @@ from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.seed_pruning import prune_like_seed, write_seed_files
-from tasks.cli.flags import Options, Result
-from tasks.cli.given import cost, given_dataset, require_free
+from tasks.cli.flags import Options, Result, require_free
+from tasks.cli.given import cost, given_dataset
 from tasks.cli.pruning_config import iteration_config, pruning_config
 from tasks.cli.pruning_flags import require_flags_that_fit
 from tasks.leaderboard import markdown_table

@@ -14,8 +14,8 @@ from modnet.pruning.sensitivity_file import read_sensitivities, write_sensitivit
 from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import SensitivityQuestion
-from tasks.cli.flags import Options, Result, UsageError
-from tasks.cli.given import given_config, given_dataset, require_free
+from tasks.cli.flags import Options, Result, UsageError, require_free
+from tasks.cli.given import given_config, given_dataset
 from tasks.cli.pruning_flags import flag_names, require_aggregate_that_fits
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import scores_for

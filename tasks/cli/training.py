@@ -22,8 +22,8 @@ from modnet.records import TrainingReport
 from modnet.spec import ModnetSpec
 from modnet.training.adaptation import adapt as adapt_network
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
-from tasks.cli.flags import Options, Result, UsageError, warn
-from tasks.cli.given import cost, given_config, given_dataset, given_training, require_free
+from tasks.cli.flags import Options, Result, UsageError, require_free, warn
+from tasks.cli.given import cost, given_config, given_dataset, given_training
 from tasks.cli.pruning_flags import flag_names
 from tasks.training_run import run_training, start_from_backbone, tune_mse
 
