@@ -124,6 +124,6 @@ def test_once_leaves_no_record_when_the_computation_fails(store: FolderStore) ->
 
 
 def test_put_record_reads_back_equal(store: FolderStore) -> None:
-    record = ReleaseRecord(release_id="0123456789ab", targets=("cpu-fp32",))
+    record = ReleaseRecord(release_id="0123456789ab", promotions=())
     put_record(store, "r.json", record)
     assert get_record(store, "r.json", ReleaseRecord) == record

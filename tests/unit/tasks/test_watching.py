@@ -49,6 +49,7 @@ def test_a_training_ends_well_without_a_server_that_shows_it(
 def test_a_training_is_not_held_up_by_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_progress, "_LAST_LOOK_WITHIN_S", 0.05)
     monkeypatch.setattr(training_progress, "create_progress_artifact", lambda **_: time.sleep(3))
+    monkeypatch.setattr(training_progress, "update_progress_artifact", lambda *_, **__: None)
     began = time.monotonic()
     with shown_training("candidates/a", "retrain-a", "Retraining of a"):
         pass
