@@ -37,10 +37,13 @@ FROM_UNPRUNED = (
 )
 """Candidates of a run that prunes the unpruned network."""
 
-FROM_SMALL = (
-    PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000),
-    PruningConfig.towards(max_macs=3_300_000_000),
-    PruningConfig.towards(max_macs=2_900_000_000),
+FROM_SMALL = tuple(
+    PruningConfig.towards(**limits).model_copy(update={"batch_only": ()})  # which the small network has lost already
+    for limits in (
+        {"max_macs": 3_700_000_000, "max_parameters": 1_340_000},
+        {"max_macs": 3_300_000_000},
+        {"max_macs": 2_900_000_000},
+    )
 )
 """Candidates of a run that starts from a small network: as it is, and pruned further."""
 

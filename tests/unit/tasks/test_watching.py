@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,12 +49,16 @@ def test_a_training_ends_well_without_a_server_that_shows_it(
 
 def test_a_training_is_not_held_up_by_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_progress, "_LAST_LOOK_WITHIN_S", 0.05)
-    monkeypatch.setattr(training_progress, "create_progress_artifact", lambda **_: time.sleep(3))
+    answer = threading.Event()
+    monkeypatch.setattr(training_progress, "create_progress_artifact", lambda **_: answer.wait(60))
     monkeypatch.setattr(training_progress, "update_progress_artifact", lambda *_, **__: None)
     began = time.monotonic()
     with shown_training("candidates/a", "retrain-a", "Retraining of a"):
-        pass
-    assert time.monotonic() - began < 2
+        (watch,) = (thread for thread in threading.enumerate() if thread.name == "watch retrain-a")
+    assert time.monotonic() - began < 20
+    answer.set()
+    watch.join(20)  # it ends before the patches do
+    assert not watch.is_alive()
 
 
 def test_a_watched_training_fails_by_its_own_error(no_server: None) -> None:
