@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 
+_SENTENCE = 40  # characters
+
 
 def network_rows(
     base: NetworkScores,
@@ -85,12 +87,9 @@ def what_was_gained(
     export: ExportRecord,
 ) -> str:
     """One sentence: how much faster and smaller the winner is than the unpruned network, and how much more it errs."""
-    form = latencies.deciding_form
-    milliseconds, speedup = (
-        latencies.p50_ms(winner.network_id, form),
-        latencies.speedup(winner.network_id, form, base.network_id),
-    )
-    before = latencies.p50_ms(base.network_id, "cpu-fp32")
+    form, winner_id = latencies.deciding_form, winner.network_id
+    milliseconds, before = latencies.p50_ms(winner_id, form), latencies.p50_ms(base.network_id, "cpu-fp32")
+    speedup = latencies.speedup(winner_id, form, base.network_id)
     if speedup is None or milliseconds is None or before is None:
         speed = "was not timed"
     else:
@@ -98,15 +97,14 @@ def what_was_gained(
             f"is {speedup:.1f} times as fast as the unpruned network on this machine ({milliseconds:.1f} ms as {form}, "
             f"{before:.1f} ms unpruned as cpu-fp32)"
         )
-    errors = f"{winner.val.mse / base.val.mse:.2f} times" if base.val.mse else "not 0 times"
-    smaller = base.complexity.parameters / winner.complexity.parameters
-    shipped = export.val.get(form)
-    quantised = ""
+    share = winner.complexity.parameters / base.complexity.parameters
+    times = f"{winner.val.mse / base.val.mse:.2f} times as much" if base.val.mse else "more"
+    shipped, quantised = export.val.get(form), ""
     if form == "cpu-int8" and shipped is not None and export.val["torch"].mse:
         quantised = f" Its INT8 form errs {shipped.mse / export.val['torch'].mse:.2f} times as much as its float form."
     return (
-        f"{label} {speed}. It has {smaller:.1f} times fewer parameters and {errors} the unpruned network's error "
-        f"(val MSE {winner.val.mse:.5f}, {base.val.mse:.5f} unpruned).{quantised}"
+        f"{label} {speed}. It has {100 * share:.0f} % of its parameters and errs {times} on val "
+        f"(MSE {winner.val.mse:.5f}, {base.val.mse:.5f} unpruned).{quantised}"
     )
 
 
@@ -245,7 +243,7 @@ def html_page(
     style = (
         "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
         "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
-        "text-align:left;vertical-align:top}img{max-width:100%}div{overflow-x:auto}"
+        "text-align:left;vertical-align:top}.sentence{min-width:22rem}img{max-width:100%}div{overflow-x:auto}"
     )
     sections = [f"<h1>{html.escape(title)}</h1><p><b>{html.escape(lead)}</b></p>"]
     for heading, png in pictures.items():
@@ -261,10 +259,14 @@ def html_page(
 
 def _html_table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{html.escape(column)}</th>" for column in rows[0])
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows
-    )
+    lines = "".join("<tr>" + "".join(_html_cell(cell) for cell in row.values()) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _html_cell(cell: str) -> str:
+    """Sentences get room; a browser would squeeze them into a column of single words."""
+    room = ' class="sentence"' if len(cell) > _SENTENCE else ""
+    return f"<td{room}>{html.escape(cell)}</td>"
 
 
 def _html_image(png: bytes, description: str) -> str:

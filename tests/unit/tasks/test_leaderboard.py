@@ -86,8 +86,8 @@ def test_what_was_gained_is_one_sentence_of_measured_numbers() -> None:
     said = what_was_gained(base, winner, "3.7 GMAC", LATENCIES, export)
     assert said == (
         "3.7 GMAC is 3.3 times as fast as the unpruned network on this machine (12.0 ms as cpu-int8, 40.0 ms unpruned "
-        "as cpu-fp32). It has 1.0 times fewer parameters and 1.50 times the unpruned network's error (val MSE 0.37500, "
-        "0.25000 unpruned). Its INT8 form errs 1.05 times as much as its float form."
+        "as cpu-fp32). It has 100 % of its parameters and errs 1.50 times as much on val "
+        "(MSE 0.37500, 0.25000 unpruned). Its INT8 form errs 1.05 times as much as its float form."
     )
     untimed = HostLatencies(host="here", deciding_form="cpu-int8", samples_ms={})
     assert what_was_gained(base, winner, "3.7 GMAC", untimed, export).startswith("3.7 GMAC was not timed. It has")
