@@ -116,9 +116,8 @@ def _number(value: float | None, digits: str) -> str:
 def target_rows(export: ExportRecord, promotions: Sequence[Promotion] = ()) -> list[Row]:
     """One row for torch and each target of an export: what is not released and what is not promoted, with reasons."""
     verdicts = {name: f"not released: {reason}" for name, reason in export.refused.items()}
-    verdicts |= {
-        one.target: f"{'runs' if one.is_moved else 'keeps'} {one.release_id}: {one.reason}" for one in promotions
-    }
+    for one in promotions:  # why a target runs the new one is in the log: a second run has another reason
+        verdicts[one.target] = f"runs {one.release_id}" if one.is_moved else f"keeps {one.release_id}: {one.reason}"
     rows = []
     for name in ("torch", *export.targets, *export.refused):
         errors = export.val.get(name)

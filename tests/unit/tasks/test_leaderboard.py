@@ -119,6 +119,8 @@ def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_rea
     assert (shipped["val MAD"], shipped["val MSE ratio"], shipped["IR MB"]) == ("0.021000", "1.100", "2.50")
     assert (shipped["alpha's mean difference"], shipped["old runtimes"]) == ("2.0e-06", "")
     assert shipped["verdict"] == "keeps 000000000000: the new network errs more"
+    moved = kept.model_copy(update={"is_moved": True})
+    assert target_rows(export, [moved])[1]["verdict"] == "runs 000000000000"  # the same when it runs that already
     assert (refused["val MSE"], refused["IR MB"], refused["verdict"]) == ("", "", f"not released: {words}")
     assert refused["old runtimes"] == "OpenVINO 2021.4.2: failed"
 
