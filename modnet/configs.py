@@ -583,9 +583,9 @@ class BenchmarkConfig(Config):
     )
 
     def on(self, targets: Sequence[str]) -> Self:
-        """What is waited for of these targets alone; nothing where none of them is awaited."""
+        """What is waited for of these targets alone: of each that is awaited one report, and none where none is."""
         awaited = tuple(target for target in self.awaited_targets if target in targets)
-        return self.model_copy(update={"awaited_targets": awaited, "min_reports": self.min_reports if awaited else 0})
+        return self.model_copy(update={"awaited_targets": awaited, "min_reports": min(self.min_reports, len(awaited))})
 
 
 class ComputeConfig(Config):

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from modnet.compress_config import CompressConfig
-from modnet.configs import SHIPPED, BaselineConfig, RetrainConfig
+from modnet.configs import SHIPPED, BaselineConfig, BenchmarkConfig, RetrainConfig
 
 
 @pytest.mark.parametrize("config", [CompressConfig(), CompressConfig.standard(), CompressConfig.demo()])
@@ -62,3 +62,10 @@ def test_what_is_left_empty_is_chosen_by_the_profile() -> None:
 def test_a_run_form_with_something_wrong_is_refused_with_its_name(given: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         CompressConfig.model_validate(given)
+
+
+def test_of_a_part_of_the_targets_no_more_reports_are_wanted_than_there_are_targets() -> None:
+    config = BenchmarkConfig(min_reports=2, awaited_targets=("cpu-fp32", "cpu-int8"))
+    assert config.on(("cpu-fp32", "cpu-int8", "ncs2-fp16")) == config
+    assert config.on(("cpu-int8", "ncs2-fp16")).min_reports == 1
+    assert config.on(("ncs2-fp16",)).min_reports == 0
