@@ -119,7 +119,7 @@ class CompressConfig(Config):
         filled["pruning"] = candidates
         if isinstance(base, Mapping) and base.get("training") is None:
             filled["base"] = {**base, "training": _base_training(is_demo)}
-        retrain = filled.setdefault("retrain", _retraining(is_demo, is_trained))
+        retrain = filled.setdefault("retrain", _retraining(is_demo, is_trained, start))
         if "epochs" in filled:
             filled["retrain"] = {**_members(retrain), "epochs": filled["epochs"]}
         filled.setdefault(
@@ -150,7 +150,7 @@ def _base_training(is_demo: bool) -> TrainingConfig:
     return TrainingConfig(epochs=40, image_size=448)
 
 
-def _retraining(is_demo: bool, is_trained: bool) -> RetrainConfig:
+def _retraining(is_demo: bool, is_trained: bool, start: Any) -> RetrainConfig:
     if not is_demo:
         return RetrainConfig(
             epochs=20,
@@ -163,7 +163,9 @@ def _retraining(is_demo: bool, is_trained: bool) -> RetrainConfig:
         )
     if is_trained:  # a base that was trained for minutes is no teacher, and its backbone not worth keeping
         return RetrainConfig(epochs=3, image_size=160)
-    return RetrainConfig(epochs=5, freeze_backbone=True, distillation=DistillationConfig())
+    # A small network that was retrained for long forgets more at 1e-3 than some dozen images teach it.
+    learning_rate = 1e-3 if start == UNPRUNED else 2e-4
+    return RetrainConfig(epochs=5, learning_rate=learning_rate, freeze_backbone=True, distillation=DistillationConfig())
 
 
 def _members(section: Any) -> Any:
