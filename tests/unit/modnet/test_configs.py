@@ -39,7 +39,9 @@ def test_what_is_left_empty_is_chosen_by_the_profile() -> None:
     assert CompressConfig.model_validate(empty) == CompressConfig.demo()
     assert CompressConfig() == CompressConfig.standard()
     config = CompressConfig.model_validate({"profile": "demo", "epochs": 7, "pruning": "8G:taylor, 0.5/0.5"})
-    assert config.retrain == CompressConfig.demo().retrain.model_copy(update={"epochs": 7})
+    unpruned = CompressConfig.model_validate({"profile": "demo", "start": "unpruned"})
+    assert config.retrain == unpruned.retrain.model_copy(update={"epochs": 7})
+    assert CompressConfig.demo().retrain.learning_rate < unpruned.retrain.learning_rate
     assert [one.label for one in config.pruning] == ["8 GMAC taylor", "0.5/0.5"]
     assert config.pruning[0].taylor_images == 8
     assert CompressConfig.model_validate_json(config.model_dump_json()) == config
