@@ -16,6 +16,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -143,7 +144,7 @@ def _plans(base: MODNet, place: Place, folder: Path, tiny: bool) -> dict[str, Pa
         return uniform(()) if tiny else planned(base, HEADLINE, SETTINGS[-1], place.images, place.index)
 
     makers: dict[str, Callable[[], PruningPlan]] = {"headline": headline}
-    makers |= {name: lambda exclude=exclude: uniform(exclude) for name, exclude in EXCLUDED.items()}  # type: ignore[misc]
+    makers |= {name: partial(uniform, exclude) for name, exclude in EXCLUDED.items()}
     folder.mkdir(exist_ok=True)
     paths = {name: folder / f"{name}.json" for name in makers}
     for name, path in paths.items():

@@ -97,5 +97,5 @@ def _runtime_errors() -> Iterator[None]:
     """This interface raises plain Exceptions beside RuntimeErrors; newer ones raise RuntimeErrors alone."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # it has no narrower class for what a network or a device refuses
         raise RuntimeError(str(error)) from error
