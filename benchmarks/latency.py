@@ -34,9 +34,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.layer_profile import by_kind, by_layer, profiled
 from infra.edge_agent.device import machine_conditions
 from infra.edge_agent.latency import measure, measure_interleaved
@@ -46,6 +43,7 @@ from modnet.checkpoint import load
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import prepare, read_image
 from modnet.evaluation.complexity import layer_costs
+from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
@@ -65,7 +63,6 @@ REFERENCE = f"{UNPRUNED} cpu-fp32, f32"
 COMPARED = "The agent's measuring and OpenVINO's own: medians of runs, and of the ratios of turns"
 ON_OLD_RUNTIMES = f"{STICK} on the CPU of old runtimes, f32"
 CALIBRATION_IMAGES = 24
-RESAMPLES = 10_000
 
 Json = dict[str, Any]
 Row = dict[str, str]
@@ -114,18 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def median_of_ratios(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
-    """Median of the ratios of two series turn by turn: what slows down both in a turn cancels out.
-
-    The interval is of `RESAMPLES` seeded draws of turns with replacement.
-    """
-    ratios = np.asarray(numerator) / np.asarray(denominator)
-    low, high = np.quantile(np.median(ratios[_draws(ratios.size)], axis=1), [0.025, 0.975])
-    return Ratio(float(np.median(ratios)), float(low), float(high))
-
-
-def _draws(count: int) -> NDArray[np.int64]:
-    """(RESAMPLES, count) indices below `count`, with replacement."""
-    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    """Median of the ratios of two series turn by turn, see `median_ratio_interval`; it is written with its interval."""
+    interval = median_ratio_interval(numerator, denominator)
+    return Ratio(interval.mean, interval.low, interval.high)
 
 
 def tables(result: Json) -> dict[str, list[Row]]:

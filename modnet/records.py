@@ -389,7 +389,6 @@ class HostLatencies(Record):
     samples_ms: dict[str, dict[Target, tuple[float, ...]]] = Field(
         description="by network_id and form; the i-th samples of all were taken in the same round"
     )
-    not_timed: dict[str, str] = Field({}, description="by network_id: which forms could not be made, and why")
 
     def p50_ms(self, network_id: str, form: Target) -> float | None:
         """The median; None where this form of the network was not timed."""

@@ -102,11 +102,6 @@ def measure_on_host(forms: list[TimedForms], deciding_form: Target, key: str, th
                 one.network_id: {target: samples[f"{one.network_id} {target}"] for target in written_targets(one)}
                 for one in forms
             },
-            not_timed={
-                one.network_id: "; ".join(f"{target}: {reason}" for target, reason in one.refused.items())
-                for one in forms
-                if one.refused
-            },
         )
 
     return once(store, key, HostLatencies, compute)

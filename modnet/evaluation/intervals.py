@@ -82,13 +82,14 @@ def ratio_interval(scores: MattingScores, others: MattingScores, error: str) -> 
 def median_ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
     """Interval of the median of the ratios of two series of latencies, round by round.
 
-    What slows down both in a round cancels out. It speaks of other rounds on the same machine.
+    What slows down both in a round cancels out. From `RESAMPLES` seeded draws of rounds with replacement: it speaks of
+    other rounds on the same machine.
 
     Args:
         numerator, denominator: positive, as many, the i-th of both taken in the same round.
     """
     ratios = np.asarray(numerator, dtype=float) / np.asarray(denominator, dtype=float)
-    draws = np.random.default_rng(_SEED).integers(ratios.size, size=(_BLOCK, ratios.size))
+    draws = np.random.default_rng(_SEED).integers(ratios.size, size=(RESAMPLES, ratios.size))
     return _interval(float(np.median(ratios)), np.median(ratios[draws], axis=1))
 
 
