@@ -34,7 +34,12 @@ def address() -> Iterator[str]:
     server.server_close()
 
 
-def test_save_report_writes_what_the_store_has_and_says_what_it_has_not(address: str, tmp_path: Path) -> None:
+def test_save_report_writes_what_the_store_has_and_says_what_it_has_not(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
     artifacts = [
         {"key": "report", "type": "markdown", "data": f"[Report of this run]({address}/report.html?signed)"},
         {"key": "pareto", "type": "image", "data": f"{address}/pareto.png"},
