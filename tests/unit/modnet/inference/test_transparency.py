@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -26,11 +27,20 @@ def with_opacity(mode: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
 def test_within_opacity_multiplies_by_the_images_own(tmp_path: Path, mode: str, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     with_opacity(mode).save(path, lossless=True)
     assert np.allclose(within_opacity(ALL / 2, path), OPACITY / 255 / 2)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+def test_within_opacity_reads_what_phones_write(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    pillow_heif.register_heif_opener()
+    with_opacity("RGBA").resize((160, 80), Image.Resampling.NEAREST).save(path, quality=95)
+    large = np.kron(OPACITY, np.ones((10, 10))) / 255
+    assert np.abs(within_opacity(np.ones((80, 160), np.float32), path) - large).mean() < 0.02
 
 
 def test_within_opacity_is_upright_as_the_image_is(tmp_path: Path) -> None:
