@@ -12,10 +12,8 @@ from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.graph_file import fixed_side, read_ir, require_side
 from modnet.export.runtime import device_here
 from modnet.files import write_atomically
-from tasks.cli.flags import Options, Result, UsageError, require_free
+from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
 from tasks.leaderboard import markdown_table
-
-_DEFAULT_SIDE = 512  # of what is open
 
 
 def benchmark(options: Options) -> Result:
@@ -36,7 +34,7 @@ def benchmark(options: Options) -> Result:
                 device=device,
                 threads=options.threads,
                 batch=batch,
-                open_side=options.size or _DEFAULT_SIDE,
+                open_side=options.size or SIZE,
             )
             for xml in options.ir
         }

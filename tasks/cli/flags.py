@@ -59,6 +59,11 @@ def warn(text: str) -> None:
 def network(verb: Flags) -> None:
     """The checkpoint that a verb works on."""
     verb.add_argument("--checkpoint", type=checkpoint_path, required=True, help=CHECKPOINT)
+    prune_info(verb)
+
+
+def prune_info(verb: Any) -> None:
+    """What may come with a checkpoint of the seed; `verb` may be a group of flags."""
     verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)")
 
 
@@ -70,7 +75,7 @@ def network_or_ir(verb: Flags, default: str) -> None:
         default: what is taken without a checkpoint.
     """
     verb.add_argument("--checkpoint", type=checkpoint_path, help=f"{CHECKPOINT} (default: {default})")
-    verb.add_argument("--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)")
+    prune_info(verb)
     verb.add_argument("--onnx", type=Path, help=f"ONNX file; {FIXED} (default: the checkpoint)")
     verb.add_argument("--ir", type=Path, help=f"{IR}; {FIXED} (default: the checkpoint)")
     verb.add_argument(

@@ -42,13 +42,15 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
         default: the checkpoint where none of them was.
 
     Raises:
-        ConfigError: none of them and no default, or several.
+        UsageError: none of them and no default, or several, or a prune info without a checkpoint.
     """
     networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
     if not networks and default is not None:
         networks = [default]
     if len(networks) != 1:
         raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
+    if options.prune_info is not None and (options.onnx or options.ir) is not None:
+        raise UsageError("--prune-info would do nothing: it goes with --checkpoint")
     if options.onnx is not None:
         from modnet.export.predictors import OnnxPredictor
 

@@ -25,7 +25,7 @@ from modnet.export.parity import TOLERANCES, check_parity
 from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
 from modnet.export.variants import VARIANTS, Target
 from modnet.inference.predictors import TorchMatte
-from tasks.cli.flags import Options, Result, UsageError, require_free
+from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
 from tasks.cli.given import given_config, given_dataset
 from tasks.cli.pruning_flags import flag_names
 
@@ -36,6 +36,7 @@ _OF_INT8 = (
     "max_float_layers",
     "quantisation_aware_steps",
     "checkpoint",
+    "prune_info",
 )
 
 
@@ -46,7 +47,8 @@ def optimize(options: Options) -> Result:
     size = _side(options)
     calibration, bound, training = None, None, None
     if _has_int8(options):
-        config: ExportConfig = given_config(ExportConfig, options, size=512, targets=tuple(options.targets))
+        # Of INT8 alone; the side may be another than the pipeline offers.
+        config: ExportConfig = given_config(ExportConfig, options, size=SIZE, targets=tuple(options.targets))
         protocol = device_protocol(size)
         folder, index = given_dataset(options.dataset)
         pairs = index.split("fit")[: config.calibration_images]
@@ -96,6 +98,8 @@ def _require_flags_that_fit(options: Options) -> None:
         raise UsageError("INT8 is calibrated on images: say which with --dataset, or leave cpu-int8 out of --targets")
     if (options.checkpoint is not None) != bool(options.quantisation_aware_steps):
         raise UsageError("--quantisation-aware-steps trains the weights of --checkpoint: give both or neither")
+    if options.prune_info is not None and options.checkpoint is None:
+        raise UsageError("--prune-info would do nothing: it goes with --checkpoint")
 
 
 def _side(options: Options) -> int:
@@ -106,7 +110,7 @@ def _side(options: Options) -> int:
         GraphError: the file cannot be read, or is no matting network.
     """
     fixed = fixed_side(read_onnx(options.onnx))
-    size = options.size or fixed or 512
+    size = options.size or fixed or SIZE
     require_side(size)
     if fixed is not None and size != fixed:
         raise ConfigError(f"--size {size}: {options.onnx} reads {fixed}×{fixed} pixels only")

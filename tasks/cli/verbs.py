@@ -211,9 +211,7 @@ def optimize(verb: Flags) -> None:
         help="with --quantisation-aware-steps: the network that the ONNX file is of (default: none). "
         f"{flags.CHECKPOINT}",
     )
-    rounding.add_argument(
-        "--prune-info", type=Path, help="the seed's JSON beside a pruned seed checkpoint (default: none)"
-    )
+    flags.prune_info(rounding)
 
 
 def benchmark(verb: Flags) -> None:

@@ -124,6 +124,17 @@ def test_a_folder_where_a_file_is_wanted_is_refused_before_anything_is_read(
     [
         (["infer", "--input", "x.jpg", "--out", "y", "--onnx", "a", "--ir", "b"], 2, "exactly one of"),
         (["evaluate", "--dataset", "x.zip", "--checkpoint", "a", "--ir", "b"], 2, "exactly one of"),
+        (["evaluate", "--dataset", "x.zip", "--ir", "b", "--prune-info", "c"], 2, "--prune-info would do nothing"),
+        (
+            ["infer", "--input", "x", "--out", "y", "--onnx", "a", "--prune-info", "c"],
+            2,
+            "--prune-info would do nothing",
+        ),
+        (
+            ["optimize", "--onnx", "a", "--out", "y", "--dataset", "x.zip", "--prune-info", "c"],
+            2,
+            "--prune-info would do nothing",
+        ),
         (["infer", "--input", "x.jpg", "--out", "y", "--device", "gpu"], 3, "OpenVINO's devices go with --onnx"),
         (["optimize", "--onnx", "x", "--out", "y", "--targets", "cpu-fp32", "--dataset", "x"], 2, "--dataset would do"),
         (
