@@ -33,7 +33,7 @@ def read_onnx(path: Path) -> ov.Model:
     """
     if path.suffix == ".xml":
         raise GraphError(f"cannot load {path}: an .xml belongs to an IR, wanted an ONNX file")
-    _require_file(path, path)
+    _require_filled(path)
     return _read(path)
 
 
@@ -46,8 +46,8 @@ def read_ir(xml: Path) -> ov.Model:
     """
     if xml.suffix != ".xml":
         raise GraphError(f"cannot load {xml}: an IR is named by its .xml, which has its .bin beside it")
-    for file in (xml, xml.with_suffix(".bin")):
-        _require_file(xml, file)
+    _require_filled(xml)
+    _require_file(xml, xml.with_suffix(".bin"))  # empty where a network has no constants
     _require_own_weights(xml)
     return _read(xml)
 
@@ -95,8 +95,12 @@ def _require_file(path: Path, file: Path) -> None:
         raise GraphError(f"cannot load {path}: {file} is a folder, wanted a file")
     if not file.is_file():
         raise GraphError(f"cannot load {path}: there is no file {file}")
-    if not file.stat().st_size:
-        raise GraphError(f"cannot load {path}: {file} is empty")
+
+
+def _require_filled(path: Path) -> None:
+    _require_file(path, path)
+    if not path.stat().st_size:
+        raise GraphError(f"cannot load {path}: it is empty")
 
 
 def _require_own_weights(xml: Path) -> None:

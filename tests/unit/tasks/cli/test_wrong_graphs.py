@@ -117,6 +117,7 @@ WRONG_IRS: dict[str, tuple[Damage, str]] = {
     "without its .bin": (_beside(Path.unlink, ".bin"), "model-cpu-fp32.bin"),
     "with a folder for its .bin": (_beside(_replaced_by_folder, ".bin"), "is a folder, wanted a file"),
     "with a cut .bin": (_beside(_cut(0.5), ".bin"), "it is cut or of another network"),
+    "with an empty .bin": (_beside(_cut(0), ".bin"), "it is cut or of another network"),
 }
 
 
