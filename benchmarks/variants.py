@@ -17,18 +17,18 @@ from tempfile import TemporaryDirectory
 from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.images import prepare, read_image
 from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.predictors import IrPredictor
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, Target
-from modnet.inference.predictors import TorchMatte, TorchPredictor
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
+from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.predictors import TorchMatte, TorchPredictor
 from tasks.leaderboard import markdown_table
 
 STICK: Target = "ncs2-fp16"

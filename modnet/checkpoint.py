@@ -1,7 +1,8 @@
 """Reading and writing networks.
 
 Our own file is a safetensors file whose metadata hold the architecture spec and the provenance: it needs nothing else
-to load, and reading it runs no code. What others publish can be read as well: see `modnet.seed_layout`.
+to load, and reading it runs no code. What others publish can be read as well: see
+`modnet.workloads.matting.published.layout`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from torch import Tensor
 
 from modnet.errors import CheckpointError
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
-from modnet.seed_layout import is_seed_layout, our_state, spec_from_shapes
-from modnet.seed_prune_info import require_agreement
-from modnet.spec import ModnetSpec
 from modnet.torch_file import START_BYTES, read_torch_file
-from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.published.layout import is_seed_layout, our_state, spec_from_shapes
+from modnet.workloads.matting.published.modelcompression_info import require_agreement
+from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
 
 FORMAT = "modnet-checkpoint-1"
 

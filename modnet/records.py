@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig, shown_source
-from modnet.data.protocols import Protocol
-from modnet.export.variants import InputFormat, Target
+from modnet.targets import InputFormat, Target
+from modnet.workloads.matting.data.protocols import Protocol
 
 
 class Record(BaseModel):
@@ -75,7 +75,7 @@ class Complexity(Record):
 
 
 class MattingErrors(Record):
-    """Errors over all pixels and over those of the unknown band, see `modnet.evaluation.metrics`.
+    """Errors over all pixels and over those of the unknown band, see `modnet.workloads.matting.metrics`.
 
     None where something was not measured, in the band also where there is no band.
     """

@@ -17,8 +17,6 @@ from infra.settings import Settings
 from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.data.archives import DatasetIndex
-from modnet.data.images import prepare, read_image
-from modnet.data.protocols import device_protocol
 from modnet.errors import AccuracyError, LoweringError, ParityError
 from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
@@ -26,10 +24,12 @@ from modnet.export.accuracy_control import bound_on
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.predictors import IrPredictor
-from modnet.export.variants import VARIANTS, Target
-from modnet.inference.predictors import TorchMatte, TorchPredictor
-from modnet.models.modnet import MODNet
 from modnet.records import ExportRecord, LegacyCheck, TargetErrors
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.protocols import device_protocol
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.predictors import TorchMatte, TorchPredictor
 from tasks.remote import this_node
 from tasks.stored import fetch, once, upload
 from tasks.stored_dataset import open_dataset

@@ -22,8 +22,8 @@ from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.export import export_network
 from modnet.export.predictors import IrPredictor
-from modnet.export.variants import VARIANTS, Target
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
+from modnet.targets import VARIANTS, Target
 from tasks.host_latency import interleaved_latencies
 from tasks.remote import this_node
 from tasks.remote_export import PARITY_IMAGES, calibration_inputs

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from modnet.configs import ALL_METRICS, FEW_METRICS, Metric
 from modnet.data.archives import DatasetIndex, Pair
-from modnet.data.images import read_pair
-from modnet.data.protocols import Protocol
-from modnet.data.trimap import unknown_band
 from modnet.errors import DatasetError
-from modnet.evaluation.metrics import ERROR_MAPS, Alpha, summarise
 from modnet.progress import progress_over
 from modnet.records import ImageScore, MattingErrors, MattingScores
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.protocols import Protocol
+from modnet.workloads.matting.data.trimap import unknown_band
+from modnet.workloads.matting.metrics import ERROR_MAPS, Alpha, summarise
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Image uint8 (H, W, 3), RGB → alpha float32 (H, W) in [0, 1]."""

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from openvino import opset8
 
 from modnet.data.archives import Pair
-from modnet.data.images import read_pair
-from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, DatasetError, ExportError
 from modnet.evaluation.evaluate import predict
-from modnet.evaluation.metrics import ERROR_MAPS, summarise
 from modnet.export.runtime import core
-from modnet.inference.predictors import MatteFunction, Predictor
 from modnet.progress import progress_over
 from modnet.records import LayerDecision, QuantisationDecision
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.protocols import Protocol
+from modnet.workloads.matting.metrics import ERROR_MAPS, summarise
+from modnet.workloads.matting.predict.predictors import MatteFunction, Predictor
 
 RANKING_IMAGES = 16
 _MOVING = ("Concat", "Transpose")  # they compute nothing: what is rounded before them is rounded behind them

@@ -21,10 +21,10 @@ from modnet.export.onnx_to_openvino import QuantisationAwareTraining, convert_ir
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
 from modnet.export.predictors import OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import VARIANTS, InputFormat, Precision, Target
-from modnet.inference.predictors import TorchMatte, image_of, pixels_of
-from modnet.models.modnet import MODNet
 from modnet.records import QuantisationDecision, Record
+from modnet.targets import VARIANTS, InputFormat, Precision, Target
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.predictors import TorchMatte, image_of, pixels_of
 
 
 class ExportedFile(Record):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from modnet.models.blocks import ConvBN, ConvIBNormReLU
 from modnet.pruning.groups import PrunableNetwork
+from modnet.workloads.matting.network.blocks import ConvBN, ConvIBNormReLU
 
 
 def folded(network: PrunableNetwork) -> nn.Module:

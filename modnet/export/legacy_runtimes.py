@@ -17,9 +17,9 @@ from modnet.errors import ExportError, ParityError
 from modnet.export import legacy_runner
 from modnet.export.parity import TOLERANCES, Tolerance, check_parity
 from modnet.export.predictors import reads_images
-from modnet.export.variants import Variant
-from modnet.inference.predictors import MatteFunction, image_of, pixels_of
 from modnet.records import LegacyCheck
+from modnet.targets import Variant
+from modnet.workloads.matting.predict.predictors import MatteFunction, image_of, pixels_of
 
 TIMEOUT_S = 300.0
 """Of one start of an old runtime; the unpruned network takes about 20 s on two busy cores."""

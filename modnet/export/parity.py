@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from modnet.errors import ExportError, ParityError
-from modnet.export.variants import Precision
-from modnet.inference.predictors import MatteFunction
 from modnet.records import Record
+from modnet.targets import Precision
+from modnet.workloads.matting.predict.predictors import MatteFunction
 
 
 class Tolerance(NamedTuple):

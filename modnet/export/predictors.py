@@ -17,11 +17,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from modnet.data.protocols import Protocol, device_protocol
 from modnet.errors import ConfigError, GraphError
 from modnet.export.graph_file import pixel_shape, read_graph, read_ir, read_onnx, runtime_words
 from modnet.export.runtime import core, device_here
-from modnet.inference.predictors import Predictor, image_of
+from modnet.workloads.matting.data.protocols import Protocol, device_protocol
+from modnet.workloads.matting.predict.predictors import Predictor, image_of
 
 
 def reads_images(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from modnet.evaluation.complexity import layer_costs
+from modnet.pruning.complexity import layer_costs
 from modnet.pruning.groups import PrunableNetwork, TensorSlice, tensor_slices
 
 Widths = Mapping[str, tuple[int, ...]]

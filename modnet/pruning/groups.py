@@ -1,8 +1,7 @@
 """Channel groups: which runs of which tensors hold the same channels.
 
-A network declares its groups by module names (see `modnet.models.channels`); here the declaration becomes slices of
-state-dict tensors, and is refused unless it accounts for every channel of every tensor. Nothing below this line knows
-a network: with the slices, pruning is indexing.
+A network declares its groups by module names. Here the declaration becomes slices of state-dict tensors, and is refused
+unless it accounts for every channel of every tensor. With the slices, pruning is indexing.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from modnet.models.modnet import MODNet
+from modnet.workloads.matting.network.modnet import MODNet
 
 
 class WeightAverage:

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from modnet.data.dataset import Sample
-from modnet.models.modnet import MattePrediction, MODNet
-from modnet.training.losses import matting_loss
+from modnet.workloads.matting.data.dataset import Sample
+from modnet.workloads.matting.losses import matting_loss
+from modnet.workloads.matting.network.modnet import MattePrediction, MODNet
 
 Format = Literal["fp32", "bf16"]
 

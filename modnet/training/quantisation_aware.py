@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from modnet.errors import ConfigError, TrainingDivergedError
-from modnet.models.modnet import MODNet
 from modnet.progress import progress_over
 from modnet.training.memory import freed_memory_kept
+from modnet.workloads.matting.network.modnet import MODNet
 
 _MEMORY = 0.95  # of the running range of activations
 

@@ -16,21 +16,27 @@ import torch
 from torch import Tensor, nn
 
 from modnet.configs import RetrainConfig, TrainingConfig
-from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, UnlabelledSample, batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
-from modnet.models.modnet import MODNet
 from modnet.progress import Progress
 from modnet.pruning.plan import network_digest
 from modnet.records import EpochReport, TrainingReport
 from modnet.training.average import WeightAverage
-from modnet.training.distillation import Distillation
 from modnet.training.execution import Format, computes_bf16, fastest_format, leave_training_layout, predict
-from modnet.training.losses import matting_loss
 from modnet.training.memory import freed_memory_kept
 from modnet.training.schedule import SCHEDULES
 from modnet.training.slimming import add_penalty, prunable_scales, scale_distribution, strength_at
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.data.dataset import (
+    MattingDataset,
+    Sample,
+    UnlabelledDataset,
+    UnlabelledSample,
+    batch_indices,
+)
+from modnet.workloads.matting.distillation import Distillation
+from modnet.workloads.matting.losses import matting_loss
+from modnet.workloads.matting.network.modnet import MODNet
 
 SGD_MOMENTUM = 0.9  # the published trainer's
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from modnet.checkpoint import load
 from modnet.evaluation.evaluate import ERROR_NAMES
 from modnet.evaluation.evaluate import evaluate as evaluate_predictor
-from modnet.evaluation.score_tables import difference_rows, differences, intervals, score_rows
 from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
 from modnet.records import MattingScores
+from modnet.report.score_tables import difference_rows, differences, intervals, score_rows
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset, given_predictor
 from tasks.leaderboard import markdown_table
@@ -27,7 +27,7 @@ def evaluate(options: Options) -> Result:
         options.scores.parent.mkdir(parents=True, exist_ok=True)
         write_scores(options.scores, scores)
     if options.sheet is not None:
-        from modnet.evaluation.worst_images import worst_sheet  # with matplotlib
+        from modnet.workloads.matting.worst_images import worst_sheet  # with matplotlib
 
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.sheet, worst_sheet(predictor, folder, index, scores))

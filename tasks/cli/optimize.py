@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from infra.settings import Settings
 from modnet.checkpoint import load
 from modnet.configs import ExportConfig
-from modnet.data.images import prepare, read_image
-from modnet.data.protocols import device_protocol
-from modnet.data.synthetic import render_portrait
 from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes
@@ -23,8 +20,11 @@ from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
 from modnet.export.parity import TOLERANCES, check_parity
 from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
-from modnet.export.variants import VARIANTS, Target
-from modnet.inference.predictors import TorchMatte
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.protocols import device_protocol
+from modnet.workloads.matting.data.synthetic import render_portrait
+from modnet.workloads.matting.predict.predictors import TorchMatte
 from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
 from tasks.cli.given import given_config, given_dataset
 from tasks.cli.pruning_flags import flag_names

@@ -19,10 +19,10 @@ from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.inference.predictors import MatteFunction
-from modnet.models.modnet import MODNet
 from modnet.records import QuantisationDecision
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.predict.predictors import MatteFunction
 from tests.unit.modnet.random_network import random_network
 
 Pixels = NDArray[np.float32]

@@ -31,9 +31,9 @@ from modnet.configs import (
     UniformPolicy,
 )
 from modnet.errors import ExportError
-from modnet.models.modnet import MODNet
 from modnet.records import EpochReport, RetrainReport, TrainingReport
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import remote
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset

@@ -14,10 +14,10 @@ from modnet.errors import ExportError
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, InputFormat
-from modnet.inference.predictors import TorchMatte, image_of, pixels_of
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.targets import LEGACY_RUNTIMES, VARIANTS, InputFormat
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.predict.predictors import TorchMatte, image_of, pixels_of
 from tests.unit.modnet.random_network import random_network
 
 FOLDER = Path(__file__).resolve().parents[2] / ".modnet" / "legacy"

@@ -7,14 +7,14 @@ import torch
 
 from modnet.configs import TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.dataset import MattingDataset, batch_of
-from modnet.data.images import read_pair
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.data.trimap import trimap_from_alpha
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
-from modnet.training.losses import matting_loss
 from modnet.training.retrain import retrain
+from modnet.workloads.matting.data.dataset import MattingDataset, batch_of
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.data.trimap import trimap_from_alpha
+from modnet.workloads.matting.losses import matting_loss
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 def test_one_image_through_training(tmp_path: Path) -> None:

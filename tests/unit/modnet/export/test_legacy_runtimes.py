@@ -10,8 +10,8 @@ import pytest
 from modnet.errors import ExportError
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.variants import VARIANTS
-from modnet.inference.predictors import TorchMatte
+from modnet.targets import VARIANTS
+from modnet.workloads.matting.predict.predictors import TorchMatte
 
 IMAGES = [np.zeros((1, 3, 8, 8), np.float32)]
 

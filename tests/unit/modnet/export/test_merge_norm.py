@@ -11,8 +11,8 @@ from openvino import opset8
 
 from modnet.export.merge_norm import merge_norms
 from modnet.export.runtime import core
-from modnet.inference.predictors import TorchMatte
-from modnet.models.blocks import IBNorm
+from modnet.workloads.matting.network.blocks import IBNorm
+from modnet.workloads.matting.predict.predictors import TorchMatte
 
 Pixels = list[NDArray[np.float32]]
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}

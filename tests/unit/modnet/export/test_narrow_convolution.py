@@ -13,7 +13,7 @@ from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
-from modnet.inference.predictors import TorchMatte
+from modnet.workloads.matting.predict.predictors import TorchMatte
 
 Pixels = list[NDArray[np.float32]]
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}

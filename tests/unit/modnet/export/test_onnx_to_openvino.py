@@ -14,8 +14,8 @@ from modnet.export.graph_file import fixed_side, read_onnx
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.parity import TOLERANCES, check_parity
 from modnet.export.predictors import OpenvinoMatte
-from modnet.export.variants import CURRENT_RUNTIME, VARIANTS, InputFormat, Precision, Target
-from modnet.inference.predictors import MatteFunction, TorchMatte, image_of, pixels_of
+from modnet.targets import CURRENT_RUNTIME, VARIANTS, InputFormat, Precision, Target
+from modnet.workloads.matting.predict.predictors import MatteFunction, TorchMatte, image_of, pixels_of
 
 Pixels = list[NDArray[np.float32]]
 FLOATS: tuple[Target, ...] = ("cpu-fp32", "cpu-fp16", "ncs2-fp16")

@@ -8,15 +8,15 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from modnet.data.images import Image
-from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, ExportError
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
 from modnet.export.predictors import IrPredictor, OnnxPredictor, OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import Target
-from modnet.inference.predictors import TorchPredictor
-from modnet.models.modnet import MODNet
+from modnet.targets import Target
+from modnet.workloads.matting.data.images import Image
+from modnet.workloads.matting.data.protocols import Protocol
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.predictors import TorchPredictor
 
 Pixels = list[NDArray[np.float32]]
 

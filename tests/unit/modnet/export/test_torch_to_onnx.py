@@ -13,8 +13,8 @@ from onnx.reference import ReferenceEvaluator
 from modnet.errors import ConfigError, ExportError
 from modnet.export.predictors import OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.inference.predictors import TorchMatte
-from modnet.models.modnet import MODNet
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.predictors import TorchMatte
 
 
 def evaluated_by_definition(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

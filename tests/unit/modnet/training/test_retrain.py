@@ -11,14 +11,14 @@ from torch import nn
 
 from modnet.configs import DistillationConfig, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.dataset import MattingDataset, UnlabelledDataset
 from modnet.data.loading import BatchLoader
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
 from modnet.training.retrain import _number_format, retrain
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.data.dataset import MattingDataset, UnlabelledDataset
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 CONFIG = TrainingConfig(epochs=3, batch_size=2, image_size=64, learning_rate=5e-3, precision="fp32")
 
