@@ -26,7 +26,6 @@ from modnet.checkpoint import load
 from modnet.configs import PruningConfig, TargetPolicy
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.evaluation.evaluate import evaluate
-from modnet.export.predictors import OnnxPredictor
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
 from modnet.pruning.complexity import complexity
@@ -34,6 +33,7 @@ from modnet.pruning.plan import network_digest
 from modnet.pruning.surgery import apply_plan
 from modnet.report.pictures import png
 from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 

@@ -35,10 +35,10 @@ from modnet.data.download import sha256_of_file
 from modnet.errors import CheckpointError, ConfigError, DatasetError
 from modnet.evaluation.evaluate import evaluate
 from modnet.files import write_atomically
+from modnet.protocols import Protocol
 from modnet.pruning.complexity import complexity
 from modnet.records import TrainingReport
 from modnet.report.score_tables import intervals
-from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -27,6 +27,7 @@ from benchmarks.headline import PLAN
 from modnet.checkpoint import load
 from modnet.configs import TrainingConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.batches import batch_indices, batch_of
 from modnet.data.loading import BatchLoader
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
@@ -34,7 +35,7 @@ from modnet.training.execution import Format, fastest_format, predict
 from modnet.training.memory import freed_memory_kept
 from modnet.training.retrain import SGD_MOMENTUM, retrain
 from modnet.training.state import TrainingState
-from modnet.workloads.matting.data.dataset import MattingDataset, batch_indices, batch_of
+from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet
 from tasks.leaderboard import markdown_table

@@ -21,14 +21,15 @@ from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.predictors import IrPredictor
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.graph_function import TorchGraph
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
 from modnet.workloads.matting.data.images import prepare, read_image
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.predict.predictors import TorchMatte, TorchPredictor
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
+from modnet.workloads.matting.predict.predictors import TorchPredictor
 from tasks.leaderboard import markdown_table
 
 STICK: Target = "ncs2-fp16"
@@ -104,7 +105,7 @@ def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, st
                     "val MAD": f"{scores.mad:.6f}",
                 }
             )
-        xml, reference = exported / f"modnet-{STICK}.xml", TorchMatte(network)
+        xml, reference = exported / f"modnet-{STICK}.xml", TorchGraph(network)
         asked = xml.exists()  # it was chosen and is not refused
         for check in verify_on_legacy(xml, VARIANTS[STICK], reference, inputs[:2], options.legacy) if asked else ():
             if check.mean_difference is not None and check.max_difference is not None:

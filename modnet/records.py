@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig, shown_source
+from modnet.protocols import Protocol
 from modnet.targets import InputFormat, Target
-from modnet.workloads.matting.data.protocols import Protocol
 
 
 class Record(BaseModel):

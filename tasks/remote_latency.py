@@ -21,9 +21,9 @@ from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.export import export_network
-from modnet.export.predictors import IrPredictor
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tasks.host_latency import interleaved_latencies
 from tasks.remote import this_node
 from tasks.remote_export import PARITY_IMAGES, calibration_inputs

@@ -13,9 +13,9 @@ from modnet.configs import ALL_METRICS, FEW_METRICS, Metric
 from modnet.data.archives import DatasetIndex, Pair
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
+from modnet.protocols import Protocol
 from modnet.records import ImageScore, MattingErrors, MattingScores
 from modnet.workloads.matting.data.images import read_pair
-from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.data.trimap import unknown_band
 from modnet.workloads.matting.metrics import ERROR_MAPS, Alpha, summarise
 

@@ -16,12 +16,13 @@ from modnet.data.archives import Pair
 from modnet.errors import ConfigError, DatasetError, ExportError
 from modnet.evaluation.evaluate import predict
 from modnet.export.runtime import core
+from modnet.graph_function import GraphFunction
 from modnet.progress import progress_over
+from modnet.protocols import Protocol
 from modnet.records import LayerDecision, QuantisationDecision
 from modnet.workloads.matting.data.images import read_pair
-from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.metrics import ERROR_MAPS, summarise
-from modnet.workloads.matting.predict.predictors import MatteFunction, Predictor
+from modnet.workloads.matting.predict.predictors import Predictor
 
 RANKING_IMAGES = 16
 _MOVING = ("Concat", "Transpose")  # they compute nothing: what is rounded before them is rounded behind them
@@ -41,7 +42,7 @@ class AccuracyBound:
     """
 
     images: int
-    error_of: Callable[[MatteFunction, int], float]
+    error_of: Callable[[GraphFunction, int], float]
     float_mse: float
     max_relative_increase: float = 0.05
     max_float_layers: int = 16
@@ -68,7 +69,7 @@ def bound_on(
         max_float_layers: likewise.
     """
 
-    def error_of(matte: MatteFunction, index: int) -> float:
+    def error_of(matte: GraphFunction, index: int) -> float:
         pair = pairs[index]
         image, alpha = read_pair(folder / pair.image, folder / pair.matte)
         return summarise("mse", ERROR_MAPS["mse"](predict(Predictor(matte, protocol), image, pair.stem), alpha))

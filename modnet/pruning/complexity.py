@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet.errors import ConfigError
-from modnet.pruning.groups import PrunableNetwork
+from modnet.network import PrunableNetwork
 from modnet.records import Complexity
 
 _RUN_AT = 64  # pixels

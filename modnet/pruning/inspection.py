@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.pruning.complexity import layer_costs
 from modnet.pruning.cost import Cost
-from modnet.pruning.groups import ChannelGroup, PrunableNetwork, TensorSlice, tensor_slices
+from modnet.pruning.groups import TensorSlice, tensor_slices
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from modnet.network import ChannelGroup
 from modnet.pruning.cost import Cost
-from modnet.pruning.groups import ChannelGroup
 from modnet.pruning.inspection import Inspection, group_changes
 
 Row = dict[str, str]

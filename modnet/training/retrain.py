@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet.configs import RetrainConfig, TrainingConfig
+from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
 from modnet.progress import Progress
@@ -27,13 +28,7 @@ from modnet.training.memory import freed_memory_kept
 from modnet.training.schedule import SCHEDULES
 from modnet.training.slimming import add_penalty, prunable_scales, scale_distribution, strength_at
 from modnet.training.state import TrainingState
-from modnet.workloads.matting.data.dataset import (
-    MattingDataset,
-    Sample,
-    UnlabelledDataset,
-    UnlabelledSample,
-    batch_indices,
-)
+from modnet.workloads.matting.data.dataset import MattingDataset, Sample, UnlabelledDataset, UnlabelledSample
 from modnet.workloads.matting.distillation import Distillation
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.errors import ConfigError
-from modnet.workloads.matting.data.protocols import Protocol
+from modnet.protocols import Protocol
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli.exit_codes import PartlyDoneError as PartlyDoneError
 from tasks.cli.exit_codes import UsageError as UsageError

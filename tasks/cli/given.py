@@ -52,11 +52,11 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     if options.prune_info is not None and (options.onnx or options.ir) is not None:
         raise UsageError("--prune-info would do nothing: it goes with --checkpoint")
     if options.onnx is not None:
-        from modnet.export.predictors import OnnxPredictor
+        from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 
         return OnnxPredictor(options.onnx, options.protocol, options.device)
     if options.ir is not None:
-        from modnet.export.predictors import IrPredictor
+        from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 
         return IrPredictor(options.ir, options.protocol, options.device)
     from modnet.checkpoint import load

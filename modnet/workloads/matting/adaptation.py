@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modnet.configs import AdaptationConfig
+from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import TrainingDivergedError
 from modnet.progress import Progress
 from modnet.records import EpochReport, TrainingReport
 from modnet.training.execution import leave_training_layout, predict
 from modnet.training.memory import freed_memory_kept
-from modnet.workloads.matting.data.dataset import UnlabelledDataset, batch_indices
+from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.distillation import uncertain_band
 from modnet.workloads.matting.losses import coarse_matte
 from modnet.workloads.matting.network.modnet import MattePrediction, MODNet

@@ -9,9 +9,9 @@ from pathlib import Path
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.data.archives import DatasetIndex, Pair
 from modnet.errors import DatasetError
+from modnet.network import ChannelGroup
 from modnet.progress import progress_over
 from modnet.pruning.criteria import Scores, score_groups
-from modnet.pruning.groups import ChannelGroup
 from modnet.pruning.plan import network_digest
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
 from modnet.pruning.sensitivity_file import append_sensitivity, read_sensitivities, resume_sensitivities

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modnet.data.archives import Pair
 from modnet.errors import DatasetError
-from modnet.pruning.groups import PrunableNetwork
+from modnet.network import PrunableNetwork
 from modnet.workloads.matting.data.images import input_geometry, normalise, read_pair, resize
 
 

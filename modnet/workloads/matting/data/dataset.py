@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
-from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from modnet.configs import AugmentationConfig
 from modnet.data.archives import Pair
+from modnet.data.batches import generator_of
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.data.augmentation import alpha_of, augment
 from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair
@@ -26,12 +24,9 @@ CACHE_BYTES = 512 * 2**20
 
 _AUGMENTING, _TRIMAP = 0, 1  # what a generator of a sample is for
 
-_Item = TypeVar("_Item")
-_Batched = TypeVar("_Batched", "Sample", "UnlabelledSample")
-
 
 class Sample(NamedTuple):
-    """One training sample; `batch_of` stacks several.
+    """One training sample; several are stacked to one.
 
     Attributes:
         image: float32 (3, S, S), RGB, [-1, 1].
@@ -45,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class UnlabelledSample(NamedTuple):
-    """A training sample whose matte nobody knows; `batch_of` stacks several.
+    """A training sample whose matte nobody knows; several are stacked to one.
 
     Attributes:
         image: float32 (3, S, S), RGB, [-1, 1].
@@ -92,7 +87,7 @@ class _Images:
     def _augmented(self, index: int) -> tuple[Image, Matte16]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        rng = _rng(self.seed, self.epoch, index, _AUGMENTING)
+        rng = generator_of(self.seed, self.epoch, index, _AUGMENTING)
 
         def draw_other() -> Decoded | None:
             try:
@@ -152,7 +147,7 @@ class MattingDataset(_Images, Dataset[Sample]):
         """
         image, matte = self._augmented(index)
         alpha = alpha_of(matte)
-        trimap = trimap_from_alpha(alpha, _rng(self.seed, self.epoch, index, _TRIMAP))
+        trimap = trimap_from_alpha(alpha, generator_of(self.seed, self.epoch, index, _TRIMAP))
         return Sample(normalise(image), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
 
     def _read(self, index: int, short_side: int) -> Decoded:
@@ -207,47 +202,3 @@ class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
 
     def _read(self, index: int, short_side: int) -> Decoded:
         return read_shrunk_image(self.folder / self.images[index], short_side)
-
-
-def batch_of(samples: Sequence[_Batched]) -> _Batched:
-    """Stacks samples of one kind: every tensor gets a leading dimension B."""
-    return type(samples[0])(*(torch.stack(tensors) for tensors in zip(*samples, strict=True)))
-
-
-def batch_indices(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The batches of one epoch: every index below `count` once, in an order that depends on (seed, epoch) only.
-
-    A last batch of a single sample joins the one before it, since batch statistics of one sample teach little;
-    other short last batches stay. So nothing is left out, and a batch has at most `batch_size + 1` samples.
-
-    Raises:
-        ConfigError: the batch size is not positive.
-    """
-    if batch_size < 1:
-        raise ConfigError(f"batch size: got {batch_size}, wanted at least 1")
-    order = [int(index) for index in _rng(seed, epoch).permutation(count)]
-    batches = [order[first : first + batch_size] for first in range(0, count, batch_size)]
-    if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [batches[-2] + batches[-1]]
-    return batches
-
-
-def prefetch(items: Iterable[_Item], depth: int = 2) -> Generator[_Item, None, None]:
-    """The same items in the same order, computed by one thread up to `depth` items ahead.
-
-    An exception of the source is raised where its item would have come. Left early, it waits for the item that is
-    being computed and starts no other.
-    """
-    source, end = iter(items), object()
-    pool = ThreadPoolExecutor(max_workers=1)
-    try:
-        ahead = deque(pool.submit(next, source, end) for _ in range(depth))
-        while (item := ahead.popleft().result()) is not end:
-            ahead.append(pool.submit(next, source, end))
-            yield item  # type: ignore[misc]  # not `end`, so an item
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _rng(seed: int, *key: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

@@ -37,10 +37,10 @@ from torch.nn.functional import interpolate
 
 from modnet.errors import ConfigError, DatasetError
 from modnet.files import write_atomically
+from modnet.protocols import STRIDE, DeviceProtocol, Protocol, device_side
 from modnet.workloads.matting.data.colour_profile import CMYK, GRAY, needing_pillow, space_of, to_srgb
 from modnet.workloads.matting.data.other_formats import read_other
 from modnet.workloads.matting.data.pixel_limit import pixel_limit, too_many_pixels
-from modnet.workloads.matting.data.protocols import STRIDE, DeviceProtocol, Protocol, device_side
 
 Image = NDArray[np.uint8]
 Alpha = NDArray[np.float32]

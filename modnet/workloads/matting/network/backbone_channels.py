@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modnet.pruning.groups import ChannelGroup, Consumer, Producer
+from modnet.network import ChannelGroup, Consumer, Producer
 from modnet.workloads.matting.network.spec import BackboneSpec
 
 BlockReaders = Mapping[int, Consumer]

@@ -10,13 +10,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from modnet.network import FoldableLayer
 from modnet.workloads.matting.network.doubling import doubled
 from modnet.workloads.matting.network.ib_norm import ib_norm, ib_norm_evaluated
 from modnet.workloads.matting.network.spec import BlockSpec, SplitWidth
 
 
-class ConvBN(nn.Module):
+class ConvBN(FoldableLayer):
     """Convolution without bias, batch norm and, unless `activation` is false, ReLU6: the unit of MobileNetV2."""
 
     def __init__(
@@ -38,6 +40,10 @@ class ConvBN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self._convolved(x))
         return F.relu6(x) if self.activation else x
+
+    def fold(self) -> None:
+        self.conv = fuse_conv_bn_eval(self.conv, self.norm)
+        self.norm = nn.Identity()  # type: ignore[assignment]  # its neutral element
 
     def _convolved(self, x: Tensor) -> Tensor:
         """In float32 where a CPU must find a strided, depthwise one's gradient: bfloat16 takes 20 times as long."""
@@ -85,7 +91,7 @@ class IBNorm(nn.Module):
         return torch.cat((self.batch(x[:, : self.batch_channels]), self.instance(x[:, self.batch_channels :])), dim=1)
 
 
-class ConvIBNormReLU(nn.Module):
+class ConvIBNormReLU(FoldableLayer):
     """Convolution with bias, IBNorm, ReLU: the unit of MODNet's branches."""
 
     def __init__(self, in_channels: int, width: SplitWidth, kernel_size: int, *, stride: int = 1) -> None:
@@ -95,6 +101,27 @@ class ConvIBNormReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.conv(x)))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """The batch norm of the first channels goes into the convolution, and the other channels' bias becomes 0.
+
+        The instance norm subtracts a channel's mean and the bias with it. Where the bias is large against the
+        deviation, the sums of the norm lose digits to it.
+        """
+        conv, norm = self.conv, self.norm
+        assert conv.bias is not None
+        split = norm.batch_channels
+        conv.bias[split:] = 0.0
+        if norm.batch is not None:
+            batch = norm.batch
+            assert batch.running_mean is not None
+            assert batch.running_var is not None
+            # y = γ (w·x + b - μ) / √(σ² + ε) + β
+            scale = batch.weight / torch.sqrt(batch.running_var + batch.eps)
+            conv.weight[:split] *= scale[:, None, None, None]
+            conv.bias[:split] = (conv.bias[:split] - batch.running_mean) * scale + batch.bias
+            norm.batch = nn.Identity()  # type: ignore[assignment]  # its neutral element
 
 
 class SqueezeExcite(nn.Module):

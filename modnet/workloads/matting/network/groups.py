@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modnet.pruning.groups import ChannelGroup, Consumer, Producer, Rule
+from modnet.network import ChannelGroup, Consumer, Producer, Rule
 from modnet.workloads.matting.network.backbone_channels import backbone_groups, backbone_widths
 from modnet.workloads.matting.network.spec import ModnetSpec, SplitWidth
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from modnet.pruning.groups import ChannelGroup, Consumer, Producer, PrunableNetwork
+from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
 from modnet.workloads.matting.network.backbone import MobileNetV2Backbone
 from modnet.workloads.matting.network.backbone_channels import backbone_groups, backbone_widths
 from modnet.workloads.matting.network.spec import MobileNetV2Spec
@@ -18,6 +18,8 @@ class MobileNetV2(PrunableNetwork):
 
     Called with an image (B, 3, H, W) in [-1, 1], RGB, H and W from 32 up; returns logits (B, classes).
     """
+
+    spec: MobileNetV2Spec
 
     def __init__(self, spec: MobileNetV2Spec) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from torch import Tensor, nn
 
 from modnet.errors import ConfigError
-from modnet.pruning.groups import ChannelGroup, PrunableNetwork
+from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.workloads.matting.network.backbone import MobileNetV2Encoder
 from modnet.workloads.matting.network.branches import DetailBranch, FusionBranch, SemanticBranch
 from modnet.workloads.matting.network.groups import channel_groups, with_widths
@@ -50,6 +50,8 @@ class MODNet(PrunableNetwork):
     Called with an image (B, 3, H, W) in [-1, 1], RGB, H and W multiples of 32.
     """
 
+    spec: ModnetSpec
+
     def __init__(self, spec: ModnetSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -78,6 +80,10 @@ class MODNet(PrunableNetwork):
     def channel_groups(self) -> tuple[ChannelGroup, ...]:
         """Which channels can only be removed together."""
         return channel_groups(self.spec)
+
+    def pretrained_part(self) -> nn.Module:
+        """The backbone, which had learnt from ImageNet."""
+        return self.backbone
 
     def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:
         """A fresh network in which the named groups have the given channels per part."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modnet.pruning.groups import ChannelGroup, Consumer, Producer, PrunableNetwork
+from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan
 from modnet.workloads.matting.network.blocks import ConvBN, resize
 from modnet.workloads.matting.network.mobilenet import MobileNetV2

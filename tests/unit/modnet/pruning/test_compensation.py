@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from modnet.configs import PruningConfig, UniformPolicy
+from modnet.network import PrunableNetwork
 from modnet.pruning.compensation import left_behind, silenced
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.network.modnet import MODNet

@@ -7,8 +7,8 @@ import pytest
 
 from modnet.configs import LatencyPolicy, PruningConfig
 from modnet.errors import PruningError, UnsteadyLatencyError
+from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.network.mobilenet import MobileNetV2

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from modnet.configs import LayerRatio, LayerRatiosPolicy, PruningConfig
 from modnet.errors import ConfigError, PruningError
+from modnet.network import PrunableNetwork
 from modnet.pruning.criteria import Batch, score_groups
 from modnet.pruning.gates import gated
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
 from modnet.workloads.matting.network.modnet import MODNet

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from modnet.configs import PruningConfig, TargetPolicy
 from modnet.errors import PruningError
+from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.pruning.cost import Cost, CostModel
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.policies import Limits, split_by_parts
 from modnet.pruning.surgery import apply_plan

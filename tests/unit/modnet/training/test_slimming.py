@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from modnet.configs import GlobalThresholdPolicy, PruningConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.errors import ConfigError
-from modnet.pruning.groups import ChannelGroup, Producer, PrunableNetwork
+from modnet.network import ChannelGroup, Producer, PrunableNetwork
 from modnet.pruning.plan import plan_pruning
 from modnet.records import ScaleDistribution
 from modnet.training.retrain import retrain

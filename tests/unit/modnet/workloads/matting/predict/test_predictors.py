@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from modnet.graph_function import TorchGraph, image_of, pixels_of
 from modnet.workloads.matting.data.images import Image
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.predict.predictors import Predictor, TorchMatte, TorchPredictor, image_of, pixels_of
+from modnet.workloads.matting.predict.predictors import Predictor, TorchPredictor
 from tests.unit.modnet.random_network import random_network
 
 
@@ -42,7 +43,7 @@ def test_torch_predictor_keeps_predicting_the_same_when_network_is_trained_on(ne
 def test_torch_matte_reads_arrays_that_are_read_only(network: MODNet) -> None:
     pixels = np.zeros((1, 3, 64, 64), dtype=np.float32)
     pixels.flags.writeable = False
-    assert TorchMatte(network)(pixels).shape == (1, 1, 64, 64)
+    assert TorchGraph(network)(pixels).shape == (1, 1, 64, 64)
 
 
 def test_pixels_become_the_image_that_they_are_of(image: Image) -> None:

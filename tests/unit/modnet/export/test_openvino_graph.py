@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from modnet.errors import ConfigError, ExportError
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
-from modnet.export.predictors import IrPredictor, OnnxPredictor, OpenvinoMatte
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.protocols import Protocol
 from modnet.targets import Target
 from modnet.workloads.matting.data.images import Image
-from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor, OnnxPredictor
 from modnet.workloads.matting.predict.predictors import TorchPredictor
 
 Pixels = list[NDArray[np.float32]]
@@ -68,7 +69,7 @@ def test_onnx_predictor_raises_when_fixed_size_does_not_fit_protocol(exported) -
 
 
 def test_openvino_matte_keeps_a_result_when_it_runs_again(exported, pixels: Pixels) -> None:
-    matte = OpenvinoMatte(exported.onnx_path)
+    matte = OpenvinoGraph(exported.onnx_path)
     first = matte(pixels[0])
     kept = first.copy()
     assert not np.array_equal(matte(pixels[1]), kept)
@@ -77,7 +78,7 @@ def test_openvino_matte_keeps_a_result_when_it_runs_again(exported, pixels: Pixe
 
 def test_openvino_matte_raises_when_pixels_have_another_size(ir: IrFiles) -> None:
     with pytest.raises(ConfigError, match="reads pixels of shape 1 × 3 × 64 × 64, got 1 × 3 × 96 × 64"):
-        OpenvinoMatte(ir.xml)(np.zeros((1, 3, 96, 64), dtype=np.float32))
+        OpenvinoGraph(ir.xml)(np.zeros((1, 3, 96, 64), dtype=np.float32))
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
@@ -114,7 +115,7 @@ def test_ir_predictor_raises_when_the_bin_is_of_another_network(
         convert_ir(one.onnx_path, tmp_path / name, targets=[target], size=64)[target]
         for name, one in (("odd", exported_dynamic), ("tiny", exported))
     )
-    OpenvinoMatte(small.xml)
+    OpenvinoGraph(small.xml)
     sizes = small.bin.stat().st_size, large.bin.stat().st_size
     assert sizes[0] < sizes[1]
     large.bin.replace(small.bin)

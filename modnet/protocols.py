@@ -1,4 +1,4 @@
-"""Names of the ways from an image to a network's input. `images.py` beside it states and takes them."""
+"""Names of the ways from an image to a network's input. A workload's data state and take them."""
 
 from __future__ import annotations
 

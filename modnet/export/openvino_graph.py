@@ -1,4 +1,4 @@
-"""ONNX files and IRs as functions, of pixels and of images, on OpenVINO.
+"""ONNX files and IRs as functions of pixels, on OpenVINO.
 
 OpenVINO runs the ONNX file as well as the IR. The two other ways to run ONNX were left: onnxruntime would be one more
 runtime that no device of ours uses, and `onnx.reference` (1.23) mixes the batch's own statistics into batch norm of
@@ -18,10 +18,9 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from modnet.errors import ConfigError, GraphError
-from modnet.export.graph_file import pixel_shape, read_graph, read_ir, read_onnx, runtime_words
+from modnet.export.graph_file import pixel_shape, read_graph, runtime_words
 from modnet.export.runtime import core, device_here
-from modnet.workloads.matting.data.protocols import Protocol, device_protocol
-from modnet.workloads.matting.predict.predictors import Predictor, image_of
+from modnet.graph_function import image_of
 
 
 def reads_images(path: Path) -> bool:
@@ -29,8 +28,8 @@ def reads_images(path: Path) -> bool:
     return bool(read_graph(path).input().element_type == ov.Type.u8)
 
 
-class OpenvinoMatte:
-    """An ONNX file or an IR as a `MatteFunction`; one that reads uint8 gets `image_of` the pixels.
+class OpenvinoGraph:
+    """An ONNX file or an IR as a `GraphFunction`; one that reads uint8 gets `image_of` the pixels.
 
     Args:
         path: an `.xml` with its `.bin` beside it, or an ONNX file.
@@ -43,7 +42,7 @@ class OpenvinoMatte:
 
     Raises:
         ConfigError: there is no such device here.
-        GraphError: missing or damaged files, a graph that is not image → alpha, or one that the device does not take.
+        GraphError: missing or damaged files, a graph of other shapes, or one that the device does not take.
     """
 
     def __init__(self, path: Path, device: str = "CPU", read: Callable[[Path], ov.Model] = read_graph) -> None:
@@ -65,43 +64,6 @@ class OpenvinoMatte:
             raise ConfigError(f"{self._path} reads pixels of shape {wanted}, got {' × '.join(map(str, pixels.shape))}")
         given = image_of(pixels) if self.reads_images else pixels
         return np.array(self._compiled(given)[0])  # a copy: the next run overwrites the original
-
-
-class OnnxPredictor(Predictor):
-    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`.
-
-    Without a protocol it is that one, and "seed" where the size is open.
-    """
-
-    def __init__(self, path: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
-        super().__init__(*_matte_for(path, read_onnx, protocol, device))
-
-
-class IrPredictor(Predictor):
-    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`.
-
-    Without a protocol it is that one, and "seed" where the size is open.
-    """
-
-    def __init__(self, xml: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
-        super().__init__(*_matte_for(xml, read_ir, protocol, device))
-
-
-def _matte_for(
-    path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
-) -> tuple[OpenvinoMatte, Protocol]:
-    """The network in `path`, and the protocol that it is given; None: the letterbox of its size, "seed" where open."""
-    matte = OpenvinoMatte(path, device, read)
-    height, width = matte.input_shape[2:]
-    is_open = height is None and width is None
-    if protocol is None:
-        protocol = "seed" if height is None else device_protocol(height)
-    if not is_open and (height != width or protocol != f"device-{height}"):
-        raise ConfigError(
-            f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}; "
-            "a fixed input size goes with the letterbox of that size, as 'device-512' with 512×512"
-        )
-    return matte, protocol
 
 
 def _compiled(model: ov.Model, path: Path, device: str) -> ov.CompiledModel:
