@@ -22,7 +22,6 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.seed_copying import seed_copied, seed_settings
-from modnet.checkpoint import load
 from modnet.configs import PruningConfig, TargetPolicy
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.evaluation.evaluate import evaluate
@@ -32,6 +31,7 @@ from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import network_digest
 from modnet.pruning.surgery import apply_plan
 from modnet.report.pictures import png
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.leaderboard import markdown_table

@@ -28,7 +28,7 @@ from typing import Any
 import cv2
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint, to_bytes
+from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import ALL_METRICS, AugmentationConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, Pair, extract_archive, index_dataset
 from modnet.data.download import sha256_of_file
@@ -39,6 +39,7 @@ from modnet.protocols import Protocol
 from modnet.pruning.complexity import complexity
 from modnet.records import TrainingReport
 from modnet.report.score_tables import intervals
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -20,9 +20,10 @@ from benchmarks.retraining import Place, asked, carry_out
 from benchmarks.retraining_report import Results
 from benchmarks.retraining_runs import RECIPE, Run
 from benchmarks.shipped_base import PORTRAITS, mix
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.files import write_atomically
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.weights import SHIPPED_BASE
 
 NAME = "pruned"

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.evaluation.evaluate import Predictor, evaluate
@@ -26,6 +25,7 @@ from modnet.graph_function import TorchGraph
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import prepare, read_image
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor

@@ -8,10 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
+
+from modnet.errors import CheckpointError
 
 Rule = Literal["adaptive", "ratio", "keep"]
 
@@ -66,6 +68,19 @@ class ChannelGroup:
         return replace(self, parts=(self.parts[0], *(0 for _ in self.parts[1:])))
 
 
+@dataclass(frozen=True)
+class Input:
+    """One input of a network: float32 (B, channels, H, W) in [-1, 1].
+
+    Attributes:
+        name: in exported graphs.
+        channels: of it.
+    """
+
+    name: str
+    channels: int
+
+
 class FoldableLayer(nn.Module, ABC):
     """A convolution with its norm, which can become one."""
 
@@ -74,14 +89,51 @@ class FoldableLayer(nn.Module, ABC):
         """Puts the norm into the convolution, in place: in evaluation mode the layer computes the same."""
 
 
+class NetworkSpec(BaseModel):
+    """The sizes of a network as final numbers. A checkpoint carries them, and needs nothing else to be loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    @abstractmethod
+    def full(cls) -> Self:
+        """The published network."""
+
+    @classmethod
+    @abstractmethod
+    def tiny(cls) -> Self:
+        """The same shape of network, small enough for tests."""
+
+    def to_json(self) -> str:
+        """Compact JSON that `from_json` reads back to an equal spec."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads a spec.
+
+        Raises:
+            CheckpointError: not JSON, or not a spec; names the offending fields.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
+            raise CheckpointError(f"not a {cls.__name__}: {problems}") from error
+
+
 class PrunableNetwork(nn.Module, ABC):
     """What the engine asks of a network.
 
     Attributes:
         spec: its sizes, as final numbers; the network is built from it, and a checkpoint carries it.
+        workload: the name of the workload that it belongs to; a checkpoint carries it.
+        inputs: of the network and of what is deployed of it, in order.
     """
 
-    spec: BaseModel
+    spec: NetworkSpec
+    workload: ClassVar[str]
+    inputs: ClassVar[tuple[Input, ...]] = (Input("input", channels=3),)
 
     @abstractmethod
     def channel_groups(self) -> tuple[ChannelGroup, ...]:
@@ -89,7 +141,7 @@ class PrunableNetwork(nn.Module, ABC):
 
     @abstractmethod
     def deployed(self) -> nn.Module:
-        """What runs on devices: image (B, 3, H, W) in, one tensor out; shares its weights with this network."""
+        """What runs on devices: `inputs` in, one tensor out; shares its weights with this network."""
 
     @abstractmethod
     def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:

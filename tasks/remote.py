@@ -16,7 +16,7 @@ import torch
 from infra.errors import NotStoredError, ResourcesUnavailableError
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
-from modnet.checkpoint import load, read_checkpoint, to_bytes
+from modnet.checkpoint import to_bytes
 from modnet.configs import ALL_METRICS, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.errors import CheckpointError
 from modnet.evaluation.evaluate import evaluate
@@ -35,6 +35,7 @@ from modnet.report.gamma_plot import gamma_plot
 from modnet.report.pictures import MatteRow, matte_sheet
 from modnet.report.training_plot import training_plot
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.settings import Settings
-from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import AccuracyError, LoweringError, ParityError
@@ -27,6 +26,7 @@ from modnet.graph_function import TorchGraph
 from modnet.protocols import device_protocol
 from modnet.records import ExportRecord, LegacyCheck, TargetErrors
 from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import prepare, read_image
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor

@@ -21,6 +21,7 @@ from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.predictors import TorchPredictor
 from modnet.workloads.matting.published.folded_backbone import load_folded_backbone
+from modnet.workloads.matting.workload import MATTING
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def run_training(
         network.to(device),
         samples,
         config,
+        workload=MATTING,
         seed=seed,
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),

@@ -59,7 +59,7 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
         from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 
         return IrPredictor(options.ir, options.protocol, options.device)
-    from modnet.checkpoint import load
+    from modnet.workloads.matting.checkpoint import load
     from modnet.workloads.matting.predict.predictors import TorchPredictor
 
     device = torch_device(options.device)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.settings import Settings
-from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.evaluate import evaluate
@@ -23,6 +22,7 @@ from modnet.export.parity import TOLERANCES, check_parity
 from modnet.graph_function import TorchGraph
 from modnet.protocols import device_protocol
 from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import prepare, read_image
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from modnet.checkpoint import load
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
 from modnet.files import write_atomically
@@ -12,6 +11,7 @@ from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import SensitivityQuestion
 from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portrait_sensitivity import analyse_sensitivity, channel_ranking
 from tasks.cli.flags import Options, Result, UsageError, require_free

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
 from modnet.data.archives import find_images
 from modnet.data.download import sha256_of_file
@@ -19,6 +19,7 @@ from modnet.report.gamma_plot import gamma_plot
 from modnet.report.training_plot import training_plot
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
 from modnet.workloads.matting.adaptation import adapt as adapt_network
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

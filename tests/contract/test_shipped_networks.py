@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from modnet.checkpoint import read_checkpoint
 from modnet.data.download import sha256_of_file
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import network_digest
+from modnet.workloads.matting.checkpoint import read_checkpoint
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.network.spec import ModnetSpec

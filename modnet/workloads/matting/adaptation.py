@@ -65,8 +65,8 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
             for batch in loader.load(batch_indices(len(dataset), config.batch_size, seed, epoch)):
                 image = batch.image.to(device)
                 with torch.no_grad():
-                    before = predict(frozen, image, "fp32")
-                losses = consistency_losses(predict(network, image, "fp32"), before)
+                    before = predict(frozen, (image,), "fp32")
+                losses = consistency_losses(predict(network, (image,), "fp32"), before)
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
                     raise TrainingDivergedError(

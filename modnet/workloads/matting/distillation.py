@@ -6,8 +6,9 @@ et al. 2015, arXiv 1412.6550). No true matte is needed, so images without one ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from modnet.configs import DistillationConfig
 from modnet.errors import ConfigError
-from modnet.training.execution import Format, predict
+from modnet.workload import Sample
 from modnet.workloads.matting.network.modnet import MattePrediction, MODNet
 
 BAND_RADIUS = 8  # pixels around what the teacher calls neither person nor background
@@ -41,7 +42,9 @@ class Distillation(nn.Module):
             nn.Conv2d(own, wanted, 1) for own, wanted in zip(narrow, wide, strict=True) if config.features
         ).to(next(student.parameters()).device)
 
-    def learn(self, student: MODNet, image: Tensor, number_format: Format) -> tuple[MattePrediction, dict[str, Tensor]]:
+    def learn(
+        self, student: MODNet, inputs: Sample, predict: Callable[[MODNet, Sample], Any]
+    ) -> tuple[MattePrediction, dict[str, Tensor]]:
         """What the student predicts of (B, 3, H, W) images, and how far it is from the teacher: weighted terms by name.
 
         semantic: 10 · mean (s - sₜ)².  detail: 10 · mean |d - dₜ| over the band where the teacher's alpha is neither 0
@@ -52,9 +55,9 @@ class Distillation(nn.Module):
             ConfigError: the teacher predicts another size than the student.
         """
         with branch_outputs(student, kept=bool(self.adapters)) as own_features:
-            predicted = predict(student, image, number_format)
+            predicted = predict(student, inputs)
         with torch.no_grad(), branch_outputs(self._teacher[0], kept=bool(self.adapters)) as wanted_features:
-            target = predict(self._teacher[0], image, number_format)
+            target = predict(self._teacher[0], inputs)
         shapes = [[tuple(output.shape) for output in one] for one in (predicted, target)]
         if shapes[0] != shapes[1]:
             raise ConfigError(f"the teacher's outputs are {shapes[1]}, the student's {shapes[0]}; wanted equal ones")

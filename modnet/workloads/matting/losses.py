@@ -7,8 +7,6 @@ true matte by 255 is not kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,32 +17,14 @@ from modnet.workloads.matting.network.modnet import MattePrediction
 GAUSSIAN_SIGMA = 0.8  # of the 3×3 blur of the coarse target
 
 
-@dataclass(frozen=True)
-class MattingLoss:
-    """The loss of a batch by term; scalars, at least 0."""
-
-    semantic: Tensor
-    detail: Tensor
-    matte: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """What is minimised."""
-        return self.semantic + self.detail + self.matte
-
-    def terms(self) -> dict[str, Tensor]:
-        """The terms by name."""
-        return {"semantic": self.semantic, "detail": self.detail, "matte": self.matte}
-
-
-def matting_loss(prediction: MattePrediction, batch: Sample) -> MattingLoss:
-    """The loss of a prediction against a batch of (B, 3, H, W) images, (B, 1, H, W) trimaps and alphas."""
+def matting_loss(prediction: MattePrediction, batch: Sample) -> dict[str, Tensor]:
+    """The terms of a prediction against a batch of (B, 3, H, W) images, (B, 1, H, W) trimaps and alphas, by name."""
     is_unknown = batch.trimap == 0.5
-    return MattingLoss(
-        semantic=semantic_loss(prediction.semantic, batch.alpha),
-        detail=detail_loss(prediction.detail, batch.alpha, batch.trimap, is_unknown),
-        matte=matte_loss(prediction.alpha, batch.alpha, batch.image, batch.trimap, is_unknown),
-    )
+    return {
+        "semantic": semantic_loss(prediction.semantic, batch.alpha),
+        "detail": detail_loss(prediction.detail, batch.alpha, batch.trimap, is_unknown),
+        "matte": matte_loss(prediction.alpha, batch.alpha, batch.image, batch.trimap, is_unknown),
+    }
 
 
 def semantic_loss(semantic: Tensor, alpha: Tensor) -> Tensor:

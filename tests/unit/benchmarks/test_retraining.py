@@ -21,11 +21,12 @@ from benchmarks.retraining_report import (
     study_differences,
 )
 from benchmarks.retraining_runs import OTHERS, SIZES, STUDY, Run
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
 from modnet.errors import ConfigError
 from modnet.pruning.plan import plan_pruning
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modnet.checkpoint import FORMAT, load, read_checkpoint, save_checkpoint, to_bytes
+from modnet.checkpoint import FORMAT, save_checkpoint, to_bytes
 from modnet.errors import CheckpointError
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.weights import SHIPPED_BASE, checkpoint_path

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.errors import CheckpointError
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import BlockSpec, ModnetSpec, SplitWidth
 from modnet.workloads.matting.published.layout import seed_state

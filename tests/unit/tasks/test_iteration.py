@@ -9,7 +9,7 @@ import torch
 
 from infra.folder_store import FolderStore
 from infra.settings import Settings
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
     DatasetConfig,
     IterationConfig,
@@ -24,6 +24,7 @@ from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import iteration_steps
 from modnet.pruning.plan import PruningPlan
 from modnet.records import BaseRecord, Candidate, RetrainReport
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -138,6 +138,11 @@ class MattingDataset(_Images, Dataset[Sample]):
         super().__init__(folder, len(pairs), size=size, seed=seed, augment=augment, cache_bytes=cache_bytes)
         self.pairs = tuple(pairs)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Of all pairs: image, matte, image, matte, …"""
+        return tuple(file for pair in self.pairs for file in (pair.image, pair.matte))
+
     def __getitem__(self, index: int) -> Sample:
         """The sample at an index from 0.
 
@@ -190,6 +195,11 @@ class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
         super().__init__(folder, len(images), size=size, seed=seed, augment=augment, cache_bytes=cache_bytes)
         self.augment = self.augment.model_copy(update={"background": 0.0})
         self.images = tuple(images)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All images."""
+        return self.images
 
     def __getitem__(self, index: int) -> UnlabelledSample:
         """The sample at an index from 0.

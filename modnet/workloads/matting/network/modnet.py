@@ -50,6 +50,7 @@ class MODNet(PrunableNetwork):
     Called with an image (B, 3, H, W) in [-1, 1], RGB, H and W multiples of 32.
     """
 
+    workload = "matting"
     spec: ModnetSpec
 
     def __init__(self, spec: ModnetSpec) -> None:

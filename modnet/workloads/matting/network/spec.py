@@ -11,9 +11,9 @@ from itertools import accumulate
 from operator import mul
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from modnet.errors import CheckpointError
+from modnet.network import NetworkSpec
 
 # MobileNetV2 1.0 (Sandler et al. 2018, arXiv 1801.04381, table 2): expansion, channels, repeats, first stride.
 MOBILENET_V2_STAGES = (
@@ -83,7 +83,7 @@ class BlockSpec(_Frozen):
         return self
 
 
-class BackboneSpec(_Frozen):
+class BackboneSpec(NetworkSpec):
     """Final channel counts of a MobileNetV2 from its stem to its last 1×1 convolution, at 1/32 of the input size."""
 
     stem_channels: PositiveInt
@@ -183,23 +183,6 @@ class ModnetSpec(BackboneSpec):
             lr8x=SplitWidth.halves(lr8x),
             **detail_widths(detail),
         )
-
-    def to_json(self) -> str:
-        """Compact JSON that `from_json` reads back to an equal spec."""
-        return self.model_dump_json()
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Reads a spec.
-
-        Raises:
-            CheckpointError: not JSON, or not a spec; names the offending fields.
-        """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
-            raise CheckpointError(f"not a MODNet architecture spec: {problems}") from error
 
 
 def inverted_residuals(stem_channels: int, stages: Stages) -> tuple[BlockSpec, ...]:

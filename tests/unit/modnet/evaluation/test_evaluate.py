@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modnet.checkpoint import load
 from modnet.configs import ALL_METRICS
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import DatasetError
 from modnet.evaluation.evaluate import ERROR_NAMES, evaluate, score_image
 from modnet.records import MattingScores
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.predict.predictors import TorchPredictor

@@ -29,6 +29,7 @@ from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.workload import MATTING
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ SMALL = 0.05
 def trained(portraits: MattingDataset, sparsity: SparsityConfig | None) -> MODNet:
     torch.manual_seed(0)
     network = MODNet(ModnetSpec.tiny())
-    retrain(network, portraits, CONFIG.model_copy(update={"sparsity": sparsity}), seed=0)
+    retrain(network, portraits, CONFIG.model_copy(update={"sparsity": sparsity}), workload=MATTING, seed=0)
     return network
 
 

@@ -161,7 +161,7 @@ def test_infer_takes_the_shipped_base_when_no_network_is_named(
     write_png(tmp_path / "photo.png", image)
     common = ("infer", "--input", tmp_path / "photo.png", "--out")
     run(*common, tmp_path / "named", "--checkpoint", checkpoint)
-    monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", checkpoint)
+    monkeypatch.setattr("modnet.workloads.matting.checkpoint.SHIPPED_BASE", checkpoint)
     monkeypatch.setattr("modnet.workloads.matting.weights.SHIPPED_BASE", checkpoint)
     monkeypatch.setattr("tasks.cli.infer.SHIPPED_BASE", checkpoint)
     run(*common, tmp_path / "default")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.data.archives import DatasetIndex, Pair, extract_archive, index_dataset
 from modnet.errors import DatasetError, PruningError
@@ -23,6 +23,7 @@ from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import Sensitivities
 from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
@@ -41,7 +42,7 @@ CONFIG = SensitivityConfig(
 ANALYSE = """
 import sys
 from pathlib import Path
-from modnet.checkpoint import load
+from modnet.workloads.matting.checkpoint import load
 from modnet.configs import SensitivityConfig
 from modnet.data.archives import index_dataset
 from modnet.workloads.matting.portrait_sensitivity import analyse_sensitivity

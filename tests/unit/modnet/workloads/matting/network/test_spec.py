@@ -41,7 +41,7 @@ def test_from_json_raises_with_reason_when_spec_is_impossible(change, message: s
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"spec"'])
 def test_from_json_raises_when_text_is_no_spec(text: str) -> None:
-    with pytest.raises(CheckpointError, match="not a MODNet architecture spec"):
+    with pytest.raises(CheckpointError, match="not a ModnetSpec"):
         ModnetSpec.from_json(text)
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from modnet.checkpoint import load, read_checkpoint
 from modnet.errors import CheckpointError, PruningError
 from modnet.pruning.plan import network_digest
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.network.blocks import ConvIBNormReLU
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 
-from modnet.checkpoint import load
 from modnet.errors import PruningError
+from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.published.layout import our_state
