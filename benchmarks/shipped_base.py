@@ -33,7 +33,6 @@ from modnet.configs import ALL_METRICS, AugmentationConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, Pair, extract_archive, index_dataset
 from modnet.data.download import sha256_of_file
 from modnet.errors import CheckpointError, ConfigError, DatasetError
-from modnet.evaluation.evaluate import evaluate
 from modnet.files import write_atomically
 from modnet.protocols import Protocol
 from modnet.pruning.complexity import complexity
@@ -41,6 +40,7 @@ from modnet.records import TrainingReport
 from modnet.report.score_tables import intervals
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.predict.predictors import TorchPredictor

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 
 from modnet.configs import ExportConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
@@ -27,6 +26,7 @@ from modnet.pruning.surgery import apply_plan
 from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from modnet.workloads.matting.predict.predictors import TorchPredictor

@@ -25,13 +25,13 @@ TRAIN = "train"
 """Stands for no checkpoint: the run trains its base network."""
 
 Metric = Literal["mse", "mad", "sad", "grad", "conn"]
-"""Errors of a matte, see `modnet.workloads.matting.metrics`."""
+"""Errors of a matte."""
 
 ALL_METRICS: tuple[Metric, ...] = get_args(Metric)
 FEW_METRICS: tuple[Metric, ...] = ("mse", "mad")
 
 ResultKind = Literal["alpha", "foreground", "composite"]
-"""What `modnet infer` makes of an image, see `modnet.workloads.matting.predict.results`."""
+"""What `modnet infer` makes of an image."""
 
 SHEET_IMAGES = 8
 """How many images a sheet of the worst ones shows."""

@@ -19,7 +19,6 @@ from infra.settings import Settings
 from modnet.checkpoint import to_bytes
 from modnet.configs import ALL_METRICS, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.errors import CheckpointError
-from modnet.evaluation.evaluate import evaluate
 from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
@@ -37,6 +36,7 @@ from modnet.report.training_plot import training_plot
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.predict.predictors import TorchPredictor

@@ -17,17 +17,17 @@ from infra.settings import Settings
 from modnet.configs import ExportConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import AccuracyError, LoweringError, ParityError
-from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
-from modnet.export.accuracy_control import bound_on
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.graph_function import TorchGraph
 from modnet.protocols import device_protocol
 from modnet.records import ExportRecord, LegacyCheck, TargetErrors
 from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from modnet.workloads.matting.predict.predictors import TorchPredictor

@@ -17,12 +17,12 @@ from infra.releases import fetch_release
 from modnet.configs import ExportConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
-from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.export import export_network
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tasks.host_latency import interleaved_latencies
 from tasks.remote import this_node

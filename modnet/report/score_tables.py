@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from modnet.evaluation.evaluate import ERROR_NAMES
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval
-from modnet.records import MattingScores
+from modnet.records import ERROR_NAMES, MattingScores
 
 Row = dict[str, str]
 

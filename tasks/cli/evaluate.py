@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from modnet.evaluation.evaluate import ERROR_NAMES
-from modnet.evaluation.evaluate import evaluate as evaluate_predictor
 from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
-from modnet.records import MattingScores
+from modnet.records import ERROR_NAMES, MattingScores
 from modnet.report.score_tables import difference_rows, differences, intervals, score_rows
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.evaluate import evaluate as evaluate_predictor
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset, given_predictor
 from tasks.leaderboard import markdown_table

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from infra.settings import Settings
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, ParityError
-from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes
-from modnet.export.accuracy_control import bound_on
 from modnet.export.graph_file import fixed_side, read_onnx, require_side
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
@@ -22,9 +20,11 @@ from modnet.export.parity import TOLERANCES, check_parity
 from modnet.graph_function import TorchGraph
 from modnet.protocols import device_protocol
 from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import prepare, read_image
 from modnet.workloads.matting.data.synthetic import render_portrait
+from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
 from tasks.cli.given import given_config, given_dataset

@@ -13,9 +13,9 @@ from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig
-from modnet.export.accuracy_control import bound_on
 from modnet.records import ExportRecord, LegacyCheck
 from modnet.targets import VARIANTS
+from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from modnet.configs import SHEET_IMAGES
 from modnet.data.archives import DatasetIndex
-from modnet.evaluation.evaluate import Predictor
 from modnet.records import ImageScore, MattingScores
 from modnet.report.pictures import MatteRow, matte_sheet
 from modnet.workloads.matting.data.images import read_pair, resize
+from modnet.workloads.matting.evaluate import Predictor
 
 _Value = TypeVar("_Value", bound=np.generic)
 

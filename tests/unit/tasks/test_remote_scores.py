@@ -11,7 +11,7 @@ from infra.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig
-from modnet.evaluation.evaluate import ERROR_NAMES
+from modnet.records import ERROR_NAMES
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from modnet.configs import DistillationConfig
 from modnet.errors import ConfigError
+from modnet.training.execution import predict
 from modnet.workloads.matting.distillation import BAND_RADIUS, Distillation, uncertain_band
 from modnet.workloads.matting.network.modnet import MattePrediction, MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+
+in_float32 = partial(predict, number_format="fp32")
 
 
 def network(seed: int) -> MODNet:
@@ -26,7 +31,7 @@ def test_losses_are_zero_when_the_student_is_the_teacher(image: torch.Tensor) ->
     teacher, student = network(0), network(0).eval()
     distillation = Distillation(teacher, student, DistillationConfig())
     with torch.no_grad():  # as the teacher computes: gradients take the student another way, with other roundings
-        losses = distillation.learn(student, image, "fp32")[1]
+        losses = distillation.learn(student, (image,), in_float32)[1]
     assert set(losses) == {"distilled_semantic", "distilled_detail", "distilled_alpha"}
     assert [term.item() for term in losses.values()] == [0.0, 0.0, 0.0]
 
@@ -34,7 +39,7 @@ def test_losses_are_zero_when_the_student_is_the_teacher(image: torch.Tensor) ->
 def test_losses_follow_their_formulas(image: torch.Tensor) -> None:
     teacher, student = network(0), network(1).eval()
     distillation = Distillation(teacher, student, DistillationConfig(semantic=2, detail=3, alpha=5))
-    predicted, losses = distillation.learn(student, image, "fp32")
+    predicted, losses = distillation.learn(student, (image,), in_float32)
     target = teacher(image)
     band = uncertain_band(target.alpha)
     apart = (predicted.alpha - target.alpha).abs()
@@ -51,7 +56,7 @@ def test_losses_compare_features_through_adapters_that_learn(image: torch.Tensor
     teacher, student = network(0), network(1).train()
     distillation = Distillation(teacher, student, DistillationConfig(semantic=0, detail=0, alpha=0, features=1))
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    losses = distillation.learn(student, image, "fp32")[1]
+    losses = distillation.learn(student, (image,), in_float32)[1]
     torch.stack(list(losses.values())).sum().backward()
     assert losses["distilled_features"] > 0
     assert all(parameter.grad is not None for parameter in distillation.adapters.parameters())
@@ -75,4 +80,4 @@ def test_losses_refuse_a_teacher_whose_outputs_have_another_size(image: torch.Te
     student = network(1).eval()
     distillation = Distillation(Shrinking(ModnetSpec.tiny()), student, DistillationConfig())
     with pytest.raises(ConfigError, match="wanted equal ones"):
-        distillation.learn(student, image, "fp32")
+        distillation.learn(student, (image,), in_float32)

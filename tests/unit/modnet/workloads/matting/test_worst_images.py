@@ -8,9 +8,9 @@ import numpy as np
 
 from modnet.configs import SHEET_IMAGES
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.evaluation.evaluate import evaluate
 from modnet.workloads.matting.data.images import Alpha, Image
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.worst_images import worst_images, worst_sheet
 
 

@@ -9,14 +9,14 @@ import pytest
 from modnet.configs import ALL_METRICS
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import DatasetError
-from modnet.evaluation.evaluate import ERROR_NAMES, evaluate, score_image
-from modnet.records import MattingScores
+from modnet.records import ERROR_NAMES, MattingScores
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.evaluate import evaluate, score_image
 from modnet.workloads.matting.predict.predictors import TorchPredictor
 
-SHARED = Path(__file__).resolve().parents[5] / "shared"
+SHARED = Path(__file__).resolve().parents[6] / "shared"
 
 
 @pytest.fixture(scope="module")

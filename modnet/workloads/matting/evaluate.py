@@ -14,16 +14,13 @@ from modnet.data.archives import DatasetIndex, Pair
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.protocols import Protocol
-from modnet.records import ImageScore, MattingErrors, MattingScores
+from modnet.records import ERROR_NAMES, ImageScore, MattingScores
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.trimap import unknown_band
 from modnet.workloads.matting.metrics import ERROR_MAPS, Alpha, summarise
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Image uint8 (H, W, 3), RGB → alpha float32 (H, W) in [0, 1]."""
-
-ERROR_NAMES = tuple(MattingErrors.model_fields)
-"""Every error that a score can hold, those of the unknown band by `unknown_…`."""
 
 
 def evaluate(
