@@ -103,6 +103,10 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
     header, state = _read_safetensors(path) if start[8:9] == b"{" else (None, read_torch_file(path, start))
     _require_finite(state, f"checkpoint {path}")
     if header is None:
+        if workload.read_published is None:
+            raise CheckpointError(
+                f"{path} is no checkpoint of this project, and workload {workload.name!r} has no others"
+            )
         spec, ours, layout = workload.read_published(state, f"checkpoint {path}", beside)
         return Checkpoint(_network(workload, spec, ours, path), {}, layout)
     if beside is not None:

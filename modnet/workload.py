@@ -82,16 +82,16 @@ class Workload(Generic[Network_co]):
         spec: the sizes of its networks.
         network: a spec → the network with random weights.
         loss: see `Loss`.
-        teaching: (teacher, student, config) → a `Teaching`.
-        read_published: reads checkpoints of others.
+        teaching: (teacher, student, config) → a `Teaching`; None: its networks cannot teach.
+        read_published: reads checkpoints of others; None: there are none.
     """
 
     name: str
     spec: type[NetworkSpec]
     network: Callable[[Any], Network_co]
     loss: Loss
-    teaching: Callable[[Any, Any, DistillationConfig], Teaching]
-    read_published: ReadPublished
+    teaching: Callable[[Any, Any, DistillationConfig], Teaching] | None = None
+    read_published: ReadPublished | None = None
 
 
 def inputs_of(network: PrunableNetwork, sample: Sample) -> Sample:

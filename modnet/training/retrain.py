@@ -173,6 +173,8 @@ def _teaching(
         )
     if teacher is None or wanted is None:
         return None
+    if workload.teaching is None:
+        raise ConfigError(f"a network of workload {workload.name!r} cannot teach: got a teacher, wanted none")
     with torch.random.fork_rng(devices=[]):  # adapters start from random weights
         torch.manual_seed(seed)
         return workload.teaching(teacher, network, wanted)
