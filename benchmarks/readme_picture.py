@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from modnet.checkpoint import read_checkpoint
-from modnet.data.images import Protocol
+from modnet.data.protocols import Protocol
 from modnet.data.synthetic import render_portrait
 from modnet.evaluation.complexity import complexity
 from modnet.inference.composition import composite
@@ -36,7 +36,7 @@ def main() -> None:
         unpruned, pruned = (TorchPredictor(network, PROTOCOL)(image) for network in networks)
         person = composite(image, pruned, np.full_like(image, BACKGROUND))
         for axes, picture in zip(line, (image, unpruned, pruned, person), strict=True):
-            axes.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else 255)
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=1)  # colours are shown as they are
             axes.axis("off")
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=10)
