@@ -112,3 +112,18 @@ def test_a_document_has_the_fields_of_its_schema(name: str, text: str) -> None:
         inner = schema["properties"][member]
         if "properties" in inner:
             assert set(value) == set(inner["properties"]), member
+
+
+def test_each_walk_goes_one_file_further_and_none_back() -> None:
+    walks = (PROJECT / "docs" / "walks.md").read_text().split("\n## ")[1:]
+    assert len(walks) == 2
+    for walk in walks:
+        steps = re.findall(r"^\| (\d+) \| `([^`]+)` \|([^|]*)\|", walk, re.MULTILINE)
+        assert [int(number) for number, _, _ in steps] == list(range(1, len(steps) + 1))
+        files = [file for _, file, _ in steps]
+        assert len(files) >= 10
+        assert len(set(files)) == len(files)
+        for _, file, text in steps:
+            for name in re.findall(r"^ `([A-Za-z_]\w*)(?:\.(\w+))?`", text):
+                for part in filter(None, name):
+                    assert re.search(rf"^\s*(?:def|class) {part}\b", (PROJECT / file).read_text(), re.MULTILINE), name
