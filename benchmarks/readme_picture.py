@@ -1,6 +1,6 @@
 """The picture in README: rendered portraits, cut out by the two networks that the project ships.
 
-    python -m benchmarks.readme_picture
+python -m benchmarks.readme_picture
 """
 
 from __future__ import annotations

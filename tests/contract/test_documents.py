@@ -56,6 +56,15 @@ def test_a_page_speaks_only_of_make_targets_modules_and_files_that_exist(page: P
         assert (PROJECT / file).is_file(), file
 
 
+def test_readme_gains_are_rows_of_the_results() -> None:
+    gains = README.read_text().split("## What it gains")[1].split("\n## ")[0]
+    results = (PROJECT / "docs" / "results.md").read_text().split("<!-- table: beside published -->")[1]
+    rows = [line for line in gains.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 5
+    wanted = {re.sub(r"\s+", "", line) for line in results.split("<!-- end -->")[0].splitlines()}
+    assert {re.sub(r"\s+", "", row) for row in rows} <= wanted
+
+
 def test_schemas_are_those_of_the_code() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in SCHEMAS}
     for name in SCHEMAS:
