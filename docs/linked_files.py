@@ -1,4 +1,4 @@
-"""A hook of MkDocs: files of the project that pages link to outside docs/ become part of the site, in its folder project/.
+"""A hook of MkDocs: files that pages link to outside docs/ become part of the site, in its folder project/.
 
 So the links of every page work on disk, where a code host shows them, and in the site; the strict build checks all.
 """

@@ -2,8 +2,8 @@
 
     python -m tasks.schemas     writes docs/schemas/
 
-A schema says which fields there are and of what type. What it cannot say (digests that fit, names that exist) the reader
-checks all the same.
+A schema says which fields there are and of what type. What it cannot say (digests that fit, names that exist) the
+reader checks all the same.
 """
 
 from __future__ import annotations
