@@ -1,6 +1,6 @@
 """The picture in README: rendered portraits, cut out by the two networks that the project ships.
 
-python -m benchmarks.readme_picture
+python -m benchmarks.making.readme_picture
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from modnet.inference.composition import composite
 from modnet.inference.predictors import TorchPredictor
 from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "cut-outs.png"
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "cut-outs.png"
 SEEDS = (1, 12)
 BACKGROUND = (250, 206, 120)  # RGB
 PROTOCOL: Protocol = "device-512"
