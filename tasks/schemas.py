@@ -21,6 +21,7 @@ from infra.reports import LatencyReport
 from modnet.checkpoint import FORMAT
 from modnet.compress_config import CompressConfig
 from modnet.pruning.plan import PruningPlan
+from modnet.records import MattingScores
 from modnet.spec import ModnetSpec
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
@@ -61,6 +62,7 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "report": lambda: _document(LatencyReport),
     "plan": _plan_file,
     "checkpoint-header": _checkpoint_header,
+    "scores": lambda: _of(MattingScores),
     "compress-config": lambda: _of(CompressConfig),
 }
 
