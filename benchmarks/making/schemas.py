@@ -1,6 +1,6 @@
 """Writes the JSON Schemas of what other programs may read or write, from the code that reads and writes it.
 
-    python -m tasks.schemas     writes docs/schemas/
+    python -m benchmarks.making.schemas     writes docs/schemas/
 
 A schema says which fields there are and of what type. What it cannot say (digests that fit, names that exist) the
 reader checks all the same.
@@ -24,7 +24,7 @@ from modnet.pruning.plan import PruningPlan
 from modnet.records import MattingScores
 from modnet.spec import ModnetSpec
 
-FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
