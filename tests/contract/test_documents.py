@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.making.schemas import FOLDER, SCHEMAS, schema_text
 from infra.manifest import Manifest, Pointer, ReleaseFile, TargetFiles
 from infra.reports import LatencyReport
 from modnet.checkpoint import to_bytes
@@ -18,7 +19,6 @@ from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.spec import ModnetSpec
 from tasks.cli.pruning_flags import FLAGS_OF
-from benchmarks.making.schemas import FOLDER, SCHEMAS, schema_text
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
@@ -68,7 +68,8 @@ def test_readme_gains_are_rows_of_the_results() -> None:
 def test_schemas_are_those_of_the_code() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in SCHEMAS}
     for name in SCHEMAS:
-        assert (FOLDER / f"{name}.schema.json").read_text() == schema_text(name), "run: python -m benchmarks.making.schemas"
+        text = (FOLDER / f"{name}.schema.json").read_text()
+        assert text == schema_text(name), "run: python -m benchmarks.making.schemas"
 
 
 def _manifest() -> str:
