@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import OPEN_PROTOCOL, Options, Result

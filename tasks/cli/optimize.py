@@ -22,7 +22,8 @@ from modnet.protocols import device_protocol
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor

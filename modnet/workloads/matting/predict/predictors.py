@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from modnet.graph_function import GraphFunction, TorchGraph
 from modnet.protocols import Protocol
-from modnet.workloads.matting.data.images import Alpha, Image, prepare, restore
+from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.preprocessing import prepare, restore
 from modnet.workloads.matting.network.modnet import MODNet
 
 

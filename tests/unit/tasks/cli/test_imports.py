@@ -46,7 +46,7 @@ for words in ([], *(name.split() for name in {list(VERBS)})):
         (["dataset fetch"], {"numpy", "cv2"}),
         (["benchmark"], {"numpy", "openvino"}),
         (["infer"], {"numpy", "cv2", "torch", "PIL"}),
-        (["evaluate", "prune", "inspect"], {"numpy", "cv2", "torch"}),
+        (["evaluate", "prune", "inspect"], {"numpy", "cv2", "torch", "PIL"}),
         (["train", "retrain", "adapt", "sensitivity"], {"numpy", "cv2", "torch", "matplotlib", "PIL"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
