@@ -35,10 +35,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks.layer_profile import by_kind, by_layer, profiled
-from infra.edge_agent.device import machine_conditions
-from infra.edge_agent.latency import measure, measure_interleaved
-from infra.edge_agent.runtime import load_ir, runtime_text
-from infra.errors import SettingsError
+from infra.device.errors import SettingsError
+from infra.device.measuring.latency import measure, measure_interleaved
+from infra.device.measuring.machine import machine_conditions
+from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.checkpoint import load
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import prepare, read_image

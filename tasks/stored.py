@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from infra.contract import canonical_json
-from infra.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
-from infra.object_store import ObjectStore
+from infra.device.documents.canonical_json import canonical_json
+from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
+from infra.device.stores.object_store import ObjectStore
 from modnet.records import Record, StoredFile
 
 Kind = TypeVar("Kind", bound=Record)

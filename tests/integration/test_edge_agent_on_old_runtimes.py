@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from infra import releases
-from infra.manifest import Manifest, ReleaseFile, TargetFiles
-from infra.reports import read_reports
-from infra.s3_store import S3Store
+from infra.device import releases
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.reports import read_reports
+from infra.device.stores.s3_store import S3Store
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import LEGACY_RUNTIMES
 from modnet.spec import ModnetSpec
+from tests.unit.infra.exported import digests, exported
 from tests.unit.modnet.random_network import random_network
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ ON_CPU = "cpu-as-ncs2"  # the stick's form, on the CPU
 # Starts the same interpreter with a folder before all others in which it looks for libraries.
 WITH_LIBRARIES = """
 import os, sys
+from tests.unit.infra.exported import digests, exported
 os.environ["LD_LIBRARY_PATH"] = sys.argv[1] + ":" + os.environ.get("LD_LIBRARY_PATH", "")
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
@@ -47,14 +49,14 @@ def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPat
     form = TargetFiles(ir.xml.name, ir.bin.name, "input", (1, 3, 64, 64), "fp16")
     manifest = Manifest(
         model="modnet",
-        candidate_id="0123456789ab",
+        network_id="0123456789ab",
         targets={"ncs2-fp16": form, ON_CPU: form},
-        files=tuple(ReleaseFile.of(path, local) for path, local in files.items()),
+        files=digests(files),
         scores={"mse": 0.01},
         provenance={"run": folder.name},
     )
     store = s3_store("pipeline")
-    published = releases.publish_release(store, manifest, files)
+    published = releases.publish_release(store, manifest, exported(store, files))
     for target in manifest.targets:
         releases.promote(store, target, published)
     return published
@@ -63,7 +65,7 @@ def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
     """An agent that reads from the server's bucket; its targets are still to be added."""
-    command = [str(FOLDER / "python3.9"), "-m", "infra.edge_agent", "--store", "s3://modnet"]
+    command = [str(FOLDER / "python3.9"), "-m", "infra.device", "--store", "s3://modnet"]
     command += ["--device", f"pi-{tmp_path.name}", "--work-folder", str(tmp_path / "work")]
     return [*command, "--warm-up", "1", "--repeats", "3", "--threads", "1"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ContractError, DigestMismatchError, NotStoredError
-from infra.folder_store import FolderStore
+from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.device.stores.folder_store import FolderStore
 from modnet.records import ReleaseRecord, RetrainReport, TrainingReport
 from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, put_record, upload
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.errors import StackError
+from infra.device.errors import StackError
 from infra.local_stack import prefect_api
 from infra.local_stack.prefect_api import PrefectApi
 
