@@ -42,7 +42,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     side = export.size
     shape = (1, side, side, 3) if export.input_format == "uint8-nhwc" else (1, 3, side, side)
     manifest = Manifest(
-        model="modnet",
+        workload="matting",
         network_id=network_id,
         targets={
             target: TargetFiles(

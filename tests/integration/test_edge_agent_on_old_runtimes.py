@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -28,7 +29,6 @@ ON_CPU = "cpu-as-ncs2"  # the stick's form, on the CPU
 # Starts the same interpreter with a folder before all others in which it looks for libraries.
 WITH_LIBRARIES = """
 import os, sys
-from tests.unit.infra.exported import digests, exported
 os.environ["LD_LIBRARY_PATH"] = sys.argv[1] + ":" + os.environ.get("LD_LIBRARY_PATH", "")
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
@@ -48,7 +48,7 @@ def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPat
     files = {path.name: path for path in (ir.xml, ir.bin)}
     form = TargetFiles(ir.xml.name, ir.bin.name, "input", (1, 3, 64, 64), "fp16")
     manifest = Manifest(
-        model="modnet",
+        workload="matting",
         network_id="0123456789ab",
         targets={"ncs2-fp16": form, ON_CPU: form},
         files=digests(files),
@@ -71,11 +71,15 @@ def command(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def environ(s3_environ: Callable[[str], dict[str, str]]) -> Callable[[str], dict[str, str]]:
-    """A function from a version of OpenVINO to the variables of a device that has it."""
+def environ(
+    s3_environ: Callable[[str], dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], dict[str, str]]:
+    """A function from a version of OpenVINO to the variables of a device that has it, and of us one package alone."""
+    shutil.copytree(ROOT / "infra" / "device", tmp_path / "infra" / "device")
+    monkeypatch.chdir(tmp_path)
 
     def of(version: str) -> dict[str, str]:
-        modules = [ROOT, FOLDER / f"openvino-{version}", FOLDER / "agent"]
+        modules = [tmp_path, FOLDER / f"openvino-{version}", FOLDER / "agent"]
         return {**os.environ, **s3_environ("device"), "PYTHONPATH": os.pathsep.join(map(str, modules))}
 
     return of

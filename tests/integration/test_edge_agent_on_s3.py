@@ -30,7 +30,7 @@ def _publish(store: S3Store, folder: Path) -> str:
     openvino.save_model(openvino.Model([opset8.relu(image)], [image], "relu"), folder / "cpu-fp32.xml")
     files = {name: folder / name for name in ("cpu-fp32.xml", "cpu-fp32.bin")}
     manifest = Manifest(
-        model="modnet",
+        workload="matting",
         network_id="0123456789ab",
         targets={"cpu-fp32": TargetFiles("cpu-fp32.xml", "cpu-fp32.bin", "input", (1, 3, 8, 8), "fp32")},
         files=digests(files),

@@ -1,7 +1,8 @@
 """What a release is: its manifest, the name that its content gives it, and the keys of its objects.
 
-Version 2 calls the network that was exported `network_id` and names files by their paths. Version 1 called it
-`candidate_id` and kept a list of files; it is still read, and keeps the release_id that it had.
+Version 2 names the workload, calls the network that was exported `network_id`, and keeps files by their paths. Version
+1 named a model, called the network `candidate_id`, and kept a list of files. It is still read, and keeps its
+release_id.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.json_object import JsonObject
 from infra.device.errors import ContractError
 
+# All that manifests of version 1 speak of.
+_MODEL_1, _WORKLOAD_1 = "modnet", "matting"
 _PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -52,7 +55,7 @@ class Manifest(Document):
     """What a release consists of and where it comes from.
 
     Attributes:
-        model: name of the network's family, as `modnet`.
+        workload: the family of networks that it belongs to, as `matting`.
         network_id: of the network that was exported, unpruned or pruned.
         targets: target -> its files.
         files: path below the release -> what its bytes are; every file of the release.
@@ -66,7 +69,7 @@ class Manifest(Document):
     newest: ClassVar[int] = 2
     max_bytes: ClassVar[int] = 1 << 20
 
-    model: str
+    workload: str
     network_id: str
     targets: Mapping[str, TargetFiles]
     files: Mapping[str, FileDigest]
@@ -77,7 +80,7 @@ class Manifest(Document):
 
     def __post_init__(self) -> None:
         self.check_schema_version(self.schema_version)
-        check_name("manifest.model", self.model)
+        check_name("manifest.workload", self.workload)
         check_name("manifest.network_id", self.network_id)
         check_time("manifest.created_at", self.created_at)
         # Read back from JSON they are floats: an int here would give the same content another release_id.
@@ -97,6 +100,8 @@ class Manifest(Document):
         """The members of the JSON object, as the document's own schema_version has them."""
         members = asdict(self)
         if self.schema_version == 1:
+            del members["workload"]
+            members["model"] = _MODEL_1
             members["candidate_id"] = members.pop("network_id")
             members["files"] = [{"path": path, **asdict(digest)} for path, digest in sorted(self.files.items())]
         return members
@@ -104,14 +109,14 @@ class Manifest(Document):
     @classmethod
     def _read(cls, manifest: JsonObject) -> Manifest:
         version = manifest.integer("schema_version")
-        earlier = {"network_id": "candidate_id"} if version == 1 else {}
-        manifest.only_fields_of(cls, earlier)
+        is_first = version == 1
+        manifest.only_fields_of(cls, {"workload": "model", "network_id": "candidate_id"} if is_first else {})
         return cls(
             schema_version=version,
-            model=manifest.text("model"),
-            network_id=manifest.text(earlier.get("network_id", "network_id")),
+            workload=_workload_of_version_1(manifest) if is_first else manifest.text("workload"),
+            network_id=manifest.text("candidate_id" if is_first else "network_id"),
             targets={name: _target_files(value) for name, value in manifest.nested_by_name("targets").items()},
-            files=_files_of_version_1(manifest) if version == 1 else _files(manifest),
+            files=_files_of_version_1(manifest) if is_first else _files(manifest),
             scores=manifest.numbers_by_name("scores"),
             provenance=manifest.plain("provenance"),
             created_at=manifest.text("created_at"),
@@ -132,6 +137,12 @@ def _target_files(value: JsonObject) -> TargetFiles:
 def _files(manifest: JsonObject) -> dict[str, FileDigest]:
     found = manifest.nested_by_name("files")
     return {path: _digest(value.only_fields_of(FileDigest)) for path, value in found.items()}
+
+
+def _workload_of_version_1(manifest: JsonObject) -> str:
+    if (model := manifest.text("model")) != _MODEL_1:
+        raise ContractError(f"manifest.model: got {model[:80]!r}, wanted {_MODEL_1!r}, which version 1 is of")
+    return _WORKLOAD_1
 
 
 def _files_of_version_1(manifest: JsonObject) -> dict[str, FileDigest]:

@@ -65,7 +65,7 @@ def release_files(tmp_path: Path) -> dict[str, Path]:
 @pytest.fixture
 def manifest(release_files: dict[str, Path]) -> Manifest:
     return Manifest(
-        model="modnet",
+        workload="matting",
         network_id="0123456789ab",
         targets={
             "cpu-fp32": TargetFiles("model/cpu-fp32.xml", "model/cpu-fp32.bin", "input", (1, 3, 512, 512), "fp32")

@@ -35,7 +35,7 @@ def release_id(store: FolderStore, tmp_path: Path) -> str:
     for path in files.values():
         path.write_bytes(b"x")
     manifest = Manifest(
-        model="modnet",
+        workload="matting",
         network_id="c",
         targets={target: TargetFiles("model.xml", "model.bin", "input", (1, 3, 64, 64), "fp32") for target in TARGETS},
         files=digests(files),

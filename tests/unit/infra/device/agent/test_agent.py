@@ -29,7 +29,7 @@ class _UnreachableForWriting(FolderStore):
 def _promote(store: FolderStore, ir_xml: Path, *, seed: int = 0) -> str:
     files = {path.name: path for path in (ir_xml, ir_xml.with_suffix(".bin"))}
     manifest = Manifest(
-        model="modnet",
+        workload="matting",
         network_id="0123456789ab",
         targets={ir_xml.stem: TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", (1, 3, 8, 8), "fp32")},
         files=digests(files),

@@ -207,7 +207,7 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
 def _promoted(store: FolderStore, ir_xml: Path) -> str:
     files = {path.name: path for path in (ir_xml, ir_xml.with_suffix(".bin"))}
     manifest = Manifest(
-        model="modnet",
+        workload="matting",
         network_id="0123456789ab",
         targets={"cpu-fp32": TargetFiles("cpu-fp32.xml", "cpu-fp32.bin", "input", (1, 3, 8, 8), "fp32")},
         files=digests(files),

@@ -54,7 +54,7 @@ def test_version_1_is_read_and_written_again_as_it_was(name: str) -> None:
 def test_a_manifest_of_version_1_says_what_version_2_says() -> None:
     manifest = Manifest.from_json((VERSION_1 / "manifest.json").read_bytes())
     assert manifest.schema_version == 1
-    assert manifest.network_id == "0123456789ab"
+    assert (manifest.workload, manifest.network_id) == ("matting", "0123456789ab")
     assert manifest.files["modnet.onnx"] == FileDigest(
         "639c5794642e77053a7d030ee60fba7eefbbe9a6e8a34564a2c99db296f83479", 22
     )
@@ -75,6 +75,8 @@ def test_a_release_of_version_1_is_promoted_fetched_and_read_with_its_reports(
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("model", "esrgan"),
+        ("workload", "matting"),
         ("network_id", "0123456789ab"),
         ("files", {"modnet.onnx": {"sha256": "0" * 64, "size_bytes": 1}}),
         ("files", [{"path": "modnet.onnx", "sha256": "0" * 64, "size_bytes": 1}] * 2),
