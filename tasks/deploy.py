@@ -5,7 +5,6 @@ from typing import Any
 from prefect import Task, get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 
-from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, NotStoredError
@@ -19,7 +18,7 @@ from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
 from tasks import remote_latency
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
-from tasks.stored import get_record
+from tasks.stored import digest_of, get_record
 from tasks.stored_network import challenge_key, export_key, scores_key, stored_network
 
 
@@ -50,7 +49,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
             )
             for target in export.targets
         },
-        files={name: FileDigest(file.sha256, file.size_bytes) for name, file in export.files.items()},
+        files={name: digest_of(file) for name, file in export.files.items()},
         scores={
             "val_mse": scores.val.mse,
             "val_mad": scores.val.mad,

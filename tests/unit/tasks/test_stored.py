@@ -48,7 +48,7 @@ def test_put_file_never_writes_over_the_file_of_another_answer(store: FolderStor
 def test_fetch_raises_and_keeps_nothing_when_bytes_are_others(store: FolderStore, tmp_path: Path) -> None:
     file = put_file(store, "a/b.bin", b"content")
     store.put(file.key, b"c0ntent")
-    with pytest.raises(DigestMismatchError, match=f"{file.key} has SHA-256"):
+    with pytest.raises(DigestMismatchError, match=f"{file.key}: got SHA-256"):
         fetch(store, file, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
