@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import mimetypes
 import os
 from collections.abc import Iterator
@@ -217,14 +216,12 @@ def _checksum(body: bytes | IO[bytes]) -> str:
     It goes into a header. Where boto3 computes one, it goes behind the content over HTTPS, both cut into chunks, and
     servers that do not know that form store it as the content.
     """
-    digest = hashlib.sha256()
     if isinstance(body, bytes):
-        digest.update(body)
+        digest = FileDigest.of_chunks([body])
     else:
-        while chunk := body.read(_CHUNK_BYTES):
-            digest.update(chunk)
+        digest = FileDigest.of_chunks(iter(lambda: body.read(_CHUNK_BYTES), b""))
         body.seek(0)
-    return base64.b64encode(digest.digest()).decode()
+    return base64.b64encode(bytes.fromhex(digest.sha256)).decode()
 
 
 def _check_etag(answer: dict[str, Any], where: str) -> None:
