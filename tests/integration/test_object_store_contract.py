@@ -227,6 +227,26 @@ def test_copy_moves_no_content_through_this_machine_where_the_server_keeps_diges
     assert asked == ["HeadObject", "CopyObject"]
 
 
+def test_digest_of_what_another_client_uploaded_in_parts_is_that_of_the_whole(
+    s3_store: Callable[[str], S3Store],
+) -> None:
+    """What S3 keeps of such an object is a digest of its parts' digests."""
+    store, key = s3_store("pipeline"), f"tests/{uuid4().hex}"
+    where = {"Bucket": "modnet", "Key": key}
+    upload = store._client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")["UploadId"]
+    parts = []
+    for number, data in enumerate((CONTENT + CONTENT, b"end"), start=1):
+        part = store._client.upload_part(
+            **where, UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm="SHA256"
+        )
+        parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": part["ChecksumSHA256"]})
+    store._client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+    whole = CONTENT + CONTENT + b"end"
+    assert store.digest(key) == _digest(whole)
+    store.copy(key, f"{key}-copy", _digest(whole))
+    assert store.digest(f"{key}-copy") == _digest(whole)
+
+
 def test_list_gives_every_key_below_a_prefix_in_order(store: ObjectStore) -> None:
     keys = ["a/1", "a/10", "a/2", "ab/1", "b", "a-b/c/d"]
     for key in keys:
