@@ -35,7 +35,7 @@ def publish_release(store: ObjectStore, manifest: Manifest, sources: Mapping[str
 
     Raises:
         NotStoredError: a source is not in the store.
-        ContractError: other paths than the manifest's, or a file stored earlier is larger than it says.
+        ContractError: other paths than the manifest's, or a source or a file stored earlier is larger than it says.
         DigestMismatchError: a source, or a file stored earlier under the same key, is not what the manifest says.
     """
     if set(sources) != set(manifest.files):

@@ -7,13 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar, Union
 
-from infra.device.documents.checks import (
-    check_finite,
-    check_name,
-    check_release_id,
-    check_text,
-    check_time,
-)
+from infra.device.documents.checks import check_finite, check_name, check_release_id, check_text, check_time
 from infra.device.documents.document import Document
 from infra.device.documents.json_object import JsonObject
 from infra.device.documents.latency_summary import LatencySummary, summarise
