@@ -3,8 +3,8 @@
 python -m benchmarks.ranking --dataset portraits.zip --base modnet.ckpt   # what ranking.json lacks; table and plot
 python -m benchmarks.ranking --report                                    # table and plot alone
 
-Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by the target policy and one criterion,
-widths in multiples of 8. The rule and copying of MODNet-ModelCompression (`seed_copying`) has no target: the setting
+Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by the budget policy and one criterion,
+widths in multiples of 8. The rule and copying of MODNet-ModelCompression (`seed_copying`) has no budget: the setting
 nearest in MACs is taken. What was reached is printed beside each score. Scores: protocol `seed`, float32.
 """
 
@@ -22,18 +22,18 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.seed_copying import seed_copied, seed_settings
-from modnet.checkpoint import load
-from modnet.configs import PruningConfig, TargetPolicy
+from modnet.configs import BudgetPolicy, PruningConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
-from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import evaluate
-from modnet.evaluation.pictures import png
-from modnet.export.predictors import OnnxPredictor
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import network_digest
 from modnet.pruning.surgery import apply_plan
+from modnet.report.pictures import png
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 
@@ -138,11 +138,11 @@ def _cells(network: MODNet, folder: Path, index: DatasetIndex) -> Iterator[Cell]
     unpruned = complexity(network).macs
     settings = list(seed_settings(network))
     for reduction in REDUCTIONS:
-        target = round((1 - reduction) * unpruned)
-        nearest = min(settings, key=lambda setting: abs(setting.macs - target))
+        budget = round((1 - reduction) * unpruned)
+        nearest = min(settings, key=lambda setting: abs(setting.macs - budget))
         yield Cell(SEED_RULE, reduction, partial(seed_copied, network, nearest.threshold, nearest.ratio))
         for method, fields in METHODS.items():
-            config = PruningConfig(policy=TargetPolicy(max_macs=target), **fields)
+            config = PruningConfig(policy=BudgetPolicy(max_macs=budget), **fields)
             yield Cell(method, reduction, partial(_pruned, network, config, folder, index))
 
 
@@ -158,7 +158,7 @@ def scored(
     with TemporaryDirectory() as temporary, torch.inference_mode():
         onnx_path = export_onnx(network, Path(temporary) / "modnet.onnx", dynamic=True)
         scores = evaluate(OnnxPredictor(onnx_path, "seed"), folder, index, split, "seed")
-    return {"mse": scores.mse, "mad": scores.mad, "macs": cost.macs, "parameters": cost.parameters}
+    return {"mse": scores.errors["mse"], "mad": scores.errors["mad"], "macs": cost.macs, "parameters": cost.parameters}
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from infra.device.errors import ConflictError, NotStoredError
 from infra.device.releases import promote, publish_release, read_current, read_manifest
 from infra.device.stores.object_store import open_store
 from infra.settings import Settings
-from modnet.configs import ComputeConfig, ExportConfig
+from modnet.configs import FEW_METRICS, ComputeConfig, ExportConfig
 from modnet.errors import ExportError
-from modnet.export.variants import VARIANTS, Target
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.workload import MATTING
 from tasks import remote_latency
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
@@ -41,7 +42,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     side = export.size
     shape = (1, side, side, 3) if export.input_format == "uint8-nhwc" else (1, 3, side, side)
     manifest = Manifest(
-        workload="matting",
+        workload=MATTING.name,
         network_id=network_id,
         targets={
             target: TargetFiles(
@@ -51,10 +52,8 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
         },
         files={name: digest_of(file) for name, file in export.files.items()},
         scores={
-            "val_mse": scores.val.mse,
-            "val_mad": scores.val.mad,
-            **{f"val_mse_{target}": export.val[target].mse for target in export.targets},
-            **{f"val_mad_{target}": export.val[target].mad for target in export.targets},
+            **{f"val_{name}": scores.val.errors[name] for name in FEW_METRICS},
+            **{f"val_{name}_{target}": export.val[target][name] for target in export.targets for name in FEW_METRICS},
         },
         provenance={
             "reason": reason,

@@ -18,19 +18,19 @@ from infra.device.stores.object_store import ObjectStore, open_store
 from infra.local_stack.nightly import run_nightly
 from infra.local_stack.stack import Stack
 from modnet.checkpoint import save_checkpoint
-from modnet.compress_config import CompressConfig
 from modnet.configs import (
     AdaptivePolicy,
     BaselineConfig,
     BenchmarkConfig,
+    CompressConfig,
     DatasetConfig,
     ExportConfig,
     PruningConfig,
     RetrainConfig,
     SyntheticConfig,
 )
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "compress/on-demand"

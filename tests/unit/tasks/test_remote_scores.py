@@ -11,12 +11,13 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.evaluation.evaluate import ERROR_NAMES
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.metrics import ERROR_NAMES
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote import draw_mattes, import_base, score_network
 from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import mattes_key, scores_key
 
 
 def test_score_network_measures_tune_by_two_means_and_val_by_everything(
@@ -31,12 +32,12 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
     cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
     base = import_base(dataset.dataset_id, checkpoint)
 
-    scores = score_network(base.base_id, cpus)
+    key = scores_key(store, base.base_id)
+    scores = score_network(base.base_id, key, cpus)
     assert scores.val.images == 1
-    assert [name for name in ERROR_NAMES if getattr(scores.val, name) is None] == []
-    measured = {name for name in ERROR_NAMES if getattr(scores.tune, name) is not None}
-    assert measured == {"mse", "mad", "unknown_mse", "unknown_mad"}
-    assert score_network(base.base_id, cpus) == scores  # from the store
+    assert tuple(scores.val.errors) == ERROR_NAMES
+    assert set(scores.tune.errors) == {"mse", "mad", "unknown_mse", "unknown_mad"}
+    assert score_network(base.base_id, key, cpus) == scores  # from the store
 
-    sheet = draw_mattes(base.base_id, base.base_id, cpus)
+    sheet = draw_mattes(base.base_id, base.base_id, mattes_key(store, base.base_id, base.base_id), cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")

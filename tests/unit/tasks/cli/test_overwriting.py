@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from modnet.checkpoint import save_checkpoint
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli import main
 
 Refuse = Callable[..., tuple[int, str]]
@@ -72,6 +72,6 @@ def test_prune_refuses_to_replace_the_files_of_the_seed(tmp_path: Path, refuse: 
 
 
 def test_prune_in_steps_refuses_a_flag_that_would_do_nothing(checkpoint: Path, tmp_path: Path, refuse: Refuse) -> None:
-    flags = ("--policy", "target", "--max-macs", "1G", "--iterations", 2, "--dataset", "none.zip", "--overwrite")
+    flags = ("--policy", "budget", "--max-macs", "1G", "--iterations", 2, "--dataset", "none.zip", "--overwrite")
     code, error = refuse("prune", "--checkpoint", checkpoint, *flags, "--out", tmp_path)
     assert (code, "--overwrite would do nothing" in error) == (2, True), error
