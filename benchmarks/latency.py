@@ -35,11 +35,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks.layer_profile import by_kind, by_layer, profiled
-from infra.edge_agent.device import machine_conditions
-from infra.edge_agent.latency import measure, measure_interleaved
-from infra.edge_agent.runtime import load_ir, runtime_text
-from infra.errors import SettingsError
-from modnet.data.archives import extract_archive
+from infra.device.errors import SettingsError
+from infra.device.measuring.latency import measure, measure_interleaved
+from infra.device.measuring.machine import machine_conditions
+from infra.device.measuring.runtime import load_ir, runtime_text
+from modnet.data.archives import extract_archive, index_dataset
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir

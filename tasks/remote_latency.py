@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.errors import ContractError, DigestMismatchError, NotStoredError
-from infra.manifest import Pointer
-from infra.object_store import ObjectStore
-from infra.releases import fetch_release
+from infra.device.documents.pointer import Pointer
+from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.device.releases import fetch_release
+from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.object_store import ObjectStore
+from infra.device.stores.object_store import ObjectStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.data.archives import extract_archive

@@ -15,9 +15,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from infra.contract import Document
-from infra.manifest import Manifest, Pointer
-from infra.reports import LatencyReport
+from infra.device.documents.document import Document
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.manifest import Manifest
+from infra.device.documents.pointer import Pointer
 from modnet.checkpoint import FORMAT
 from modnet.configs import CompressConfig
 from modnet.pruning.plan import PruningPlan

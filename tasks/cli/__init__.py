@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from infra.shown import ShownFormatter, ShownParser, shown, shown_lines
+from infra.device.shown import ShownFormatter, ShownParser, shown, shown_lines
 from tasks.cli.exit_codes import EXIT_CODES, PartlyDoneError, exit_code, words
 
 __all__ = ["VERBS", "Verb", "main"]

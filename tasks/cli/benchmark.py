@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.edge_agent.latency import measure_interleaved
-from infra.edge_agent.runtime import load_ir, runtime_text
-from infra.reports import percentile_note, summarise
+from infra.device.documents.latency_summary import percentile_note, summarise
+from infra.device.measuring.latency import measure_interleaved
+from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.errors import ConfigError
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.graph_file import fixed_side, read_ir, require_side

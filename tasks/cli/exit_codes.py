@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infra.errors import ContractError, InfraError, SettingsError
+from infra.device.errors import ContractError, InfraError, SettingsError
 from modnet.errors import CheckpointError, ConfigError, DatasetError, GraphError, ModnetError, PruningError
 
 
