@@ -39,7 +39,7 @@ from infra.device.errors import SettingsError
 from infra.device.measuring.latency import measure, measure_interleaved
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import load_ir, runtime_text
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
