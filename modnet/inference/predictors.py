@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from modnet.data.images import Alpha, Image, prepare, restore
 from modnet.data.protocols import Protocol
-from modnet.models.modnet import MODNet
+
+if TYPE_CHECKING:
+    from modnet.models.modnet import MODNet
 
 MatteFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """pixels (B, 3, H, W) in [-1, 1] → alpha (B, 1, H, W) in [0, 1]; H and W multiples of 32."""
@@ -28,6 +30,8 @@ class TorchMatte:
         self._network = copy.deepcopy(network).to(device).deployed().eval()
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch  # here: ONNX files and IRs are used without it
+
         with torch.inference_mode():
             alpha: NDArray[np.float32] = self._network(torch.tensor(pixels, device=self._device)).cpu().numpy()
         return alpha
@@ -53,7 +57,7 @@ class Predictor:
 
     def __call__(self, image: Image) -> Alpha:
         prepared = prepare(image, self.protocol)
-        alpha = self.matte(prepared.pixels.numpy())
+        alpha = self.matte(prepared.pixels)
         return restore(alpha[0, 0], prepared.geometry)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from modnet.checkpoint import load
 from modnet.evaluation.evaluate import ERROR_NAMES
 from modnet.evaluation.evaluate import evaluate as evaluate_predictor
 from modnet.evaluation.score_tables import difference_rows, differences, intervals, score_rows
@@ -32,7 +31,10 @@ def evaluate(options: Options) -> Result:
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.sheet, worst_sheet(predictor, folder, index, scores))
     result: Result = {name: getattr(scores, name) for name in ("images", "split", "protocol")}
-    result |= cost(load(options.checkpoint, options.prune_info)) if options.checkpoint else {}
+    if options.checkpoint is not None:
+        from modnet.checkpoint import load  # with torch, which ONNX files and IRs do without
+
+        result |= cost(load(options.checkpoint, options.prune_info))
     return result | (_described(scores, others) if options.json else {"table": _tables(scores, others)})
 
 
