@@ -225,7 +225,7 @@ def restore(alpha: Alpha, geometry: Geometry) -> Alpha:
     if alpha.shape != geometry.input_size:
         raise ValueError(f"wanted an alpha of (h, w) = {geometry.input_size}, got {alpha.shape}")
     if geometry.protocol == "seed":
-        restored = _adaptive_average(np.ascontiguousarray(alpha, dtype=np.float32)[None], geometry.image_size)[0]
+        restored: Alpha = _adaptive_average(np.ascontiguousarray(alpha, dtype=np.float32)[None], geometry.image_size)[0]
     else:
         (top, left), (height, width) = geometry.content_offset, geometry.content_size
         content = np.ascontiguousarray(alpha[top : top + height, left : left + width], dtype=np.float32)

@@ -18,6 +18,8 @@ from tasks.leaderboard import markdown_table
 def evaluate(options: Options) -> Result:
     """Scores a checkpoint, an ONNX file or an IR on one split."""
     require_free(options, *(path for path in (options.scores, options.sheet) if path is not None))
+    if options.sheet is not None:
+        from modnet.evaluation.worst_images import worst_sheet  # with matplotlib: missed before it scores
     others = None if options.compare is None else read_scores(options.compare)
     predictor = given_predictor(options)
     folder, index = given_dataset(options.dataset)
@@ -26,8 +28,6 @@ def evaluate(options: Options) -> Result:
         options.scores.parent.mkdir(parents=True, exist_ok=True)
         write_scores(options.scores, scores)
     if options.sheet is not None:
-        from modnet.evaluation.worst_images import worst_sheet  # with matplotlib
-
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.sheet, worst_sheet(predictor, folder, index, scores))
     result: Result = {name: getattr(scores, name) for name in ("images", "split", "protocol")}

@@ -1,0 +1,112 @@
+"""What a notebook imports: the functions that the command line and the pipeline call, by one address.
+
+    from modnet.api import apply_plan, evaluate, load, plan_pruning, retrain
+
+Nothing stands behind these names but the functions themselves, and their docstrings describe them. A name is imported
+when it is first asked for: cut-outs by an IR need no torch, and `import modnet.api` takes no time. Where the package of
+an extra is missing, `MissingExtraError` says which extra brings it. `docs/python-api.md` uses them in order.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from modnet.extras import missing_extra
+
+if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Python
+    from modnet.checkpoint import load as load
+    from modnet.checkpoint import save_checkpoint as save_checkpoint
+    from modnet.configs import AdaptivePolicy as AdaptivePolicy
+    from modnet.configs import DistillationConfig as DistillationConfig
+    from modnet.configs import GlobalThresholdPolicy as GlobalThresholdPolicy
+    from modnet.configs import LayerRatiosPolicy as LayerRatiosPolicy
+    from modnet.configs import PruningConfig as PruningConfig
+    from modnet.configs import RetrainConfig as RetrainConfig
+    from modnet.configs import TargetPolicy as TargetPolicy
+    from modnet.configs import TrainingConfig as TrainingConfig
+    from modnet.configs import UniformPolicy as UniformPolicy
+    from modnet.data.archives import extract_archive as extract_archive
+    from modnet.data.archives import index_dataset as index_dataset
+    from modnet.data.dataset import MattingDataset as MattingDataset
+    from modnet.data.images import prepare as prepare
+    from modnet.data.images import read_image as read_image
+    from modnet.data.synthetic import write_synthetic_archive as write_synthetic_archive
+    from modnet.errors import ModnetError as ModnetError
+    from modnet.evaluation.complexity import complexity as complexity
+    from modnet.evaluation.evaluate import evaluate as evaluate
+    from modnet.evaluation.portraits import alpha_mse as alpha_mse
+    from modnet.evaluation.portraits import read_portraits as read_portraits
+    from modnet.export.onnx_to_openvino import convert_ir as convert_ir
+    from modnet.export.predictors import IrPredictor as IrPredictor
+    from modnet.export.predictors import OnnxPredictor as OnnxPredictor
+    from modnet.export.torch_to_onnx import export_onnx as export_onnx
+    from modnet.inference.infer import infer_images as infer_images
+    from modnet.inference.predictors import TorchPredictor as TorchPredictor
+    from modnet.inference.results import renderer as renderer
+    from modnet.models.modnet import MODNet as MODNet
+    from modnet.pruning.criteria import taylor as taylor
+    from modnet.pruning.plan import plan_pruning as plan_pruning
+    from modnet.pruning.surgery import apply_plan as apply_plan
+    from modnet.spec import ModnetSpec as ModnetSpec
+    from modnet.training.retrain import retrain as retrain
+    from modnet.weights import checkpoint_path as checkpoint_path
+
+_NAMES = {
+    "modnet.checkpoint": ("load", "save_checkpoint"),
+    "modnet.configs": (
+        "AdaptivePolicy",
+        "DistillationConfig",
+        "GlobalThresholdPolicy",
+        "LayerRatiosPolicy",
+        "PruningConfig",
+        "RetrainConfig",
+        "TargetPolicy",
+        "TrainingConfig",
+        "UniformPolicy",
+    ),
+    "modnet.data.archives": ("extract_archive", "index_dataset"),
+    "modnet.data.dataset": ("MattingDataset",),
+    "modnet.data.images": ("prepare", "read_image"),
+    "modnet.data.synthetic": ("write_synthetic_archive",),
+    "modnet.errors": ("ModnetError",),
+    "modnet.evaluation.complexity": ("complexity",),
+    "modnet.evaluation.evaluate": ("evaluate",),
+    "modnet.evaluation.portraits": ("alpha_mse", "read_portraits"),
+    "modnet.export.onnx_to_openvino": ("convert_ir",),
+    "modnet.export.predictors": ("IrPredictor", "OnnxPredictor"),
+    "modnet.export.torch_to_onnx": ("export_onnx",),
+    "modnet.inference.infer": ("infer_images",),
+    "modnet.inference.predictors": ("TorchPredictor",),
+    "modnet.inference.results": ("renderer",),
+    "modnet.models.modnet": ("MODNet",),
+    "modnet.pruning.criteria": ("taylor",),
+    "modnet.pruning.plan": ("plan_pruning",),
+    "modnet.pruning.surgery": ("apply_plan",),
+    "modnet.spec": ("ModnetSpec",),
+    "modnet.training.retrain": ("retrain",),
+    "modnet.weights": ("checkpoint_path",),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted(_HOMES)
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of these
+
+    def __getattr__(name: str) -> Any:
+        """Imports a name when it is first asked for.
+
+        Raises:
+            MissingExtraError: an extra brings what it needs.
+        """
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            value = getattr(importlib.import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            raise (missing_extra(error, f"{__name__}.{name}") or error) from error
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return __all__
