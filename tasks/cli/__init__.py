@@ -77,7 +77,7 @@ VERBS: Mapping[str, Verb] = {
     "infer": Verb(
         "infer:infer",
         "Cuts people out of images (a PNG each) or a video, at their own size; by default with the shipped network.",
-        "with --onnx or --ir, and another protocol than seed",
+        "without --checkpoint, by another protocol than seed",
     ),
     "export": Verb("export:export", "Writes the deployed graph as ONNX."),
     "optimize": Verb(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from modnet.inference.background import read_background
 from modnet.inference.infer import infer_images, is_video
 from modnet.inference.results import renderer
-from modnet.weights import SHIPPED_BASE
+from modnet.weights import SHIPPED_BASE, SHIPPED_BASE_IR
 from tasks.cli.flags import Options, PartlyDoneError, Result, UsageError
 from tasks.cli.given import given_predictor
 
@@ -16,7 +16,7 @@ def infer(options: Options) -> Result:
         raise UsageError("--background says what a composite is on: it goes with --result composite, and only with it")
     background = None if options.background is None else read_background(options.background)
     render = renderer(options.result, background)
-    predictor = given_predictor(options, default=SHIPPED_BASE)
+    predictor = given_predictor(options, default=(SHIPPED_BASE, SHIPPED_BASE_IR))
     if is_video(options.input):
         from modnet.inference.infer_video import infer_video  # with PyAV, which images need not
 

@@ -140,6 +140,7 @@ def bare_uses(given: Path, out: Path) -> list[list[str]]:
     ir, onnx = ["--ir", str(given / "model-cpu-fp32.xml")], ["--onnx", str(given / "model.onnx")]
     portrait, portraits = ["--input", str(given / "portrait.png")], ["--dataset", str(given / "portraits.zip")]
     return [
+        ["infer", *portrait, "--out", str(out / "by-default")],
         ["infer", *ir, *portrait, "--out", str(out / "by-ir"), "--result", "foreground"],
         ["infer", *onnx, *portrait, "--out", str(out / "by-onnx")],
         ["benchmark", *ir, "--repeats", "2", "--warm-up", "1"],
@@ -161,8 +162,8 @@ for use in json.loads(sys.argv[1]):
 """
     result = run(program, (None,), json.dumps(uses))
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "by-ir" / "portrait.png").stat().st_size > 0
-    assert (tmp_path / "by-onnx" / "portrait.png").stat().st_size > 0
+    for folder in ("by-default", "by-ir", "by-onnx"):
+        assert (tmp_path / folder / "portrait.png").stat().st_size > 0
 
 
 def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
         "export": [*checkpoint, *out],
         "optimize": ["--onnx", str(given / "model.onnx"), "--targets", "cpu-fp32", *out],
         "evaluate": [*checkpoint, *dataset],
-        "infer": [*image, *out],
+        "infer": [*checkpoint, *image, *out],
         "benchmark": [*ir, "--picture", str(tmp_path / "picture.png")],
     }
     assert set(uses) == set(VERBS) - {"dataset fetch", "config"}
