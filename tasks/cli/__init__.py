@@ -34,7 +34,7 @@ class Verb:
     Attributes:
         run: `module:function` of this folder that does the work; takes what was typed, returns what is printed.
         says: what help says of it.
-        bare: how it is used without any extra of the installation, where it can be; empty otherwise.
+        bare: how to do without any extra of the installation; empty where nobody can.
     """
 
     run: str
@@ -72,12 +72,12 @@ VERBS: Mapping[str, Verb] = {
     "evaluate": Verb(
         "evaluate:evaluate",
         "Scores a checkpoint, an ONNX file or an IR on one split.",
-        "with --onnx or --ir, another protocol than seed, and no --sheet",
+        "take --onnx or --ir, another protocol than seed, and no --sheet",
     ),
     "infer": Verb(
         "infer:infer",
         "Cuts people out of images (a PNG each) or a video, at their own size; by default with the shipped network.",
-        "without --checkpoint, by another protocol than seed",
+        "leave out --checkpoint and protocol seed",
     ),
     "export": Verb("export:export", "Writes the deployed graph as ONNX."),
     "optimize": Verb(
@@ -87,7 +87,7 @@ VERBS: Mapping[str, Verb] = {
     "benchmark": Verb(
         "benchmark:benchmark",
         "Measures an IR on this machine with the edge agent's code, for each batch size.",
-        "without --picture",
+        "leave out --picture",
     ),
     "config": Verb("config:config", "The parameters of a compress run, as the Prefect deployment takes them."),
 }
@@ -160,7 +160,7 @@ def _missing_extra(error: ModuleNotFoundError, arguments: Sequence[str]) -> Miss
     missing = None if name is None else missing_extra(error, f"modnet {name}")
     if name is None or missing is None or not VERBS[name].bare:
         return missing
-    return MissingExtraError(f"{missing}; `modnet {name}` needs no extra {VERBS[name].bare}")
+    return MissingExtraError(f"{missing}; to do without, {VERBS[name].bare}")
 
 
 def _fail(error: BaseException) -> int:
