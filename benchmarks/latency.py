@@ -39,19 +39,19 @@ from infra.edge_agent.device import machine_conditions
 from infra.edge_agent.latency import measure, measure_interleaved
 from infra.edge_agent.runtime import load_ir, runtime_text
 from infra.errors import SettingsError
-from modnet.checkpoint import load
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.images import prepare, read_image
-from modnet.evaluation.complexity import layer_costs
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import VARIANTS, Target
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import layer_costs
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.network.modnet import MODNet
 from tasks.leaderboard import markdown_table
 
 PLAN = Path(__file__).resolve().parent / "headline.json"

@@ -27,17 +27,18 @@ from benchmarks.results import beside_published
 from benchmarks.retraining import Place, make_missing
 from benchmarks.retraining_report import BASE, LATENCY, PUBLISHED, Results
 from benchmarks.retraining_runs import RECIPE, STUDY, Run
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.download import sha256_of_file
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import ConfigError
 from modnet.evaluation.intervals import mean_interval, ratio_interval
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan, plan_pruning
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 

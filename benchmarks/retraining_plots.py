@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.retraining_report import ACCEPTED, BASE, PUBLISHED, Results, mean_scores, seeds_of
 from benchmarks.retraining_runs import WAYS, Runs
 from modnet.evaluation.intervals import mean_interval
-from modnet.evaluation.pictures import png
+from modnet.report.pictures import png
 
 
 def sizes_plot(results: Results, sizes: Runs) -> bytes:

@@ -6,7 +6,7 @@ Plans by the headline's setting, on photographs: the first images of the mixed s
 planned on them had three times the error after as long a training. Retrains as the headline was retrained, for fewer
 epochs, on the photographs and rendered portraits that taught the base. When it is killed, the same command goes on.
 `benchmarks.shipped_base score --name pruned --trained pruned/shipped-pruned.safetensors` puts the result into
-`modnet/weights/`.
+`modnet/workloads/matting/weights/`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from benchmarks.retraining import Place, asked, carry_out
 from benchmarks.retraining_report import Results
 from benchmarks.retraining_runs import RECIPE, Run
 from benchmarks.shipped_base import PORTRAITS, mix
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.files import write_atomically
-from modnet.weights import SHIPPED_BASE
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.weights import SHIPPED_BASE
 
 NAME = "pruned"
 PHASES = tuple(phase.model_copy(update={"epochs": epochs}) for phase, epochs in zip(RECIPE, (6, 2), strict=True))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from modnet.extras import missing_extra
 
 if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Python
-    from modnet.checkpoint import load as load
     from modnet.checkpoint import save_checkpoint as save_checkpoint
     from modnet.configs import AdaptivePolicy as AdaptivePolicy
     from modnet.configs import DistillationConfig as DistillationConfig
@@ -28,32 +27,34 @@ if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Py
     from modnet.configs import UniformPolicy as UniformPolicy
     from modnet.data.archives import extract_archive as extract_archive
     from modnet.data.archives import index_dataset as index_dataset
-    from modnet.data.dataset import MattingDataset as MattingDataset
-    from modnet.data.images import prepare as prepare
-    from modnet.data.images import read_image as read_image
-    from modnet.data.synthetic import write_synthetic_archive as write_synthetic_archive
     from modnet.errors import ModnetError as ModnetError
-    from modnet.evaluation.complexity import complexity as complexity
-    from modnet.evaluation.evaluate import evaluate as evaluate
-    from modnet.evaluation.portraits import alpha_mse as alpha_mse
-    from modnet.evaluation.portraits import read_portraits as read_portraits
     from modnet.export.onnx_to_openvino import convert_ir as convert_ir
-    from modnet.export.predictors import IrPredictor as IrPredictor
-    from modnet.export.predictors import OnnxPredictor as OnnxPredictor
     from modnet.export.torch_to_onnx import export_onnx as export_onnx
-    from modnet.inference.infer import infer_images as infer_images
-    from modnet.inference.predictors import TorchPredictor as TorchPredictor
-    from modnet.inference.results import renderer as renderer
-    from modnet.models.modnet import MODNet as MODNet
+    from modnet.pruning.complexity import complexity as complexity
     from modnet.pruning.criteria import taylor as taylor
     from modnet.pruning.plan import plan_pruning as plan_pruning
     from modnet.pruning.surgery import apply_plan as apply_plan
-    from modnet.spec import ModnetSpec as ModnetSpec
     from modnet.training.retrain import retrain as retrain
-    from modnet.weights import checkpoint_path as checkpoint_path
+    from modnet.workloads.matting.checkpoint import load as load
+    from modnet.workloads.matting.data.dataset import MattingDataset as MattingDataset
+    from modnet.workloads.matting.data.images import prepare as prepare
+    from modnet.workloads.matting.data.images import read_image as read_image
+    from modnet.workloads.matting.data.synthetic import write_synthetic_archive as write_synthetic_archive
+    from modnet.workloads.matting.evaluate import evaluate as evaluate
+    from modnet.workloads.matting.network.modnet import MODNet as MODNet
+    from modnet.workloads.matting.network.spec import ModnetSpec as ModnetSpec
+    from modnet.workloads.matting.portraits import alpha_mse as alpha_mse
+    from modnet.workloads.matting.portraits import read_portraits as read_portraits
+    from modnet.workloads.matting.predict.infer import infer_images as infer_images
+    from modnet.workloads.matting.predict.openvino_predictors import IrPredictor as IrPredictor
+    from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor as OnnxPredictor
+    from modnet.workloads.matting.predict.predictors import TorchPredictor as TorchPredictor
+    from modnet.workloads.matting.predict.results import renderer as renderer
+    from modnet.workloads.matting.weights import checkpoint_path as checkpoint_path
+    from modnet.workloads.matting.workload import MATTING as MATTING
 
 _NAMES = {
-    "modnet.checkpoint": ("load", "save_checkpoint"),
+    "modnet.checkpoint": ("save_checkpoint",),
     "modnet.configs": (
         "AdaptivePolicy",
         "DistillationConfig",
@@ -66,26 +67,28 @@ _NAMES = {
         "UniformPolicy",
     ),
     "modnet.data.archives": ("extract_archive", "index_dataset"),
-    "modnet.data.dataset": ("MattingDataset",),
-    "modnet.data.images": ("prepare", "read_image"),
-    "modnet.data.synthetic": ("write_synthetic_archive",),
     "modnet.errors": ("ModnetError",),
-    "modnet.evaluation.complexity": ("complexity",),
-    "modnet.evaluation.evaluate": ("evaluate",),
-    "modnet.evaluation.portraits": ("alpha_mse", "read_portraits"),
     "modnet.export.onnx_to_openvino": ("convert_ir",),
-    "modnet.export.predictors": ("IrPredictor", "OnnxPredictor"),
     "modnet.export.torch_to_onnx": ("export_onnx",),
-    "modnet.inference.infer": ("infer_images",),
-    "modnet.inference.predictors": ("TorchPredictor",),
-    "modnet.inference.results": ("renderer",),
-    "modnet.models.modnet": ("MODNet",),
+    "modnet.pruning.complexity": ("complexity",),
     "modnet.pruning.criteria": ("taylor",),
     "modnet.pruning.plan": ("plan_pruning",),
     "modnet.pruning.surgery": ("apply_plan",),
-    "modnet.spec": ("ModnetSpec",),
     "modnet.training.retrain": ("retrain",),
-    "modnet.weights": ("checkpoint_path",),
+    "modnet.workloads.matting.checkpoint": ("load",),
+    "modnet.workloads.matting.data.dataset": ("MattingDataset",),
+    "modnet.workloads.matting.data.images": ("prepare", "read_image"),
+    "modnet.workloads.matting.data.synthetic": ("write_synthetic_archive",),
+    "modnet.workloads.matting.evaluate": ("evaluate",),
+    "modnet.workloads.matting.network.modnet": ("MODNet",),
+    "modnet.workloads.matting.network.spec": ("ModnetSpec",),
+    "modnet.workloads.matting.portraits": ("alpha_mse", "read_portraits"),
+    "modnet.workloads.matting.predict.infer": ("infer_images",),
+    "modnet.workloads.matting.predict.openvino_predictors": ("IrPredictor", "OnnxPredictor"),
+    "modnet.workloads.matting.predict.predictors": ("TorchPredictor",),
+    "modnet.workloads.matting.predict.results": ("renderer",),
+    "modnet.workloads.matting.weights": ("checkpoint_path",),
+    "modnet.workloads.matting.workload": ("MATTING",),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOMES)

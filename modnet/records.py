@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig, shown_source
-from modnet.data.protocols import Protocol
-from modnet.export.variants import InputFormat, Target
+from modnet.protocols import Protocol
+from modnet.targets import InputFormat, Target
 
 
 class Record(BaseModel):
@@ -75,7 +75,7 @@ class Complexity(Record):
 
 
 class MattingErrors(Record):
-    """Errors over all pixels and over those of the unknown band, see `modnet.evaluation.metrics`.
+    """Errors over all pixels and over those of the unknown band.
 
     None where something was not measured, in the band also where there is no band.
     """
@@ -90,6 +90,10 @@ class MattingErrors(Record):
     unknown_sad: float | None = Field(None, ge=0, description="in thousands")
     unknown_grad: float | None = Field(None, ge=0, description="in thousands")
     unknown_conn: float | None = Field(None, ge=0, description="in thousands")
+
+
+ERROR_NAMES = tuple(MattingErrors.model_fields)
+"""Every error that a score can hold, those of the unknown band by `unknown_…`."""
 
 
 class ImageScore(MattingErrors):

@@ -14,8 +14,8 @@ from infra.releases import promote, publish_release, read_current, read_manifest
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.errors import ExportError
-from modnet.export.variants import VARIANTS, Target
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
+from modnet.targets import VARIANTS, Target
 from tasks import remote_latency
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient

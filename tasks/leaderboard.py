@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from infra.reports import LatencyReport
 from infra.shown import shown
 from modnet.evaluation.intervals import difference_interval
-from modnet.export.variants import Target
 from modnet.records import (
     Candidate,
     Choice,
@@ -23,9 +22,10 @@ from modnet.records import (
     Promotion,
     QuantisationDecision,
 )
+from modnet.targets import Target
 
 if TYPE_CHECKING:
-    from modnet.evaluation.pictures import ParetoPoint
+    from modnet.report.pictures import ParetoPoint
 
 Row = dict[str, str]
 
@@ -195,7 +195,7 @@ def pareto_points(
     choice: Choice,
 ) -> list[ParetoPoint]:
     """Where each measured network stands in accuracy against latency; none where the unpruned network errs nowhere."""
-    from modnet.evaluation.pictures import ParetoPoint  # with matplotlib, which tables need not
+    from modnet.report.pictures import ParetoPoint  # with matplotlib, which tables need not
 
     points = []
     for one in (base, *scores):

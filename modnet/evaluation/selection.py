@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from modnet.configs import BudgetConfig, ExportConfig
 from modnet.errors import ConfigError
-from modnet.export.variants import Target
 from modnet.records import Choice, HostLatencies, LegacyCheck, NetworkScores
+from modnet.targets import Target
 
 
 def pareto_front(scores: Sequence[NetworkScores], p50_ms: Mapping[str, float]) -> tuple[NetworkScores, ...]:

@@ -23,7 +23,7 @@ def benchmark(options: Options) -> Result:
     for xml in options.ir:
         _require_side(xml, options.size)
     if options.picture is not None:
-        from modnet.evaluation.batch_plot import BatchSamples, batch_plot  # with matplotlib: missed before it measures
+        from modnet.report.batch_plot import BatchSamples, batch_plot  # with matplotlib: missed before it measures
 
         require_free(options, options.picture)
     device = device_here(options.device)

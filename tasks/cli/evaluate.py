@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from modnet.evaluation.evaluate import ERROR_NAMES
-from modnet.evaluation.evaluate import evaluate as evaluate_predictor
-from modnet.evaluation.score_tables import difference_rows, differences, intervals, score_rows
 from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
-from modnet.records import MattingScores
+from modnet.records import ERROR_NAMES, MattingScores
+from modnet.report.score_tables import difference_rows, differences, intervals, score_rows
+from modnet.workloads.matting.evaluate import evaluate as evaluate_predictor
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset, given_predictor
 from tasks.leaderboard import markdown_table
@@ -19,7 +18,7 @@ def evaluate(options: Options) -> Result:
     """Scores a checkpoint, an ONNX file or an IR on one split."""
     require_free(options, *(path for path in (options.scores, options.sheet) if path is not None))
     if options.sheet is not None:
-        from modnet.evaluation.worst_images import worst_sheet  # with matplotlib: missed before it scores
+        from modnet.workloads.matting.worst_images import worst_sheet  # with matplotlib: missed before it scores
     others = None if options.compare is None else read_scores(options.compare)
     predictor = given_predictor(options)
     folder, index = given_dataset(options.dataset)
@@ -32,7 +31,7 @@ def evaluate(options: Options) -> Result:
         write_atomically(options.sheet, worst_sheet(predictor, folder, index, scores))
     result: Result = {name: getattr(scores, name) for name in ("images", "split", "protocol")}
     if options.checkpoint is not None:
-        from modnet.checkpoint import load  # with torch, which ONNX files and IRs do without
+        from modnet.workloads.matting.checkpoint import load  # with torch, which ONNX files and IRs do without
 
         result |= cost(load(options.checkpoint, options.prune_info))
     return result | (_described(scores, others) if options.json else {"table": _tables(scores, others)})

@@ -13,12 +13,12 @@ from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.export.accuracy_control import bound_on
-from modnet.export.variants import VARIANTS
-from modnet.models.modnet import MODNet
 from modnet.records import ExportRecord, LegacyCheck
-from modnet.spec import ModnetSpec
+from modnet.targets import VARIANTS
+from modnet.workloads.matting.accuracy_bound import bound_on
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import remote_export
 from tasks.remote import import_base
 from tasks.remote_export import export_stored

@@ -11,10 +11,10 @@ import torch
 from benchmarks import latency, published
 from benchmarks.retraining_report import LATENCY, PUBLISHED
 from modnet.checkpoint import save_checkpoint
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import ConfigError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 KEPT = ("plans/*.json", "results/*.json", "weights/*.safetensors", "irs/*.bin", "tables.md")
 

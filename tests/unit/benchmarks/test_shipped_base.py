@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks import shipped_base
-from modnet.checkpoint import read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.images import read_image
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import ConfigError, DatasetError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import read_checkpoint
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 PROJECT = Path(__file__).resolve().parents[3]
 

@@ -11,10 +11,10 @@ from infra.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.evaluation.evaluate import ERROR_NAMES
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.records import ERROR_NAMES
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote import draw_mattes, import_base, score_network
 from tasks.stored_dataset import publish_dataset
 
