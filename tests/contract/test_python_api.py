@@ -60,7 +60,8 @@ def test_every_function_is_one_that_tasks_call_as_well() -> None:
         for name in names:
             value = getattr(modnet.api, name)
             assert value is getattr(importlib.import_module(module), name)
-            assert value.__module__ == module, f"{name} has its home elsewhere"
+            if inspect.isfunction(value) or inspect.isclass(value):
+                assert value.__module__ == module, f"{name} has its home elsewhere"
             if inspect.isfunction(value):
                 assert (module, name) in called
 
