@@ -199,7 +199,9 @@ for verb, flags in json.loads(sys.argv[1]).items():
     assert result.stdout.splitlines() == [f"{verb.strip()} 3" for verb in uses]
     for verb, line in zip(uses, result.stderr.splitlines(), strict=True):
         name = verb.strip()
-        said = r"modnet: error: modnet ([a-z]+) needs ([a-z]+), which is not installed: pip install 'modnet-edge\[train\]'"
+        said = (
+            r"modnet: error: modnet ([a-z]+) needs ([a-z]+), which is not installed: pip install 'modnet-edge\[train\]"
+        )
         found = re.match(said, line)
         assert found is not None, line
         assert found[1] == name
