@@ -158,7 +158,7 @@ def scored(
     with TemporaryDirectory() as temporary, torch.inference_mode():
         onnx_path = export_onnx(network, Path(temporary) / "modnet.onnx", dynamic=True)
         scores = evaluate(OnnxPredictor(onnx_path, "seed"), folder, index, split, "seed")
-    return {"mse": scores.mse, "mad": scores.mad, "macs": cost.macs, "parameters": cost.parameters}
+    return {"mse": scores.errors["mse"], "mad": scores.errors["mad"], "macs": cost.macs, "parameters": cost.parameters}
 
 
 if __name__ == "__main__":

@@ -99,8 +99,8 @@ def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, st
                     "runtime": "current",
                     "largest difference": "" if parity is None else f"{parity.max_difference:.1e}",
                     "mean difference": "" if parity is None else f"{parity.mean_difference:.1e}",
-                    "val MSE": f"{scores.mse:.6f}",
-                    "val MAD": f"{scores.mad:.6f}",
+                    "val MSE": f"{scores.errors['mse']:.6f}",
+                    "val MAD": f"{scores.errors['mad']:.6f}",
                 }
             )
         xml, reference = exported / f"modnet-{STICK}.xml", TorchGraph(network)

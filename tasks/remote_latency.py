@@ -159,4 +159,4 @@ def _fetched_ir(store: ObjectStore, files: Mapping[str, StoredFile], cache: Path
 def _tune_mse(xml: Path, images: Path, index: DatasetIndex) -> float:
     """MSE of an IR on tune, in the letterbox of the size that it reads."""
     predictor = IrPredictor(xml)
-    return evaluate(predictor, images, index, "tune", predictor.protocol).mse
+    return evaluate(predictor, images, index, "tune", predictor.protocol).error

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval
-from modnet.records import ERROR_NAMES, MattingScores
+from modnet.records import Scores
 
 Row = dict[str, str]
 
 
-def intervals(scores: MattingScores) -> dict[str, Interval]:
+def intervals(scores: Scores) -> dict[str, Interval]:
     """The interval of every error that was measured, by name."""
-    return {name: mean_interval(scores, name) for name in _measured(scores)}
+    return {name: mean_interval(scores, name) for name in scores.errors}
 
 
-def differences(scores: MattingScores, others: MattingScores) -> dict[str, Interval]:
+def differences(scores: Scores, others: Scores) -> dict[str, Interval]:
     """The interval of `scores` less `others` of every error that was measured of both, by name.
 
     Raises:
         DatasetError: split, protocol or images differ; says what.
     """
-    both = [name for name in _measured(scores) if getattr(others, name) is not None]
+    both = [name for name in scores.errors if name in others.errors]
     return {name: difference_interval(scores, others, name) for name in both}
 
 
-def score_rows(scores: MattingScores) -> list[Row]:
+def score_rows(scores: Scores) -> list[Row]:
     """One row per error: its mean over images, and the interval of 95 %."""
     return [
         {
             "error": name,
             "mean": f"{interval.mean:.6f}",
             "95 % interval": _range(interval),
-            "images": str(scores.unknown_images if name.startswith("unknown") else scores.images),
+            "images": str(scores.images_with(name)),
         }
         for name, interval in intervals(scores).items()
     ]
 
 
-def difference_rows(scores: MattingScores, others: MattingScores) -> list[Row]:
+def difference_rows(scores: Scores, others: Scores) -> list[Row]:
     """One row per error that was measured of both: the means, their difference, its interval of 95 % and what it says.
 
     Raises:
@@ -45,18 +45,14 @@ def difference_rows(scores: MattingScores, others: MattingScores) -> list[Row]:
     return [
         {
             "error": name,
-            "this": f"{getattr(scores, name):.6f}",
-            "other": f"{getattr(others, name):.6f}",
+            "this": f"{scores.errors[name]:.6f}",
+            "other": f"{others.errors[name]:.6f}",
             "difference": f"{interval.mean:+.6f}",
             "95 % interval": _range(interval, sign="+"),
             "this is": _verdict(interval),
         }
         for name, interval in differences(scores, others).items()
     ]
-
-
-def _measured(scores: MattingScores) -> list[str]:
-    return [name for name in ERROR_NAMES if getattr(scores, name) is not None]
 
 
 def _range(interval: Interval, sign: str = "") -> str:

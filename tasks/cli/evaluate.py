@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
-from modnet.records import ERROR_NAMES, MattingScores
+from modnet.records import Scores
 from modnet.report.score_tables import difference_rows, differences, intervals, score_rows
 from modnet.workloads.matting.evaluate import evaluate as evaluate_predictor
 from tasks.cli.flags import Options, Result, require_free
@@ -37,16 +37,15 @@ def evaluate(options: Options) -> Result:
     return result | (_described(scores, others) if options.json else {"table": _tables(scores, others)})
 
 
-def _described(scores: MattingScores, others: MattingScores | None) -> Result:
-    described: Result = {name: value for name in ERROR_NAMES if (value := getattr(scores, name)) is not None}
-    described["unknown_images"] = scores.unknown_images
+def _described(scores: Scores, others: Scores | None) -> Result:
+    described: Result = {**scores.errors, "unknown_images": scores.images_with("unknown_mse")}
     described["intervals"] = {name: [one.low, one.high] for name, one in intervals(scores).items()}
     if others is not None:
         described["differences"] = {name: asdict(one) for name, one in differences(scores, others).items()}
     return described
 
 
-def _tables(scores: MattingScores, others: MattingScores | None) -> str:
+def _tables(scores: Scores, others: Scores | None) -> str:
     tables = [score_rows(scores)]
     if others is not None:
         tables.append(difference_rows(scores, others))

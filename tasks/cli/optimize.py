@@ -61,7 +61,7 @@ def optimize(options: Options) -> Result:
         float_scores = evaluate(OnnxPredictor(options.onnx, protocol), folder, index, "tune", protocol)
         bound = bound_on(
             *(folder, index.split("tune"), protocol),
-            float_mse=float_scores.mse,
+            float_mse=float_scores.error,
             max_relative_increase=config.max_relative_mse_increase,
             max_float_layers=config.max_float_layers,
         )

@@ -60,8 +60,8 @@ def test_export_stored_measures_val_of_everything_that_ships(network_id: str) ->
     export = exported(network_id, CONFIG)
     assert export.targets == ("cpu-fp32", "ncs2-fp16")
     assert set(export.val) == {"torch", "cpu-fp32", "ncs2-fp16"}
-    assert export.val["cpu-fp32"].mse == pytest.approx(export.val["torch"].mse, abs=1e-5)
-    assert export.val["ncs2-fp16"].mad == pytest.approx(export.val["torch"].mad, abs=2e-3)
+    assert export.val["cpu-fp32"]["mse"] == pytest.approx(export.val["torch"]["mse"], abs=1e-5)
+    assert export.val["ncs2-fp16"]["mad"] == pytest.approx(export.val["torch"]["mad"], abs=2e-3)
     assert export.legacy == {}
     assert exported(network_id, CONFIG) == export  # from the store
 

@@ -14,10 +14,10 @@ from modnet.data.archives import DatasetIndex, Pair
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.protocols import Protocol
-from modnet.records import ERROR_NAMES, ImageScore, MattingScores
+from modnet.records import ImageScore, Scores
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.trimap import unknown_band
-from modnet.workloads.matting.metrics import ERROR_MAPS, Alpha, summarise
+from modnet.workloads.matting.metrics import ERROR_MAPS, ERROR_NAMES, Alpha, summarise
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Image uint8 (H, W, 3), RGB → alpha float32 (H, W) in [0, 1]."""
@@ -30,10 +30,10 @@ def evaluate(
     split: Literal["tune", "val", "fit", "train"],
     protocol: Protocol,
     metrics: Iterable[Metric] = FEW_METRICS,
-) -> MattingScores:
+) -> Scores:
     """Errors of each image at original size, over all its pixels and within its unknown band, and their means.
 
-    Means count every image the same; those of the unknown band are over the images that have one, None if none has.
+    Means count every image the same; those of the unknown band are over the images that have one.
 
     Args:
         predictor: brings an image to the network and the matte back by `protocol`, which is written into the scores.
@@ -59,13 +59,12 @@ def evaluate(
             raise _unreadable(folder, pairs) from error
         predicted = predict(predictor, image, pair.stem)
         scores.append(score_image(pair.stem, predicted, alpha, wanted))
-    return MattingScores(
+    return Scores(
         split=split,
         protocol=protocol,
         images=len(scores),
-        unknown_images=sum(1 for score in scores if score.unknown_pixels),
+        errors={name: mean for name in ERROR_NAMES if (mean := _mean(scores, name)) is not None},
         per_image=tuple(scores),
-        **{name: mean for name in ERROR_NAMES if (mean := _mean(scores, name)) is not None},
     )
 
 
@@ -113,16 +112,16 @@ def score_image(stem: str, predicted: Alpha, alpha: Alpha, metrics: Sequence[Met
         metrics: what is measured, `mse` and `mad` among it.
     """
     is_unknown = unknown_band(alpha)
-    unknown_pixels = int(np.count_nonzero(is_unknown))
+    has_band = bool(is_unknown.any())
     errors: dict[str, float] = {}
     for metric in metrics:
         error_map = ERROR_MAPS[metric](predicted, alpha)
         errors[metric] = summarise(metric, error_map)
-        if unknown_pixels:
+        if has_band:
             errors[f"unknown_{metric}"] = summarise(metric, error_map, is_unknown)
-    return ImageScore(stem=stem, unknown_pixels=unknown_pixels, **errors)
+    return ImageScore(stem=stem, errors=errors)
 
 
 def _mean(scores: Sequence[ImageScore], name: str) -> float | None:
-    values = [value for score in scores if (value := getattr(score, name)) is not None]
+    values = [score.errors[name] for score in scores if name in score.errors]
     return float(np.mean(values)) if values else None

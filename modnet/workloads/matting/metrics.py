@@ -99,6 +99,10 @@ ERROR_MAPS: Mapping[Metric, Callable[[Alpha, Alpha], Alpha]] = {
 }
 
 
+ERROR_NAMES = (*ERROR_MAPS, *(f"unknown_{metric}" for metric in ERROR_MAPS))
+"""Every error that a score can hold, the deciding one first; `unknown_…` is within the unknown band."""
+
+
 def summarise(metric: Metric, error_map: Alpha, is_unknown: Mask | None = None) -> float:
     """One number for a map of errors: its mean for `mse` and `mad`, for the others its sum in thousands.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modnet.configs import SHEET_IMAGES
 from modnet.data.archives import DatasetIndex
-from modnet.records import ImageScore, MattingScores
+from modnet.records import ImageScore, Scores
 from modnet.report.pictures import MatteRow, matte_sheet
 from modnet.workloads.matting.data.images import read_pair, resize
 from modnet.workloads.matting.evaluate import Predictor
@@ -20,12 +20,12 @@ _Value = TypeVar("_Value", bound=np.generic)
 _SIDE = 600  # pixels: no image is drawn larger
 
 
-def worst_images(scores: MattingScores) -> list[ImageScore]:
+def worst_images(scores: Scores) -> list[ImageScore]:
     """The `SHEET_IMAGES` scores of largest MSE, the worst first; of equal ones in order of their stems."""
-    return sorted(scores.per_image, key=lambda score: (-score.mse, score.stem))[:SHEET_IMAGES]
+    return sorted(scores.per_image, key=lambda score: (-score.error, score.stem))[:SHEET_IMAGES]
 
 
-def worst_sheet(predictor: Predictor, folder: Path, index: DatasetIndex, scores: MattingScores) -> bytes:
+def worst_sheet(predictor: Predictor, folder: Path, index: DatasetIndex, scores: Scores) -> bytes:
     """A sheet of the `worst_images`: image, true matte, predicted matte and |predicted - true|, PNG.
 
     Mattes are predicted anew: keeping those of a whole split would take gigabytes.
@@ -46,7 +46,7 @@ def worst_sheet(predictor: Predictor, folder: Path, index: DatasetIndex, scores:
         image, alpha = read_pair(folder / pair.image, folder / pair.matte)
         predicted = predictor(image)
         mattes = (_shrunk(alpha), _shrunk(predicted), _shrunk(np.abs(predicted - alpha)))
-        rows.append(MatteRow(f"{score.stem}\nMSE {score.mse:.4f}", _shrunk(image), mattes))
+        rows.append(MatteRow(f"{score.stem}\nMSE {score.error:.4f}", _shrunk(image), mattes))
     return matte_sheet(rows, ("true matte", "predicted", "difference"))
 
 

@@ -162,7 +162,7 @@ def test_checkpoint_path_is_the_projects_own_file_for_its_name_and_a_path_otherw
 def test_load_says_that_the_installation_is_broken_when_the_shipped_base_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("modnet.checkpoint", "modnet.workloads.matting.weights"):
+    for module in ("modnet.workloads.matting.checkpoint", "modnet.workloads.matting.weights"):
         monkeypatch.setattr(f"{module}.SHIPPED_BASE", tmp_path / "base.safetensors")
     with pytest.raises(CheckpointError, match="No such file or directory; this installation lacks"):
         load(checkpoint_path("shipped"))

@@ -9,11 +9,12 @@ import pytest
 from modnet.configs import ALL_METRICS
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.errors import DatasetError
-from modnet.records import ERROR_NAMES, MattingScores
+from modnet.records import Scores
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.evaluate import evaluate, score_image
+from modnet.workloads.matting.metrics import ERROR_NAMES
 from modnet.workloads.matting.predict.predictors import TorchPredictor
 
 SHARED = Path(__file__).resolve().parents[6] / "shared"
@@ -31,8 +32,8 @@ def test_evaluate_gives_mean_over_images_of_each_image_mean(portraits: tuple[Pat
     folder, index = portraits
     scores = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed")
     alphas = [read_pair(folder / pair.image, folder / pair.matte)[1] for pair in index.val]
-    assert scores.mad == pytest.approx(np.mean([alpha.mean() for alpha in alphas]), rel=1e-5)
-    assert scores.mse == pytest.approx(np.mean([(alpha**2).mean() for alpha in alphas]), rel=1e-5)
+    assert scores.errors["mad"] == pytest.approx(np.mean([alpha.mean() for alpha in alphas]), rel=1e-5)
+    assert scores.errors["mse"] == pytest.approx(np.mean([(alpha**2).mean() for alpha in alphas]), rel=1e-5)
     assert (scores.images, scores.split, scores.protocol) == (3, "val", "seed")
     assert [score.stem for score in scores.per_image] == [pair.stem for pair in index.val]
 
@@ -73,37 +74,36 @@ def test_evaluate_names_every_pair_that_cannot_be_read_at_once(portraits: tuple[
 def test_evaluate_measures_everything_when_all_metrics_are_asked_for(portraits: tuple[Path, DatasetIndex]) -> None:
     folder, index = portraits
     scores = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed", ALL_METRICS)
-    for name in ERROR_NAMES:
-        assert getattr(scores, name) == pytest.approx(np.mean([getattr(image, name) for image in scores.per_image]))
-    assert scores.unknown_images == 3
+    assert tuple(scores.errors) == ERROR_NAMES
+    for name, mean in scores.errors.items():
+        assert mean == pytest.approx(np.mean([image.errors[name] for image in scores.per_image]))
+    assert scores.images_with("unknown_mse") == 3
     few = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed")
-    assert (few.mse, few.unknown_mad, few.sad, few.grad) == (scores.mse, scores.unknown_mad, None, None)
+    assert few.errors == {name: scores.errors[name] for name in ("mse", "mad", "unknown_mse", "unknown_mad")}
 
 
 @pytest.mark.parametrize("value", [0, 1], ids=["nobody", "person everywhere"])
 def test_score_image_has_no_errors_of_the_unknown_band_when_there_is_none(value: int) -> None:
     alpha = np.full((30, 20), value, np.float32)
     score = score_image("a", np.full_like(alpha, 0.5), alpha, ALL_METRICS)
-    assert score.unknown_pixels == 0
-    assert (score.mse, score.mad, score.sad) == (0.25, 0.5, 0.3)
-    assert [name for name in ERROR_NAMES if getattr(score, name) is None] == [
-        f"unknown_{metric}" for metric in ALL_METRICS
-    ]
+    assert (score.errors["mse"], score.errors["mad"], score.errors["sad"]) == (0.25, 0.5, 0.3)
+    assert set(score.errors) == set(ALL_METRICS)
 
 
 def test_score_image_measures_an_image_of_one_pixel() -> None:
     score = score_image("a", np.array([[1]], np.float32), np.array([[0.5]], np.float32), ALL_METRICS)
-    assert (score.unknown_pixels, score.mse, score.unknown_mse) == (1, 0.25, 0.25)
-    assert score.grad == pytest.approx(0, abs=1e-12)
+    assert (score.errors["mse"], score.errors["unknown_mse"]) == (0.25, 0.25)
+    assert score.errors["grad"] == pytest.approx(0, abs=1e-12)
 
 
-def test_matting_scores_of_an_older_version_say_that_the_new_errors_were_not_measured() -> None:
+def test_scores_of_version_0_1_read() -> None:
     old = (
-        '{"split": "val", "protocol": "seed", "images": 1, "mse": 0.5, "mad": 0.5, '
-        '"per_image": [{"stem": "a", "mse": 0.5, "mad": 0.5}]}'
+        '{"split": "val", "protocol": "seed", "images": 1, "mse": 0.5, "mad": 0.25, "sad": null, "unknown_images": 0, '
+        '"per_image": [{"stem": "a", "mse": 0.5, "mad": 0.25, "sad": null, "unknown_pixels": 0}]}'
     )
-    scores = MattingScores.model_validate_json(old)
-    assert (scores.sad, scores.unknown_mse, scores.per_image[0].unknown_pixels) == (None, None, None)
+    scores = Scores.model_validate_json(old)
+    assert (scores.error, scores.errors) == (0.5, {"mse": 0.5, "mad": 0.25})
+    assert scores.per_image[0].errors == scores.errors
 
 
 def test_evaluate_raises_when_split_is_empty(portraits: tuple[Path, DatasetIndex]) -> None:
@@ -121,5 +121,5 @@ def test_evaluate_reproduces_recorded_scores_of_the_shared_base(tmp_path: Path) 
     network = load(SHARED / "weights" / "modnet_portraits_base.ckpt")
     scores = evaluate(TorchPredictor(network, "seed"), folder, index_dataset(folder), "val", "seed")
     assert scores.images == recorded["images"]
-    assert round(scores.mse, 6) == recorded["mse"]
-    assert round(scores.mad, 6) == recorded["mad"]
+    assert round(scores.errors["mse"], 6) == recorded["mse"]
+    assert round(scores.errors["mad"], 6) == recorded["mad"]

@@ -25,5 +25,5 @@ def test_worst_sheet_draws_what_worst_images_names(tmp_path: Path) -> None:
     scores = evaluate(predictor, folder, index, "val", "seed")
     worst = worst_images(scores)
     assert len(worst) == SHEET_IMAGES
-    assert [one.mse for one in worst] == sorted((one.mse for one in scores.per_image), reverse=True)[:SHEET_IMAGES]
+    assert [one.error for one in worst] == sorted((one.error for one in scores.per_image), reverse=True)[:SHEET_IMAGES]
     assert worst_sheet(predictor, folder, index, scores).startswith(b"\x89PNG")
