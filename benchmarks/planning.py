@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from modnet.configs import GlobalThresholdPolicy, PruningConfig, TargetPolicy, UniformPolicy
+from modnet.configs import BudgetPolicy, GlobalThresholdPolicy, PruningConfig, UniformPolicy
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
@@ -25,15 +25,15 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.leaderboard import markdown_table
 
-TARGET = TargetPolicy(max_macs=7_000_000_000)
+BUDGET = BudgetPolicy(max_macs=7_000_000_000)
 CONFIGS = {
     "adaptive 0.5/0.5, L1": PruningConfig(),
     "uniform 0.5, geometric median": PruningConfig(policy=UniformPolicy(), criterion="geometric_median"),
     "global threshold 0.4, batch-norm scale": PruningConfig(
         policy=GlobalThresholdPolicy(share=0.4), criterion="bn_scale"
     ),
-    "target 7 GMAC, L1": PruningConfig(policy=TARGET),
-    "target 7 GMAC, L1, single channels": PruningConfig(policy=TARGET, channel_multiple=1, min_channels=1),
+    "budget 7 GMAC, L1": PruningConfig(policy=BUDGET),
+    "budget 7 GMAC, L1, single channels": PruningConfig(policy=BUDGET, channel_multiple=1, min_channels=1),
 }
 
 

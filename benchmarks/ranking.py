@@ -3,8 +3,8 @@
 python -m benchmarks.ranking --dataset portraits.zip --base modnet.ckpt   # what ranking.json lacks; table and plot
 python -m benchmarks.ranking --report                                    # table and plot alone
 
-Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by the target policy and one criterion,
-widths in multiples of 8. The rule and copying of MODNet-ModelCompression (`seed_copying`) has no target: the setting
+Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by the budget policy and one criterion,
+widths in multiples of 8. The rule and copying of MODNet-ModelCompression (`seed_copying`) has no budget: the setting
 nearest in MACs is taken. What was reached is printed beside each score. Scores: protocol `seed`, float32.
 """
 
@@ -22,7 +22,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.seed_copying import seed_copied, seed_settings
-from modnet.configs import PruningConfig, TargetPolicy
+from modnet.configs import BudgetPolicy, PruningConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
@@ -138,11 +138,11 @@ def _cells(network: MODNet, folder: Path, index: DatasetIndex) -> Iterator[Cell]
     unpruned = complexity(network).macs
     settings = list(seed_settings(network))
     for reduction in REDUCTIONS:
-        target = round((1 - reduction) * unpruned)
-        nearest = min(settings, key=lambda setting: abs(setting.macs - target))
+        budget = round((1 - reduction) * unpruned)
+        nearest = min(settings, key=lambda setting: abs(setting.macs - budget))
         yield Cell(SEED_RULE, reduction, partial(seed_copied, network, nearest.threshold, nearest.ratio))
         for method, fields in METHODS.items():
-            config = PruningConfig(policy=TargetPolicy(max_macs=target), **fields)
+            config = PruningConfig(policy=BudgetPolicy(max_macs=budget), **fields)
             yield Cell(method, reduction, partial(_pruned, network, config, folder, index))
 
 

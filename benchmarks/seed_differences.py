@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.ranking import scored
 from benchmarks.seed_copying import seed_copied
-from modnet.configs import AdaptivePolicy, PruningConfig, TargetPolicy
+from modnet.configs import AdaptivePolicy, BudgetPolicy, PruningConfig
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.errors import PruningError
 from modnet.pruning.complexity import complexity
@@ -73,10 +73,10 @@ def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tup
     yield "and hidden widths not floored: ours, L1", apply_plan(network, plan)
     compensated = apply_plan(network, plan, compensate=True)
     yield "and constants taken up by consumers", compensated
-    target = TargetPolicy(max_macs=complexity(compensated).macs)
-    taylor = PruningConfig(policy=target, criterion="taylor")
+    budget = BudgetPolicy(max_macs=complexity(compensated).macs)
+    taylor = PruningConfig(policy=budget, criterion="taylor")
     yield (
-        "ours: target of the same MACs, Taylor",
+        "ours: budget of the same MACs, Taylor",
         apply_plan(network, plan_with_evidence(network, taylor, lambda: images, threads=2)),
     )
 

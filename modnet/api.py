@@ -16,20 +16,20 @@ from modnet.extras import missing_extra
 
 if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Python
     from modnet.checkpoint import save_checkpoint as save_checkpoint
-    from modnet.configs import AdaptivePolicy as AdaptivePolicy
-    from modnet.configs import DistillationConfig as DistillationConfig
-    from modnet.configs import GlobalThresholdPolicy as GlobalThresholdPolicy
-    from modnet.configs import LayerRatiosPolicy as LayerRatiosPolicy
-    from modnet.configs import PruningConfig as PruningConfig
-    from modnet.configs import RetrainConfig as RetrainConfig
-    from modnet.configs import TargetPolicy as TargetPolicy
-    from modnet.configs import TrainingConfig as TrainingConfig
-    from modnet.configs import UniformPolicy as UniformPolicy
+    from modnet.configs.pruning import PruningConfig as PruningConfig
+    from modnet.configs.training import DistillationConfig as DistillationConfig
+    from modnet.configs.training import RetrainConfig as RetrainConfig
+    from modnet.configs.training import TrainingConfig as TrainingConfig
     from modnet.data.archives import extract_archive as extract_archive
     from modnet.data.archives import index_dataset as index_dataset
     from modnet.errors import ModnetError as ModnetError
     from modnet.export.onnx_to_openvino import convert_ir as convert_ir
     from modnet.export.torch_to_onnx import export_onnx as export_onnx
+    from modnet.policies.adaptive import AdaptivePolicy as AdaptivePolicy
+    from modnet.policies.budget import BudgetPolicy as BudgetPolicy
+    from modnet.policies.global_threshold import GlobalThresholdPolicy as GlobalThresholdPolicy
+    from modnet.policies.layer_ratios import LayerRatiosPolicy as LayerRatiosPolicy
+    from modnet.policies.uniform import UniformPolicy as UniformPolicy
     from modnet.pruning.complexity import complexity as complexity
     from modnet.pruning.criteria import taylor as taylor
     from modnet.pruning.plan import plan_pruning as plan_pruning
@@ -55,21 +55,17 @@ if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Py
 
 _NAMES = {
     "modnet.checkpoint": ("save_checkpoint",),
-    "modnet.configs": (
-        "AdaptivePolicy",
-        "DistillationConfig",
-        "GlobalThresholdPolicy",
-        "LayerRatiosPolicy",
-        "PruningConfig",
-        "RetrainConfig",
-        "TargetPolicy",
-        "TrainingConfig",
-        "UniformPolicy",
-    ),
+    "modnet.configs.pruning": ("PruningConfig",),
+    "modnet.configs.training": ("DistillationConfig", "RetrainConfig", "TrainingConfig"),
     "modnet.data.archives": ("extract_archive", "index_dataset"),
     "modnet.errors": ("ModnetError",),
     "modnet.export.onnx_to_openvino": ("convert_ir",),
     "modnet.export.torch_to_onnx": ("export_onnx",),
+    "modnet.policies.adaptive": ("AdaptivePolicy",),
+    "modnet.policies.budget": ("BudgetPolicy",),
+    "modnet.policies.global_threshold": ("GlobalThresholdPolicy",),
+    "modnet.policies.layer_ratios": ("LayerRatiosPolicy",),
+    "modnet.policies.uniform": ("UniformPolicy",),
     "modnet.pruning.complexity": ("complexity",),
     "modnet.pruning.criteria": ("taylor",),
     "modnet.pruning.plan": ("plan_pruning",),
