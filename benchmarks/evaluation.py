@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pairs, sizes = index.val[: options.images], []
     for number, pair in enumerate((*pairs[:WARM_UP_IMAGES], *pairs)):
         image = read_image(folder / pair.image)
-        pixels = prepare(image, "device-512").pixels.numpy()
+        pixels = prepare(image, "device-512").pixels
         alone = index.model_copy(update={"val": (pair,)})
         evaluation = partial(evaluate, predictor, folder, alone, "val", "device-512")
         runs: list[Callable[[], object]] = [

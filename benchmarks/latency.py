@@ -222,7 +222,7 @@ def _irs(
     if missing:
         images = extract_archive(options.dataset, options.cache)
         fit = index_dataset(images).split("fit")[:CALIBRATION_IMAGES]
-        calibration = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
+        calibration = [prepare(read_image(images / pair.image), "device-512").pixels for pair in fit]
     for name, network in missing.items():
         onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
         convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration)

@@ -81,9 +81,7 @@ def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, st
     few = index.model_copy(update={"val": index.val[: options.images]})
     targets = [target for target in VARIANTS if target in options.targets.split(",")]
     count = ExportConfig().calibration_images
-    inputs = [
-        prepare(read_image(folder / one.image), "device-512").pixels.numpy() for one in index.split("fit")[:count]
-    ]
+    inputs = [prepare(read_image(folder / one.image), "device-512").pixels for one in index.split("fit")[:count]]
     with TemporaryDirectory() as temporary:
         exported = Path(temporary) / "export"
         report = export_network(network, exported, targets=targets, calibration=inputs, parity_images=inputs[:2])

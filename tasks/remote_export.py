@@ -145,4 +145,4 @@ def calibration_inputs(config: ExportConfig, images: Path, index: DatasetIndex) 
     """Network inputs of the first images of fit, float32 (1, 3, size, size) in [-1, 1]."""
     fit = index.split("fit")[: config.calibration_images]
     protocol = device_protocol(config.size)
-    return [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
+    return [prepare(read_image(images / pair.image), protocol).pixels for pair in fit]

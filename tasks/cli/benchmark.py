@@ -24,6 +24,8 @@ def benchmark(options: Options) -> Result:
     for xml in options.ir:
         _require_side(xml, options.size)
     if options.picture is not None:
+        from modnet.report.batch_plot import BatchSamples, batch_plot  # with matplotlib: missed before it measures
+
         require_free(options, options.picture)
     device = device_here(options.device)
     rows: list[dict[str, str]] = []
@@ -62,8 +64,6 @@ def benchmark(options: Options) -> Result:
     if (note := percentile_note(options.repeats)) is not None:
         found["note"] = note
     if options.picture is not None:
-        from modnet.report.batch_plot import BatchSamples, batch_plot  # with matplotlib
-
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         picture = batch_plot([BatchSamples(*one) for one in measured], f"{runtime_text()} on {device}")
         write_atomically(options.picture, picture)

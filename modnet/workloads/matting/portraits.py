@@ -44,7 +44,8 @@ def read_portraits(folder: Path, pairs: Iterable[Pair], short_side: int) -> list
         scale = short_side / min(alpha.shape)
         height, width = (max(32, round(side * scale / 32) * 32) for side in alpha.shape)
         target = torch.from_numpy(resize(alpha, height, width)).clamp(0, 1)
-        portraits.append(Portrait(normalise(resize(image, height, width))[None], target[None, None]))
+        pixels = torch.from_numpy(normalise(resize(image, height, width)))
+        portraits.append(Portrait(pixels[None], target[None, None]))
     return portraits
 
 

@@ -154,7 +154,7 @@ class MattingDataset(_Images, Dataset[Sample]):
         image, matte = self._augmented(index)
         alpha = alpha_of(matte)
         trimap = trimap_from_alpha(alpha, generator_of(self.seed, self.epoch, index, _TRIMAP))
-        return Sample(normalise(image), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
+        return Sample(torch.from_numpy(normalise(image)), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
 
     def _read(self, index: int, short_side: int) -> Decoded:
         pair = self.pairs[index]
@@ -209,7 +209,7 @@ class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
             IndexError: no such index.
             DatasetError: the image cannot be read; names the file.
         """
-        return UnlabelledSample(normalise(self._augmented(index)[0]))
+        return UnlabelledSample(torch.from_numpy(normalise(self._augmented(index)[0])))
 
     def _read(self, index: int, short_side: int) -> Decoded:
         return read_shrunk_image(self.folder / self.images[index], short_side)

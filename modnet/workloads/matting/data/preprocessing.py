@@ -8,6 +8,7 @@ seed
     As the published MODNet-ModelCompression evaluates: when the long side is below 512 or the short side above 512,
     the short side becomes 512 and the other `floor(long / short * 512)`, otherwise the size stays. Then both sides are
     floored to a multiple of 32. Normalised first, then resized by torch's "area" (adaptive average); back likewise.
+    The only one that needs torch.
 aspect
     The short side becomes 512, the long side keeps the aspect ratio, rounded (half up) to the nearest multiple of 32.
     OpenCV's area interpolation when no side grows, otherwise bilinear, on the uint8 values; back by bilinear.
@@ -26,9 +27,7 @@ from typing import Any, TypeVar, cast, get_args
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
 
 from modnet.errors import ConfigError, DatasetError
 from modnet.protocols import STRIDE, DeviceProtocol, Protocol, device_side
@@ -62,7 +61,7 @@ class Geometry:
 class Prepared:
     """What the network reads: `pixels` float32 (1, 3, h, w) in [-1, 1], RGB, and the way back."""
 
-    pixels: torch.Tensor
+    pixels: NDArray[np.float32]
     geometry: Geometry
 
 
@@ -75,10 +74,9 @@ def prepare(image: Image, protocol: Protocol) -> Prepared:
     """
     geometry = input_geometry(image.shape[0], image.shape[1], protocol)
     if protocol == "seed":
-        pixels = interpolate(normalise(image)[None], size=geometry.input_size, mode="area")
-        return Prepared(pixels, geometry)
+        return Prepared(_adaptive_average(normalise(image), geometry.input_size)[None], geometry)
     (top, left), (height, width) = geometry.content_offset, geometry.content_size
-    pixels = torch.zeros((1, 3, *geometry.input_size), dtype=torch.float32)
+    pixels = np.zeros((1, 3, *geometry.input_size), np.float32)
     pixels[0, :, top : top + height, left : left + width] = normalise(resize(image, height, width))
     return Prepared(pixels, geometry)
 
@@ -92,8 +90,7 @@ def restore(alpha: Alpha, geometry: Geometry) -> Alpha:
     if alpha.shape != geometry.input_size:
         raise ValueError(f"wanted an alpha of (h, w) = {geometry.input_size}, got {alpha.shape}")
     if geometry.protocol == "seed":
-        source = torch.from_numpy(np.ascontiguousarray(alpha, dtype=np.float32))
-        restored: Alpha = interpolate(source[None, None], size=geometry.image_size, mode="area")[0, 0].numpy()
+        restored: Alpha = _adaptive_average(np.ascontiguousarray(alpha, dtype=np.float32)[None], geometry.image_size)[0]
     else:
         (top, left), (height, width) = geometry.content_offset, geometry.content_size
         content = np.ascontiguousarray(alpha[top : top + height, left : left + width], dtype=np.float32)
@@ -110,9 +107,20 @@ def resize(array: NDArray[_Value], height: int, width: int) -> NDArray[_Value]:
     return cast(NDArray[_Value], cv2.resize(cast(Any, array), (width, height), interpolation=method))
 
 
-def normalise(image: Image) -> torch.Tensor:
+def normalise(image: Image) -> NDArray[np.float32]:
     """The image, uint8 (H, W, 3), as float32 (3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(127.5).sub_(1.0)
+    pixels = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
+    pixels /= np.float32(127.5)
+    pixels -= np.float32(1.0)
+    return pixels
+
+
+def _adaptive_average(planes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Planes, float32 (C, h, w), at another size, (C, *size)."""
+    import torch  # here: who cuts people out by an IR of fixed size has none
+
+    resized = torch.nn.functional.interpolate(torch.from_numpy(planes)[None], size=size, mode="area")
+    return cast(NDArray[np.float32], resized[0].numpy())
 
 
 def input_geometry(height: int, width: int, protocol: Protocol) -> Geometry:
