@@ -49,7 +49,8 @@ def _plan_file() -> dict[str, Any]:
 def _checkpoint_header() -> dict[str, Any]:
     """The text under `modnet` in the metadata of the safetensors file."""
     spec = _of(ModnetSpec)
-    members = {"format": {"const": FORMAT}, "spec": spec, "provenance": {"type": "object"}}
+    workload = {"type": "string"}  # files of version 0.1.0 do not say it
+    members = {"format": {"const": FORMAT}, "workload": workload, "spec": spec, "provenance": {"type": "object"}}
     return _object(members, spec.pop("$defs", {}))
 
 
