@@ -55,7 +55,7 @@ lint: install  ## format, style, types, import arrows, the Python 3.9 floor of w
 	  infra/atomic_file.py infra/local_errors.py infra/shown.py infra/store_checks.py infra/object_store.py \
 	  infra/folder_store.py infra/s3_store.py infra/contract.py infra/manifest.py infra/releases.py infra/reports.py \
 	  infra/edge_agent \
-	  modnet/export/legacy_runner.py benchmarks/legacy_latency.py
+	  modnet/export/legacy_runner.py benchmarks/latency/old_runtime.py
 
 format: install  ## format and sort imports
 	$(BIN)/ruff check --fix .

@@ -10,7 +10,6 @@ other processes have the cores.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -19,9 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from benchmarks.inputs import extracted, input_parser
 from modnet.checkpoint import load
 from modnet.configs import ALL_METRICS, FEW_METRICS
-from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import prepare, read_image
 from modnet.evaluation.evaluate import evaluate
 from modnet.export.onnx_to_openvino import convert_ir
@@ -39,14 +38,10 @@ class Timing(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description="What evaluation costs beside the network's own time.")
-    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
-    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
+    parser = input_parser("What evaluation costs beside the network's own time.")
     parser.add_argument("--images", type=int, default=100, help="of val (default: 100)")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
     options = parser.parse_args(arguments)
-    folder = extract_archive(options.dataset, options.cache)
-    index = index_dataset(folder)
+    folder, index = extracted(options.dataset, options.cache)
     with TemporaryDirectory() as temporary:
         onnx_path = export_onnx(load(options.base), Path(temporary) / "base.onnx", size=512)
         predictor = IrPredictor(convert_ir(onnx_path, Path(temporary), targets=("cpu-fp32",))["cpu-fp32"].xml)

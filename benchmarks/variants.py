@@ -1,6 +1,6 @@
 """What each target's IR computes on the runtimes that read it, and what the compiler of the stick makes of it.
 
-python -m benchmarks.variants --dataset portraits.zip --base modnet.ckpt [--images 20] [--plan benchmarks/headline.json]
+python -m benchmarks.variants --dataset portraits.zip --base modnet.ckpt [--images 20] [--plan PLAN]
 
 Needs `make legacy-runtimes`. For the unpruned network: largest and mean difference of alpha to torch's on two portraits
 in float32, on the current runtime and on the old ones; MSE and MAD on val. For it and for the plan's network, which is
@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from modnet.checkpoint import load
+from benchmarks.inputs import HEADLINE_PLAN, UNPRUNED, extracted, input_parser, networks
 from modnet.configs import ExportConfig
-from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import prepare, read_image
 from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.export.export import export_network
@@ -27,8 +26,6 @@ from modnet.export.torch_to_onnx import export_onnx
 from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, Target
 from modnet.inference.predictors import TorchMatte, TorchPredictor
 from modnet.models.modnet import MODNet
-from modnet.pruning.plan import PruningPlan
-from modnet.pruning.surgery import apply_plan
 from tasks.leaderboard import markdown_table
 
 STICK: Target = "ncs2-fp16"
@@ -36,22 +33,18 @@ STICK: Target = "ncs2-fp16"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables."""
-    parser = argparse.ArgumentParser(description="What each target's IR computes, and what the stick's compiler says.")
-    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
-    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
-    parser.add_argument("--plan", type=Path, default=Path("benchmarks/headline.json"), help="of the pruned network")
+    parser = input_parser("What each target's IR computes, and what the stick's compiler says.")
+    parser.add_argument("--plan", type=Path, default=HEADLINE_PLAN, help="of pruning (default: the headline's)")
     parser.add_argument("--targets", default=",".join(VARIANTS), help="comma-separated (default: all)")
     parser.add_argument("--images", type=int, default=20, help="of val to score (default: 20)")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
     parser.add_argument("--legacy", type=Path, default=Path(".modnet/legacy"), help="folder of the old runtimes")
     options = parser.parse_args(arguments)
     if unknown := set(options.targets.split(",")) - set(VARIANTS):
         parser.error(f"--targets: got {sorted(unknown)}, wanted some of {','.join(VARIANTS)}")
-    base = load(options.base).eval()
-    plan = PruningPlan.from_json(options.plan.read_bytes(), str(options.plan))
-    print(markdown_table(_compiled({"unpruned": base, options.plan.stem: apply_plan(base, plan)}, options.legacy)))
+    compared = networks(options.base, [options.plan])
+    print(markdown_table(_compiled(compared, options.legacy)))
     print()
-    print(markdown_table(_computed(base, options)))
+    print(markdown_table(_computed(compared[UNPRUNED], options)))
     return 0
 
 
@@ -73,8 +66,7 @@ def _compiled(networks: Mapping[str, MODNet], legacy: Path) -> list[dict[str, st
 
 
 def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, str]]:
-    folder = extract_archive(options.dataset, options.cache)
-    index = index_dataset(folder)
+    folder, index = extracted(options.dataset, options.cache)
     few = index.model_copy(update={"val": index.val[: options.images]})
     targets = [target for target in VARIANTS if target in options.targets.split(",")]
     count = ExportConfig().calibration_images

@@ -7,13 +7,12 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.inputs import Json
 from modnet.export.runtime import core
 
 LAYERS_SHOWN = 16
 
-Json = dict[str, Any]
 Row = dict[str, str]
 
 

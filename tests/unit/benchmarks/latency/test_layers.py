@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.layer_profile import layer_of
+from benchmarks.latency.layers import layer_of
 
 LAYERS = (
     "backbone.blocks.3.depthwise",

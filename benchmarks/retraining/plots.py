@@ -7,8 +7,10 @@ import itertools
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.retraining_report import ACCEPTED, BASE, PUBLISHED, Results, mean_scores, seeds_of
-from benchmarks.retraining_runs import WAYS, Runs
+from benchmarks.modelcompression.figures import PUBLISHED
+from benchmarks.retraining.report import ACCEPTED, mean_scores, seeds_of
+from benchmarks.retraining.results import BASE, Results
+from benchmarks.retraining.runs import WAYS, Runs
 from modnet.evaluation.intervals import mean_interval
 from modnet.evaluation.pictures import png
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import shipped_base
+from benchmarks.making import shipped_base
 from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.data.archives import extract_archive, index_dataset
 from modnet.data.images import read_image
@@ -19,7 +19,7 @@ from modnet.errors import ConfigError, DatasetError
 from modnet.models.modnet import MODNet
 from modnet.spec import ModnetSpec
 
-PROJECT = Path(__file__).resolve().parents[3]
+PROJECT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ class Refuse:
         return None
 
 sys.meta_path.insert(0, Refuse())
-from benchmarks import shipped_base
+from benchmarks.making import shipped_base
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
