@@ -5,9 +5,9 @@ python -m benchmarks.latency --read latency.json    # the tables of an earlier r
 
 Batch 1, 512×512, everything in turns within one run, so that a busy moment of the machine meets all alike:
 
-* the unpruned network and that of each plan, as `cpu-fp32` and `cpu-int8`, float parts in f32 and in bf16, by the edge
-  agent's measuring code, by the clock and then by CPU time of all threads, which hardly grows while other processes
-  have the cores;
+* the unpruned network and that of each plan, as `cpu-fp32` and `cpu-int8` (calibrated on some of *fit*), float parts
+  in f32 and in bf16, by the edge agent's measuring code, by the clock and then by CPU time of all threads, which hardly
+  grows while other processes have the cores;
 * with `--legacy` the IRs for the Neural Compute Stick 2 on the CPU of the old runtimes, the networks in turns;
 * of the unpruned network and the first plan's: that code against OpenVINO's `benchmark_app`, on the same IRs with the
   same properties; and the time of every node by OpenVINO's profiling, summed by kind and by layer of the network,
@@ -35,6 +35,7 @@ from tasks.leaderboard import markdown_table
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, unless an earlier run is read, and prints the tables."""
     parser = input_parser("Latency of the unpruned and of pruned networks.", required=False)
+    parser.prog = "python -m benchmarks.latency"
     parser.add_argument(
         "--plan", type=Path, nargs="+", default=[HEADLINE_PLAN], help="of pruning (default: the headline's)"
     )

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GR
     """Trains what is missing, then prints the tables and draws the plots."""
     every = {name: run for runs in groups.values() for name, run in runs.items()}
     parser = input_parser("How a pruned network gets its accuracy back.", required=False)
+    parser.prog = "python -m benchmarks.retraining"
     parser.add_argument("runs", nargs="*", metavar="RUN", default=["sizes"], help=", ".join([*groups, *every]))
     parser.add_argument("--weights", type=Path, default=Path(".modnet/retraining"), help="where networks go")
     parser.add_argument("--results", type=Path, default=RETRAINING, help="where results go, and are read")

@@ -5,10 +5,10 @@ from pathlib import Path
 from modnet.configs import SHIPPED, SHIPPED_PRUNED
 
 SHIPPED_BASE = Path(__file__).with_name("base.safetensors")
-"""The unpruned one. Made by `benchmarks/shipped_base.py`."""
+"""The unpruned one. Made by `benchmarks/making/shipped_base.py`."""
 
 SHIPPED_SMALL = Path(__file__).with_name("pruned.safetensors")
-"""The same, pruned and retrained. Made by `benchmarks/shipped_pruned.py`."""
+"""The same, pruned and retrained. Made by `benchmarks/making/shipped_pruned.py`."""
 
 
 def checkpoint_path(named: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.inputs import PROTOCOL
 from benchmarks.making import shipped_base
 from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.data.archives import extract_archive, index_dataset
@@ -141,10 +142,10 @@ def test_score_writes_network_scores_and_card(
     assert [(one["data"], one["split"], one["protocol"], one["images"]) for one in record["scores"]] == [
         (data, split, protocol, images)
         for data, split, images in (("photographs", "tune", 5), ("photographs", "val", 3), ("rendered", "val", 2))
-        for protocol in ("seed", "device-512")
+        for protocol in (PROTOCOL, "device-512")
     ]
     first = card.read_text()
-    assert "| 3 photographs, val | `seed` |" in first
+    assert f"| 3 photographs, val | `{PROTOCOL}` |" in first
     assert "Trained in 1.00 h (bf16, a machine) on 33120 samples; kept: epoch 36." in first
     assert shipped_base.main(command) == 0  # the table is replaced, not repeated
     assert card.read_text() == first

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from benchmarks.inputs import PROTOCOL
 from benchmarks.latency.tables import REFERENCE
 from benchmarks.retraining.__main__ import main
 from benchmarks.retraining.plots import sizes_plot
@@ -163,7 +164,7 @@ def _result(*errors: float) -> dict[str, object]:
     """A run's JSON with an MSE for each photograph of val; whatever else the tables read is 0.5."""
     names = ("mad", "unknown_mse", "unknown_mad")
     images = [{"stem": str(n), "mse": mse} | dict.fromkeys(names, 0.5) for n, mse in enumerate(errors)]
-    val = {"split": "val", "protocol": "seed", "images": len(errors), "per_image": images}
+    val = {"split": "val", "protocol": PROTOCOL, "images": len(errors), "per_image": images}
     means = {"mse": sum(errors) / len(errors)} | dict.fromkeys(names, 0.5)
     return {"parameters": 10**6, "macs": 10**9, "tune": {"mse": 0.5}, "val": val | means, "seconds": 60}
 
