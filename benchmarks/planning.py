@@ -25,15 +25,15 @@ from modnet.pruning.surgery import apply_plan
 from modnet.spec import ModnetSpec
 from tasks.leaderboard import markdown_table
 
-TARGET = TargetPolicy(max_macs=7_000_000_000)
+BUDGET = TargetPolicy(max_macs=7_000_000_000)
 CONFIGS = {
     "adaptive 0.5/0.5, L1": PruningConfig(),
     "uniform 0.5, geometric median": PruningConfig(policy=UniformPolicy(), criterion="geometric_median"),
     "global threshold 0.4, batch-norm scale": PruningConfig(
         policy=GlobalThresholdPolicy(share=0.4), criterion="bn_scale"
     ),
-    "target 7 GMAC, L1": PruningConfig(policy=TARGET),
-    "target 7 GMAC, L1, single channels": PruningConfig(policy=TARGET, channel_multiple=1, min_channels=1),
+    "budget 7 GMAC, L1": PruningConfig(policy=BUDGET),
+    "budget 7 GMAC, L1, single channels": PruningConfig(policy=BUDGET, channel_multiple=1, min_channels=1),
 }
 
 

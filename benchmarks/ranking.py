@@ -3,9 +3,9 @@
 python -m benchmarks.ranking --dataset portraits.zip --base modnet.ckpt   # what ranking.json lacks; table and plot
 python -m benchmarks.ranking --report                                    # table and plot alone
 
-Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by the target policy and one criterion,
-widths in multiples of 8. The rule and copying of MODNet-ModelCompression has no target: the setting nearest in MACs is
-taken. What was reached is printed beside each score. Scores: MODNet-ModelCompression's protocol, float32.
+Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by a budget and one criterion, widths
+in multiples of 8. The rule and copying of MODNet-ModelCompression has no budget: the setting nearest in MACs is taken.
+What was reached is printed beside each score. Scores: MODNet-ModelCompression's protocol, float32.
 """
 
 from __future__ import annotations
@@ -133,11 +133,11 @@ def _cells(network: MODNet, folder: Path, index: DatasetIndex) -> Iterator[Cell]
     unpruned = complexity(network).macs
     settings = list(buildable_settings(network))
     for reduction in REDUCTIONS:
-        target = round((1 - reduction) * unpruned)
-        nearest = min(settings, key=lambda setting: abs(setting.macs - target))
+        budget = round((1 - reduction) * unpruned)
+        nearest = min(settings, key=lambda setting: abs(setting.macs - budget))
         yield Cell(MODELCOMPRESSION, reduction, partial(copied_network, network, nearest.threshold, nearest.ratio))
         for method, fields in METHODS.items():
-            config = PruningConfig(policy=TargetPolicy(max_macs=target), **fields)
+            config = PruningConfig(policy=TargetPolicy(max_macs=budget), **fields)
             yield Cell(method, reduction, partial(_pruned, network, config, folder, index))
 
 

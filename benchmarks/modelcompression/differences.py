@@ -68,10 +68,10 @@ def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tup
     yield "and hidden widths not floored: ours, L1", apply_plan(network, plan)
     compensated = apply_plan(network, plan, compensate=True)
     yield "and constants taken up by consumers", compensated
-    target = TargetPolicy(max_macs=complexity(compensated).macs)
-    taylor = PruningConfig(policy=target, criterion="taylor")
+    budget = TargetPolicy(max_macs=complexity(compensated).macs)
+    taylor = PruningConfig(policy=budget, criterion="taylor")
     yield (
-        "ours: target of the same MACs, Taylor",
+        "ours: a budget of the same MACs, Taylor",
         apply_plan(network, plan_with_evidence(network, taylor, lambda: images, threads=2)),
     )
 
