@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = ("inference alone", "MSE and MAD", "all five")
     timings: dict[str, list[Timing]] = {name: [] for name in names}
     pairs, sizes = index.val[: options.images], []
-    for number, pair in enumerate((*pairs[:WARM_UP_IMAGES], *pairs)):
+    warm_up = pairs[:WARM_UP_IMAGES]
+    for number, pair in enumerate((*warm_up, *pairs)):
         image = read_image(folder / pair.image)
         pixels = prepare(image, "device-512").pixels.numpy()
         alone = index.model_copy(update={"val": (pair,)})
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             partial(evaluation, ALL_METRICS),
         ]
         timed = {which: _timed(runs[which]) for which in ((number + turn) % 3 for turn in range(3))}
-        if number >= WARM_UP_IMAGES:
+        if number >= len(warm_up):
             sizes.append(image.shape[:2])
             for which, name in enumerate(names):
                 timings[name].append(timed[which])
