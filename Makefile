@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install legacy-runtimes nightly up down test test-slow check lint format
+.PHONY: help install legacy-runtimes nightly up down test test-slow check lint format docs
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -60,3 +60,6 @@ lint: install  ## format, style, types, import arrows, the Python 3.9 floor of w
 format: install  ## format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install  ## the pages of docs/ as a site in .modnet/site, every link checked
+	$(BIN)/mkdocs build --quiet

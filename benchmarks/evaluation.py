@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks.inputs import extracted, input_parser
-from modnet.checkpoint import load
 from modnet.configs import ALL_METRICS, FEW_METRICS
-from modnet.data.images import prepare, read_image
-from modnet.evaluation.evaluate import evaluate
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.predictors import IrPredictor
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tasks.leaderboard import markdown_table
 
 WARM_UP_IMAGES = 3

@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.data.foreground import estimate_foreground
-from modnet.data.synthetic_background import draw_background
-from modnet.data.synthetic_layers import Layers
-from modnet.data.synthetic_person import draw_person
+from modnet.workloads.matting.data.foreground import estimate_foreground
+from modnet.workloads.matting.data.synthetic_background import draw_background
+from modnet.workloads.matting.data.synthetic_layers import Layers
+from modnet.workloads.matting.data.synthetic_person import draw_person
 from tasks.leaderboard import markdown_table
 
 Float = NDArray[np.float32]
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     methods: dict[str, Callable[[NDArray[np.uint8], Float], Any]] = {
         "the image itself": lambda image, alpha: image,
-        "modnet.data.foreground": estimate_foreground,
+        "modnet.workloads.matting.data.foreground": estimate_foreground,
     }
     if find_spec("pymatting") is not None:
         multilevel = import_module("pymatting").estimate_foreground_ml

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modnet.checkpoint import load
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
-from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError
-from modnet.models.modnet import MODNet
+from modnet.protocols import Protocol
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"

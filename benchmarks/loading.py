@@ -24,8 +24,9 @@ import torch
 
 from benchmarks.inputs import extracted
 from modnet.configs import AugmentationConfig
-from modnet.data.dataset import CACHE_BYTES, MattingDataset, batch_indices
+from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
+from modnet.workloads.matting.data.dataset import CACHE_BYTES, MattingDataset
 from tasks.leaderboard import markdown_table
 
 BATCH_SIZE = 4

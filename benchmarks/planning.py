@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from modnet.checkpoint import load
 from modnet.configs import GlobalThresholdPolicy, PruningConfig, TargetPolicy, UniformPolicy
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.leaderboard import markdown_table
 
 BUDGET = TargetPolicy(max_macs=7_000_000_000)

@@ -22,18 +22,18 @@ from matplotlib.figure import Figure
 
 from benchmarks.inputs import PROTOCOL, RESULTS, extracted, input_parser
 from benchmarks.modelcompression.copying import buildable_settings, copied_network
-from modnet.checkpoint import load
 from modnet.configs import PruningConfig, TargetPolicy
 from modnet.data.archives import DatasetIndex
-from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import evaluate
-from modnet.evaluation.pictures import png
-from modnet.export.predictors import OnnxPredictor
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import network_digest
 from modnet.pruning.surgery import apply_plan
+from modnet.report.pictures import png
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 
@@ -153,7 +153,7 @@ def scored(
     with TemporaryDirectory() as temporary, torch.inference_mode():
         onnx_path = export_onnx(network, Path(temporary) / "modnet.onnx", dynamic=True)
         scores = evaluate(OnnxPredictor(onnx_path, PROTOCOL), folder, index, split, PROTOCOL)
-    return {"mse": scores.mse, "mad": scores.mad, "macs": cost.macs, "parameters": cost.parameters}
+    return {"mse": scores.errors["mse"], "mad": scores.errors["mad"], "macs": cost.macs, "parameters": cost.parameters}
 
 
 if __name__ == "__main__":

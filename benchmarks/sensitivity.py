@@ -21,13 +21,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.inputs import extracted
-from modnet.checkpoint import load
 from modnet.configs import PruningConfig
-from modnet.evaluation.portraits import Portrait, alpha_mse, read_portraits
-from modnet.models.modnet import MODNet
 from modnet.pruning.criteria import score_groups
 from modnet.pruning.gates import gated
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.portraits import Portrait, alpha_mse, read_portraits
 
 WAYS = ("whole runs", "analysis")
 

@@ -25,14 +25,16 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.inputs import HEADLINE_PLAN, extracted, input_parser, networks
 from modnet.configs import TrainingConfig
 from modnet.data.archives import DatasetIndex
-from modnet.data.dataset import MattingDataset, batch_indices, batch_of
+from modnet.data.batches import batch_indices, batch_of
 from modnet.data.loading import BatchLoader
-from modnet.models.modnet import MODNet
 from modnet.training.execution import Format, fastest_format, predict
-from modnet.training.losses import matting_loss
 from modnet.training.memory import freed_memory_kept
 from modnet.training.retrain import SGD_MOMENTUM, retrain
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.data.dataset import MattingDataset
+from modnet.workloads.matting.losses import matting_loss
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.workload import MATTING
 from tasks.leaderboard import markdown_table
 
 BATCH, SIZE = 4, 512
@@ -52,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     for name, network in compared.items():
         samples = training_samples(folder, index, (1 + options.steps + AHEAD) * BATCH, augment=True)
-        chosen = fastest_format(network.train(), batch_of([samples[position] for position in range(BATCH)]))
+        chosen = fastest_format(
+            network.train(), batch_of([samples[position] for position in range(BATCH)]), matting_loss
+        )
         loops: dict[str, Callable[[], list[float]]] = {
             "plain": partial(
                 plain_loop, network, training_samples(folder, index, (1 + options.steps) * BATCH, augment=False)
@@ -98,7 +102,7 @@ def plain_loop(network: MODNet, samples: MattingDataset) -> list[float]:
     ends = []
     for indices in batch_indices(len(samples), BATCH, 0, 0):
         batch = batch_of([samples[position] for position in indices])
-        loss = matting_loss(network(batch.image), batch).total
+        loss = torch.stack(list(matting_loss(network(batch.image), batch).values())).sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -114,7 +118,7 @@ def our_loop(network: MODNet, samples: MattingDataset, number_format: Format) ->
         ends.setdefault(state.step, time.perf_counter())
 
     config = TrainingConfig(epochs=1, batch_size=BATCH, image_size=SIZE, precision=number_format, validate_every=None)
-    retrain(copy.deepcopy(network), samples, config, seed=0, after_step=after_step)
+    retrain(copy.deepcopy(network), samples, config, workload=MATTING, seed=0, after_step=after_step)
     return _differences(list(ends.values()))
 
 
@@ -130,10 +134,11 @@ def loaded_per_second(folder: Path, index: DatasetIndex, batches: int = 16) -> f
 def where_time_goes(network: MODNet, samples: MattingDataset, most: int = 10) -> list[dict[str, str]]:
     """Shares of the operations that take most of a step, forward and backward, in the faster number format."""
     batch = batch_of([samples[position] for position in range(BATCH)])
-    chosen = fastest_format(network.train(), batch)
+    chosen = fastest_format(network.train(), batch, matting_loss)
 
     def step() -> None:
-        matting_loss(predict(network, batch.image, chosen), batch).total.backward()  # type: ignore[no-untyped-call]
+        terms = matting_loss(predict(network, (batch.image,), chosen), batch)
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
 
     with freed_memory_kept():
         for _ in range(2):  # these get their memory from the kernel

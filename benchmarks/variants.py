@@ -16,16 +16,17 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.inputs import HEADLINE_PLAN, UNPRUNED, extracted, input_parser, networks
 from modnet.configs import ExportConfig
-from modnet.data.images import prepare, read_image
-from modnet.evaluation.evaluate import Predictor, evaluate
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.predictors import IrPredictor
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, Target
-from modnet.inference.predictors import TorchMatte, TorchPredictor
-from modnet.models.modnet import MODNet
+from modnet.graph_function import TorchGraph
+from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.evaluate import Predictor, evaluate
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
+from modnet.workloads.matting.predict.predictors import TorchPredictor
 from tasks.leaderboard import markdown_table
 
 STICK: Target = "ncs2-fp16"
@@ -92,11 +93,11 @@ def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, st
                     "runtime": "current",
                     "largest difference": "" if parity is None else f"{parity.max_difference:.1e}",
                     "mean difference": "" if parity is None else f"{parity.mean_difference:.1e}",
-                    "val MSE": f"{scores.mse:.6f}",
-                    "val MAD": f"{scores.mad:.6f}",
+                    "val MSE": f"{scores.errors['mse']:.6f}",
+                    "val MAD": f"{scores.errors['mad']:.6f}",
                 }
             )
-        xml, reference = exported / f"modnet-{STICK}.xml", TorchMatte(network)
+        xml, reference = exported / f"modnet-{STICK}.xml", TorchGraph(network)
         asked = xml.exists()  # it was chosen and is not refused
         for check in verify_on_legacy(xml, VARIANTS[STICK], reference, inputs[:2], options.legacy) if asked else ():
             if check.mean_difference is not None and check.max_difference is not None:

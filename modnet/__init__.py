@@ -1,4 +1,4 @@
-"""One image through training.
+"""One image through training. Paths but the last are below `workloads/matting/`.
 
 | step | where | value | shape | range |
 |---|---|---|---|---|
@@ -7,12 +7,12 @@
 | trimap | `data/trimap.py` | `trimap` | (H, W) | {0, 0.5, 1} |
 | augment | `data/augmentation.py` | `image` uint8; `matte` uint16 | (S, S, 3); (S, S) | 0–255; 0–65535 |
 | sample | `data/dataset.py` | tensors | (3, S, S); (1, S, S) twice | image [-1, 1] |
-| encode | `models/backbone.py` | `enc2x, enc4x, enc32x` | (B, c, H/n, W/n) for n = 2, 4, 32 | – |
-| semantic | `models/branches.py` | `semantic`; `lr8x` | (B, 1, H/16, W/16); (B, c, H/8, W/8) | [0, 1] |
-| detail | `models/branches.py` | `detail` | (B, 1, H, W) | [0, 1] |
-| fuse | `models/branches.py` | `alpha` | (B, 1, H, W) | [0, 1] |
-| loss | `training/losses.py` | semantic, detail, matte | scalars | at least 0 |
-| step | `training/retrain.py` | weights moved; the loss fell | – | – |
+| encode | `network/backbone.py` | `enc2x, enc4x, enc32x` | (B, c, H/n, W/n) for n = 2, 4, 32 | – |
+| semantic | `network/branches.py` | `semantic`; `lr8x` | (B, 1, H/16, W/16); (B, c, H/8, W/8) | [0, 1] |
+| detail | `network/branches.py` | `detail` | (B, 1, H, W) | [0, 1] |
+| fuse | `network/branches.py` | `alpha` | (B, 1, H, W) | [0, 1] |
+| loss | `losses.py` | semantic, detail, matte | scalars | at least 0 |
+| step | `modnet/training/retrain.py` | weights moved; the loss fell | – | – |
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Reading and writing networks.
 
-Our own file is a safetensors file whose metadata hold the architecture spec and the provenance: it needs nothing else
-to load, and reading it runs no code. What others publish can be read as well: see `modnet.seed_layout`.
+Our own file is a safetensors file whose metadata hold the workload's name, the architecture spec and the provenance: it
+needs nothing else to load, and reading it runs no code. What others publish can be read where the workload knows it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,33 +19,32 @@ from torch import Tensor
 
 from modnet.errors import CheckpointError
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
-from modnet.seed_layout import is_seed_layout, our_state, spec_from_shapes
-from modnet.seed_prune_info import require_agreement
-from modnet.spec import ModnetSpec
+from modnet.network import NetworkSpec, PrunableNetwork
 from modnet.torch_file import START_BYTES, read_torch_file
-from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.workload import Workload
 
 FORMAT = "modnet-checkpoint-1"
 
+Network = TypeVar("Network", bound=PrunableNetwork)
+
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Generic[Network]):
     """A network and where it came from.
 
     Attributes:
         network: in evaluation mode, on the CPU.
         provenance: JSON-like facts written when it was saved (base, pruning config, training, …); empty for
             published layouts.
-        layout: "modnet", "official" or "seed".
+        layout: "modnet" for our own, else the name that the workload gives it.
     """
 
-    network: MODNet
+    network: Network
     provenance: Mapping[str, Any] = field(default_factory=dict)
     layout: str = "modnet"
 
 
-def to_bytes(network: MODNet, provenance: Mapping[str, Any], *, half: bool = False) -> bytes:
+def to_bytes(network: PrunableNetwork, provenance: Mapping[str, Any], *, half: bool = False) -> bytes:
     """The content of our checkpoint file; equal networks and provenances give equal bytes.
 
     Args:
@@ -61,12 +60,17 @@ def to_bytes(network: MODNet, provenance: Mapping[str, Any], *, half: bool = Fal
     if half:
         tensors = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
     _require_finite(tensors, "the network to save")
-    header = {"format": FORMAT, "spec": network.spec.model_dump(), "provenance": provenance}
+    header = {
+        "format": FORMAT,
+        "workload": network.workload,
+        "spec": network.spec.model_dump(),
+        "provenance": provenance,
+    }
     # One entry only: safetensors writes several in another order in every process.
     return save(tensors, {"modnet": json.dumps(header, sort_keys=True, separators=(",", ":"))})
 
 
-def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any], *, half: bool = False) -> Path:
+def save_checkpoint(network: PrunableNetwork, path: Path, provenance: Mapping[str, Any], *, half: bool = False) -> Path:
     """Writes our checkpoint file (see `to_bytes`); what stood at `path` stays readable until that is complete."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,41 +80,38 @@ def save_checkpoint(network: MODNet, path: Path, provenance: Mapping[str, Any], 
     return path
 
 
-def load(path: str | Path, prune_info: str | Path | None = None) -> MODNet:
-    """The network in a checkpoint of any known layout, in evaluation mode on the CPU. See `read_checkpoint`."""
-    return read_checkpoint(path, prune_info).network
-
-
-def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> Checkpoint:
-    """Reads a checkpoint of our layout, the official one or the seed's; which one is seen from its content.
+def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None = None) -> Checkpoint[Network]:
+    """Reads a checkpoint of our layout or of a published one; which one is seen from its content.
 
     The published ones are read from safetensors and from torch's files, see `read_torch_file`.
 
     Args:
         path: the file.
-        prune_info: the seed's JSON beside a pruned seed checkpoint. The widths are read from the tensors, so it may be
-            missing; when given it must agree with them.
+        workload: what the network must belong to. A file of version 0.1.0 does not say it.
+        beside: a published file that belongs to a published checkpoint; what it says must agree.
 
     Raises:
-        CheckpointError: the file is missing, cut off, of another network, holds values that are not finite, or does not
-            agree with `prune_info`.
+        CheckpointError: the file is missing, cut off, of another network or workload, holds values that are not finite,
+            or does not agree with `beside`.
     """
-    path = Path(path)
     try:
         with path.open("rb") as file:
             start = file.read(START_BYTES)
     except OSError as error:
-        is_ours = path in (SHIPPED_BASE, SHIPPED_SMALL)
-        why = "; this installation lacks what it should bring along: install modnet-edge again" if is_ours else ""
-        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}{why}") from error
+        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     # safetensors: the length of a header in eight bytes, and the header, a JSON object. Ours says that it is.
     header, state = _read_safetensors(path) if start[8:9] == b"{" else (None, read_torch_file(path, start))
     _require_finite(state, f"checkpoint {path}")
     if header is None:
-        return _published(state, path, None if prune_info is None else Path(prune_info))
-    if prune_info is not None:
-        raise CheckpointError(f"{path} is no seed checkpoint; it takes no prune info, got {prune_info}")
-    return _own(header, state, path)
+        if workload.read_published is None:
+            raise CheckpointError(
+                f"{path} is no checkpoint of this project, and workload {workload.name!r} has no others"
+            )
+        spec, ours, layout = workload.read_published(state, f"checkpoint {path}", beside)
+        return Checkpoint(_network(workload, spec, ours, path), {}, layout)
+    if beside is not None:
+        raise CheckpointError(f"{path} is a checkpoint of this project; nothing belongs to it, got {beside}")
+    return _own(header, state, path, workload)
 
 
 def _read_safetensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
@@ -137,33 +138,27 @@ def _require_finite(state: Mapping[str, Tensor], where: str) -> None:
             )
 
 
-def _own(text: str, state: Mapping[str, Tensor], path: Path) -> Checkpoint:
+def _own(text: str, state: Mapping[str, Tensor], path: Path, workload: Workload[Network]) -> Checkpoint[Network]:
     try:
         header = json.loads(text)
         found = header.get("format")
         if found != FORMAT:
             raise CheckpointError(f"{path} is of format {found!r}, wanted {FORMAT!r}")
-        spec = ModnetSpec.from_json(json.dumps(header["spec"]))
+        of = header.get("workload", workload.name)
+        if of != workload.name:
+            raise CheckpointError(f"{path} holds a network of workload {of!r}, wanted {workload.name!r}")
+        spec = workload.spec.from_json(json.dumps(header["spec"]))
         provenance = dict(header["provenance"])
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the header of checkpoint {path} is damaged: {error!r}") from error
-    return Checkpoint(_network(spec, state, path), provenance, "modnet")
+    return Checkpoint(_network(workload, spec, state, path), provenance, "modnet")
 
 
-def _published(content: Mapping[str, Tensor], path: Path, prune_info: Path | None) -> Checkpoint:
-    where = f"checkpoint {path}"
-    state = our_state(content, where)
-    spec = spec_from_shapes(state, where)
-    if prune_info is not None:
-        require_agreement(spec, prune_info)
-    return Checkpoint(_network(spec, state, path), {}, "seed" if is_seed_layout(content) else "official")
-
-
-def _network(spec: ModnetSpec, state: Mapping[str, Tensor], path: Path) -> MODNet:
-    """`MODNet(spec)` holding `state`; every disagreement is named."""
+def _network(workload: Workload[Network], spec: NetworkSpec, state: Mapping[str, Tensor], path: Path) -> Network:
+    """The network of `spec` holding `state`; every disagreement is named."""
     try:
         with torch.device("meta"):  # of any size, without its memory
-            network = MODNet(spec)
+            network = workload.network(spec)
     except (RuntimeError, TypeError) as error:  # a width that is no 64-bit number
         why = str(error).splitlines()[0]  # a trace of torch follows
         raise CheckpointError(f"checkpoint {path} is of an impossible network: {why}") from error

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from modnet.data.download import shown_url
-from modnet.export.variants import InputFormat, Target
+from modnet.targets import InputFormat, Target
 
 SHIPPED = "shipped"
 """Stands for the unpruned network that the project brings along, wherever a checkpoint is named."""
@@ -25,13 +25,13 @@ TRAIN = "train"
 """Stands for no checkpoint: the run trains its base network."""
 
 Metric = Literal["mse", "mad", "sad", "grad", "conn"]
-"""Errors of a matte, see `modnet.evaluation.metrics`."""
+"""Errors of a matte."""
 
 ALL_METRICS: tuple[Metric, ...] = get_args(Metric)
 FEW_METRICS: tuple[Metric, ...] = ("mse", "mad")
 
 ResultKind = Literal["alpha", "foreground", "composite"]
-"""What `modnet infer` makes of an image, see `modnet.inference.results`."""
+"""What `modnet infer` makes of an image."""
 
 SHEET_IMAGES = 8
 """How many images a sheet of the worst ones shows."""
@@ -535,7 +535,7 @@ class ExportConfig(Config):
     targets: tuple[Target, ...] = Field(
         ("cpu-fp32", "cpu-fp16", "cpu-int8", "ncs2-fp16"),
         min_length=1,
-        description="Classes of devices: what each reads is a row of modnet/export/variants.py.",
+        description="Classes of devices: what each reads is a row of modnet/targets.py.",
     )
     size: Literal[256, 320, 384, 448, 512, 640] = Field(
         512, description="Side of the square input, pixels. Targets of open size are checked at it."

@@ -20,10 +20,7 @@ A message says what, got, wanted, where: it is read at night by somebody who did
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modnet.records import QuantisationDecision
+from typing import Any
 
 
 class ModnetError(Exception):
@@ -100,10 +97,10 @@ class AccuracyError(ExportError):
     """A quantised network errs more on labelled images than is allowed, whatever was tried.
 
     Attributes:
-        decision: what was tried, layer by layer.
+        decision: what was tried, layer by layer: a `QuantisationDecision` of the records, which stand above errors.
     """
 
-    def __init__(self, message: str, decision: QuantisationDecision) -> None:
+    def __init__(self, message: str, decision: Any) -> None:
         super().__init__(message, decision)
         self.message = message
         self.decision = decision

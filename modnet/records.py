@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from modnet.configs import LayerRatiosPolicy, PruningConfig, RetrainConfig, shown_source
-from modnet.data.protocols import Protocol
-from modnet.export.variants import InputFormat, Target
+from modnet.protocols import Protocol
+from modnet.targets import InputFormat, Target
 
 
 class Record(BaseModel):
@@ -74,39 +74,48 @@ class Complexity(Record):
     size: int = Field(ge=32, description="side of the square input in pixels")
 
 
-class MattingErrors(Record):
-    """Errors over all pixels and over those of the unknown band, see `modnet.evaluation.metrics`.
+class Scored(Record):
+    """Something that errs, by the errors of its workload: the first decides, and lower is better."""
 
-    None where something was not measured, in the band also where there is no band.
-    """
+    errors: dict[str, Annotated[float, Field(ge=0)]] = Field(description="by name; what was not measured is absent")
 
-    mse: float = Field(ge=0, le=1)
-    mad: float = Field(ge=0, le=1)
-    sad: float | None = Field(None, ge=0, description="in thousands")
-    grad: float | None = Field(None, ge=0, description="in thousands")
-    conn: float | None = Field(None, ge=0, description="in thousands")
-    unknown_mse: float | None = Field(None, ge=0, le=1)
-    unknown_mad: float | None = Field(None, ge=0, le=1)
-    unknown_sad: float | None = Field(None, ge=0, description="in thousands")
-    unknown_grad: float | None = Field(None, ge=0, description="in thousands")
-    unknown_conn: float | None = Field(None, ge=0, description="in thousands")
+    @property
+    def error(self) -> float:
+        """What choices compare."""
+        return next(iter(self.errors.values()))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_0_1(cls, content: Any) -> Any:
+        """In a file of version 0.1.0 every error is a field of its own, null where it was not measured."""
+        if not isinstance(content, dict) or "errors" in content:
+            return content
+        own = {name: value for name, value in content.items() if name in cls.model_fields}
+        others = {name: value for name, value in content.items() if name not in own and value is not None}
+        return own | {
+            "errors": {
+                name: value for name, value in others.items() if name not in ("unknown_pixels", "unknown_images")
+            }
+        }
 
 
-class ImageScore(MattingErrors):
+class ImageScore(Scored):
     """Errors of one image at original size."""
 
     stem: str
-    unknown_pixels: int | None = Field(None, ge=0, description="size of the unknown band; None: not measured")
 
 
-class MattingScores(MattingErrors):
+class Scores(Scored):
     """Mean errors of a network on one split under one preprocessing protocol, each image counting the same."""
 
     split: Literal["tune", "val", "fit", "train"]
     protocol: Protocol
     images: int = Field(ge=1)
-    unknown_images: int = Field(0, ge=0, description="images with an unknown band: what unknown_… are means over")
     per_image: tuple[ImageScore, ...]
+
+    def images_with(self, error: str) -> int:
+        """How many images have an error: what its mean is over."""
+        return sum(error in one.errors for one in self.per_image)
 
 
 class StoredFile(Record):
@@ -187,8 +196,8 @@ class NetworkScores(Record):
     """A network on the split that choices read and on the one that only reports."""
 
     network_id: str = Field(description="a base_id or a candidate_id")
-    tune: MattingScores
-    val: MattingScores
+    tune: Scores
+    val: Scores
     complexity: Complexity
     size_bytes: int = Field(description="of its checkpoint file")
     seconds: float = Field(ge=0)
@@ -268,13 +277,6 @@ class LegacyCheck(Record):
     stages: int | None = Field(None, ge=1, description="steps of what the compiler made")
 
 
-class TargetErrors(Record):
-    """Means over all pixels of the val split."""
-
-    mse: float = Field(ge=0, le=1)
-    mad: float = Field(ge=0, le=1)
-
-
 class ExportRecord(Record):
     """The deployable forms of one network in the store, keys by file name."""
 
@@ -287,7 +289,9 @@ class ExportRecord(Record):
     parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
     tune_mse: dict[str, float] = Field(description="per target, and of torch, in the protocol of the size")
     int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits; None without cpu-int8")
-    val: dict[str, TargetErrors] = Field(description="of what is released, and of torch, in the protocol of the size")
+    val: dict[str, dict[str, float]] = Field(
+        description="errors by name of what is released, and of torch, in the protocol of the size"
+    )
     legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
     seconds: float
 

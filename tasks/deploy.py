@@ -12,10 +12,10 @@ from infra.manifest import Manifest, Pointer, ReleaseFile, TargetFiles
 from infra.object_store import open_store
 from infra.releases import promote, publish_release, read_current, read_manifest
 from infra.settings import Settings
-from modnet.configs import ComputeConfig, ExportConfig
+from modnet.configs import FEW_METRICS, ComputeConfig, ExportConfig
 from modnet.errors import ExportError
-from modnet.export.variants import VARIANTS, Target
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
+from modnet.targets import VARIANTS, Target
 from tasks import remote_latency
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
@@ -56,10 +56,12 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
             },
             files=tuple(ReleaseFile.of(name, path) for name, path in sorted(files.items())),
             scores={
-                "val_mse": scores.val.mse,
-                "val_mad": scores.val.mad,
-                **{f"val_mse_{target}": export.val[target].mse for target in export.targets},
-                **{f"val_mad_{target}": export.val[target].mad for target in export.targets},
+                **{f"val_{name}": scores.val.errors[name] for name in FEW_METRICS},
+                **{
+                    f"val_{name}_{target}": export.val[target][name]
+                    for target in export.targets
+                    for name in FEW_METRICS
+                },
             },
             provenance={
                 "reason": reason,

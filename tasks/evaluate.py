@@ -26,7 +26,7 @@ def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
         compute=compute,
         name=f"score {network_id}",
     )
-    get_run_logger().info("%s: tune MSE %.6f, val MSE %.6f", network_id, scores.tune.mse, scores.val.mse)
+    get_run_logger().info("%s: tune MSE %.6f, val MSE %.6f", network_id, scores.tune.error, scores.val.error)
     return scores
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from infra.reports import LatencyReport
 from infra.shown import shown
 from modnet.evaluation.intervals import difference_interval
-from modnet.export.variants import Target
 from modnet.records import (
     Candidate,
     Choice,
@@ -23,9 +22,10 @@ from modnet.records import (
     Promotion,
     QuantisationDecision,
 )
+from modnet.targets import Target
 
 if TYPE_CHECKING:
-    from modnet.evaluation.pictures import ParetoPoint
+    from modnet.report.pictures import ParetoPoint
 
 Row = dict[str, str]
 
@@ -42,7 +42,7 @@ def network_rows(
 ) -> list[Row]:
     """One row per network, the unpruned first, then the fastest first, then what failed."""
     rows = [_network_row("unpruned", base, base, latencies, "what the others are compared with")]
-    for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, math.inf), one.tune.mse)):
+    for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, math.inf), one.tune.error)):
         label = candidates[one.network_id].label
         won = "winner; " if one.network_id == choice.winner else ""
         rows.append(_network_row(label, one, base, latencies, won + choice.reasons[one.network_id]))
@@ -62,20 +62,20 @@ def _network_row(label: str, one: NetworkScores, base: NetworkScores, latencies:
             f"{form} speedup": _number(latencies.speedup(one.network_id, target, base.network_id), ".2f")
             for form, target in forms.items()
         },
-        "tune MSE ratio": f"{one.tune.mse / base.tune.mse:.2f}" if base.tune.mse else "",
-        "val MSE ratio": f"{one.val.mse / base.val.mse:.2f}" if base.val.mse else "",
+        "tune MSE ratio": f"{one.tune.error / base.tune.error:.2f}" if base.tune.error else "",
+        "val MSE ratio": f"{one.val.error / base.val.error:.2f}" if base.val.error else "",
         "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
         "GMAC": f"{one.complexity.macs / 1e9:.2f}",
         "size MB": f"{one.size_bytes / 1e6:.2f}",
         "id": one.network_id,
         "verdict": verdict,
-        "tune MSE": f"{one.tune.mse:.6f}",
-        "val MSE": f"{one.val.mse:.6f}",
+        "tune MSE": f"{one.tune.error:.6f}",
+        "val MSE": f"{one.val.error:.6f}",
         "val MSE more than unpruned, 95 %": f"{apart.low:+.5f} to {apart.high:+.5f}",
-        "val MAD": f"{one.val.mad:.6f}",
-        "val SAD k": _number(one.val.sad, ".3f"),
-        "val Grad k": _number(one.val.grad, ".3f"),
-        "val Conn k": _number(one.val.conn, ".3f"),
+        "val MAD": f"{one.val.errors['mad']:.6f}",
+        "val SAD k": _number(one.val.errors.get("sad"), ".3f"),
+        "val Grad k": _number(one.val.errors.get("grad"), ".3f"),
+        "val Conn k": _number(one.val.errors.get("conn"), ".3f"),
     }
 
 
@@ -98,13 +98,15 @@ def what_was_gained(
             f"{before:.1f} ms unpruned as cpu-fp32)"
         )
     share = winner.complexity.parameters / base.complexity.parameters
-    times = f"{winner.val.mse / base.val.mse:.2f} times as much" if base.val.mse else "more"
+    times = f"{winner.val.error / base.val.error:.2f} times as much" if base.val.error else "more"
     shipped, quantised = export.val.get(form), ""
-    if form == "cpu-int8" and shipped is not None and export.val["torch"].mse:
-        quantised = f" Its INT8 form errs {shipped.mse / export.val['torch'].mse:.2f} times as much as its float form."
+    if form == "cpu-int8" and shipped is not None and export.val["torch"]["mse"]:
+        quantised = (
+            f" Its INT8 form errs {shipped['mse'] / export.val['torch']['mse']:.2f} times as much as its float form."
+        )
     return (
         f"{label} {speed}. It has {100 * share:.0f} % of its parameters and errs {times} on val "
-        f"(MSE {winner.val.mse:.5f}, {base.val.mse:.5f} unpruned).{quantised}"
+        f"(MSE {winner.val.error:.5f}, {base.val.error:.5f} unpruned).{quantised}"
     )
 
 
@@ -129,11 +131,11 @@ def target_rows(export: ExportRecord, promotions: Sequence[Promotion] = ()) -> l
         rows.append(
             {
                 "target": name,
-                "val MSE": "" if errors is None else f"{errors.mse:.6f}",
-                "val MAD": "" if errors is None else f"{errors.mad:.6f}",
+                "val MSE": "" if errors is None else f"{errors['mse']:.6f}",
+                "val MAD": "" if errors is None else f"{errors['mad']:.6f}",
                 "val MSE ratio": ""
-                if errors is None or not export.val["torch"].mse
-                else f"{errors.mse / export.val['torch'].mse:.3f}",
+                if errors is None or not export.val["torch"]["mse"]
+                else f"{errors['mse'] / export.val['torch']['mse']:.3f}",
                 "tune MSE": "" if tune_mse is None else f"{tune_mse:.6f}",
                 "alpha's mean difference": "" if parity is None else f"{parity:.1e}",
                 "IR MB": f"{sum(file.size_bytes for file in files) / 1e6:.2f}" if files else "",
@@ -195,19 +197,19 @@ def pareto_points(
     choice: Choice,
 ) -> list[ParetoPoint]:
     """Where each measured network stands in accuracy against latency; none where the unpruned network errs nowhere."""
-    from modnet.evaluation.pictures import ParetoPoint  # with matplotlib, which tables need not
+    from modnet.report.pictures import ParetoPoint  # with matplotlib, which tables need not
 
     points = []
     for one in (base, *scores):
         deciding = latencies.deciding_ms.get(one.network_id)
-        if deciding is not None and base.val.mse:
+        if deciding is not None and base.val.error:
             is_base, is_winner = one is base, one.network_id == choice.winner
             points.append(
                 ParetoPoint(
                     label="unpruned" if is_base else candidates[one.network_id].label,
                     latency_ms=deciding,
                     fp32_ms=latencies.p50_ms(one.network_id, "cpu-fp32"),
-                    error_ratio=one.val.mse / base.val.mse,
+                    error_ratio=one.val.error / base.val.error,
                     kind="unpruned" if is_base else "winner" if is_winner else "candidate",
                     on_front=one.network_id in choice.front,
                 )

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import IterationConfig
 from modnet.data.archives import DatasetIndex
 from modnet.data.download import sha256_of_file
-from modnet.evaluation.complexity import complexity
-from modnet.evaluation.gamma_plot import gamma_plot
-from modnet.evaluation.training_plot import training_plot
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import IterationStep, iteration_steps
 from modnet.pruning.surgery import apply_plan
+from modnet.report.gamma_plot import gamma_plot
+from modnet.report.training_plot import training_plot
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.network.modnet import MODNet
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, identify
 from tasks.training_run import run_training

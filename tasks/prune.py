@@ -8,7 +8,7 @@ from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import UNPRUNED, BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
-from modnet.weights import checkpoint_path
+from modnet.workloads.matting.weights import checkpoint_path
 from tasks import remote
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence

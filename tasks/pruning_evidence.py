@@ -9,15 +9,15 @@ from tempfile import TemporaryDirectory
 from modnet.configs import PruningConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError
-from modnet.evaluation.portraits import alpha_mse, read_portraits
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
 from modnet.progress import Progress, progress_over
 from modnet.pruning.criteria import Scores, taylor
 from modnet.pruning.gates import Removed
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.latency import MeasureLatency
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.stepwise import plan_in_steps
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.portraits import alpha_mse, read_portraits
 
 TAYLOR_SHORT_SIDE = 256
 

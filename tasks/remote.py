@@ -16,17 +16,10 @@ import torch
 from infra.errors import NotStoredError, ResourcesUnavailableError
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
-from modnet.checkpoint import load, read_checkpoint, to_bytes
+from modnet.checkpoint import to_bytes
 from modnet.configs import ALL_METRICS, PruningConfig, RetrainConfig, TrainingConfig
-from modnet.data.images import read_pair
 from modnet.errors import CheckpointError
-from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import evaluate
-from modnet.evaluation.gamma_plot import gamma_plot
-from modnet.evaluation.pictures import MatteRow, matte_sheet
-from modnet.evaluation.training_plot import training_plot
-from modnet.inference.predictors import TorchPredictor
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
 from modnet.records import (
@@ -37,9 +30,17 @@ from modnet.records import (
     StoredFile,
     TrainingReport,
 )
-from modnet.spec import ModnetSpec
+from modnet.report.gamma_plot import gamma_plot
+from modnet.report.pictures import MatteRow, matte_sheet
+from modnet.report.training_plot import training_plot
 from modnet.training.state import TrainingState
-from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.predict.predictors import TorchPredictor
+from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file, put_record, upload
 from tasks.stored_dataset import open_dataset

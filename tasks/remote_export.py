@@ -14,22 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.settings import Settings
-from modnet.checkpoint import load
-from modnet.configs import ExportConfig
+from modnet.configs import FEW_METRICS, ExportConfig
 from modnet.data.archives import DatasetIndex
-from modnet.data.images import prepare, read_image
-from modnet.data.protocols import device_protocol
 from modnet.errors import AccuracyError, LoweringError, ParityError
-from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
-from modnet.export.accuracy_control import bound_on
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
-from modnet.export.predictors import IrPredictor
-from modnet.export.variants import VARIANTS, Target
-from modnet.inference.predictors import TorchMatte, TorchPredictor
-from modnet.models.modnet import MODNet
-from modnet.records import ExportRecord, LegacyCheck, TargetErrors
+from modnet.graph_function import TorchGraph
+from modnet.protocols import device_protocol
+from modnet.records import ExportRecord, LegacyCheck
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.accuracy_bound import bound_on
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
+from modnet.workloads.matting.predict.predictors import TorchPredictor
 from tasks.remote import this_node
 from tasks.stored import fetch, once, upload
 from tasks.stored_dataset import open_dataset
@@ -53,7 +54,7 @@ def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) ->
         inputs = calibration_inputs(config, images, index)
         protocol = device_protocol(config.size)
         original = TorchPredictor(network, protocol)
-        torch_mse = evaluate(original, images, index, "tune", protocol).mse
+        torch_mse = evaluate(original, images, index, "tune", protocol).error
         bound = bound_on(
             *(images, index.split("tune"), protocol),
             float_mse=torch_mse,
@@ -93,7 +94,7 @@ def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) ->
             written = [target for target in config.targets if target not in report.refused]
             predictors = {target: IrPredictor(folder / f"modnet-{target}.xml", protocol) for target in written}
             tune_mse = {"torch": torch_mse} | {
-                target: evaluate(predictor, images, index, "tune", protocol).mse
+                target: evaluate(predictor, images, index, "tune", protocol).error
                 for target, predictor in predictors.items()
             }
             asked = written if config.verify_on_legacy else []
@@ -114,7 +115,7 @@ def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) ->
             parity={form: parity.mean_difference for form, parity in report.parity.items()},
             tune_mse=tune_mse,
             int8=report.int8,
-            val={form: TargetErrors(mse=scores.mse, mad=scores.mad) for form, scores in val.items()},
+            val={form: {name: one.errors[name] for name in FEW_METRICS} for form, one in val.items()},
             legacy=legacy,
             seconds=time.monotonic() - began,
         )
@@ -134,7 +135,7 @@ def _legacy_checks(
     for target in targets:
         if VARIANTS[target].legacy_runtimes:
             checks[target] = verify_on_legacy(
-                folder / f"modnet-{target}.xml", VARIANTS[target], TorchMatte(network), images, settings.legacy_folder
+                folder / f"modnet-{target}.xml", VARIANTS[target], TorchGraph(network), images, settings.legacy_folder
             )
     return checks
 

@@ -14,16 +14,16 @@ from infra.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.manifest import Pointer
 from infra.object_store import ObjectStore
 from infra.releases import fetch_release
-from modnet.checkpoint import load
 from modnet.configs import ExportConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
-from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.export import export_network
-from modnet.export.predictors import IrPredictor
-from modnet.export.variants import VARIANTS, Target
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tasks.host_latency import interleaved_latencies
 from tasks.remote import this_node
 from tasks.remote_export import PARITY_IMAGES, calibration_inputs
@@ -159,4 +159,4 @@ def _fetched_ir(store: ObjectStore, files: Mapping[str, StoredFile], cache: Path
 def _tune_mse(xml: Path, images: Path, index: DatasetIndex) -> float:
     """MSE of an IR on tune, in the letterbox of the size that it reads."""
     predictor = IrPredictor(xml)
-    return evaluate(predictor, images, index, "tune", predictor.protocol).mse
+    return evaluate(predictor, images, index, "tune", predictor.protocol).error

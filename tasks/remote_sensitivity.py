@@ -8,20 +8,20 @@ from __future__ import annotations
 import torch
 
 from infra.object_store import ObjectStore
-from modnet.checkpoint import load
 from modnet.configs import SensitivityConfig
-from modnet.evaluation.portrait_sensitivity import (
-    channel_ranking,
-    measure_portraits,
-    sensitivity_question,
-    tune_pairs,
-)
-from modnet.evaluation.sensitivity_plot import sensitivity_plot
 from modnet.pruning.criteria import score_groups
 from modnet.pruning.sensitivity import analysed_groups
 from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
+from modnet.report.sensitivity_plot import sensitivity_plot
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.portrait_sensitivity import (
+    channel_ranking,
+    measure_portraits,
+    sensitivity_question,
+    tune_pairs,
+)
 from tasks.pruning_evidence import scores_for
 from tasks.remote import this_node
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file

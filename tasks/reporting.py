@@ -7,7 +7,6 @@ from infra.object_store import open_store
 from infra.reports import LatencyReport
 from infra.settings import Settings
 from modnet.compress_config import CompressConfig
-from modnet.evaluation.pictures import pareto_plot
 from modnet.records import (
     Candidate,
     Choice,
@@ -19,6 +18,7 @@ from modnet.records import (
     ReleaseRecord,
     StoredFile,
 )
+from modnet.report.pictures import pareto_plot
 from tasks import leaderboard, remote
 from tasks.artifacts import (
     create_image_artifact,

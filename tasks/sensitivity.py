@@ -5,8 +5,8 @@ from prefect import get_run_logger, task
 from infra.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, SensitivityConfig
-from modnet.evaluation.sensitivity_plot import sensitivity_rows
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
+from modnet.report.sensitivity_plot import sensitivity_rows
 from tasks import remote_sensitivity
 from tasks.artifacts import create_image_artifact, create_table_artifact
 from tasks.on_ray import recalled_or_computed

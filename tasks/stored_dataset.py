@@ -9,8 +9,8 @@ from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.data.download import fetch_archive, sha256_of_file
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.records import DatasetRecord
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, upload
 
 

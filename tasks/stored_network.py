@@ -12,8 +12,8 @@ from infra.manifest import Pointer
 from infra.object_store import ObjectStore
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.export.legacy_runtimes import LegacyRuntime
-from modnet.export.variants import VARIANTS, Target
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms
+from modnet.targets import VARIANTS, Target
 from tasks.stored import STAGE_VERSIONS, get_record, identify
 
 

@@ -12,15 +12,16 @@ import numpy as np
 
 from modnet.configs import TrainingConfig
 from modnet.data.archives import DatasetIndex, Pair, find_images
-from modnet.data.dataset import MattingDataset, UnlabelledDataset
-from modnet.data.images import read_pair
-from modnet.evaluation.metrics import mse
-from modnet.folded_backbone import load_folded_backbone
-from modnet.inference.predictors import TorchPredictor
-from modnet.models.modnet import MODNet
 from modnet.records import TrainingProgress, TrainingReport
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.data.dataset import MattingDataset, UnlabelledDataset
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.metrics import mse
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.predictors import TorchPredictor
+from modnet.workloads.matting.published.folded_backbone import load_folded_backbone
+from modnet.workloads.matting.workload import MATTING
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def run_training(
         network.to(device),
         samples,
         config,
+        workload=MATTING,
         seed=seed,
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),

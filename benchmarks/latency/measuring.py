@@ -20,13 +20,13 @@ from infra.edge_agent.device import machine_conditions
 from infra.edge_agent.latency import measure, measure_interleaved
 from infra.edge_agent.runtime import load_ir, runtime_text
 from infra.errors import SettingsError
-from modnet.data.images import prepare, read_image
-from modnet.evaluation.complexity import layer_costs
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import VARIANTS, Target
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import layer_costs
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.network.modnet import MODNet
 
 TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
 CALIBRATION_IMAGES = 24

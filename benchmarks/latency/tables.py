@@ -9,7 +9,7 @@ from typing import NamedTuple
 from benchmarks.inputs import UNPRUNED, Json
 from benchmarks.latency.layers import Row, by_kind, by_layer
 from modnet.evaluation.intervals import median_ratio_interval
-from modnet.export.variants import Target
+from modnet.targets import Target
 
 STICK: Target = "ncs2-fp16"
 REFERENCE = f"{UNPRUNED} cpu-fp32, f32"

@@ -6,9 +6,9 @@ python -m benchmarks.making.shipped_base score --dataset portraits.zip --trained
 
 `train` needs torch, numpy, OpenCV, pydantic, safetensors and tqdm and nothing else, so it can run where the rest is not
 installed; when it is killed, the same command goes on. Its result is one file that says itself how it was made. `score`
-measures that file as it is shipped, convolutions rounded to float16, and writes `modnet/weights/`: the network, its
-scores as `base.json`, and the table in its README. With `--name pruned` it does so for the small network that
-`benchmarks.making.shipped_pruned` makes.
+measures that file as it is shipped, convolutions rounded to float16, and writes the folder of shipped weights: the
+network, its scores as `base.json`, and the table in its README. With `--name pruned` it does so for the small network
+that `benchmarks.making.shipped_pruned` makes.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ import cv2
 import torch
 
 from benchmarks.inputs import PROTOCOL, extracted, require_same
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint, to_bytes
+from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import ALL_METRICS, AugmentationConfig, TrainingConfig
 from modnet.data.archives import DatasetIndex, Pair, index_dataset
 from modnet.data.download import sha256_of_file
-from modnet.data.protocols import Protocol
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import CheckpointError, DatasetError
-from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import evaluate
-from modnet.evaluation.score_tables import intervals
 from modnet.files import write_atomically
-from modnet.inference.predictors import TorchPredictor
-from modnet.models.modnet import MODNet
+from modnet.protocols import Protocol
+from modnet.pruning.complexity import complexity
 from modnet.records import TrainingReport
-from modnet.spec import ModnetSpec
-from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.report.score_tables import intervals
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.predict.predictors import TorchPredictor
+from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
 from tasks.training_run import run_training, start_from_backbone
 
 PORTRAITS = 120
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     training.add_argument("--seed", type=int, default=0, help="(default: 0)")
     training.add_argument("--workers", type=int, default=0, help="processes that compute samples (default: a thread)")
     training.set_defaults(run=train)
-    scoring = steps.add_parser("score", help="score what was trained, and put it into modnet/weights")
+    scoring = steps.add_parser("score", help="score what was trained, and put it into modnet/workloads/matting/weights")
     scoring.add_argument("--trained", type=Path, required=True, help="the safetensors file of the training")
     scoring.add_argument("--name", choices=("base", "pruned"), default="base", help="which it is (default: base)")
     scoring.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where zips are extracted")

@@ -6,7 +6,7 @@ Plans by the headline's setting, on photographs: the first images of the mixed s
 planned on them had three times the error after as long a training. Retrains as the headline was retrained, for fewer
 epochs, on the photographs and rendered portraits that taught the base. When it is killed, the same command goes on.
 `benchmarks.making.shipped_base score --name pruned --trained pruned/shipped-pruned.safetensors` puts the result into
-`modnet/weights/`.
+`modnet/workloads/matting/weights/`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from benchmarks.making.shipped_base import PORTRAITS, mix
 from benchmarks.retraining.results import Results
 from benchmarks.retraining.runs import RECIPE, Run
 from benchmarks.retraining.training import Place, asked, carry_out
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.files import write_atomically
-from modnet.weights import SHIPPED_BASE
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.weights import SHIPPED_BASE
 
 NAME = "pruned"
 PHASES = tuple(phase.model_copy(update={"epochs": epochs}) for phase, epochs in zip(RECIPE, (6, 2), strict=True))

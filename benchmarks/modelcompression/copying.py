@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from modnet.errors import PruningError
-from modnet.models.channels import channel_groups
-from modnet.models.modnet import MODNet
 from modnet.pruning.cost import CostModel
-from modnet.seed_rule import SeedRule
+from modnet.workloads.matting.network.groups import channel_groups
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.published.modelcompression_rule import SeedRule
 
 THRESHOLDS = tuple(step / 20 for step in range(1, 21))
 RATIOS = tuple(step / 16 for step in range(16))

@@ -15,14 +15,14 @@ import torch
 from benchmarks.inputs import extracted, input_parser
 from benchmarks.modelcompression.copying import copied_network
 from benchmarks.ranking import scored
-from modnet.checkpoint import load
 from modnet.configs import AdaptivePolicy, PruningConfig, TargetPolicy
 from modnet.errors import PruningError
-from modnet.evaluation.complexity import complexity
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part, plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.seed_pruning import prune_like_seed
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.published.modelcompression import prune_like_seed
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import Images, plan_with_evidence
 

@@ -31,15 +31,16 @@ from benchmarks.retraining.report import beside_published, interval_text, ratio_
 from benchmarks.retraining.results import BASE, LATENCY, Results
 from benchmarks.retraining.runs import RECIPE, STUDY, Run
 from benchmarks.retraining.training import Place, make_missing
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
 from modnet.data.download import sha256_of_file
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.evaluation.intervals import mean_interval
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan, plan_pruning
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 

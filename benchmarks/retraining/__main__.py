@@ -27,8 +27,8 @@ from benchmarks.retraining.report import (
 from benchmarks.retraining.results import BASE, RETRAINING, Results
 from benchmarks.retraining.runs import GROUPS, Runs
 from benchmarks.retraining.training import Place, make_missing
-from modnet.checkpoint import load
 from modnet.files import write_atomically
+from modnet.workloads.matting.checkpoint import load
 
 
 def main(arguments: Sequence[str] | None = None, groups: Mapping[str, Runs] = GROUPS) -> int:

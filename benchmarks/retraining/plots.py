@@ -13,7 +13,7 @@ from benchmarks.retraining.report import ACCEPTED, mean_scores, seeds_of
 from benchmarks.retraining.results import BASE, Results
 from benchmarks.retraining.runs import WAYS, Runs
 from modnet.evaluation.intervals import mean_interval
-from modnet.evaluation.pictures import png
+from modnet.report.pictures import png
 
 
 def sizes_plot(results: Results, sizes: Runs) -> bytes:
@@ -37,7 +37,7 @@ def sizes_plot(results: Results, sizes: Runs) -> bytes:
         axes.plot(costs, errors, "s--", color="grey", alpha=0.7, label=label)
         for cost, one in zip(costs, PUBLISHED, strict=True):
             _label(axes, one.name, cost, one.mse, "above")
-        axes.axhline(ACCEPTED * results.val(BASE).mse, color="C2", ls=":", label=f"{ACCEPTED:g} × unpruned")
+        axes.axhline(ACCEPTED * results.val(BASE).error, color="C2", ls=":", label=f"{ACCEPTED:g} × unpruned")
         axes.margins(x=0.12)
         axes.grid(alpha=0.3, which="both")
         axes.legend(loc="upper right", fontsize=8)
@@ -62,7 +62,7 @@ def study_plot(results: Results, study: Runs) -> bytes:
             x, mean.mean, [[mean.mean - mean.low], [mean.high - mean.mean]], fmt="_", color=colour, capsize=5, alpha=0.6
         )
         axes.plot([x] * len(seeds), [one["val"]["mse"] for one in seeds], "o", color=colour)
-    axes.axhline(results.val(BASE).mse, color="grey", ls=":", label="unpruned")
+    axes.axhline(results.val(BASE).error, color="grey", ls=":", label="unpruned")
     axes.set_xticks(range(len(cells)), ["\n".join(cell) for cell in cells])
     axes.set(
         ylabel=f"MSE on val, protocol {PROTOCOL}", title="Ways of retraining the headline plan; bars: 95 % over images"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from benchmarks.modelcompression.figures import PUBLISHED
 from benchmarks.retraining.results import BASE, LATENCY, Results
 from benchmarks.retraining.runs import FACTORS, WAYS, Runs
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval, ratio_interval
-from modnet.records import MattingScores
+from modnet.records import Scored, Scores
 from tasks.leaderboard import markdown_table
 
 ACCEPTED = 1.1  # times the unpruned network's MSE
@@ -47,9 +48,9 @@ def sizes_table(results: Results, sizes: Runs, others: Runs) -> str:
 def smallest_accepted(results: Results, sizes: Runs) -> str:
     """Says which network is the cheapest of those that err at most `ACCEPTED` times as much as the unpruned one."""
     base = results.val(BASE)
-    most = ACCEPTED * base.mse
+    most = ACCEPTED * base.error
     asked = f"val MSE of at most {ACCEPTED:g} times the unpruned network's, {most:.6f}"
-    accepted = [(name, one) for name, one in results.by_cost(sizes) if results.val(name).mse <= most]
+    accepted = [(name, one) for name, one in results.by_cost(sizes) if results.val(name).error <= most]
     if not accepted:
         return f"No network has a {asked}."
     name, result = accepted[-1]
@@ -179,7 +180,7 @@ def interval_text(interval: Interval, sign: str = "") -> str:
     return f"{interval.mean:{sign}.5f} ({interval.low:{sign}.5f} to {interval.high:{sign}.5f})"
 
 
-def ratio_text(scores: MattingScores, others: MattingScores, error: str) -> str:
+def ratio_text(scores: Scores, others: Scores, error: str) -> str:
     ratio = ratio_interval(scores, others, error)
     return f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
@@ -190,13 +191,16 @@ def seeds_of(results: Results, study: Runs, cell: tuple[str, ...]) -> dict[int, 
     return {seed: results.read(name) for seed, name in names.items() if results.has(name)}
 
 
-def mean_scores(results: list[Json]) -> MattingScores:
+def mean_scores(results: list[Json]) -> Scores:
     """Scores of val whose errors of every image are means over results, so that intervals speak of images alone."""
-    scores = [MattingScores.model_validate(one["val"]) for one in results]
-    errors = ("mse", "mad", "unknown_mse", "unknown_mad")
+    scores = [Scores.model_validate(one["val"]) for one in results]
     images = [
-        same[0].model_copy(update={name: float(np.mean([getattr(one, name) for one in same])) for name in errors})
+        same[0].model_copy(update={"errors": _mean_errors(same)})
         for same in zip(*(one.per_image for one in scores), strict=True)
     ]
-    means = {name: float(np.mean([getattr(one, name) for one in scores])) for name in errors}
-    return scores[0].model_copy(update={"per_image": tuple(images), **means})
+    return scores[0].model_copy(update={"per_image": tuple(images), "errors": _mean_errors(scores)})
+
+
+def _mean_errors(scored: Sequence[Scored]) -> dict[str, float]:
+    names = [name for name in scored[0].errors if all(name in one.errors for one in scored)]
+    return {name: float(np.mean([one.errors[name] for one in scored])) for name in names}

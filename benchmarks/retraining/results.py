@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks.inputs import RESULTS, UNPRUNED, Json
 from benchmarks.latency.tables import REFERENCE, Ratio, median_of_ratios
 from modnet.files import write_atomically
-from modnet.records import MattingScores
+from modnet.records import Scores
 
 RETRAINING = RESULTS / "retraining"
 BASE = "base"  # the unpruned network's scores stand beside the others'
@@ -65,6 +65,6 @@ class Results(NamedTuple):
         faster = median_of_ratios(reference, row["samples_ms"])
         return Latency(statistics.median(reference) / faster.value, faster)
 
-    def val(self, name: str) -> MattingScores:
+    def val(self, name: str) -> Scores:
         """A run's scores on val."""
-        return MattingScores.model_validate(self.read(name)["val"])
+        return Scores.model_validate(self.read(name)["val"])

@@ -12,18 +12,19 @@ import torch
 from benchmarks.inputs import PROTOCOL, Json, require_same
 from benchmarks.retraining.results import BASE, Results
 from benchmarks.retraining.runs import Run, Runs
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import DatasetIndex
 from modnet.data.download import sha256_of_file
-from modnet.evaluation.complexity import complexity
-from modnet.evaluation.evaluate import evaluate
 from modnet.files import write_atomically
-from modnet.inference.predictors import TorchPredictor
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, network_digest
 from modnet.pruning.surgery import apply_plan
 from modnet.records import TrainingReport
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.predict.predictors import TorchPredictor
 from tasks.training_run import run_training
 
 

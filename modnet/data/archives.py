@@ -23,9 +23,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from modnet.data.download import PRESETS, fetch_archive, path_problem, sha256_of_file, writing_into
-from modnet.data.other_formats import OTHER_SUFFIXES
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
+from modnet.workloads.matting.data.other_formats import OTHER_SUFFIXES
 
 __all__ = [
     "PRESETS",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from modnet.data.dataset import Sample, UnlabelledSample, batch_of, prefetch
+from modnet.data.batches import batch_of, prefetch
 from modnet.data.loading_worker import LoadingWorker, Reading, Samples, read_or_next
 from modnet.errors import ConfigError, DatasetError
 
-_Kind = TypeVar("_Kind", Sample, UnlabelledSample)
+_Kind = TypeVar("_Kind", bound=tuple[Any, ...])
 
 logger = logging.getLogger(__name__)
 

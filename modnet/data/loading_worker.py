@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Samples(Protocol[Kind_co]):
-    """A data set whose samples are functions of (epoch, index): `MattingDataset`, `UnlabelledDataset`."""
+    """A data set whose samples are functions of (epoch, index)."""
 
     epoch: int
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modnet.errors import DatasetError
-from modnet.records import MattingScores
+from modnet.records import Scores
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -26,7 +26,7 @@ class Interval:
     high: float
 
 
-def mean_interval(scores: MattingScores, error: str) -> Interval:
+def mean_interval(scores: Scores, error: str) -> Interval:
     """Interval of the mean of one error over images, from `RESAMPLES` draws of as many images with replacement.
 
     Seeded: same scores, same interval. It speaks of the choice of images only; of few images, 20 or less, such
@@ -34,7 +34,7 @@ def mean_interval(scores: MattingScores, error: str) -> Interval:
 
     Args:
         scores: of any network.
-        error: a field of `MattingErrors`. Images without it (no unknown band) are left out.
+        error: a name in `errors`. Images without it are left out.
 
     Raises:
         DatasetError: no image has that error.
@@ -43,7 +43,7 @@ def mean_interval(scores: MattingScores, error: str) -> Interval:
     return _interval(float(values.mean()), _mean_draws(values))
 
 
-def difference_interval(scores: MattingScores, others: MattingScores, error: str) -> Interval:
+def difference_interval(scores: Scores, others: Scores, error: str) -> Interval:
     """Interval of the mean of `scores` less `others`, image by image: below 0 where `scores` is better.
 
     Paired: an image that is hard for both networks moves neither the difference nor its interval. An interval on one
@@ -52,7 +52,7 @@ def difference_interval(scores: MattingScores, others: MattingScores, error: str
     Args:
         scores: of one network.
         others: of another one, or of another form of the same, on the same images under the same protocol.
-        error: a field of `MattingErrors`.
+        error: a name in `errors`.
 
     Raises:
         DatasetError: split, protocol or images differ, or only one of both has that error; says what.
@@ -61,7 +61,7 @@ def difference_interval(scores: MattingScores, others: MattingScores, error: str
     return _interval(float((values - other_values).mean()), _mean_draws(values - other_values))
 
 
-def ratio_interval(scores: MattingScores, others: MattingScores, error: str) -> Interval:
+def ratio_interval(scores: Scores, others: Scores, error: str) -> Interval:
     """Interval of the mean of `scores` over that of `others`: below 1 where `scores` is better.
 
     Paired as `difference_interval` is: both means are of the same draw of images. That it lies below a factor says as
@@ -70,7 +70,7 @@ def ratio_interval(scores: MattingScores, others: MattingScores, error: str) -> 
     Args:
         scores: of one network.
         others: of another one, as for `difference_interval`; not 0 in every image.
-        error: a field of `MattingErrors`.
+        error: a name in `errors`.
 
     Raises:
         DatasetError: as `difference_interval` does.
@@ -93,9 +93,7 @@ def median_ratio_interval(numerator: Sequence[float], denominator: Sequence[floa
     return _interval(float(np.median(ratios)), np.median(ratios[draws], axis=1))
 
 
-def _paired(
-    scores: MattingScores, others: MattingScores, error: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _paired(scores: Scores, others: Scores, error: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The error of both, image by image."""
     for name in ("split", "protocol"):
         if getattr(scores, name) != getattr(others, name):
@@ -115,10 +113,10 @@ def _paired(
     return np.array(list(values.values())), np.array(list(other_values.values()))
 
 
-def _values(scores: MattingScores, error: str) -> dict[str, float]:
+def _values(scores: Scores, error: str) -> dict[str, float]:
     """The error by stem, in order of stems: the same images in another order give the same interval."""
-    by_stem = {score.stem: getattr(score, error) for score in scores.per_image}
-    values = {stem: by_stem[stem] for stem in sorted(by_stem) if by_stem[stem] is not None}
+    by_stem = {score.stem: score.errors[error] for score in scores.per_image if error in score.errors}
+    values = {stem: by_stem[stem] for stem in sorted(by_stem)}
     if not values:
         raise DatasetError(f"{error} of split {scores.split!r}: none of {scores.images} images has it")
     return values

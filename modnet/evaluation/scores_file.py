@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from modnet.errors import DatasetError
 from modnet.files import write_atomically
-from modnet.records import MattingScores
+from modnet.records import Scores
 
 
-def write_scores(path: Path, scores: MattingScores) -> None:
+def write_scores(path: Path, scores: Scores) -> None:
     """Writes means and the errors of every image, indented; what was not measured is null.
 
     Raises:
@@ -20,14 +20,14 @@ def write_scores(path: Path, scores: MattingScores) -> None:
     write_atomically(path, scores.model_dump_json(indent=1).encode())
 
 
-def read_scores(path: Path) -> MattingScores:
+def read_scores(path: Path) -> Scores:
     """Reads what `write_scores` wrote.
 
     Raises:
         DatasetError: missing, or no such file; names the file and the fields.
     """
     try:
-        return MattingScores.model_validate_json(path.read_bytes())
+        return Scores.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DatasetError(f"scores {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:

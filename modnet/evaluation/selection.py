@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from modnet.configs import BudgetConfig, ExportConfig
 from modnet.errors import ConfigError
-from modnet.export.variants import Target
 from modnet.records import Choice, HostLatencies, LegacyCheck, NetworkScores
+from modnet.targets import Target
 
 
 def pareto_front(scores: Sequence[NetworkScores], p50_ms: Mapping[str, float]) -> tuple[NetworkScores, ...]:
@@ -20,7 +20,7 @@ def pareto_front(scores: Sequence[NetworkScores], p50_ms: Mapping[str, float]) -
     return tuple(
         sorted(
             (one for one in scores if not any(_dominates(other, one, p50_ms) for other in scores)),
-            key=lambda one: (_latency(one, p50_ms), one.tune.mse, one.network_id),
+            key=lambda one: (_latency(one, p50_ms), one.tune.error, one.network_id),
         )
     )
 
@@ -53,12 +53,12 @@ def choose_best(
         listing = "; ".join(f"{name}: {problem}" for name, problem in over.items()) or "there is no candidate"
         raise ConfigError(f"no candidate can be released: {listing}")
     p50_ms = latencies.deciding_ms
-    bound = budget.max_mse_ratio * base.tune.mse
-    accurate = [one for one in possible if one.tune.mse <= bound]
+    bound = budget.max_mse_ratio * base.tune.error
+    accurate = [one for one in possible if one.tune.error <= bound]
     if accurate:
-        winner = min(accurate, key=lambda one: (_latency(one, p50_ms), one.tune.mse, one.network_id))
+        winner = min(accurate, key=lambda one: (_latency(one, p50_ms), one.tune.error, one.network_id))
     else:
-        winner = min(possible, key=lambda one: (one.tune.mse, _latency(one, p50_ms), one.network_id))
+        winner = min(possible, key=lambda one: (one.tune.error, _latency(one, p50_ms), one.network_id))
 
     def figures(one: NetworkScores) -> str:
         latency = (
@@ -66,7 +66,9 @@ def choose_best(
             if one.network_id in p50_ms
             else ("not timed")
         )
-        return f"{latency}, tune MSE {one.tune.mse:.6f}, {times(one.tune.mse, base.tune.mse)} the unpruned network's"
+        return (
+            f"{latency}, tune MSE {one.tune.error:.6f}, {times(one.tune.error, base.tune.error)} the unpruned network's"
+        )
 
     allowed = f"{budget.max_mse_ratio:g} times the unpruned network's error"
     reasons = {}
@@ -77,7 +79,7 @@ def choose_best(
             reasons[one.network_id] = f"no candidate is within {allowed}; this one errs least: {figures(one)}"
         elif one.network_id in over:
             reasons[one.network_id] = over[one.network_id]
-        elif accurate and one.tune.mse > bound:
+        elif accurate and one.tune.error > bound:
             reasons[one.network_id] = f"errs more than {allowed}: {figures(one)}"
         else:
             reasons[one.network_id] = f"{'slower' if accurate else 'errs more'}: {figures(one)}"
@@ -118,7 +120,7 @@ def _latency(one: NetworkScores, p50_ms: Mapping[str, float]) -> float:
 
 
 def _dominates(one: NetworkScores, other: NetworkScores, p50_ms: Mapping[str, float]) -> bool:
-    this, that = ((scores.tune.mse, _latency(scores, p50_ms)) for scores in (one, other))
+    this, that = ((scores.tune.error, _latency(scores, p50_ms)) for scores in (one, other))
     return this != that and this[0] <= that[0] and this[1] <= that[1]
 
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8
 
-from modnet.data.archives import Pair
-from modnet.data.images import read_pair
-from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError, DatasetError, ExportError
-from modnet.evaluation.evaluate import predict
-from modnet.evaluation.metrics import ERROR_MAPS, summarise
 from modnet.export.runtime import core
-from modnet.inference.predictors import MatteFunction, Predictor
+from modnet.graph_function import GraphFunction
 from modnet.progress import progress_over
 from modnet.records import LayerDecision, QuantisationDecision
 
@@ -41,39 +35,11 @@ class AccuracyBound:
     """
 
     images: int
-    error_of: Callable[[MatteFunction, int], float]
+    error_of: Callable[[GraphFunction, int], float]
     float_mse: float
     max_relative_increase: float = 0.05
     max_float_layers: int = 16
     training_steps: int = 0
-
-
-def bound_on(
-    folder: Path,
-    pairs: Sequence[Pair],
-    protocol: Protocol,
-    *,
-    float_mse: float,
-    max_relative_increase: float,
-    max_float_layers: int,
-) -> AccuracyBound:
-    """The bound on the MSE at original size, over the pairs of a data set, which are read anew each time.
-
-    Args:
-        folder: what the paths of `pairs` are relative to.
-        pairs: of the tune split.
-        protocol: of the network's input.
-        float_mse: as `modnet.evaluation.evaluate.evaluate` gives it for the float network.
-        max_relative_increase: see `AccuracyBound`.
-        max_float_layers: likewise.
-    """
-
-    def error_of(matte: MatteFunction, index: int) -> float:
-        pair = pairs[index]
-        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
-        return summarise("mse", ERROR_MAPS["mse"](predict(Predictor(matte, protocol), image, pair.stem), alpha))
-
-    return AccuracyBound(len(pairs), error_of, float_mse, max_relative_increase, max_float_layers)
 
 
 def restore_accuracy(

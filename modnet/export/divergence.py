@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from modnet.export.folding import folded
 from modnet.export.runtime import core
-from modnet.inference.predictors import image_of
-from modnet.pruning.groups import PrunableNetwork
+from modnet.graph_function import image_of
+from modnet.network import PrunableNetwork
 
 TOLERANCE = 0.02
 """Mean difference of a layer's outputs over their mean size; float16 weights stay below 0.003."""

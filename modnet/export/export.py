@@ -18,13 +18,13 @@ from modnet.errors import AccuracyError, ExportError, LoweringError, ParityError
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.divergence import first_divergence
 from modnet.export.onnx_to_openvino import QuantisationAwareTraining, convert_ir, require_pixels
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
-from modnet.export.predictors import OpenvinoMatte
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import VARIANTS, InputFormat, Precision, Target
-from modnet.inference.predictors import TorchMatte, image_of, pixels_of
-from modnet.models.modnet import MODNet
+from modnet.graph_function import TorchGraph, image_of, pixels_of
+from modnet.network import PrunableNetwork
 from modnet.records import QuantisationDecision, Record
+from modnet.targets import VARIANTS, InputFormat, Precision, Target
 
 
 class ExportedFile(Record):
@@ -46,7 +46,7 @@ class ExportReport(Record):
 
 
 def export_network(
-    network: MODNet,
+    network: PrunableNetwork,
     folder: Path,
     *,
     size: int = 512,
@@ -127,16 +127,16 @@ class _Gate:
     """What every form of one network must pass."""
 
     def __init__(
-        self, network: MODNet, images: Sequence[NDArray[np.float32]], tolerances: Mapping[Precision, Tolerance]
+        self, network: PrunableNetwork, images: Sequence[NDArray[np.float32]], tolerances: Mapping[Precision, Tolerance]
     ) -> None:
         self._network = network
-        self._reference = TorchMatte(network)
+        self._reference = TorchGraph(network)
         self._images = images
         self._tolerances = tolerances
 
     def check(self, path: Path, precision: Precision) -> ParityReport:
         """Compares the form in `path` with the network; the error names the first layer that differs, too."""
-        candidate = OpenvinoMatte(path)
+        candidate = OpenvinoGraph(path)
         # One that reads images sees whole steps: both get these.
         images = [pixels_of(image_of(one)) for one in self._images] if candidate.reads_images else self._images
         try:

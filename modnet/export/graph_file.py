@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from modnet.data.protocols import STRIDE
 from modnet.errors import ConfigError, GraphError
 from modnet.export.runtime import core
+from modnet.protocols import STRIDE
 
 _LONGEST = 300  # characters of the runtime's own words
 _FLOATS = (ov.Type.f16, ov.Type.f32, ov.Type.f64)

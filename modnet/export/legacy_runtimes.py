@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from modnet.errors import ExportError, ParityError
 from modnet.export import legacy_runner
+from modnet.export.openvino_graph import reads_images
 from modnet.export.parity import TOLERANCES, Tolerance, check_parity
-from modnet.export.predictors import reads_images
-from modnet.export.variants import Variant
-from modnet.inference.predictors import MatteFunction, image_of, pixels_of
+from modnet.graph_function import GraphFunction, image_of, pixels_of
 from modnet.records import LegacyCheck
+from modnet.targets import Variant
 
 TIMEOUT_S = 300.0
 """Of one start of an old runtime; the unpruned network takes about 20 s on two busy cores."""
@@ -94,7 +94,7 @@ class LegacyRuntime(NamedTuple):
 def verify_on_legacy(
     xml: Path,
     variant: Variant,
-    reference: MatteFunction,
+    reference: GraphFunction,
     images: Sequence[NDArray[np.float32]],
     folder: Path,
 ) -> tuple[LegacyCheck, ...]:
@@ -131,7 +131,7 @@ def _run_check(
     runtime: LegacyRuntime,
     xml: Path,
     inputs: NDArray[Any],
-    reference: MatteFunction,
+    reference: GraphFunction,
     images: Sequence[NDArray[np.float32]],
     tolerance: Tolerance,
 ) -> LegacyCheck:

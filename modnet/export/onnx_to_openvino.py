@@ -23,10 +23,10 @@ from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import VARIANTS, InputFormat, Target, Variant
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
 from modnet.progress import progress_over
 from modnet.records import QuantisationDecision
+from modnet.targets import VARIANTS, InputFormat, Target, Variant
 from modnet.training.quantisation_aware import train_quantisation_aware
 
 
@@ -53,7 +53,7 @@ class QuantisationAwareTraining:
         seed: of that training.
     """
 
-    network: MODNet
+    network: PrunableNetwork
     steps: int
     seed: int = 0
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from modnet.errors import ExportError, ParityError
-from modnet.export.variants import Precision
-from modnet.inference.predictors import MatteFunction
+from modnet.graph_function import GraphFunction
 from modnet.records import Record
+from modnet.targets import Precision
 
 
 class Tolerance(NamedTuple):
@@ -44,8 +44,8 @@ class ParityReport(Record):
 
 
 def check_parity(
-    reference: MatteFunction,
-    candidate: MatteFunction,
+    reference: GraphFunction,
+    candidate: GraphFunction,
     images: Iterable[NDArray[np.float32]],
     *,
     max_tolerance: float,

@@ -7,7 +7,7 @@ from functools import cache
 import openvino as ov
 
 from modnet.errors import ConfigError
-from modnet.export.variants import LEGACY_RUNTIMES
+from modnet.targets import LEGACY_RUNTIMES
 
 _STICK = (
     f". A Neural Compute Stick 2 wants OpenVINO {' or '.join(LEGACY_RUNTIMES)}, as no later one drives it: "

@@ -15,7 +15,7 @@ from modnet.errors import ExportError
 from modnet.export.folding import folded
 from modnet.export.graph_file import require_side
 from modnet.files import write_atomically
-from modnet.pruning.groups import PrunableNetwork
+from modnet.network import PrunableNetwork
 
 OPSET = 11  # every OpenVINO since 2021.4 reads this graph directly
 INPUT_NAME, OUTPUT_NAME = "input", "output"

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.pruning.gates import Removed
-from modnet.pruning.groups import ChannelGroup, PrunableNetwork
 
 Network = TypeVar("Network", bound=PrunableNetwork)
 

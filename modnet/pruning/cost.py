@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from modnet.evaluation.complexity import layer_costs
-from modnet.pruning.groups import PrunableNetwork, TensorSlice, tensor_slices
+from modnet.network import PrunableNetwork
+from modnet.pruning.complexity import layer_costs
+from modnet.pruning.groups import TensorSlice, tensor_slices
 
 Widths = Mapping[str, tuple[int, ...]]
 """Group name → channels of each part."""

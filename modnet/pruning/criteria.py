@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from modnet.configs import PruningConfig
 from modnet.errors import PruningError
+from modnet.network import ChannelGroup, Producer, PrunableNetwork
 from modnet.pruning.gates import Removed, gated
-from modnet.pruning.groups import ChannelGroup, Producer, PrunableNetwork
 
 Scores = Mapping[str, Tensor]
 """Group name → float64 (channels,), at least 0; the larger, the more it would cost to remove the channel."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modnet.pruning.groups import PrunableNetwork
+from modnet.network import PrunableNetwork
 
 Removed = Mapping[str, Tensor]
 """Group name → bool (channels,), True for a channel that is gone."""

@@ -1,90 +1,20 @@
 """Channel groups: which runs of which tensors hold the same channels.
 
-A network declares its groups by module names (see `modnet.models.channels`); here the declaration becomes slices of
-state-dict tensors, and is refused unless it accounts for every channel of every tensor. Nothing below this line knows
-a network: with the slices, pruning is indexing.
+A network declares its groups by module names. Here the declaration becomes slices of state-dict tensors, and is refused
+unless it accounts for every channel of every tensor. With the slices, pruning is indexing.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from modnet.errors import PruningError
-
-Rule = Literal["adaptive", "ratio", "keep"]
-
-
-@dataclass(frozen=True)
-class Producer:
-    """A convolution or linear layer whose outputs are a group's channels, and the batch norm that follows it.
-
-    The norm may be narrower than the group: it then holds the group's first channels, as in IBNorm.
-    """
-
-    module: str
-    norm: str | None = None
-
-
-@dataclass(frozen=True)
-class Consumer:
-    """A layer that reads a group's channels, from position `offset` of its (concatenated) inputs on."""
-
-    module: str
-    offset: int = 0
-
-
-@dataclass(frozen=True)
-class ChannelGroup:
-    """Channels that can only be removed together, in every tensor that holds them.
-
-    Attributes:
-        name: unique in its network; what configs, plans and reports call the group.
-        parts: channels of each part, in order; a channel never leaves its part (the halves of an IBNorm).
-        producers: what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs
-            meet channel by channel: residual partners, expand and depthwise, gates.
-        consumers: what reads them, after norm, activation and residual add.
-        rule: what the adaptive policy does: follow its threshold, its ratio, or keep every channel.
-        prunable: False for what the outside world decides: an image's channels, a prediction's one.
-    """
-
-    name: str
-    parts: tuple[int, ...]
-    producers: tuple[Producer, ...] = ()
-    consumers: tuple[Consumer, ...] = ()
-    rule: Rule = "adaptive"
-    prunable: bool = True
-
-    @property
-    def channels(self) -> int:
-        """Channels of all parts."""
-        return sum(self.parts)
-
-    def first_part(self) -> Self:
-        """The group after the channels of every other part have gone: those parts are empty."""
-        return replace(self, parts=(self.parts[0], *(0 for _ in self.parts[1:])))
-
-
-class PrunableNetwork(nn.Module, ABC):
-    """What pruning asks of a network."""
-
-    @abstractmethod
-    def channel_groups(self) -> tuple[ChannelGroup, ...]:
-        """Every channel of every tensor, in groups."""
-
-    @abstractmethod
-    def deployed(self) -> nn.Module:
-        """What runs on devices: image (B, 3, H, W) in, one tensor out; shares its weights with this network."""
-
-    @abstractmethod
-    def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:
-        """A fresh network of the same kind in which the named groups have the given channels per part."""
+from modnet.network import ChannelGroup
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from modnet.errors import PruningError, UnsteadyLatencyError
+from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.pruning.cost import CostModel
 from modnet.pruning.criteria import Scores
-from modnet.pruning.groups import ChannelGroup, PrunableNetwork
 from modnet.pruning.policies import Limits, split_by_parts
 from modnet.pruning.targets import target_counts
 

@@ -22,10 +22,10 @@ from modnet.configs import (
     UniformPolicy,
 )
 from modnet.errors import PruningError
+from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.pruning import policies
 from modnet.pruning.cost import CostModel
 from modnet.pruning.criteria import Scores, score_groups
-from modnet.pruning.groups import ChannelGroup, PrunableNetwork
 from modnet.pruning.latency import MeasureLatency, latency_counts
 from modnet.pruning.policies import Limits
 from modnet.pruning.remarks import remarks_on

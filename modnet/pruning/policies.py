@@ -16,8 +16,8 @@ from torch import Tensor
 
 from modnet.configs import AdaptivePolicy, GlobalThresholdPolicy, LayerRatiosPolicy, UniformPolicy
 from modnet.errors import PruningError
+from modnet.network import ChannelGroup
 from modnet.pruning.criteria import Scores
-from modnet.pruning.groups import ChannelGroup
 
 GroupwisePolicy = AdaptivePolicy | UniformPolicy | LayerRatiosPolicy | GlobalThresholdPolicy
 """Those that look at groups and scores alone: not at what the whole network costs, nor at how long it takes."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from modnet.configs import GlobalThresholdPolicy, PruningConfig
+from modnet.network import ChannelGroup
 from modnet.pruning.criteria import Scores
-from modnet.pruning.groups import ChannelGroup
 from modnet.pruning.policies import Limits
 
 _BUSY = 1.15  # medians of one network on an idle machine differ by less

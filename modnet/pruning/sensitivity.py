@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from modnet.errors import ConfigError, PruningError
+from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.pruning.cost import CostModel
 from modnet.pruning.criteria import Batch
 from modnet.pruning.gates import gated
-from modnet.pruning.groups import ChannelGroup, PrunableNetwork
 from modnet.pruning.plan import best_of_each_part
 from modnet.pruning.policies import matching, ratio_count
 from modnet.pruning.replay import Replay

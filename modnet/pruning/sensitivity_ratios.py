@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from modnet.configs import LayerRatio, LayerRatiosPolicy, PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
+from modnet.network import PrunableNetwork
 from modnet.pruning.cost import Cost, CostModel
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.policies import Limits, layer_ratio_counts, split_by_parts
 from modnet.records import SensitivityChoice, SensitivityCurve
 

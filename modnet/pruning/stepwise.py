@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from modnet.configs import GlobalThresholdPolicy, Policy, PruningConfig, TargetPolicy
 from modnet.errors import PruningError
+from modnet.network import PrunableNetwork
 from modnet.pruning.cost import Cost, CostModel
 from modnet.pruning.criteria import Scores
 from modnet.pruning.gates import Removed
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import PruningPlan, plan_pruning
 
 

@@ -7,8 +7,9 @@ from typing import TypeVar
 import torch
 
 from modnet.errors import PruningError
+from modnet.network import PrunableNetwork
 from modnet.pruning.compensation import left_behind
-from modnet.pruning.groups import PrunableNetwork, tensor_slices
+from modnet.pruning.groups import tensor_slices
 from modnet.pruning.plan import PruningPlan, network_digest
 
 Network = TypeVar("Network", bound=PrunableNetwork)

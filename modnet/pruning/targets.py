@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from modnet.errors import PruningError
+from modnet.network import ChannelGroup
 from modnet.pruning.cost import Cost, CostModel
 from modnet.pruning.criteria import Scores
-from modnet.pruning.groups import ChannelGroup
 from modnet.pruning.policies import Limits, split_by_parts
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
+
+Network = TypeVar("Network", bound=PrunableNetwork)
 
 
-class WeightAverage:
+class WeightAverage(Generic[Network]):
     """Exponential moving average of a network's weights and running statistics (Polyak and Juditsky 1992).
 
     After `n` updates the decay is at most (1 + n) / (10 + n), so that the first steps of a short run do not keep the
@@ -19,13 +22,13 @@ class WeightAverage:
         network: the averaged network, in evaluation mode.
     """
 
-    def __init__(self, network: MODNet, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         """Starts at the weights of `network`; with a decay of 0 it stays equal to them."""
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, network: MODNet, step: int) -> None:
+    def update(self, network: Network, step: int) -> None:
         """Takes in the weights after step `step`, counted from 0."""
         weight = 1 - min(self._decay, (1 + step) / (10 + step))
         current = network.state_dict()

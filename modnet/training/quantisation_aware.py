@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,22 +16,24 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from modnet.errors import ConfigError, TrainingDivergedError
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
 from modnet.progress import progress_over
 from modnet.training.memory import freed_memory_kept
+
+Network = TypeVar("Network", bound=PrunableNetwork)
 
 _MEMORY = 0.95  # of the running range of activations
 
 
 @freed_memory_kept()
 def train_quantisation_aware(
-    network: MODNet,
+    network: Network,
     inputs: Sequence[NDArray[np.float32]],
     *,
     steps: int,
     learning_rate: float = 1e-5,
     seed: int = 0,
-) -> MODNet:
+) -> Network:
     """A copy of the network whose matte changes less when weights and activations are rounded to 8 bits.
 
     Each step takes one image, mirrored or not, rounds what every convolution and linear layer reads and multiplies

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +17,36 @@ import torch
 from torch import Tensor, nn
 
 from modnet.configs import RetrainConfig, TrainingConfig
-from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, UnlabelledSample, batch_indices
+from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
 from modnet.progress import Progress
 from modnet.pruning.plan import network_digest
 from modnet.records import EpochReport, TrainingReport
-from modnet.training.average import WeightAverage
-from modnet.training.distillation import Distillation
+from modnet.training.average import Network, WeightAverage
 from modnet.training.execution import Format, computes_bf16, fastest_format, leave_training_layout, predict
-from modnet.training.losses import matting_loss
 from modnet.training.memory import freed_memory_kept
 from modnet.training.schedule import SCHEDULES
 from modnet.training.slimming import add_penalty, prunable_scales, scale_distribution, strength_at
 from modnet.training.state import TrainingState
+from modnet.workload import Sample, Teaching, TrainingSet, Workload, inputs_of
 
 SGD_MOMENTUM = 0.9  # the published trainer's
 
 
 @freed_memory_kept()
 def retrain(
-    network: MODNet,
-    dataset: MattingDataset,
+    network: Network,
+    dataset: TrainingSet[Sample],
     config: TrainingConfig,
     *,
+    workload: Workload[PrunableNetwork],
     seed: int,
     workers: int = 0,
-    teacher: MODNet | None = None,
-    unlabelled: UnlabelledDataset | None = None,
-    validate: Callable[[MODNet], float] | None = None,
+    teacher: PrunableNetwork | None = None,
+    unlabelled: TrainingSet[Sample] | None = None,
+    validate: Callable[[Network], float] | None = None,
     resume_from: bytes | None = None,
     resume_name: str = "the saved state",
     after_step: Callable[[TrainingState], None] | None = None,
@@ -56,8 +57,9 @@ def retrain(
     was cut after any step and resumed.
 
     Args:
-        network: any MODNet, on the device where it shall be trained.
+        network: of the workload, on the device where it shall be trained.
         dataset: samples of size `config.image_size`.
+        workload: whose loss is minimised, and who makes the teacher teach.
         seed: of the order of samples; the data set has its own for what happens inside one.
         workers: processes that compute samples beside this one; the samples are the same for any number.
         teacher: the network to learn from where `config` has a `distillation`, on the same device.
@@ -76,12 +78,12 @@ def retrain(
     """
     began = time.monotonic()
     device = next(network.parameters()).device
-    distillation = _distillation(network, teacher, config, seed)
-    if unlabelled is not None and distillation is None:
+    teaching = _teaching(workload, network, teacher, config, seed)
+    if unlabelled is not None and teaching is None:
         raise ConfigError("unlabelled images teach nothing without a teacher: got images and no teacher")
     _set_training_mode(network, config)
     average = WeightAverage(network, config.average_decay)
-    adapters = nn.ModuleList() if distillation is None else distillation.adapters
+    adapters = nn.ModuleList() if teaching is None else teaching.adapters
     optimiser = _optimiser([network, adapters], config)
     sparse_scales = {} if config.sparsity is None else prunable_scales(network)
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
@@ -98,10 +100,11 @@ def retrain(
         loader = stack.enter_context(BatchLoader(dataset, workers=workers, max_unreadable=config.max_unreadable))
         more = None if unlabelled is None else stack.enter_context(BatchLoader(unlabelled))
         if resume_from is None:
-            state.number_format = _number_format(network, loader, config, device)
+            state.number_format = _number_format(workload, network, loader, config, device)
         else:
             state.restore(resume_from, resume_name)
         began -= state.seconds
+        predicted_in = partial(predict, number_format=state.number_format)
         progress = stack.enter_context(Progress("training", state.total_steps, "step", done=state.step))
         while not _is_over(state.history, config):
             epoch = len(state.history)
@@ -114,9 +117,10 @@ def retrain(
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
                 batch = type(batch)(*(tensor.to(device) for tensor in batch))
-                losses = _losses(network, distillation, batch, state.number_format)
-                if distillation is not None and extra is not None:
-                    distilled = distillation.learn(network, extra.image.to(device), state.number_format)[1]
+                losses = _losses(workload, network, teaching, batch, predicted_in)
+                if teaching is not None and extra is not None:
+                    inputs = tuple(tensor.to(device) for tensor in inputs_of(network, extra))
+                    distilled = teaching.learn(network, inputs, predicted_in)[1]
                     losses |= {f"unlabelled_{name}": term for name, term in distilled.items()}
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
@@ -154,7 +158,13 @@ def retrain(
     )
 
 
-def _distillation(network: MODNet, teacher: MODNet | None, config: TrainingConfig, seed: int) -> Distillation | None:
+def _teaching(
+    workload: Workload[PrunableNetwork],
+    network: PrunableNetwork,
+    teacher: PrunableNetwork | None,
+    config: TrainingConfig,
+    seed: int,
+) -> Teaching | None:
     wanted = config.distillation if isinstance(config, RetrainConfig) else None
     if (wanted is None) != (teacher is None):
         raise ConfigError(
@@ -163,16 +173,21 @@ def _distillation(network: MODNet, teacher: MODNet | None, config: TrainingConfi
         )
     if teacher is None or wanted is None:
         return None
+    if workload.teaching is None:
+        raise ConfigError(f"a network of workload {workload.name!r} cannot teach: got a teacher, wanted none")
     with torch.random.fork_rng(devices=[]):  # adapters start from random weights
         torch.manual_seed(seed)
-        return Distillation(teacher, network, wanted)
+        return workload.teaching(teacher, network, wanted)
 
 
-def _set_training_mode(network: MODNet, config: TrainingConfig) -> None:
+def _set_training_mode(network: PrunableNetwork, config: TrainingConfig) -> None:
     """Training mode; a frozen backbone keeps the statistics of its norms as well."""
     network.train()
     if config.freeze_backbone:
-        network.backbone.eval().requires_grad_(False)
+        backbone = network.pretrained_part()
+        if backbone is None:
+            raise ConfigError(f"freeze_backbone: a {type(network).__name__} has no backbone that could stay as it is")
+        backbone.eval().requires_grad_(False)
 
 
 def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
@@ -185,10 +200,10 @@ def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.
 
 
 def _question(
-    network: MODNet,
-    dataset: MattingDataset,
-    teacher: MODNet | None,
-    unlabelled: UnlabelledDataset | None,
+    network: PrunableNetwork,
+    dataset: TrainingSet[Sample],
+    teacher: PrunableNetwork | None,
+    unlabelled: TrainingSet[Sample] | None,
     config: TrainingConfig,
     seed: int,
 ) -> dict[str, str]:
@@ -196,8 +211,8 @@ def _question(
     settings = config.model_dump(mode="json")
     return {
         "weights to start from": network_digest(network)[:12],
-        "images": _named(dataset, [file for pair in dataset.pairs for file in (pair.image, pair.matte)]),
-        "unlabelled images": "none" if unlabelled is None else _named(unlabelled, unlabelled.images),
+        "images": _named(dataset),
+        "unlabelled images": "none" if unlabelled is None else _named(unlabelled),
         "teacher": "none" if teacher is None else network_digest(teacher)[:12],
         "seed": str(seed),
         **{name: json.dumps(value) for name, value in _flat(settings)},
@@ -213,9 +228,9 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, value
 
 
-def _named(dataset: MattingDataset | UnlabelledDataset, files: Sequence[str]) -> str:
+def _named(dataset: TrainingSet[Sample]) -> str:
     """How many images, and of what seed and which files: a digest of their names and sizes."""
-    found = "/".join(f"{file} {_size(dataset.folder / file)}" for file in files)
+    found = "/".join(f"{file} {_size(dataset.folder / file)}" for file in dataset.files)
     return f"{len(dataset)} (seed {dataset.seed}, {hashlib.sha256(found.encode()).hexdigest()[:12]})"
 
 
@@ -224,19 +239,23 @@ def _size(path: Path) -> int | None:
 
 
 def _number_format(
-    network: MODNet, loader: BatchLoader[Sample], config: TrainingConfig, device: torch.device
+    workload: Workload[PrunableNetwork],
+    network: PrunableNetwork,
+    loader: BatchLoader[Sample],
+    config: TrainingConfig,
+    device: torch.device,
 ) -> Format:
     if config.precision != "auto":
         return config.precision
     if not computes_bf16(device):
         return "fp32"  # before a batch is read in vain
     (batch,) = loader.load([[index % len(loader.dataset) for index in range(config.batch_size)]])
-    return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)))
+    return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)), workload.loss)
 
 
 def _without_mattes(
-    loader: BatchLoader[UnlabelledSample] | None, count: int, done: int, config: TrainingConfig, seed: int, epoch: int
-) -> Iterable[UnlabelledSample | None]:
+    loader: BatchLoader[Sample] | None, count: int, done: int, config: TrainingConfig, seed: int, epoch: int
+) -> Iterable[Sample | None]:
     """What the teacher alone teaches on in each of an epoch's `count` steps but the first `done`; None: nothing."""
     if loader is None:
         return itertools.repeat(None)
@@ -246,17 +265,22 @@ def _without_mattes(
 
 
 def _losses(
-    network: MODNet, distillation: Distillation | None, batch: Sample, number_format: Format
+    workload: Workload[PrunableNetwork],
+    network: PrunableNetwork,
+    teaching: Teaching | None,
+    batch: Sample,
+    predicted_in: Callable[[PrunableNetwork, Sample], Any],
 ) -> dict[str, Tensor]:
     """Every term of a step's loss by name."""
-    if distillation is None:
-        return matting_loss(predict(network, batch.image, number_format), batch).terms()
-    predicted, distilled = distillation.learn(network, batch.image, number_format)
-    return matting_loss(predicted, batch).terms() | distilled
+    inputs = inputs_of(network, batch)
+    if teaching is None:
+        return workload.loss(predicted_in(network, inputs), batch)
+    predicted, distilled = teaching.learn(network, inputs, predicted_in)
+    return workload.loss(predicted, batch) | distilled
 
 
 def _end_epoch(
-    state: TrainingState, averaged: MODNet, config: TrainingConfig, validate: Callable[[MODNet], float] | None
+    state: TrainingState, averaged: Network, config: TrainingConfig, validate: Callable[[Network], float] | None
 ) -> None:
     """Scores the averaged weights when it is time to, keeps the best, and puts the epoch into the history."""
     number = len(state.history) + 1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from modnet.configs import SparsityConfig
 from modnet.errors import ConfigError
-from modnet.pruning.groups import PrunableNetwork
+from modnet.network import PrunableNetwork
 from modnet.records import ScaleDistribution
 
 SCALE_BINS: tuple[float, ...] = tuple(10 ** (exponent / 4) for exponent in range(-16, 5))

@@ -61,7 +61,7 @@ def benchmark(options: Options) -> Result:
     if (note := percentile_note(options.repeats)) is not None:
         found["note"] = note
     if options.picture is not None:
-        from modnet.evaluation.batch_plot import BatchSamples, batch_plot  # with matplotlib
+        from modnet.report.batch_plot import BatchSamples, batch_plot  # with matplotlib
 
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         picture = batch_plot([BatchSamples(*one) for one in measured], f"{runtime_text()} on {device}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from modnet.checkpoint import load
-from modnet.evaluation.evaluate import ERROR_NAMES
-from modnet.evaluation.evaluate import evaluate as evaluate_predictor
-from modnet.evaluation.score_tables import difference_rows, differences, intervals, score_rows
 from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
-from modnet.records import MattingScores
+from modnet.records import Scores
+from modnet.report.score_tables import difference_rows, differences, intervals, score_rows
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.evaluate import evaluate as evaluate_predictor
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset, given_predictor
 from tasks.leaderboard import markdown_table
@@ -27,7 +26,7 @@ def evaluate(options: Options) -> Result:
         options.scores.parent.mkdir(parents=True, exist_ok=True)
         write_scores(options.scores, scores)
     if options.sheet is not None:
-        from modnet.evaluation.worst_images import worst_sheet  # with matplotlib
+        from modnet.workloads.matting.worst_images import worst_sheet  # with matplotlib
 
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.sheet, worst_sheet(predictor, folder, index, scores))
@@ -36,16 +35,15 @@ def evaluate(options: Options) -> Result:
     return result | (_described(scores, others) if options.json else {"table": _tables(scores, others)})
 
 
-def _described(scores: MattingScores, others: MattingScores | None) -> Result:
-    described: Result = {name: value for name in ERROR_NAMES if (value := getattr(scores, name)) is not None}
-    described["unknown_images"] = scores.unknown_images
+def _described(scores: Scores, others: Scores | None) -> Result:
+    described: Result = {**scores.errors, "unknown_images": scores.images_with("unknown_mse")}
     described["intervals"] = {name: [one.low, one.high] for name, one in intervals(scores).items()}
     if others is not None:
         described["differences"] = {name: asdict(one) for name, one in differences(scores, others).items()}
     return described
 
 
-def _tables(scores: MattingScores, others: MattingScores | None) -> str:
+def _tables(scores: Scores, others: Scores | None) -> str:
     tables = [score_rows(scores)]
     if others is not None:
         tables.append(difference_rows(scores, others))

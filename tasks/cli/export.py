@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modnet.checkpoint import load
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.workloads.matting.checkpoint import load
 from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
 
 

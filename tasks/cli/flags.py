@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from modnet.configs import SHIPPED, RetrainConfig, SparsityConfig, TrainingConfig
-from modnet.data.protocols import Protocol
 from modnet.errors import ConfigError
-from modnet.weights import checkpoint_path
+from modnet.protocols import Protocol
+from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli.exit_codes import PartlyDoneError as PartlyDoneError
 from tasks.cli.exit_codes import UsageError as UsageError
 

@@ -20,8 +20,8 @@ from tasks.cli.flags import Options, Result, UsageError, torch_device
 from tasks.stored_dataset import local_archive
 
 if TYPE_CHECKING:
-    from modnet.inference.predictors import Predictor
-    from modnet.models.modnet import MODNet
+    from modnet.workloads.matting.network.modnet import MODNet
+    from modnet.workloads.matting.predict.predictors import Predictor
 
 
 def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, DatasetIndex]:
@@ -52,15 +52,15 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
     if options.prune_info is not None and (options.onnx or options.ir) is not None:
         raise UsageError("--prune-info would do nothing: it goes with --checkpoint")
     if options.onnx is not None:
-        from modnet.export.predictors import OnnxPredictor
+        from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 
         return OnnxPredictor(options.onnx, options.protocol, options.device)
     if options.ir is not None:
-        from modnet.export.predictors import IrPredictor
+        from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 
         return IrPredictor(options.ir, options.protocol, options.device)
-    from modnet.checkpoint import load
-    from modnet.inference.predictors import TorchPredictor
+    from modnet.workloads.matting.checkpoint import load
+    from modnet.workloads.matting.predict.predictors import TorchPredictor
 
     device = torch_device(options.device)
     return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", device)
@@ -105,7 +105,7 @@ def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) 
 
 def cost(network: MODNet, size: int = 512) -> Result:
     """Parameters and MACs of the deployed graph."""
-    from modnet.evaluation.complexity import complexity
+    from modnet.pruning.complexity import complexity
 
     found = complexity(network, size)
     return {"parameters": found.parameters, "macs": found.macs}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from modnet.inference.background import read_background
-from modnet.inference.infer import infer_images, is_video
-from modnet.inference.results import renderer
-from modnet.weights import SHIPPED_BASE
+from modnet.workloads.matting.predict.background import read_background
+from modnet.workloads.matting.predict.infer import infer_images, is_video
+from modnet.workloads.matting.predict.results import renderer
+from modnet.workloads.matting.weights import SHIPPED_BASE
 from tasks.cli.flags import Options, PartlyDoneError, Result, UsageError
 from tasks.cli.given import given_predictor
 
@@ -18,7 +18,7 @@ def infer(options: Options) -> Result:
     render = renderer(options.result, background)
     predictor = given_predictor(options, default=SHIPPED_BASE)
     if is_video(options.input):
-        from modnet.inference.infer_video import infer_video  # with PyAV, which images need not
+        from modnet.workloads.matting.predict.infer_video import infer_video  # with PyAV, which images need not
 
         video = infer_video(predictor, options.input, options.out, render, options.result, overwrite=options.overwrite)
         found: Result = {"written": str(video.written), "frames": video.frames, "damaged": video.damaged}

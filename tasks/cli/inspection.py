@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modnet.checkpoint import load, read_checkpoint
-from modnet.evaluation.inspection import Inspection, group_changes, inspect_network
-from modnet.evaluation.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
 from modnet.pruning.cost import Cost
-from modnet.spec import ModnetSpec
+from modnet.pruning.inspection import Inspection, group_changes, inspect_network
+from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli.flags import Options, Result, require_free
 from tasks.leaderboard import markdown_table
 
@@ -26,7 +26,7 @@ def inspect(options: Options) -> Result:
     earlier = load(options.against) if options.against is not None else _pruned_from(checkpoint.provenance)
     before = None if earlier is None else inspect_network(earlier, options.size)
     if options.picture is not None:
-        from modnet.evaluation.channel_chart import channel_chart  # with matplotlib
+        from modnet.report.channel_chart import channel_chart  # with matplotlib
 
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.picture, channel_chart(network, before))

@@ -9,22 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.settings import Settings
-from modnet.checkpoint import load
 from modnet.configs import ExportConfig
-from modnet.data.images import prepare, read_image
-from modnet.data.protocols import device_protocol
-from modnet.data.synthetic import render_portrait
 from modnet.errors import ConfigError, ExportError, ParityError
-from modnet.evaluation.evaluate import evaluate
 from modnet.evaluation.selection import refused_by_runtimes
-from modnet.export.accuracy_control import bound_on
 from modnet.export.graph_file import fixed_side, read_onnx, require_side
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, check_parity
-from modnet.export.predictors import OnnxPredictor, OpenvinoMatte
-from modnet.export.variants import VARIANTS, Target
-from modnet.inference.predictors import TorchMatte
+from modnet.graph_function import TorchGraph
+from modnet.protocols import device_protocol
+from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.accuracy_bound import bound_on
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.synthetic import render_portrait
+from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
 from tasks.cli.given import given_config, given_dataset
 from tasks.cli.pruning_flags import flag_names
@@ -55,12 +56,12 @@ def optimize(options: Options) -> Result:
         calibration = [prepare(read_image(folder / pair.image), protocol).pixels.numpy() for pair in pairs]
         if config.quantisation_aware_steps:
             network = load(options.checkpoint, options.prune_info)
-            _require_same_network(TorchMatte(network), options, calibration[0])
+            _require_same_network(TorchGraph(network), options, calibration[0])
             training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
         float_scores = evaluate(OnnxPredictor(options.onnx, protocol), folder, index, "tune", protocol)
         bound = bound_on(
             *(folder, index.split("tune"), protocol),
-            float_mse=float_scores.mse,
+            float_mse=float_scores.error,
             max_relative_increase=config.max_relative_mse_increase,
             max_float_layers=config.max_float_layers,
         )
@@ -117,7 +118,7 @@ def _side(options: Options) -> int:
     return size
 
 
-def _require_same_network(network: TorchMatte, options: Options, image: NDArray[np.float32]) -> None:
+def _require_same_network(network: TorchGraph, options: Options, image: NDArray[np.float32]) -> None:
     """Refuses to train another network than the ONNX file is of.
 
     Raises:
@@ -125,7 +126,7 @@ def _require_same_network(network: TorchMatte, options: Options, image: NDArray[
     """
     try:
         check_parity(
-            *(network, OpenvinoMatte(options.onnx), [image]),
+            *(network, OpenvinoGraph(options.onnx), [image]),
             max_tolerance=math.inf,
             mean_tolerance=TOLERANCES["fp32"].mean,
             names=(f"--checkpoint {options.checkpoint}", f"--onnx {options.onnx}"),
@@ -142,7 +143,7 @@ def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], size:
     """
     portrait, _ = render_portrait(np.random.default_rng(0))
     images = [prepare(portrait, device_protocol(size)).pixels.numpy()]
-    reference, folder = OpenvinoMatte(options.onnx), Settings.from_env().legacy_folder
+    reference, folder = OpenvinoGraph(options.onnx), Settings.from_env().legacy_folder
     checks = {
         target: verify_on_legacy(ir.xml, VARIANTS[target], reference, images, folder) for target, ir in files.items()
     }

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import AdaptivePolicy, LatencyPolicy, Policy, PruningConfig, TargetPolicy
 from modnet.data.download import sha256_of_file
 from modnet.errors import PruningError
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
-from modnet.seed_pruning import prune_like_seed, write_seed_files
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.published.modelcompression import prune_like_seed, write_seed_files
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset
 from tasks.cli.pruning_config import iteration_config, pruning_config

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from modnet.checkpoint import load
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
-from modnet.evaluation.portrait_sensitivity import analyse_sensitivity, channel_ranking
-from modnet.evaluation.sensitivity_plot import sensitivity_plot, sensitivity_rows
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import network_digest, plan_pruning
 from modnet.pruning.sensitivity_file import read_sensitivities, write_sensitivities
 from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import curves, merge_sensitivities
 from modnet.records import SensitivityQuestion
+from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.portrait_sensitivity import analyse_sensitivity, channel_ranking
 from tasks.cli.flags import Options, Result, UsageError, require_free
 from tasks.cli.given import given_config, given_dataset
 from tasks.cli.pruning_flags import flag_names, require_aggregate_that_fits

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
 from modnet.data.archives import find_images
-from modnet.data.dataset import UnlabelledDataset
 from modnet.data.download import sha256_of_file
-from modnet.evaluation.gamma_plot import gamma_plot
-from modnet.evaluation.training_plot import training_plot
 from modnet.files import write_atomically
-from modnet.models.modnet import MODNet
 from modnet.records import TrainingReport
-from modnet.spec import ModnetSpec
-from modnet.training.adaptation import adapt as adapt_network
+from modnet.report.gamma_plot import gamma_plot
+from modnet.report.training_plot import training_plot
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
+from modnet.workloads.matting.adaptation import adapt as adapt_network
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.dataset import UnlabelledDataset
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli.flags import Options, Result, UsageError, require_free, warn
 from tasks.cli.given import cost, given_config, given_dataset, given_training
 from tasks.cli.pruning_flags import flag_names

@@ -24,8 +24,8 @@ from modnet.configs import (
     ResultKind,
     SensitivityConfig,
 )
-from modnet.export.variants import VARIANTS, InputFormat
-from modnet.weights import checkpoint_path
+from modnet.targets import VARIANTS, InputFormat
+from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import flags
 from tasks.cli.amounts import amount
 from tasks.cli.flags import Flags, add_fields, field_help

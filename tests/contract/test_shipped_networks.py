@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from modnet.checkpoint import read_checkpoint
 from modnet.data.download import sha256_of_file
-from modnet.data.synthetic import render_portrait
-from modnet.evaluation.complexity import complexity
-from modnet.evaluation.metrics import mse
-from modnet.inference.predictors import TorchPredictor
+from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import network_digest
-from modnet.spec import ModnetSpec
-from modnet.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.workloads.matting.checkpoint import read_checkpoint
+from modnet.workloads.matting.data.synthetic import render_portrait
+from modnet.workloads.matting.metrics import mse
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.predict.predictors import TorchPredictor
+from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
 
 PROJECT = Path(__file__).resolve().parents[2]
 CARD = SHIPPED_BASE.with_name("README.md")
@@ -85,4 +85,4 @@ def test_a_wheel_holds_the_shipped_networks_their_records_and_their_card(tmp_pat
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         for path in (*SHIPPED_FILES, CARD):
-            assert wheel.read(f"modnet/weights/{path.name}") == path.read_bytes()
+            assert wheel.read(f"modnet/workloads/matting/weights/{path.name}") == path.read_bytes()

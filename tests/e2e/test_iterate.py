@@ -21,9 +21,9 @@ from modnet.configs import (
     SyntheticConfig,
     TargetPolicy,
 )
-from modnet.models.modnet import MODNet
 from modnet.records import Candidate
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import remote
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset

@@ -29,8 +29,8 @@ from modnet.configs import (
     RetrainConfig,
     SyntheticConfig,
 )
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "compress/on-demand"

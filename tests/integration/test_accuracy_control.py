@@ -19,10 +19,10 @@ from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.inference.predictors import MatteFunction
-from modnet.models.modnet import MODNet
+from modnet.graph_function import GraphFunction
 from modnet.records import QuantisationDecision
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
 
 Pixels = NDArray[np.float32]
@@ -49,7 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, pixels: list[Pixels]) -> Mo
     return model, quantise(model, pixels)
 
 
-def matte_of(model: ov.Model) -> MatteFunction:
+def matte_of(model: ov.Model) -> GraphFunction:
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda pixels: np.array(compiled(pixels)[0])
 
@@ -59,7 +59,7 @@ def tune(models: Models, pixels: list[Pixels]) -> AccuracyBound:
     """True mattes that the float network misses by 0.01 everywhere, so that its MSE is `FLOAT_MSE`."""
     truths = [matte_of(models[0])(one) + 0.01 for one in pixels]
 
-    def error_of(matte: MatteFunction, index: int) -> float:
+    def error_of(matte: GraphFunction, index: int) -> float:
         return float(np.square(matte(pixels[index]) - truths[index]).mean())
 
     return AccuracyBound(COUNT, error_of, FLOAT_MSE)
@@ -159,7 +159,7 @@ def test_export_network_leaves_int8_out_with_its_decision_when_the_bound_cannot_
 def test_export_network_leaves_nothing_when_accuracy_control_is_interrupted(
     tune: AccuracyBound, pixels: list[Pixels], tmp_path: Path
 ) -> None:
-    def interrupted(matte: MatteFunction, index: int) -> float:
+    def interrupted(matte: GraphFunction, index: int) -> float:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from infra.folder_store import FolderStore
 from infra.releases import read_current, read_manifest
 from infra.reports import LatencyReport, summarise
 from infra.settings import Settings
-from modnet.checkpoint import load, save_checkpoint, to_bytes
+from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.compress_config import CompressConfig
 from modnet.configs import (
     BaselineConfig,
@@ -31,9 +31,10 @@ from modnet.configs import (
     UniformPolicy,
 )
 from modnet.errors import ExportError
-from modnet.models.modnet import MODNet
 from modnet.records import EpochReport, RetrainReport, TrainingReport
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import remote
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset

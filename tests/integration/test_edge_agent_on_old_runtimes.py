@@ -17,8 +17,8 @@ from infra.s3_store import S3Store
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import LEGACY_RUNTIMES
-from modnet.spec import ModnetSpec
+from modnet.targets import LEGACY_RUNTIMES
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
 
 ROOT = Path(__file__).parents[2]

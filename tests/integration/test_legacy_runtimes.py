@@ -14,10 +14,10 @@ from modnet.errors import ExportError
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import LEGACY_RUNTIMES, VARIANTS, InputFormat
-from modnet.inference.predictors import TorchMatte, image_of, pixels_of
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.graph_function import TorchGraph, image_of, pixels_of
+from modnet.targets import LEGACY_RUNTIMES, VARIANTS, InputFormat
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
 
 FOLDER = Path(__file__).resolve().parents[2] / ".modnet" / "legacy"
@@ -56,7 +56,7 @@ def test_verify_on_legacy_is_ok_when_both_runtimes_and_the_compiler_take_the_ir(
     network: MODNet, images: list[NDArray[np.float32]], tmp_path: Path, input_format: InputFormat, dynamic: bool
 ) -> None:
     ir = converted(network, tmp_path, input_format, dynamic=dynamic)
-    checks = verify_on_legacy(ir.xml, NCS2, TorchMatte(network), images, FOLDER)
+    checks = verify_on_legacy(ir.xml, NCS2, TorchGraph(network), images, FOLDER)
     assert [(check.status, check.words) for check in checks] == [("ok", "")] * 3
     assert [check.by for check in checks[:2]] == ["OpenVINO 2021.4.2", "OpenVINO 2022.3.2"]
     assert all(0 < check.mean_difference < 2e-3 for check in checks[:2])
@@ -78,7 +78,7 @@ def test_verify_on_legacy_fails_with_the_runtimes_words_when_the_ir_is_of_today(
 ) -> None:
     onnx_path = export_onnx(network, tmp_path / "modnet.onnx", size=64)
     ir = convert_ir(onnx_path, tmp_path, targets=["cpu-fp32"])["cpu-fp32"]
-    checks = verify_on_legacy(ir.xml, NCS2, TorchMatte(network), images, FOLDER)
+    checks = verify_on_legacy(ir.xml, NCS2, TorchGraph(network), images, FOLDER)
     assert [check.status for check in checks] == ["failed"] * 3
     assert "Cannot find reader for model format: xml" in checks[0].words
 

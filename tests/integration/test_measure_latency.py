@@ -2,8 +2,8 @@
 
 import pytest
 
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.pruning_evidence import measure_latency
 
 

@@ -12,12 +12,12 @@ import torch
 
 from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive
-from modnet.data.images import read_image, write_png
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.export.predictors import OnnxPredictor
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.images import read_image, write_png
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.cli import main
 from tests.unit.modnet.random_network import random_network
 

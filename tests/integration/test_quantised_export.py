@@ -13,7 +13,7 @@ from modnet.export.export import ExportReport, export_network
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
 
 Pixels = list[NDArray[np.float32]]

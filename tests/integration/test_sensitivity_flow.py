@@ -15,10 +15,10 @@ from infra.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, PruningConfig, SensitivityConfig
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.models.modnet import MODNet
 from modnet.records import Sensitivities
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote import import_base
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset

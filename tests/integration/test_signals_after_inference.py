@@ -10,18 +10,18 @@ import pytest
 
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 EXPORT = """
 from pathlib import Path
 import numpy as np
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.predictors import OpenvinoMatte
+from modnet.export.openvino_graph import OpenvinoGraph
 folder = Path({folder!r})
 calibration = [np.random.default_rng(i).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32) for i in range(3)]
 files = convert_ir(folder / "modnet.onnx", folder / "again", targets=["cpu-fp32", "cpu-int8"], calibration=calibration)
-held = [OpenvinoMatte(ir.xml) for ir in files.values()]
+held = [OpenvinoGraph(ir.xml) for ir in files.values()]
 """
 AGENT = """
 from pathlib import Path

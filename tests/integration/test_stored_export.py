@@ -13,12 +13,12 @@ from infra.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.export.accuracy_control import bound_on
-from modnet.export.variants import VARIANTS
-from modnet.models.modnet import MODNet
 from modnet.records import ExportRecord, LegacyCheck
-from modnet.spec import ModnetSpec
+from modnet.targets import VARIANTS
+from modnet.workloads.matting.accuracy_bound import bound_on
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import remote_export
 from tasks.remote import import_base
 from tasks.remote_export import export_stored
@@ -60,8 +60,8 @@ def test_export_stored_measures_val_of_everything_that_ships(network_id: str) ->
     export = exported(network_id, CONFIG)
     assert export.targets == ("cpu-fp32", "ncs2-fp16")
     assert set(export.val) == {"torch", "cpu-fp32", "ncs2-fp16"}
-    assert export.val["cpu-fp32"].mse == pytest.approx(export.val["torch"].mse, abs=1e-5)
-    assert export.val["ncs2-fp16"].mad == pytest.approx(export.val["torch"].mad, abs=2e-3)
+    assert export.val["cpu-fp32"]["mse"] == pytest.approx(export.val["torch"]["mse"], abs=1e-5)
+    assert export.val["ncs2-fp16"]["mad"] == pytest.approx(export.val["torch"]["mad"], abs=2e-3)
     assert export.legacy == {}
     assert exported(network_id, CONFIG) == export  # from the store
 

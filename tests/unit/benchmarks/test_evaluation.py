@@ -9,9 +9,9 @@ import torch
 
 from benchmarks import evaluation
 from modnet.checkpoint import save_checkpoint
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 @pytest.mark.slow  # exports at 512×512

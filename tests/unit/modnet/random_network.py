@@ -2,8 +2,8 @@
 
 import torch
 
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 def random_network(spec: ModnetSpec, seed: int = 0) -> MODNet:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modnet.checkpoint import FORMAT, load, read_checkpoint, save_checkpoint, to_bytes
+from modnet.checkpoint import FORMAT, save_checkpoint, to_bytes
 from modnet.errors import CheckpointError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
-from modnet.weights import SHIPPED_BASE, checkpoint_path
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.weights import SHIPPED_BASE, checkpoint_path
 
 
 def saved(state: dict[str, torch.Tensor], path: Path) -> Path:
@@ -161,7 +162,7 @@ def test_checkpoint_path_is_the_projects_own_file_for_its_name_and_a_path_otherw
 def test_load_says_that_the_installation_is_broken_when_the_shipped_base_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("modnet.checkpoint", "modnet.weights"):
+    for module in ("modnet.workloads.matting.checkpoint", "modnet.workloads.matting.weights"):
         monkeypatch.setattr(f"{module}.SHIPPED_BASE", tmp_path / "base.safetensors")
     with pytest.raises(CheckpointError, match="No such file or directory; this installation lacks"):
         load(checkpoint_path("shipped"))

@@ -7,14 +7,16 @@ import torch
 
 from modnet.configs import TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.dataset import MattingDataset, batch_of
-from modnet.data.images import read_pair
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.data.trimap import trimap_from_alpha
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
-from modnet.training.losses import matting_loss
+from modnet.data.batches import batch_of
 from modnet.training.retrain import retrain
+from modnet.workloads.matting.data.dataset import MattingDataset
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.data.trimap import trimap_from_alpha
+from modnet.workloads.matting.losses import matting_loss
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.workload import MATTING
 
 
 def test_one_image_through_training(tmp_path: Path) -> None:
@@ -48,10 +50,14 @@ def test_one_image_through_training(tmp_path: Path) -> None:
     assert all(0 <= output.min() <= output.max() <= 1 for output in prediction)
 
     loss = matting_loss(prediction, batch)
-    assert min(loss.semantic.item(), loss.detail.item(), loss.matte.item()) >= 0
+    assert min(term.item() for term in loss.values()) >= 0
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     report = retrain(
-        network, dataset, TrainingConfig(epochs=40, batch_size=3, image_size=size, learning_rate=1e-2), seed=0
+        network,
+        dataset,
+        TrainingConfig(epochs=40, batch_size=3, image_size=size, learning_rate=1e-2),
+        workload=MATTING,
+        seed=0,
     )
     assert any(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     losses = [one.loss for one in report.history]

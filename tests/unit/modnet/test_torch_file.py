@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.errors import CheckpointError
-from modnet.models.modnet import MODNet
-from modnet.seed_layout import seed_state
-from modnet.spec import BlockSpec, ModnetSpec, SplitWidth
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import BlockSpec, ModnetSpec, SplitWidth
+from modnet.workloads.matting.published.layout import seed_state
 
 State = dict[str, Tensor]
 
@@ -104,7 +105,7 @@ class _Hostile:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (MODNet(ModnetSpec.tiny()), "holds a modnet.models.modnet.MODNet"),
+        (MODNet(ModnetSpec.tiny()), "holds a modnet.workloads.matting.network.modnet.MODNet"),
         ({"state_dict": {"a": torch.zeros(1)}, "best": np.float64(0.5)}, "holds a numpy._core.multiarray.scalar"),
         (_Hostile(), "holds a "),
     ],

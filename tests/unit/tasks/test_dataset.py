@@ -13,8 +13,8 @@ import pytest
 from infra.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.records import DatasetRecord
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from tasks.dataset import put_dataset
 from tasks.leaderboard import data_note
 from tasks.stored_dataset import publish_dataset

@@ -17,10 +17,10 @@ from infra.releases import read_current, read_manifest
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig
-from modnet.export.variants import Target
-from modnet.models.modnet import MODNet
 from modnet.records import Promotion
-from modnet.spec import ModnetSpec
+from modnet.targets import Target
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import deploy, remote, remote_export, remote_latency
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset

@@ -9,7 +9,7 @@ import torch
 
 from infra.folder_store import FolderStore
 from infra.settings import Settings
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
     DatasetConfig,
     IterationConfig,
@@ -20,13 +20,14 @@ from modnet.configs import (
     TargetPolicy,
 )
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.evaluation.complexity import complexity
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import iteration_steps
 from modnet.pruning.plan import PruningPlan
 from modnet.records import BaseRecord, Candidate, RetrainReport
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import local_iteration, remote, training_run
 from tasks.local_iteration import prune_iteratively
 from tasks.stored import get_record

@@ -12,11 +12,10 @@ from modnet.records import (
     HostLatencies,
     ImageScore,
     LegacyCheck,
-    MattingScores,
     NetworkScores,
     Promotion,
+    Scores,
     StoredFile,
-    TargetErrors,
 )
 from tasks.leaderboard import html_page, network_rows, target_rows, what_was_gained
 
@@ -29,11 +28,12 @@ COST = Complexity(parameters=1_000_000, macs=2_000_000_000, size=512)
 
 
 def network(name: str, *errors: float, sad: float | None = None) -> NetworkScores:
-    images = tuple(ImageScore(stem=str(number), mse=error, mad=error) for number, error in enumerate(errors))
-    mean = sum(errors) / len(errors)
-    scores = MattingScores(
-        split="val", protocol="seed", images=len(images), mse=mean, mad=mean, sad=sad, per_image=images
+    images = tuple(
+        ImageScore(stem=str(number), errors={"mse": error, "mad": error}) for number, error in enumerate(errors)
     )
+    mean = sum(errors) / len(errors)
+    means = {"mse": mean, "mad": mean} | ({} if sad is None else {"sad": sad})
+    scores = Scores(split="val", protocol="seed", images=len(images), errors=means, per_image=images)
     tune = scores.model_copy(update={"split": "tune"})
     return NetworkScores(network_id=name, tune=tune, val=scores, complexity=COST, size_bytes=4_000_000, seconds=1)
 
@@ -78,7 +78,7 @@ def test_what_was_gained_is_one_sentence_of_measured_numbers() -> None:
         refused={},
         parity={},
         tune_mse={},
-        val={"torch": TargetErrors(mse=0.02, mad=0.1), "cpu-int8": TargetErrors(mse=0.021, mad=0.1)},
+        val={"torch": {"mse": 0.02, "mad": 0.1}, "cpu-int8": {"mse": 0.021, "mad": 0.1}},
         legacy={},
         seconds=1,
     )
@@ -109,7 +109,7 @@ def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_rea
         refused={"ncs2-fp16": words},
         parity={"onnx": 1e-6, "cpu-fp32": 2e-6, "ncs2-fp16": 1e-3},
         tune_mse={"torch": 0.01, "cpu-fp32": 0.01, "ncs2-fp16": 0.011},
-        val={"torch": TargetErrors(mse=0.01, mad=0.02), "cpu-fp32": TargetErrors(mse=0.011, mad=0.021)},
+        val={"torch": {"mse": 0.01, "mad": 0.02}, "cpu-fp32": {"mse": 0.011, "mad": 0.021}},
         legacy={"ncs2-fp16": (check,)},
         seconds=1.0,
     )

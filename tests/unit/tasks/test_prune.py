@@ -10,11 +10,12 @@ import torch
 from prefect.logging import disable_run_logger
 
 from infra.folder_store import FolderStore
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import BaselineConfig, ComputeConfig
 from modnet.errors import CheckpointError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.prune import put_base
 
 
@@ -25,8 +26,8 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "base.safetensors"
-    monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", path)
-    monkeypatch.setattr("modnet.weights.SHIPPED_BASE", path)
+    monkeypatch.setattr("modnet.workloads.matting.checkpoint.SHIPPED_BASE", path)
+    monkeypatch.setattr("modnet.workloads.matting.weights.SHIPPED_BASE", path)
     monkeypatch.setattr("tasks.remote.SHIPPED_BASE", path)
     yield path
     torch.set_num_threads(threads)  # a node sets what it is given, for the whole process

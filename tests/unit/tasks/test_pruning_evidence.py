@@ -9,10 +9,10 @@ import torch
 
 from modnet.configs import LatencyPolicy, PruningConfig
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.pruning_evidence import needs_evidence, scores_for
 
 TAYLOR = PruningConfig(criterion="taylor", taylor_images=1)

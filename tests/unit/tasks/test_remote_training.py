@@ -15,10 +15,10 @@ from infra.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import BaselineConfig, ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
-from modnet.models.modnet import MODNet
 from modnet.pruning.iteration import IterationStep
 from modnet.records import Record
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import iterate, prune, remote, retrain, training_run
 from tasks.stored_dataset import publish_dataset
 

@@ -12,13 +12,14 @@ import pytest
 
 from benchmarks.inputs import PROTOCOL
 from benchmarks.making import shipped_base
-from modnet.checkpoint import read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.images import read_image
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import ConfigError, DatasetError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import read_checkpoint
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 PROJECT = Path(__file__).resolve().parents[4]
 
@@ -125,7 +126,7 @@ def test_score_writes_network_scores_and_card(
     shipped = tmp_path / "weights" / "base.safetensors"
     shipped.parent.mkdir()
     card = shipped.with_name("README.md")
-    card.write_text((PROJECT / "modnet" / "weights" / "README.md").read_text())
+    card.write_text((PROJECT / "modnet" / "workloads" / "matting" / "weights" / "README.md").read_text())
     monkeypatch.setattr(shipped_base, "SHIPPED_BASE", shipped)
     digest = shipped_base.sha256_of_file(photographs)
     made = {

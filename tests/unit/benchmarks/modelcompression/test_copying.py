@@ -9,9 +9,9 @@ import torch
 
 from benchmarks.modelcompression.copying import buildable_settings, copied_network
 from modnet.errors import PruningError
-from modnet.evaluation.complexity import complexity
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.pruning.complexity import complexity
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
 
 

@@ -12,10 +12,10 @@ from benchmarks.modelcompression import published
 from benchmarks.modelcompression.figures import PUBLISHED
 from benchmarks.retraining.results import LATENCY
 from modnet.checkpoint import save_checkpoint
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import ConfigError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 KEPT = ("plans/*.json", "results/*.json", "weights/*.safetensors", "irs/*.bin", "tables.md")
 

@@ -18,14 +18,15 @@ from benchmarks.retraining.report import recipe_differences, sizes_table, smalle
 from benchmarks.retraining.results import Results
 from benchmarks.retraining.runs import OTHERS, SIZES, STUDY, Run
 from benchmarks.retraining.training import first_weights
-from modnet.checkpoint import load, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import ConfigError
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
-from modnet.spec import ModnetSpec
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 TINY = RetrainConfig(image_size=64, batch_size=2, epochs=1, validate_every=None, precision="fp32")
 WAYS = ("initialise", "freeze_backbone", "distillation")

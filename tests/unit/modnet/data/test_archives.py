@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from modnet.data.archives import DatasetIndex, Pair, extract_archive, fetch_archive, find_images, index_dataset
-from modnet.data.images import read_pair
 from modnet.errors import DatasetError
+from modnet.workloads.matting.data.images import read_pair
 
 PORTRAITS = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "portraits-mini.zip"
 PORTRAITS_SHA256 = "772d5328a126ab37f62f121fdf7d41dc978d67a621e1426d855392f1d69e0b9c"

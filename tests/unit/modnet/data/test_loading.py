@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from modnet.data.archives import Pair
-from modnet.data.dataset import MattingDataset, Sample, UnlabelledDataset, batch_indices
+from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
-from modnet.data.synthetic import render_portrait
 from modnet.errors import ConfigError, DatasetError, LoadingError
+from modnet.workloads.matting.data.dataset import MattingDataset, Sample, UnlabelledDataset
+from modnet.workloads.matting.data.synthetic import render_portrait
 
 SIZE, COUNT = 64, 7
 BATCHES = batch_indices(COUNT, 2, seed=1, epoch=0)

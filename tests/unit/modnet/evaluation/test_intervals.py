@@ -9,16 +9,17 @@ import pytest
 
 from modnet.errors import DatasetError
 from modnet.evaluation.intervals import difference_interval, mean_interval, ratio_interval
-from modnet.records import ImageScore, MattingScores
+from modnet.records import ImageScore, Scores
 
 
-def scores(values: Sequence[float], *, bands: Sequence[float | None] | None = None, **changes: object) -> MattingScores:
-    images = tuple(
-        ImageScore(stem=f"{number:04d}", mse=value, mad=value, unknown_mse=None if bands is None else bands[number])
-        for number, value in enumerate(values)
-    )
-    mean = float(np.mean(values))
-    made = MattingScores(split="val", protocol="seed", images=len(images), mse=mean, mad=mean, per_image=images)
+def scores(values: Sequence[float], *, bands: Sequence[float | None] | None = None, **changes: object) -> Scores:
+    images = []
+    for number, value in enumerate(values):
+        band = None if bands is None else bands[number]
+        errors = {"mse": value, "mad": value} | ({} if band is None else {"unknown_mse": band})
+        images.append(ImageScore(stem=f"{number:04d}", errors=errors))
+    means = dict.fromkeys(("mse", "mad"), float(np.mean(values)))
+    made = Scores(split="val", protocol="seed", images=len(images), errors=means, per_image=tuple(images))
     return made.model_copy(update=changes)
 
 
@@ -78,8 +79,8 @@ def test_ratio_interval_is_exact_when_all_images_are_worse_by_the_same_factor() 
 def test_ratio_interval_lies_below_a_factor_where_the_difference_to_as_many_times_the_others_lies_below_zero() -> None:
     one, other = scores(VALUES), scores([0.5 * value + 0.2 for value in VALUES[::-1]])
     ratio = ratio_interval(one, other, "mse")
-    assert ratio.low < ratio.mean == one.mse / other.mse < ratio.high
-    at_the_end = scores([ratio.high * score.mse for score in other.per_image])
+    assert ratio.low < ratio.mean == one.error / other.error < ratio.high
+    at_the_end = scores([ratio.high * score.error for score in other.per_image])
     assert difference_interval(one, at_the_end, "mse").high == pytest.approx(0, abs=1e-6)
 
 
@@ -93,7 +94,7 @@ def test_ratio_interval_lies_below_a_factor_where_the_difference_to_as_many_time
     ],
     ids=["split", "protocol", "one image", "many images"],
 )
-def test_paired_intervals_raise_when_scores_are_of_something_else(others: MattingScores, message: str) -> None:
+def test_paired_intervals_raise_when_scores_are_of_something_else(others: Scores, message: str) -> None:
     for interval in (difference_interval, ratio_interval):
         with pytest.raises(DatasetError, match=message):
             interval(scores(VALUES), others, "mse")

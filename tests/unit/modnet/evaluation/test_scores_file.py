@@ -8,16 +8,14 @@ import pytest
 
 from modnet.errors import DatasetError
 from modnet.evaluation.scores_file import read_scores, write_scores
-from modnet.records import ImageScore, MattingScores
+from modnet.records import ImageScore, Scores
 
-SCORES = MattingScores(
+SCORES = Scores(
     split="val",
     protocol="aspect",
     images=1,
-    mse=0.1,
-    mad=1 / 3,
-    unknown_grad=12345.6789,
-    per_image=(ImageScore(stem="a", mse=0.1, mad=1 / 3, unknown_grad=12345.6789, unknown_pixels=7),),
+    errors={"mse": 0.1, "mad": 1 / 3, "unknown_grad": 12345.6789},
+    per_image=(ImageScore(stem="a", errors={"mse": 0.1, "mad": 1 / 3, "unknown_grad": 12345.6789}),),
 )
 
 

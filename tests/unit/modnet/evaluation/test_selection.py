@@ -11,17 +11,17 @@ from modnet.records import (
     HostLatencies,
     ImageScore,
     LegacyCheck,
-    MattingScores,
     NetworkScores,
+    Scores,
 )
 
 
 def scores(
     name: str, tune_mse: float, gmacs: float, *, val_mse: float = 0.5, parameters: int = 1_000_000
 ) -> NetworkScores:
-    def on(split: str, value: float) -> MattingScores:
-        image = ImageScore(stem="a", mse=value, mad=value)
-        return MattingScores(split=split, protocol="seed", images=1, mse=value, mad=value, per_image=(image,))
+    def on(split: str, value: float) -> Scores:
+        image = ImageScore(stem="a", errors={"mse": value, "mad": value})
+        return Scores(split=split, protocol="seed", images=1, errors=image.errors, per_image=(image,))
 
     cost = Complexity(parameters=parameters, macs=int(gmacs * 1e9), size=512)
     tune, val = on("tune", tune_mse), on("val", val_mse)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from modnet.configs import AdaptivePolicy, PruningConfig
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
 
 SIZE = 64

@@ -16,8 +16,8 @@ from modnet.errors import ExportError, LoweringError, ParityError
 from modnet.export import export
 from modnet.export.export import ExportReport, export_network
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.export.variants import VARIANTS
-from modnet.models.modnet import MODNet
+from modnet.targets import VARIANTS
+from modnet.workloads.matting.network.modnet import MODNet
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 Pixels = list[NDArray[np.float32]]

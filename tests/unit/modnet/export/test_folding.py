@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from modnet.export.folding import folded
-from modnet.models.blocks import ConvIBNormReLU
-from modnet.models.modnet import MODNet
+from modnet.workloads.matting.network.blocks import ConvIBNormReLU
+from modnet.workloads.matting.network.modnet import MODNet
 
 
 def test_folded_computes_the_network_without_batch_norms_and_leaves_it_alone(any_exported) -> None:

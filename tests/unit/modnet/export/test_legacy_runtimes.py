@@ -10,15 +10,15 @@ import pytest
 from modnet.errors import ExportError
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
-from modnet.export.variants import VARIANTS
-from modnet.inference.predictors import TorchMatte
+from modnet.graph_function import TorchGraph
+from modnet.targets import VARIANTS
 
 IMAGES = [np.zeros((1, 3, 8, 8), np.float32)]
 
 
 def test_verify_on_legacy_says_not_verified_when_nothing_is_installed(exported, tmp_path: Path) -> None:
     ir = convert_ir(exported.onnx_path, tmp_path, targets=["ncs2-fp16"])["ncs2-fp16"]
-    checks = verify_on_legacy(ir.xml, VARIANTS["ncs2-fp16"], TorchMatte(exported.network), IMAGES, tmp_path)
+    checks = verify_on_legacy(ir.xml, VARIANTS["ncs2-fp16"], TorchGraph(exported.network), IMAGES, tmp_path)
     assert [check.by for check in checks] == [
         "OpenVINO 2021.4.2",
         "OpenVINO 2022.3.2",

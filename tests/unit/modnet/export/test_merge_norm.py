@@ -11,8 +11,8 @@ from openvino import opset8
 
 from modnet.export.merge_norm import merge_norms
 from modnet.export.runtime import core
-from modnet.inference.predictors import TorchMatte
-from modnet.models.blocks import IBNorm
+from modnet.graph_function import TorchGraph
+from modnet.workloads.matting.network.blocks import IBNorm
 
 Pixels = list[NDArray[np.float32]]
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -28,7 +28,7 @@ def test_merge_norms_computes_the_network(any_exported, pixels: Pixels) -> None:
     model = core().read_model(any_exported.onnx_path)
     assert merge_norms(model) == sum(norm.batch is not None and norm.instance is not None for norm in norms)
     assert kinds(model)["MVN"] == sum(norm.instance is not None for norm in norms)
-    compiled, reference = core().compile_model(model, "CPU", F32), TorchMatte(any_exported.network)
+    compiled, reference = core().compile_model(model, "CPU", F32), TorchGraph(any_exported.network)
     for one in pixels:
         np.testing.assert_allclose(compiled(one)[0], reference(one), atol=2e-5)
     assert merge_norms(model) == 0
@@ -37,7 +37,7 @@ def test_merge_norms_computes_the_network(any_exported, pixels: Pixels) -> None:
 def test_merge_norms_computes_the_network_at_every_size_when_sizes_are_open(exported_dynamic) -> None:
     model = core().read_model(exported_dynamic.onnx_path)
     assert merge_norms(model) > 0
-    compiled, reference = core().compile_model(model, "CPU", F32), TorchMatte(exported_dynamic.network)
+    compiled, reference = core().compile_model(model, "CPU", F32), TorchGraph(exported_dynamic.network)
     for shape in ((1, 3, 64, 96), (2, 3, 32, 32)):
         one = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
         np.testing.assert_allclose(compiled(one)[0], reference(one), atol=2e-5)

@@ -13,7 +13,7 @@ from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
 from modnet.export.runtime import core
-from modnet.inference.predictors import TorchMatte
+from modnet.graph_function import TorchGraph
 
 Pixels = list[NDArray[np.float32]]
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -35,7 +35,7 @@ def test_narrow_convolutions_as_products_computes_the_network(any_exported, pixe
     model = read(any_exported.onnx_path)
     assert narrow_convolutions_as_products(model) == len(narrow)
     assert "fusion.head" in narrow
-    compiled, reference = core().compile_model(model, "CPU", F32), TorchMatte(any_exported.network)
+    compiled, reference = core().compile_model(model, "CPU", F32), TorchGraph(any_exported.network)
     for one in pixels:
         np.testing.assert_allclose(compiled(one)[0], reference(one), atol=2e-5)
     assert narrow_convolutions_as_products(model) == 0
@@ -44,7 +44,7 @@ def test_narrow_convolutions_as_products_computes_the_network(any_exported, pixe
 def test_narrow_convolutions_as_products_computes_the_network_at_every_size(exported_dynamic) -> None:
     model = read(exported_dynamic.onnx_path)
     assert narrow_convolutions_as_products(model) == 1
-    compiled, reference = core().compile_model(model, "CPU", F32), TorchMatte(exported_dynamic.network)
+    compiled, reference = core().compile_model(model, "CPU", F32), TorchGraph(exported_dynamic.network)
     for shape in ((1, 3, 64, 96), (2, 3, 32, 32)):
         one = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
         np.testing.assert_allclose(compiled(one)[0], reference(one), atol=2e-5)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from modnet.errors import ExportError
 from modnet.export.graph_file import fixed_side, read_onnx
 from modnet.export.onnx_to_openvino import convert_ir
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, check_parity
-from modnet.export.predictors import OpenvinoMatte
-from modnet.export.variants import CURRENT_RUNTIME, VARIANTS, InputFormat, Precision, Target
-from modnet.inference.predictors import MatteFunction, TorchMatte, image_of, pixels_of
+from modnet.graph_function import GraphFunction, TorchGraph, image_of, pixels_of
+from modnet.targets import CURRENT_RUNTIME, VARIANTS, InputFormat, Precision, Target
 
 Pixels = list[NDArray[np.float32]]
 FLOATS: tuple[Target, ...] = ("cpu-fp32", "cpu-fp16", "ncs2-fp16")
@@ -32,9 +32,9 @@ def test_every_variant_runs_on_the_installed_runtime() -> None:
     assert all(CURRENT_RUNTIME in variant.runtimes for variant in VARIANTS.values())
 
 
-def agree(reference: MatteFunction, path: Path, pixels: Pixels, precision: Precision) -> None:
+def agree(reference: GraphFunction, path: Path, pixels: Pixels, precision: Precision) -> None:
     maximum, mean = TOLERANCES[precision]
-    check_parity(reference, OpenvinoMatte(path), pixels, max_tolerance=maximum, mean_tolerance=mean)
+    check_parity(reference, OpenvinoGraph(path), pixels, max_tolerance=maximum, mean_tolerance=mean)
 
 
 def test_convert_ir_computes_the_network(any_exported, pixels: Pixels, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_convert_ir_computes_the_network(any_exported, pixels: Pixels, tmp_path:
     names = {path.name for path in (tmp_path / "ir").iterdir()}
     assert names == {f"modnet-{target}.{ending}" for target in FLOATS for ending in ("xml", "bin")}
     for target, ir in irs.items():
-        agree(TorchMatte(any_exported.network), ir.xml, pixels, VARIANTS[target].precision)
+        agree(TorchGraph(any_exported.network), ir.xml, pixels, VARIANTS[target].precision)
     for half in ("cpu-fp16", "ncs2-fp16"):
         assert irs[half].bin.stat().st_size < 0.6 * irs["cpu-fp32"].bin.stat().st_size
 
@@ -53,8 +53,8 @@ def test_convert_ir_reads_images_itself_when_asked_to(exported, pixels: Pixels, 
     port = ov.Core().read_model(ir.xml).input()
     assert (port.element_type, tuple(port.shape)) == (ov.Type.u8, (1, 64, 64, 3))
     seen = [pixels_of(image_of(one)) for one in pixels]
-    assert OpenvinoMatte(ir.xml).input_shape == (1, 3, 64, 64)
-    agree(TorchMatte(exported.network), ir.xml, seen, VARIANTS[target].precision)
+    assert OpenvinoGraph(ir.xml).input_shape == (1, 3, 64, 64)
+    agree(TorchGraph(exported.network), ir.xml, seen, VARIANTS[target].precision)
 
 
 @pytest.mark.parametrize("input_format", get_args(InputFormat))
@@ -63,19 +63,19 @@ def test_convert_ir_reads_every_size_when_target_is_dynamic(
 ) -> None:
     target: Target = "cpu-fp32-dynamic"
     ir = convert_ir(exported_dynamic.onnx_path, tmp_path, targets=[target], input_format=input_format)[target]
-    assert OpenvinoMatte(ir.xml).input_shape == (None, 3, None, None)
+    assert OpenvinoGraph(ir.xml).input_shape == (None, 3, None, None)
     generator = np.random.default_rng(1)
     for shape in ((1, 64, 64, 3), (2, 96, 32, 3)):
         seen = [pixels_of(generator.integers(0, 256, shape, dtype=np.uint8))]
-        agree(TorchMatte(exported_dynamic.network), ir.xml, seen, "fp32")
+        agree(TorchGraph(exported_dynamic.network), ir.xml, seen, "fp32")
 
 
 def test_convert_ir_fixes_the_size_of_an_open_onnx_file(exported_dynamic, pixels: Pixels, tmp_path: Path) -> None:
     assert fixed_side(read_onnx(exported_dynamic.onnx_path)) is None
     irs = convert_ir(exported_dynamic.onnx_path, tmp_path, targets=FLOATS, size=64)
     for target, ir in irs.items():
-        assert OpenvinoMatte(ir.xml).input_shape == (1, 3, 64, 64)
-        agree(TorchMatte(exported_dynamic.network), ir.xml, pixels, VARIANTS[target].precision)
+        assert OpenvinoGraph(ir.xml).input_shape == (1, 3, 64, 64)
+        agree(TorchGraph(exported_dynamic.network), ir.xml, pixels, VARIANTS[target].precision)
 
 
 def test_convert_ir_raises_when_target_reads_every_size_and_onnx_does_not(exported, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_convert_ir_replaces_both_files_when_folder_holds_another_network(
 ) -> None:
     for onnx_path in (exported_dynamic.onnx_path, exported.onnx_path):
         ir = convert_ir(onnx_path, tmp_path / "ir", targets=["cpu-fp32"])["cpu-fp32"]
-    np.testing.assert_allclose(OpenvinoMatte(ir.xml)(pixels[0]), TorchMatte(exported.network)(pixels[0]), atol=1e-4)
+    np.testing.assert_allclose(OpenvinoGraph(ir.xml)(pixels[0]), TorchGraph(exported.network)(pixels[0]), atol=1e-4)
 
 
 @pytest.mark.parametrize(

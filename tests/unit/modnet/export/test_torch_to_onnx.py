@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from modnet.errors import ConfigError, ExportError
-from modnet.export.predictors import OpenvinoMatte
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.inference.predictors import TorchMatte
-from modnet.models.modnet import MODNet
+from modnet.graph_function import TorchGraph
+from modnet.workloads.matting.network.modnet import MODNet
 
 
 def evaluated_by_definition(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def evaluated_by_definition(path: Path, pixels: NDArray[np.float32]) -> NDArray[
 
 
 def test_export_onnx_equals_network_when_run_by_onnx_reference(any_exported, pixels: list[NDArray[np.float32]]) -> None:
-    wanted = TorchMatte(any_exported.network)(pixels[0])
+    wanted = TorchGraph(any_exported.network)(pixels[0])
     assert wanted.std() > 0.01
     got = evaluated_by_definition(any_exported.onnx_path, pixels[0])
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4)
@@ -47,8 +47,8 @@ def test_export_onnx_states_names_opset_and_fixed_shape(exported) -> None:
 @pytest.mark.parametrize("shape", [(1, 3, 64, 64), (2, 3, 32, 96), (1, 3, 160, 128)], ids=str)
 def test_export_onnx_equals_network_at_every_size_when_dynamic(exported_dynamic, shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
-    got = OpenvinoMatte(exported_dynamic.onnx_path)(pixels)
-    np.testing.assert_allclose(got, TorchMatte(exported_dynamic.network)(pixels), rtol=0, atol=1e-4)
+    got = OpenvinoGraph(exported_dynamic.onnx_path)(pixels)
+    np.testing.assert_allclose(got, TorchGraph(exported_dynamic.network)(pixels), rtol=0, atol=1e-4)
 
 
 def test_export_onnx_neither_changes_nor_heeds_mode_and_dtype_of_network(

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modnet.models.blocks import ConvBN, resize
-from modnet.models.mobilenet import MobileNetV2
-from modnet.models.modnet import MODNet
-from modnet.pruning.groups import ChannelGroup, Consumer, Producer, PrunableNetwork
+from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan
-from modnet.spec import MobileNetV2Spec, ModnetSpec
+from modnet.workloads.matting.network.blocks import ConvBN, resize
+from modnet.workloads.matting.network.mobilenet import MobileNetV2
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import MobileNetV2Spec, ModnetSpec
 
 
 class EncoderDecoder(PrunableNetwork):

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from modnet.configs import PruningConfig, UniformPolicy
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
 from modnet.pruning.compensation import left_behind, silenced
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.pruning.networks import (
     NETWORKS,
     EncoderDecoder,

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modnet.evaluation.complexity import complexity
-from modnet.models.mobilenet import MobileNetV2
-from modnet.models.modnet import MODNet
+from modnet.pruning.complexity import complexity
 from modnet.pruning.cost import CostModel
 from modnet.pruning.surgery import apply_plan
-from modnet.spec import MobileNetV2Spec, ModnetSpec
+from modnet.workloads.matting.network.mobilenet import MobileNetV2
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import MobileNetV2Spec, ModnetSpec
 from tests.unit.modnet.pruning.networks import NETWORKS, random_network, random_plan
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from modnet.configs import PruningConfig
 from modnet.errors import PruningError
+from modnet.network import Producer, PrunableNetwork
 from modnet.pruning.criteria import Batch, bn_scale, geometric_median, l1, l2, score_groups, taylor
 from modnet.pruning.gates import gated
-from modnet.pruning.groups import Producer, PrunableNetwork
 from tests.unit.modnet.pruning.networks import EncoderDecoder, random_images
 
 

@@ -6,9 +6,10 @@ import pytest
 from torch import nn
 
 from modnet.errors import PruningError
-from modnet.models.modnet import MODNet
-from modnet.pruning.groups import ChannelGroup, Consumer, Producer, tensor_slices
-from modnet.spec import ModnetSpec
+from modnet.network import ChannelGroup, Consumer, Producer
+from modnet.pruning.groups import tensor_slices
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 @pytest.fixture(scope="module")

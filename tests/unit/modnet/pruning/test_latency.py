@@ -7,12 +7,12 @@ import pytest
 
 from modnet.configs import LatencyPolicy, PruningConfig
 from modnet.errors import PruningError, UnsteadyLatencyError
-from modnet.evaluation.complexity import complexity
-from modnet.models.mobilenet import MobileNetV2
-from modnet.pruning.groups import PrunableNetwork
+from modnet.network import PrunableNetwork
+from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.spec import MobileNetV2Spec, inverted_residuals
+from modnet.workloads.matting.network.mobilenet import MobileNetV2
+from modnet.workloads.matting.network.spec import MobileNetV2Spec, inverted_residuals
 from tests.unit.modnet.pruning.networks import NETWORKS
 
 FULL_MS = 100

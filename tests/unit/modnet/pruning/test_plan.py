@@ -20,7 +20,7 @@ from modnet.configs import (
     UniformPolicy,
 )
 from modnet.errors import PruningError
-from modnet.evaluation.complexity import complexity
+from modnet.pruning.complexity import complexity
 from modnet.pruning.criteria import Scores, score_groups
 from modnet.pruning.gates import Removed
 from modnet.pruning.plan import GroupPlan, PruningPlan, network_digest, plan_pruning

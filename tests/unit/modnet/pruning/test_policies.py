@@ -13,7 +13,7 @@ from modnet.configs import (
     UniformPolicy,
 )
 from modnet.errors import PruningError
-from modnet.pruning.groups import ChannelGroup, Producer
+from modnet.network import ChannelGroup, Producer
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.policies import (
     Limits,

@@ -13,7 +13,7 @@ from modnet.configs import (
     TargetPolicy,
     UniformPolicy,
 )
-from modnet.pruning.groups import ChannelGroup
+from modnet.network import ChannelGroup
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.remarks import remarks_on
 from tests.unit.modnet.pruning.networks import NETWORKS

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from modnet.configs import LayerRatio, LayerRatiosPolicy, PruningConfig
 from modnet.errors import ConfigError, PruningError
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
 from modnet.pruning.criteria import Batch, score_groups
 from modnet.pruning.gates import gated
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.pruning.networks import NETWORKS, random_images, random_network
 
 RATIOS = (0.1, 0.4, 0.9)

@@ -4,14 +4,14 @@ import pytest
 
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
 from modnet.pruning.cost import CostModel
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.sensitivity import analysed_groups
 from modnet.pruning.sensitivity_ratios import choose_ratios, ratio_within
 from modnet.records import SensitivityCurve
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.errors import PruningError
+from modnet.network import PrunableNetwork
 from modnet.pruning.gates import gated
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from tests.unit.modnet.pruning.networks import (

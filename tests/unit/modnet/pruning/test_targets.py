@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from modnet.configs import PruningConfig, TargetPolicy
 from modnet.errors import PruningError
-from modnet.evaluation.complexity import complexity
-from modnet.models.mobilenet import MobileNetV2
-from modnet.models.modnet import MODNet
+from modnet.network import PrunableNetwork
+from modnet.pruning.complexity import complexity
 from modnet.pruning.cost import Cost, CostModel
-from modnet.pruning.groups import PrunableNetwork
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.policies import Limits, split_by_parts
 from modnet.pruning.surgery import apply_plan
-from modnet.spec import MobileNetV2Spec, ModnetSpec
+from modnet.workloads.matting.network.mobilenet import MobileNetV2
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import MobileNetV2Spec, ModnetSpec
 from tests.unit.modnet.pruning.networks import NETWORKS, EncoderDecoder
 
 

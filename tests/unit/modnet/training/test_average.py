@@ -2,9 +2,9 @@
 
 import torch
 
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
 from modnet.training.average import WeightAverage
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 def test_update_moves_by_what_the_decay_leaves() -> None:

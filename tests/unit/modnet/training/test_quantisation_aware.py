@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from modnet.errors import ConfigError, TrainingDivergedError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
 from modnet.training.quantisation_aware import _rounding, train_quantisation_aware
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.random_network import random_network
 
 

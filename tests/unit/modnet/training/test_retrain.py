@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,17 @@ from torch import nn
 
 from modnet.configs import DistillationConfig, RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.dataset import MattingDataset, UnlabelledDataset
 from modnet.data.loading import BatchLoader
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
-from modnet.training.retrain import _number_format, retrain
+from modnet.training import retrain as training
 from modnet.training.state import TrainingState
+from modnet.workloads.matting.data.dataset import MattingDataset, UnlabelledDataset
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.workload import MATTING
+
+retrain = partial(training.retrain, workload=MATTING)
 
 CONFIG = TrainingConfig(epochs=3, batch_size=2, image_size=64, learning_rate=5e-3, precision="fp32")
 
@@ -277,7 +281,7 @@ def test_number_format_reads_nothing_when_there_is_nothing_to_measure(
     monkeypatch.setattr("modnet.training.retrain.computes_bf16", lambda device: False)
     loader = BatchLoader(MattingDataset(tmp_path / "empty", portraits.pairs, size=64))
     config = CONFIG.model_copy(update={"precision": "auto"})
-    assert _number_format(fresh_network(), loader, config, torch.device("cpu")) == "fp32"
+    assert training._number_format(MATTING, fresh_network(), loader, config, torch.device("cpu")) == "fp32"
 
 
 def test_retrain_raises_with_step_when_loss_is_not_finite(portraits: MattingDataset) -> None:

@@ -12,14 +12,10 @@ from torch import Tensor, nn
 
 from modnet.configs import GlobalThresholdPolicy, PruningConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.data.dataset import MattingDataset
-from modnet.data.synthetic import write_synthetic_archive
 from modnet.errors import ConfigError
-from modnet.models.modnet import MODNet
-from modnet.pruning.groups import ChannelGroup, Producer, PrunableNetwork
+from modnet.network import ChannelGroup, Producer, PrunableNetwork
 from modnet.pruning.plan import plan_pruning
 from modnet.records import ScaleDistribution
-from modnet.spec import ModnetSpec
 from modnet.training.retrain import retrain
 from modnet.training.slimming import (
     SCALE_BINS,
@@ -29,6 +25,11 @@ from modnet.training.slimming import (
     scale_distribution,
     strength_at,
 )
+from modnet.workloads.matting.data.dataset import MattingDataset
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.workload import MATTING
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ SMALL = 0.05
 def trained(portraits: MattingDataset, sparsity: SparsityConfig | None) -> MODNet:
     torch.manual_seed(0)
     network = MODNet(ModnetSpec.tiny())
-    retrain(network, portraits, CONFIG.model_copy(update={"sparsity": sparsity}), seed=0)
+    retrain(network, portraits, CONFIG.model_copy(update={"sparsity": sparsity}), workload=MATTING, seed=0)
     return network
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from modnet.checkpoint import save_checkpoint
-from modnet.data.synthetic import write_synthetic_archive
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli import main
 
 Run = Callable[..., dict[str, Any]]

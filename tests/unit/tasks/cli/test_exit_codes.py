@@ -1,4 +1,4 @@
-"""Every error has the exit code that README promises, and its words."""
+"""Every error has the exit code that docs/command-line.md promises, and its words."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_errors_of_the_system_have_their_code_and_words(error: BaseException, co
     assert (exit_code(error), words(error)) == (code, said)
 
 
-def test_codes_are_those_of_readme_and_of_help() -> None:
-    readme = (Path(tasks.cli.__file__).parents[2] / "README.md").read_text()
-    stated = re.search(r"Exit codes: (0 done, .*?)\.\n", readme, re.DOTALL)
+def test_codes_are_those_of_the_page_and_of_help() -> None:
+    page = (Path(tasks.cli.__file__).parents[2] / "docs" / "command-line.md").read_text()
+    stated = re.search(r"Exit codes: (0 done, .*?)\.\n", page, re.DOTALL)
     assert stated is not None
     for text in (stated[1], str(tasks.cli.__doc__)):
         assert {int(code) for code in re.findall(r"\b(\d+) [a-z]", text)} == {0, *EXIT_CODES.values()}

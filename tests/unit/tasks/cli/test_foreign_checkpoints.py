@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from modnet.models.modnet import MODNet
-from modnet.seed_layout import seed_state
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.published.layout import seed_state
 
 Refuse = Callable[..., tuple[int, str]]
 

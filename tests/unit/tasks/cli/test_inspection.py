@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tasks.cli
-from modnet.checkpoint import load
+from modnet.workloads.matting.checkpoint import load
 from tasks.cli import main
 
 Run = Callable[..., dict]

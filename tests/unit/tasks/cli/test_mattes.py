@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from modnet.configs import ALL_METRICS
-from modnet.data.images import read_image, write_png
-from modnet.evaluation.evaluate import ERROR_NAMES
+from modnet.workloads.matting.data.images import read_image, write_png
+from modnet.workloads.matting.metrics import ERROR_NAMES
 from tasks.cli import main
-from tests.unit.modnet.inference.videos import noise, shown, write_video
+from tests.unit.modnet.workloads.matting.predict.videos import noise, shown, write_video
 
 Run = Callable[..., dict[str, Any]]
 Refuse = Callable[..., tuple[int, str]]
@@ -161,8 +161,8 @@ def test_infer_takes_the_shipped_base_when_no_network_is_named(
     write_png(tmp_path / "photo.png", image)
     common = ("infer", "--input", tmp_path / "photo.png", "--out")
     run(*common, tmp_path / "named", "--checkpoint", checkpoint)
-    monkeypatch.setattr("modnet.checkpoint.SHIPPED_BASE", checkpoint)
-    monkeypatch.setattr("modnet.weights.SHIPPED_BASE", checkpoint)
+    monkeypatch.setattr("modnet.workloads.matting.checkpoint.SHIPPED_BASE", checkpoint)
+    monkeypatch.setattr("modnet.workloads.matting.weights.SHIPPED_BASE", checkpoint)
     monkeypatch.setattr("tasks.cli.infer.SHIPPED_BASE", checkpoint)
     run(*common, tmp_path / "default")
     run(*common, tmp_path / "shipped", "--checkpoint", "shipped")

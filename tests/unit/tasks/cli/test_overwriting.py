@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from modnet.checkpoint import save_checkpoint
-from modnet.models.modnet import MODNet
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli import main
 
 Refuse = Callable[..., tuple[int, str]]

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
-from modnet.evaluation.complexity import complexity
-from modnet.models.modnet import MODNet
+from modnet.checkpoint import save_checkpoint
+from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli import main
 
 Run = Callable[..., dict]

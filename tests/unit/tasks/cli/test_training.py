@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from modnet.checkpoint import load, read_checkpoint, save_checkpoint
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import RetrainConfig
 from modnet.data.archives import extract_archive, index_dataset
-from modnet.models.modnet import MODNet
 from modnet.pruning.plan import network_digest
-from modnet.spec import ModnetSpec
+from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli import main
 from tasks.training_run import run_training
 

@@ -1,0 +1,74 @@
+"""ONNX files and IRs as functions of pixels, on OpenVINO.
+
+OpenVINO runs the ONNX file as well as the IR. The two other ways to run ONNX were left: onnxruntime would be one more
+runtime that no device of ours uses, and `onnx.reference` (1.23) mixes the batch's own statistics into batch norm of
+opsets below 14 and takes seconds for one 512×512 image. A unit test does hold the two against each other.
+
+On CPUs and GPUs everything here computes in float32: without that hint OpenVINO silently uses bfloat16 or float16 where
+the device has it. Other devices, as NPUs, have their own number format only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from modnet.errors import ConfigError, GraphError
+from modnet.export.graph_file import pixel_shape, read_graph, runtime_words
+from modnet.export.runtime import core, device_here
+from modnet.graph_function import image_of
+
+
+def reads_images(path: Path) -> bool:
+    """Whether the input of an ONNX file or IR is the image, uint8 (B, H, W, 3)."""
+    return bool(read_graph(path).input().element_type == ov.Type.u8)
+
+
+class OpenvinoGraph:
+    """An ONNX file or an IR as a `GraphFunction`; one that reads uint8 gets `image_of` the pixels.
+
+    Args:
+        path: an `.xml` with its `.bin` beside it, or an ONNX file.
+        device: OpenVINO's name of what computes, in any case.
+        read: of `modnet.export.graph_file`; says which kind of file is wanted.
+
+    Attributes:
+        input_shape: (batch, channels, height, width); None where any size is read.
+        reads_images: its input is uint8 (B, H, W, 3).
+
+    Raises:
+        ConfigError: there is no such device here.
+        GraphError: missing or damaged files, a graph of other shapes, or one that the device does not take.
+    """
+
+    def __init__(self, path: Path, device: str = "CPU", read: Callable[[Path], ov.Model] = read_graph) -> None:
+        self._path = path
+        model = read(path)
+        self.reads_images = model.input().element_type == ov.Type.u8
+        self._shape = pixel_shape(model.input())
+        self._compiled = _compiled(model, path, device_here(device))
+        self.input_shape = tuple(None if size.is_dynamic else size.get_length() for size in self._shape)
+
+    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Runs the network.
+
+        Raises:
+            ConfigError: the pixels have another shape than the network reads.
+        """
+        if not self._shape.compatible(ov.PartialShape(pixels.shape)):
+            wanted = " × ".join("any" if size is None else str(size) for size in self.input_shape)
+            raise ConfigError(f"{self._path} reads pixels of shape {wanted}, got {' × '.join(map(str, pixels.shape))}")
+        given = image_of(pixels) if self.reads_images else pixels
+        return np.array(self._compiled(given)[0])  # a copy: the next run overwrites the original
+
+
+def _compiled(model: ov.Model, path: Path, device: str) -> ov.CompiledModel:
+    is_exact = device.split(".")[0] in ("CPU", "GPU")
+    try:
+        return core().compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32"} if is_exact else {})
+    except RuntimeError as error:
+        raise GraphError(f"cannot load {path} on {device}: OpenVINO refuses it: {runtime_words(error)}") from error

@@ -1,1 +1,0 @@
-"""The network: blocks, backbone, branches, and which of their channels belong together."""

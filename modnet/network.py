@@ -1,0 +1,152 @@
+"""What the engine asks of a network: which channels go together, what is deployed, and how it shrinks.
+
+A network names its layers by their modules' paths. `modnet.pruning.groups` turns these names into slices of tensors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
+
+from modnet.errors import CheckpointError
+
+Rule = Literal["adaptive", "ratio", "keep"]
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A convolution or linear layer whose outputs are a group's channels, and the batch norm that follows it.
+
+    The norm may be narrower than the group: it then holds the group's first channels, as in IBNorm.
+    """
+
+    module: str
+    norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A layer that reads a group's channels, from position `offset` of its (concatenated) inputs on."""
+
+    module: str
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that can only be removed together, in every tensor that holds them.
+
+    Attributes:
+        name: unique in its network; what configs, plans and reports call the group.
+        parts: channels of each part, in order; a channel never leaves its part (the halves of an IBNorm).
+        producers: what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs
+            meet channel by channel: residual partners, expand and depthwise, gates.
+        consumers: what reads them, after norm, activation and residual add.
+        rule: what the adaptive policy does: follow its threshold, its ratio, or keep every channel.
+        prunable: False for what the outside world decides: an image's channels, a prediction's one.
+    """
+
+    name: str
+    parts: tuple[int, ...]
+    producers: tuple[Producer, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    rule: Rule = "adaptive"
+    prunable: bool = True
+
+    @property
+    def channels(self) -> int:
+        """Channels of all parts."""
+        return sum(self.parts)
+
+    def first_part(self) -> Self:
+        """The group after the channels of every other part have gone: those parts are empty."""
+        return replace(self, parts=(self.parts[0], *(0 for _ in self.parts[1:])))
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a network: float32 (B, channels, H, W) in [-1, 1].
+
+    Attributes:
+        name: in exported graphs.
+        channels: of it.
+    """
+
+    name: str
+    channels: int
+
+
+class FoldableLayer(nn.Module, ABC):
+    """A convolution with its norm, which can become one."""
+
+    @abstractmethod
+    def fold(self) -> None:
+        """Puts the norm into the convolution, in place: in evaluation mode the layer computes the same."""
+
+
+class NetworkSpec(BaseModel):
+    """The sizes of a network as final numbers. A checkpoint carries them, and needs nothing else to be loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    @abstractmethod
+    def full(cls) -> Self:
+        """The published network."""
+
+    @classmethod
+    @abstractmethod
+    def tiny(cls) -> Self:
+        """The same shape of network, small enough for tests."""
+
+    def to_json(self) -> str:
+        """Compact JSON that `from_json` reads back to an equal spec."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads a spec.
+
+        Raises:
+            CheckpointError: not JSON, or not a spec; names the offending fields.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
+            raise CheckpointError(f"not a {cls.__name__}: {problems}") from error
+
+
+class PrunableNetwork(nn.Module, ABC):
+    """What the engine asks of a network.
+
+    Attributes:
+        spec: its sizes, as final numbers; the network is built from it, and a checkpoint carries it.
+        workload: the name of the workload that it belongs to; a checkpoint carries it.
+        inputs: of the network and of what is deployed of it, in order.
+    """
+
+    spec: NetworkSpec
+    workload: ClassVar[str]
+    inputs: ClassVar[tuple[Input, ...]] = (Input("input", channels=3),)
+
+    @abstractmethod
+    def channel_groups(self) -> tuple[ChannelGroup, ...]:
+        """Every channel of every tensor, in groups."""
+
+    @abstractmethod
+    def deployed(self) -> nn.Module:
+        """What runs on devices: `inputs` in, one tensor out; shares its weights with this network."""
+
+    @abstractmethod
+    def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:
+        """A fresh network of the same kind in which the named groups have the given channels per part."""
+
+    def pretrained_part(self) -> nn.Module | None:
+        """What was trained for something else before, and may stay as it is in a training; None: there is none."""
+        return None

@@ -1,0 +1,113 @@
+"""What a network consists of: cost by layer and branch, and its groups of channels; alone, or before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from modnet.network import ChannelGroup, PrunableNetwork
+from modnet.pruning.complexity import layer_costs
+from modnet.pruning.cost import Cost
+from modnet.pruning.groups import TensorSlice, tensor_slices
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One network.
+
+    Attributes:
+        size: side in pixels of the square image that MACs are counted for.
+        layers: path → cost of every layer of the deployed graph, in order of running.
+        groups: by name, as the network declares them.
+        tensors: what each group holds, by the group's name.
+        shapes: of every tensor of the state dict, those of the heads that only training uses included.
+    """
+
+    size: int
+    layers: Mapping[str, Cost]
+    groups: Mapping[str, ChannelGroup]
+    tensors: Mapping[str, tuple[TensorSlice, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def branches(self) -> dict[str, Cost]:
+        """Costs by branch, in order of running."""
+        names = dict.fromkeys(branch_of(path) for path in self.layers)
+        return {name: _sum(cost for path, cost in self.layers.items() if branch_of(path) == name) for name in names}
+
+    @property
+    def total(self) -> Cost:
+        """Of the deployed graph."""
+        return _sum(self.layers.values())
+
+
+@dataclass(frozen=True)
+class GroupChange:
+    """What became of one group.
+
+    Attributes:
+        name: the earlier network's name for it.
+        before: channels of each part; None where only the later network has such a group.
+        after: channels of each part; None where the later network has none of its layers.
+        prunable: whether its channels may be removed.
+    """
+
+    name: str
+    before: tuple[int, ...] | None
+    after: tuple[int, ...] | None
+    prunable: bool
+
+
+def inspect_network(network: PrunableNetwork, size: int = 512) -> Inspection:
+    """Takes a network apart.
+
+    Raises:
+        ConfigError: `size` is not a positive multiple of 32.
+        PruningError: the groups do not account for all channels.
+    """
+    groups = network.channel_groups()
+    tensors: dict[str, list[TensorSlice]] = {group.name: [] for group in groups}
+    for piece in tensor_slices(network, groups):
+        tensors[piece.group].append(piece)
+    return Inspection(
+        size=size,
+        layers={path: Cost(*cost) for path, cost in layer_costs(network, size).items()},
+        groups={group.name: group for group in groups},
+        tensors={name: tuple(pieces) for name, pieces in tensors.items()},
+        shapes={name: tuple(tensor.shape) for name, tensor in network.state_dict().items()},
+    )
+
+
+def group_changes(before: Inspection, after: Inspection) -> list[GroupChange]:
+    """What became of every group, in the earlier network's order.
+
+    Groups of two networks correspond when the same layer makes their channels, whatever they are called: a network
+    that has lost a skip has split a group in two.
+    """
+    made_by = {maker: group for group in after.groups.values() for maker in _makers(group)}
+    changes = []
+    for group in before.groups.values():
+        left = next((made_by[maker].parts for maker in _makers(group) if maker in made_by), None)
+        changes.append(GroupChange(group.name, group.parts, left, group.prunable))
+    known = {maker for group in before.groups.values() for maker in _makers(group)}
+    for group in after.groups.values():
+        if known.isdisjoint(_makers(group)):
+            changes.append(GroupChange(group.name, None, group.parts, group.prunable))
+    return changes
+
+
+def branch_of(path: str) -> str:
+    """The branch that a layer or a group belongs to: the first name of its path."""
+    return path.partition(".")[0]
+
+
+def _makers(group: ChannelGroup) -> list[str]:
+    """The layers that make a group's channels; an image's are made by none and go by their group's name."""
+    return [producer.module for producer in group.producers] or [group.name]
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    parameters, macs = 0, 0
+    for cost in costs:
+        parameters, macs = parameters + cost.parameters, macs + cost.macs
+    return Cost(parameters, macs)

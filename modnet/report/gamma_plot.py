@@ -1,0 +1,42 @@
+"""Sparse training as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from modnet.records import ScaleDistribution
+from modnet.report.pictures import png
+from modnet.training.slimming import SCALE_BINS
+
+
+def gamma_plot(scales: Sequence[ScaleDistribution], title: str) -> bytes:
+    """For every epoch a histogram of |gamma|, the darker the more channels, and below it the quintiles as lines; PNG.
+
+    The histogram's axis is logarithmic: what is near 0 lies apart there. That of the quintiles is linear: at first all
+    scales are near 1, where a logarithm puts the lines over each other.
+
+    Args:
+        scales: at least one, as a training report has them: before the first epoch, then after each.
+        title: over the plot.
+    """
+    counts = np.array([one.counts for one in scales], dtype=np.float64).T  # (bins, epochs)
+    shares = counts / counts.sum(axis=0)
+    figure = Figure(figsize=(7.5, 7), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    borders = np.arange(len(scales) + 1) - 0.5
+    heat = above.pcolormesh(borders, SCALE_BINS, np.ma.masked_equal(shares, 0), cmap="Greys", norm=LogNorm(1e-3, 1))
+    figure.colorbar(heat, ax=above, label="share of channels")
+    above.set(yscale="log", ylabel="|gamma|", title=title)
+    quintiles = list(zip(*(one.quintiles for one in scales), strict=True))
+    for number, quintile in enumerate(quintiles, start=1):
+        below.plot(quintile, linewidth=1.5, marker=".", label=f"{20 * number} %")
+    below.set(xlabel="epochs of sparse training", ylabel="|gamma|, quintiles")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.grid(alpha=0.3)
+    figure.legend(title="share of channels that are not above", loc="outside lower center", ncols=5, fontsize=8)
+    return png(figure)

@@ -1,0 +1,36 @@
+"""Checkpoints of MODNet: our own, the official ones, and those of MODNet-ModelCompression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modnet import checkpoint
+from modnet.errors import CheckpointError
+from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.workloads.matting.workload import MATTING
+
+
+def load(path: str | Path, prune_info: str | Path | None = None) -> MODNet:
+    """The network in a checkpoint of any known layout, in evaluation mode on the CPU. See `read_checkpoint`."""
+    return read_checkpoint(path, prune_info).network
+
+
+def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> checkpoint.Checkpoint[MODNet]:
+    """Reads a checkpoint of our layout or of a published one; which one is seen from its content.
+
+    Args:
+        path: the file.
+        prune_info: see `modnet.workloads.matting.published.reader.read_published`.
+
+    Raises:
+        CheckpointError: the file is missing, cut off, of another network, holds values that are not finite, or does not
+            agree with `prune_info`.
+    """
+    path = Path(path)
+    if path in (SHIPPED_BASE, SHIPPED_SMALL) and not path.is_file():
+        raise CheckpointError(
+            f"cannot read checkpoint {path}: this installation lacks what it should bring along: install modnet-edge "
+            "again"
+        )
+    return checkpoint.read_checkpoint(path, MATTING, None if prune_info is None else Path(prune_info))

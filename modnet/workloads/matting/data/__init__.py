@@ -1,0 +1,1 @@
+"""Photographs and mattes: reading, augmenting and drawing them."""

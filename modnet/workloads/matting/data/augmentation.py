@@ -1,0 +1,166 @@
+"""What happens to an image and its matte at random before they become a sample.
+
+Every function takes what it changes and a generator, and gives new arrays. An `image` is uint8 (H, W, 3), RGB; a
+`matte` is uint16 (H, W), 0 background to 65535 person, because OpenCV resizes 16 bits with 0 and 1 staying exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from modnet.configs import AugmentationConfig
+from modnet.workloads.matting.data.foreground import estimate_foreground
+from modnet.workloads.matting.data.images import Alpha, Image, Matte16, resize
+from modnet.workloads.matting.data.synthetic_background import draw_background
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+OPAQUE = 65535  # of a matte: all person
+LETTERBOX_GREY = 128  # next to what a device's letterbox is filled with: 0 after normalisation, 127.5 before
+
+BRIGHTNESS, CONTRAST, COLOUR = 0.15, 0.2, 0.08  # largest change at strength 1, as a share
+BLUR_SIGMA = (0.3, 1.2)  # pixels of the sample: no more than a matte's own border is soft
+JPEG_QUALITY = (40, 90)  # both included
+DRAWN_SHARE = 0.5  # of the new backgrounds; the others are cut from photographs
+SMALLEST_CUTTING = 0.125  # side of what is cut, as a share of the sample's; less would be one blur
+
+
+def augment(
+    image: Image,
+    matte: Matte16,
+    size: int,
+    config: AugmentationConfig,
+    rng: np.random.Generator,
+    draw_other: Callable[[], tuple[Image, Matte16] | None],
+) -> tuple[Image, Matte16]:
+    """An image and its matte, cropped, changed and resized to size × size, as the config says.
+
+    Args:
+        draw_other: gives another image and its matte, whose background may be used; None when it has none to give.
+    """
+    if config.crops:
+        image, matte = crop_at_border(image, matte, (config.smallest_crop, config.largest_crop), rng)
+    image, matte = resize(image, size, size), resize(matte, size, size)
+    if rng.random() < config.flip:
+        image, matte = image[:, ::-1], matte[:, ::-1]
+    if rng.random() < config.background:
+        image = replace_background(image, matte, random_background(size, rng, draw_other))
+    if config.colour > 0:
+        image = recolour(image, config.colour, rng)
+    if rng.random() < config.blur:
+        image = blur(image, rng)
+    if rng.random() < config.jpeg:
+        image = compress(image, rng)
+    return image, matte
+
+
+def alpha_of(matte: Matte16) -> Alpha:
+    """A matte as float32 (H, W) in [0, 1]."""
+    return matte.astype(np.float32) / np.float32(OPAQUE)
+
+
+def crop_at_border(
+    image: Image, matte: Matte16, shares: tuple[float, float], rng: np.random.Generator
+) -> tuple[Image, Matte16]:
+    """The same square of both, placed so that it contains a random pixel of the person's soft border.
+
+    Without such a pixel it contains a random pixel of the person, and without a person any. A square that is larger
+    than the image in a direction contains all of it there; the rest is background, in the grey of a letterbox.
+
+    Args:
+        shares: smallest and largest side of the square, as a share of the image's short side.
+    """
+    height, width = matte.shape
+    side = max(1, round(min(height, width) * rng.uniform(*shares)))
+    wanted = np.flatnonzero((matte > 0) & (matte < OPAQUE))
+    if not wanted.size:
+        wanted = np.flatnonzero(matte)
+    anchor = int(wanted[rng.integers(wanted.size)] if wanted.size else rng.integers(matte.size))
+    top, left = _first(anchor // width, side, height, rng), _first(anchor % width, side, width, rng)
+    return _cut(image, top, left, side, LETTERBOX_GREY), _cut(matte, top, left, side, 0)
+
+
+def _first(position: int, side: int, length: int, rng: np.random.Generator) -> int:
+    """First row (or column) of a crop that contains `position` and lies within [0, length), or else contains that."""
+    first, last = sorted((max(0, position - side + 1), min(position, length - side)))
+    return int(rng.integers(first, last + 1))
+
+
+def _cut(array: NDArray[_Value], top: int, left: int, side: int, beyond: int) -> NDArray[_Value]:
+    """The square at (top, left) of (H, W) or (H, W, C), which may reach over the edges: `beyond` is there."""
+    inside = array[max(0, top) : top + side, max(0, left) : left + side]
+    if inside.shape[:2] == (side, side):
+        return inside
+    above, before = max(0, -top), max(0, -left)
+    margins = ((above, side - above - inside.shape[0]), (before, side - before - inside.shape[1]))
+    return np.pad(inside, margins + ((0, 0),) * (array.ndim - 2), constant_values=beyond)
+
+
+def recolour(image: Image, strength: float, rng: np.random.Generator) -> Image:
+    """(value · gain - mean) · contrast + mean + brightness, per colour, rounded and clipped."""
+    gain = rng.uniform(1 - COLOUR * strength, 1 + COLOUR * strength, size=3)
+    contrast = rng.uniform(1 - CONTRAST * strength, 1 + CONTRAST * strength)
+    brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS) * strength * 255.0
+    mean = image.mean()
+    # Three tables of 256 entries instead of arithmetic on every pixel.
+    values = (np.arange(256.0)[:, None] * gain - mean) * contrast + mean + brightness
+    table = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return cast(Image, cv2.LUT(image, table[None]))
+
+
+def blur(image: Image, rng: np.random.Generator) -> Image:
+    """As from a lens slightly out of focus; the matte stays, as its border is as soft as the blur."""
+    return cast(Image, cv2.GaussianBlur(image, (0, 0), rng.uniform(*BLUR_SIGMA)))
+
+
+def compress(image: Image, rng: np.random.Generator) -> Image:
+    """As read back from a JPEG file of random quality."""
+    quality = int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1))
+    # OpenCV takes its channels as BGR, both ways; told RGB, it would treat red as blue where it saves on colour.
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cast(Image, cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+
+
+def replace_background(image: Image, matte: Matte16, background: Image) -> Image:
+    """αF + (1 - α)B, rounded: the person in his own colours F before another background B of the same size."""
+    alpha = alpha_of(matte)[..., None]
+    composite = alpha * estimate_foreground(image, alpha[..., 0]) + (1 - alpha) * background
+    return np.rint(composite).astype(np.uint8)
+
+
+def random_background(
+    size: int, rng: np.random.Generator, draw_other: Callable[[], tuple[Image, Matte16] | None]
+) -> Image:
+    """A background without people, (size, size, 3): drawn, or cut from where another image's matte is 0.
+
+    Drawn ones hold nobody for certain; cut ones have the noise, texture and light of photographs. An image without a
+    large enough empty square gets a drawn one.
+    """
+    if rng.random() >= DRAWN_SHARE and (other := draw_other()) is not None:
+        cutting = cut_empty_square(*other, round(SMALLEST_CUTTING * size), rng)
+        if cutting is not None:
+            return resize(cutting, size, size)
+    return np.clip(np.rint(draw_background(rng, size, size)), 0, 255).astype(np.uint8)
+
+
+def cut_empty_square(image: Image, matte: Matte16, smallest: int, rng: np.random.Generator) -> Image | None:
+    """One of the largest squares of the image in which the matte is 0 throughout.
+
+    None when they have sides below `smallest` pixels.
+    """
+    # Chessboard distance to the next pixel that is not empty, outside included: 2 d - 1 is the side of the largest
+    # empty square around a pixel.
+    empty = cv2.copyMakeBorder((matte == 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    reach = cv2.distanceTransform(empty, cv2.DIST_C, 3)[1:-1, 1:-1]
+    largest = int(reach.max())
+    if 2 * largest - 1 < max(1, smallest):
+        return None
+    centres = np.flatnonzero(reach >= 0.8 * largest)
+    row, column = divmod(int(centres[rng.integers(centres.size)]), matte.shape[1])
+    margin = int(reach[row, column]) - 1
+    return image[row - margin : row + margin + 1, column - margin : column + margin + 1]

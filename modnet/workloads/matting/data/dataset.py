@@ -1,0 +1,214 @@
+"""Training samples and their order, both functions of (seed, epoch) alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch.utils.data import Dataset
+
+from modnet.configs import AugmentationConfig
+from modnet.data.archives import Pair
+from modnet.data.batches import generator_of
+from modnet.errors import ConfigError, DatasetError
+from modnet.workloads.matting.data.augmentation import alpha_of, augment
+from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair
+from modnet.workloads.matting.data.images import Image, Matte16, normalise
+from modnet.workloads.matting.data.trimap import trimap_from_alpha
+
+KEPT_SHORT_SIDE = 1.5  # of a decoded image, as a multiple of the sample's side: a crop of half of it grows by 4/3
+CACHE_BYTES = 512 * 2**20
+
+_AUGMENTING, _TRIMAP = 0, 1  # what a generator of a sample is for
+
+
+class Sample(NamedTuple):
+    """One training sample; several are stacked to one.
+
+    Attributes:
+        image: float32 (3, S, S), RGB, [-1, 1].
+        trimap: float32 (1, S, S), {0, 0.5, 1}.
+        alpha: float32 (1, S, S), [0, 1].
+    """
+
+    image: torch.Tensor
+    trimap: torch.Tensor
+    alpha: torch.Tensor
+
+
+class UnlabelledSample(NamedTuple):
+    """A training sample whose matte nobody knows; several are stacked to one.
+
+    Attributes:
+        image: float32 (3, S, S), RGB, [-1, 1].
+    """
+
+    image: torch.Tensor
+
+
+class _Images:
+    """What both kinds of data set share: files, epoch, augmentation, and the cache of decoded images."""
+
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        *,
+        size: int,
+        seed: int,
+        augment: AugmentationConfig | bool,
+        cache_bytes: int,
+    ) -> None:
+        if size < 32 or size % 32:
+            raise ConfigError(f"side of a sample: got {size}, wanted a positive multiple of 32")
+        if isinstance(augment, bool):
+            augment = AugmentationConfig() if augment else AugmentationConfig.none()
+        self.folder, self.size, self.seed, self.augment = folder, size, seed, augment
+        self.epoch = 0
+        self._count = count
+        self._cache = DecodedCache(cache_bytes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch, from 0, whose samples come next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def divided(self, parts: int) -> Self:
+        """A copy for one of several processes, whose caches together keep to the bound of this one's."""
+        copied = copy.copy(self)
+        copied._cache = DecodedCache(self._cache.max_bytes // parts)
+        return copied
+
+    def _augmented(self, index: int) -> tuple[Image, Matte16]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        rng = generator_of(self.seed, self.epoch, index, _AUGMENTING)
+
+        def draw_other() -> Decoded | None:
+            try:
+                return self._decoded(int(rng.integers(len(self))))
+            except DatasetError:  # it is named and counted where its own sample comes
+                return None
+
+        return augment(*self._decoded(index), self.size, self.augment, rng, draw_other)
+
+    def _decoded(self, index: int) -> Decoded:
+        return self._cache.get(index, lambda: self._read(index, round(KEPT_SHORT_SIDE * self.size)))
+
+    def _read(self, index: int, short_side: int) -> Decoded:
+        raise NotImplementedError
+
+
+class MattingDataset(_Images, Dataset[Sample]):
+    """Pairs of image and matte as square training samples.
+
+    A sample depends on (seed, epoch, index) only, not on who asks for it when. Its trimap has a generator of its own:
+    another augmentation draws the same kernel and iterations.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pairs: Sequence[Pair],
+        *,
+        size: int = 512,
+        seed: int = 0,
+        augment: AugmentationConfig | bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Makes a data set in epoch 0; reads no file yet.
+
+        Args:
+            folder: what the paths of the pairs are relative to.
+            size: side S of a sample in pixels, a multiple of 32.
+            augment: how; True is the default config, False `AugmentationConfig.none()`.
+            cache_bytes: most memory for decoded images.
+
+        Raises:
+            DatasetError: no pairs.
+            ConfigError: the size is not a positive multiple of 32.
+        """
+        if not pairs:
+            raise DatasetError(f"no pairs to train on in {folder}")
+        super().__init__(folder, len(pairs), size=size, seed=seed, augment=augment, cache_bytes=cache_bytes)
+        self.pairs = tuple(pairs)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Of all pairs: image, matte, image, matte, …"""
+        return tuple(file for pair in self.pairs for file in (pair.image, pair.matte))
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at an index from 0.
+
+        Raises:
+            IndexError: no such index.
+            DatasetError: the pair cannot be read; names the file.
+        """
+        image, matte = self._augmented(index)
+        alpha = alpha_of(matte)
+        trimap = trimap_from_alpha(alpha, generator_of(self.seed, self.epoch, index, _TRIMAP))
+        return Sample(normalise(image), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
+
+    def _read(self, index: int, short_side: int) -> Decoded:
+        pair = self.pairs[index]
+        return read_shrunk_pair(self.folder / pair.image, self.folder / pair.matte, short_side)
+
+
+class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
+    """Images without mattes, for distillation and self-supervised adaptation.
+
+    Augmented as `MattingDataset`, with two differences that follow from having no matte: crops are placed anywhere, and
+    backgrounds stay.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        images: Sequence[str],
+        *,
+        size: int = 512,
+        seed: int = 0,
+        augment: AugmentationConfig | bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Makes a data set in epoch 0; reads no file yet.
+
+        Args:
+            folder: what the paths of the images are relative to.
+            images: as `modnet.data.archives.find_images` gives them.
+            size: side S of a sample in pixels, a multiple of 32.
+            augment: how; True is the default config, False `AugmentationConfig.none()`.
+            cache_bytes: most memory for decoded images.
+
+        Raises:
+            DatasetError: no images.
+            ConfigError: the size is not a positive multiple of 32.
+        """
+        if not images:
+            raise DatasetError(f"no images to train on in {folder}")
+        super().__init__(folder, len(images), size=size, seed=seed, augment=augment, cache_bytes=cache_bytes)
+        self.augment = self.augment.model_copy(update={"background": 0.0})
+        self.images = tuple(images)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All images."""
+        return self.images
+
+    def __getitem__(self, index: int) -> UnlabelledSample:
+        """The sample at an index from 0.
+
+        Raises:
+            IndexError: no such index.
+            DatasetError: the image cannot be read; names the file.
+        """
+        return UnlabelledSample(normalise(self._augmented(index)[0]))
+
+    def _read(self, index: int, short_side: int) -> Decoded:
+        return read_shrunk_image(self.folder / self.images[index], short_side)

@@ -1,0 +1,75 @@
+"""Decoded images: shrunk to what samples need, and kept as long as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modnet.workloads.matting.data.images import Image, Matte16, check_same_size, read_image, read_matte16, resize
+
+Decoded = tuple[Image, Matte16]
+
+
+def read_shrunk_pair(image_path: Path, matte_path: Path, short_side: int) -> Decoded:
+    """An image and its matte, their short side at most `short_side` pixels; larger ones are averaged down.
+
+    One is shrunk before the other is read: of 50 megapixels, 150 MB of image or 150 MB of matte are in memory at a
+    time, beside the file.
+
+    Raises:
+        DatasetError: one of them cannot be read, or their sizes differ; names the file.
+    """
+    image = read_image(image_path)
+    image_size = image.shape[:2]
+    image = shrink(image, short_side)
+    matte = read_matte16(matte_path)
+    check_same_size(image_path, image_size, matte_path, matte.shape)
+    return image, shrink(matte, short_side)
+
+
+def read_shrunk_image(path: Path, short_side: int) -> Decoded:
+    """An image without a person that is known: its matte is 0 throughout.
+
+    Raises:
+        DatasetError: it cannot be read; names the file.
+    """
+    image = shrink(read_image(path), short_side)
+    return image, np.zeros(image.shape[:2], dtype=np.uint16)
+
+
+def shrink(array: NDArray[Any], short_side: int) -> NDArray[Any]:
+    """(H, W) or (H, W, C), averaged down so that the short side is at most `short_side` pixels."""
+    height, width = array.shape[:2]
+    scale = short_side / min(height, width)
+    return resize(array, round(height * scale), round(width * scale)) if scale < 1 else array
+
+
+class DecodedCache:
+    """Decoded images by index, up to a number of bytes.
+
+    When it is full, further images are read each time: in a new order every epoch, evicting would only push out what
+    is needed next. A copy in another process starts empty.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.held_bytes = 0
+        self._kept: dict[int, Decoded] = {}
+
+    def get(self, index: int, read: Callable[[], Decoded]) -> Decoded:
+        """What is kept at `index`, otherwise what `read` gives, kept when there is room."""
+        if index in self._kept:
+            return self._kept[index]
+        decoded = read()
+        size = sum(array.nbytes for array in decoded)
+        if self.held_bytes + size <= self.max_bytes:
+            self.held_bytes += size
+            self._kept[index] = decoded
+        return decoded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DecodedCache, (self.max_bytes,)

@@ -1,0 +1,127 @@
+"""Scores of any predictor on a split of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modnet.configs import ALL_METRICS, FEW_METRICS, Metric
+from modnet.data.archives import DatasetIndex, Pair
+from modnet.errors import DatasetError
+from modnet.progress import progress_over
+from modnet.protocols import Protocol
+from modnet.records import ImageScore, Scores
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.trimap import unknown_band
+from modnet.workloads.matting.metrics import ERROR_MAPS, ERROR_NAMES, Alpha, summarise
+
+Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Image uint8 (H, W, 3), RGB → alpha float32 (H, W) in [0, 1]."""
+
+
+def evaluate(
+    predictor: Predictor,
+    folder: Path,
+    index: DatasetIndex,
+    split: Literal["tune", "val", "fit", "train"],
+    protocol: Protocol,
+    metrics: Iterable[Metric] = FEW_METRICS,
+) -> Scores:
+    """Errors of each image at original size, over all its pixels and within its unknown band, and their means.
+
+    Means count every image the same; those of the unknown band are over the images that have one.
+
+    Args:
+        predictor: brings an image to the network and the matte back by `protocol`, which is written into the scores.
+        folder: what the paths of `index` are relative to.
+        index: which images there are.
+        split: which of them are looked at.
+        protocol: of the predictor.
+        metrics: what is measured; `mse` and `mad` always are.
+
+    Raises:
+        DatasetError: the split is empty or pairs cannot be read, all of which are counted, or the predictor returns
+            another size or values that are no alpha.
+    """
+    pairs = index.split(split)
+    if not pairs:
+        raise DatasetError(f"split {split!r} of {folder} has no images; there is nothing to evaluate")
+    wanted = tuple(metric for metric in ALL_METRICS if metric in {*FEW_METRICS, *metrics})
+    scores = []
+    for pair in progress_over(pairs, f"evaluating {split}", "image"):
+        try:
+            image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        except DatasetError as error:
+            raise _unreadable(folder, pairs) from error
+        predicted = predict(predictor, image, pair.stem)
+        scores.append(score_image(pair.stem, predicted, alpha, wanted))
+    return Scores(
+        split=split,
+        protocol=protocol,
+        images=len(scores),
+        errors={name: mean for name in ERROR_NAMES if (mean := _mean(scores, name)) is not None},
+        per_image=tuple(scores),
+    )
+
+
+def _unreadable(folder: Path, pairs: Sequence[Pair]) -> DatasetError:
+    """What to say when a pair cannot be read: all that cannot, so that they are mended at once."""
+    problems = []
+    for pair in pairs:
+        try:
+            read_pair(folder / pair.image, folder / pair.matte)
+        except DatasetError as error:
+            problems.append(str(error))
+    named = "; ".join(problems[:5])
+    return DatasetError(f"{len(problems)} of {len(pairs)} pairs of {folder} cannot be read: {named}")
+
+
+def predict(predictor: Predictor, image: NDArray[np.uint8], name: str) -> Alpha:
+    """The predictor's alpha of an image, which is sure to be one.
+
+    Raises:
+        DatasetError: it has another size than the image, or values outside of [0, 1] or that are no numbers.
+    """
+    return checked_alpha(predictor(image), image, name)
+
+
+def checked_alpha(alpha: NDArray[np.float32], image: NDArray[np.uint8], name: str) -> Alpha:
+    """What a predictor gave for an image, which is sure to be an alpha of it.
+
+    Raises:
+        DatasetError: as `predict`.
+    """
+    if alpha.shape != image.shape[:2]:
+        raise DatasetError(f"{name}: the predictor gave a matte of {alpha.shape}, wanted {image.shape[:2]}")
+    if not (alpha.min() >= 0 and alpha.max() <= 1):  # false for NaN as well
+        raise DatasetError(f"{name}: the predictor gave values from {alpha.min()} to {alpha.max()}, wanted [0, 1]")
+    return alpha
+
+
+def score_image(stem: str, predicted: Alpha, alpha: Alpha, metrics: Sequence[Metric]) -> ImageScore:
+    """Errors of one image.
+
+    Args:
+        stem: its name.
+        predicted: float32 (H, W) in [0, 1].
+        alpha: what it should be, likewise.
+        metrics: what is measured, `mse` and `mad` among it.
+    """
+    is_unknown = unknown_band(alpha)
+    has_band = bool(is_unknown.any())
+    errors: dict[str, float] = {}
+    for metric in metrics:
+        error_map = ERROR_MAPS[metric](predicted, alpha)
+        errors[metric] = summarise(metric, error_map)
+        if has_band:
+            errors[f"unknown_{metric}"] = summarise(metric, error_map, is_unknown)
+    return ImageScore(stem=stem, errors=errors)
+
+
+def _mean(scores: Sequence[ImageScore], name: str) -> float | None:
+    values = [score.errors[name] for score in scores if name in score.errors]
+    return float(np.mean(values)) if values else None

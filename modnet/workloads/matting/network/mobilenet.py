@@ -1,0 +1,48 @@
+"""MobileNetV2: one image in, one score per class out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from torch import Tensor, nn
+
+from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
+from modnet.workloads.matting.network.backbone import MobileNetV2Backbone
+from modnet.workloads.matting.network.backbone_channels import backbone_groups, backbone_widths
+from modnet.workloads.matting.network.spec import MobileNetV2Spec
+
+
+class MobileNetV2(PrunableNetwork):
+    """The classifier of Sandler et al. 2018 (arXiv 1801.04381) of the sizes in `spec`, without its dropout.
+
+    Called with an image (B, 3, H, W) in [-1, 1], RGB, H and W from 32 up; returns logits (B, classes).
+    """
+
+    spec: MobileNetV2Spec
+
+    def __init__(self, spec: MobileNetV2Spec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = MobileNetV2Backbone(spec)
+        self.classifier = nn.Linear(spec.last_channels, spec.classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.backbone(image)[-1]  # (B, last, H/32, W/32)
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
+
+    def deployed(self) -> Self:
+        """The whole network."""
+        return self
+
+    def channel_groups(self) -> tuple[ChannelGroup, ...]:
+        """Which channels can only be removed together; the image's channels and the classes stay."""
+        image = ChannelGroup("image", (3,), consumers=(Consumer("backbone.stem.conv"),), prunable=False)
+        classes = ChannelGroup("classes", (self.spec.classes,), producers=(Producer("classifier"),), prunable=False)
+        return (*backbone_groups(self.spec, last_readers=(Consumer("classifier"),)), image, classes)
+
+    def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:
+        """A fresh network in which the named groups have the given channels."""
+        spec = self.spec.model_copy(update=backbone_widths(self.spec, widths))
+        return type(self)(MobileNetV2Spec.model_validate(spec.model_dump()))  # a copy is not validated by itself

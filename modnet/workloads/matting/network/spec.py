@@ -1,0 +1,222 @@
+"""The architecture of one MODNet, or of the MobileNetV2 it is built on, as final numbers.
+
+A spec holds what a pruned network *is*: how many channels each layer has and which blocks keep their skip.
+No ratio, threshold or expansion factor appears here; policies (`modnet.pruning.policies`) turn those into counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from modnet.network import NetworkSpec
+
+# MobileNetV2 1.0 (Sandler et al. 2018, arXiv 1801.04381, table 2): expansion, channels, repeats, first stride.
+MOBILENET_V2_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+TINY_STAGES = ((1, 8, 1, 1), (2, 8, 2, 2), (2, 8, 2, 2), (2, 16, 2, 2), (2, 16, 1, 2))
+
+Stages = Sequence[tuple[int, int, int, int]]
+"""(expansion, channels, repeats, first stride) of each run of blocks."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitWidth(_Frozen):
+    """Channels of a layer normalised by IBNorm: the first part by batch norm, the rest by instance norm."""
+
+    batch: int = Field(ge=0)
+    instance: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.total < 1:
+            raise ValueError("a layer needs at least 1 channel, got batch 0 and instance 0")
+        return self
+
+    @property
+    def total(self) -> int:
+        """Channels of the layer."""
+        return self.batch + self.instance
+
+    @classmethod
+    def halves(cls, channels: int) -> Self:
+        """The split of the published network: floor(channels / 2) by batch norm, the rest by instance norm."""
+        return cls(batch=channels // 2, instance=channels - channels // 2)
+
+
+class BlockSpec(_Frozen):
+    """One inverted residual block: expand 1×1 → depthwise 3×3 → project 1×1."""
+
+    in_channels: PositiveInt
+    hidden_channels: PositiveInt
+    out_channels: PositiveInt
+    stride: int = Field(ge=1, le=2)
+    expands: bool = Field(description="False: no expand convolution, the depthwise one reads the input directly")
+    residual: bool = Field(description="the input is added to the output")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.expands and self.hidden_channels != self.in_channels:
+            raise ValueError(
+                f"a block without expand convolution has as many hidden as input channels, "
+                f"got {self.hidden_channels} and {self.in_channels}"
+            )
+        if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
+            raise ValueError(
+                f"a residual block needs stride 1 and equal widths, "
+                f"got stride {self.stride}, {self.in_channels} -> {self.out_channels} channels"
+            )
+        return self
+
+
+class BackboneSpec(NetworkSpec):
+    """Final channel counts of a MobileNetV2 from its stem to its last 1×1 convolution, at 1/32 of the input size."""
+
+    stem_channels: PositiveInt
+    blocks: tuple[BlockSpec, ...] = Field(min_length=1)
+    last_channels: PositiveInt
+
+    @model_validator(mode="after")
+    def _chained(self) -> Self:
+        width = self.stem_channels
+        for index, block in enumerate(self.blocks):
+            if block.in_channels != width:
+                raise ValueError(f"block {index} reads {block.in_channels} channels, but {width} arrive there")
+            width = block.out_channels
+        if self.strides()[-1] != 32:
+            raise ValueError(f"the backbone must end at 1/32 of the input size, got 1/{self.strides()[-1]}")
+        return self
+
+    def strides(self) -> list[int]:
+        """Input size over output size of every block."""
+        return list(accumulate((block.stride for block in self.blocks), mul, initial=2))[1:]
+
+
+class MobileNetV2Spec(BackboneSpec):
+    """Final channel counts of a MobileNetV2 classifier (Sandler et al. 2018, arXiv 1801.04381)."""
+
+    classes: PositiveInt
+
+    @classmethod
+    def full(cls, classes: int = 1000) -> Self:
+        """The published network of width 1.0 (3.505 M parameters with 1000 classes)."""
+        blocks = inverted_residuals(32, MOBILENET_V2_STAGES)
+        return cls(stem_channels=32, blocks=blocks, last_channels=1280, classes=classes)
+
+    @classmethod
+    def tiny(cls, classes: int = 10) -> Self:
+        """The same shape of network in a few thousand parameters, for tests."""
+        return cls(stem_channels=8, blocks=inverted_residuals(8, TINY_STAGES), last_channels=32, classes=classes)
+
+
+class ModnetSpec(BackboneSpec):
+    """Final channel counts of every layer of a MODNet (Ke et al. 2022, arXiv 2011.11961).
+
+    The fields stand in the order in which an image meets the layers. `enc2x_block` and `enc4x_block` are the indices
+    (from 0) of the blocks whose outputs, at 1/2 and 1/4 of the input size, feed the detail branch.
+    """
+
+    enc2x_block: int = Field(ge=0)
+    enc4x_block: int = Field(ge=0)
+
+    # semantic branch (LR)
+    squeeze_channels: PositiveInt
+    lr16x: SplitWidth
+    lr8x: SplitWidth
+
+    # detail branch (HR)
+    to_enc2x: SplitWidth
+    enc2x: SplitWidth
+    to_enc4x: SplitWidth
+    enc4x: SplitWidth
+    hr4x: tuple[SplitWidth, SplitWidth, SplitWidth]
+    hr2x: tuple[SplitWidth, SplitWidth, SplitWidth, SplitWidth]
+    detail_head: SplitWidth
+
+    # fusion branch (F)
+    lr4x: SplitWidth
+    f2x: SplitWidth
+    fusion_head: SplitWidth
+
+    @model_validator(mode="after")
+    def _tapped(self) -> Self:
+        for name, index, wanted in (("enc2x_block", self.enc2x_block, 2), ("enc4x_block", self.enc4x_block, 4)):
+            if index >= len(self.blocks) or self.strides()[index] != wanted:
+                raise ValueError(f"{name} = {index} is not a block with output at 1/{wanted} of the input size")
+        return self
+
+    @classmethod
+    def full(cls) -> Self:
+        """The published network: MobileNetV2 1.0 and detail width 32 (6.487 M parameters)."""
+        return cls.from_widths(stem=32, stages=MOBILENET_V2_STAGES, last=1280, lr16x=96, lr8x=32, detail=32)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The same shape of network in about 20 k parameters, for tests."""
+        return cls.from_widths(stem=8, stages=TINY_STAGES, last=32, lr16x=16, lr8x=8, detail=8)
+
+    @classmethod
+    def from_widths(cls, *, stem: int, stages: Stages, last: int, lr16x: int, lr8x: int, detail: int) -> Self:
+        """An unpruned network from the stages of its backbone and the widths of its branches."""
+        return cls(
+            stem_channels=stem,
+            blocks=inverted_residuals(stem, stages),
+            enc2x_block=stages[0][2] - 1,
+            enc4x_block=stages[0][2] + stages[1][2] - 1,
+            last_channels=last,
+            squeeze_channels=last // 4,
+            lr16x=SplitWidth.halves(lr16x),
+            lr8x=SplitWidth.halves(lr8x),
+            **detail_widths(detail),
+        )
+
+
+def inverted_residuals(stem_channels: int, stages: Stages) -> tuple[BlockSpec, ...]:
+    """The blocks of an unpruned MobileNetV2; one that is not the first of its stage has a skip."""
+    blocks: list[BlockSpec] = []
+    width = stem_channels
+    for expansion, channels, repeats, first_stride in stages:
+        for repeat in range(repeats):
+            blocks.append(
+                BlockSpec(
+                    in_channels=width,
+                    hidden_channels=width * expansion,
+                    out_channels=channels,
+                    stride=first_stride if repeat == 0 else 1,
+                    expands=expansion != 1,
+                    residual=repeat > 0,
+                )
+            )
+            width = channels
+    return tuple(blocks)
+
+
+def detail_widths(width: int) -> dict[str, Any]:
+    """Spec fields of the detail and fusion branches for one common width (32 in the published network)."""
+    half, one, two = (SplitWidth.halves(max(1, c)) for c in (width // 2, width, 2 * width))
+    return {
+        "to_enc2x": one,
+        "enc2x": one,
+        "to_enc4x": one,
+        "enc4x": two,
+        "hr4x": (two, two, one),
+        "hr2x": (two, one, one, one),
+        "detail_head": one,
+        "lr4x": one,
+        "f2x": one,
+        "fusion_head": half,
+    }

@@ -1,0 +1,118 @@
+"""From files to files: the matte of every picture or frame, at its original size."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modnet.data.archives import IMAGE_SUFFIXES, images_in, others_in
+from modnet.errors import DatasetError
+from modnet.progress import progress_over
+from modnet.workloads.matting.data.images import read_image, write_png
+from modnet.workloads.matting.evaluate import Predictor, checked_alpha
+from modnet.workloads.matting.predict.results import Render
+from modnet.workloads.matting.predict.transparency import within_opacity
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+
+
+def is_video(path: Path) -> bool:
+    """By its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class ImageResults:
+    """What became of an image, or of those of a folder.
+
+    Attributes:
+        written: the results, in order of the sources' names.
+        unreadable: names of the images that could not be read, with the reason.
+        left_out: names of the folder's other files, hidden ones aside, which by their suffix are no images.
+    """
+
+    written: tuple[Path, ...]
+    unreadable: dict[str, str]
+    left_out: tuple[str, ...]
+
+
+def infer_images(
+    predictor: Predictor, source: Path, out: Path, render: Render, *, overwrite: bool = False
+) -> ImageResults:
+    """Draws one image, or every image of a folder, into `<out>/<stem>.png`.
+
+    Images of one stem, as IMG.JPG and IMG.HEIC, become `<out>/IMG.JPG.png` and `<out>/IMG.HEIC.png`. One image is in
+    memory at a time. Each file appears whole or not at all; those written before an error stay. In a folder, an image
+    that cannot be read ends nothing: it is named in the log, and in the results.
+
+    Args:
+        predictor: what makes the mattes.
+        source: an image, or a folder whose own images are read in order of their names, hidden files left out.
+        out: made when missing.
+        render: what is drawn.
+        overwrite: results of an earlier run may be replaced.
+
+    Raises:
+        DatasetError: no image, or none that can be read; two that would be written into one file, or one that would be
+            written over; a result that is there already, or cannot be written; the predictor gives what is no alpha.
+    """
+    images = images_in(source) if source.is_dir() else [source]
+    left_out = tuple(path.name for path in others_in(source)) if source.is_dir() else ()
+    if not images:
+        others = f"; other files: {len(left_out)} ({', '.join(left_out[:5])})" if left_out else ""
+        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){others}")
+    results = _results(images, out)
+    refuse_overwriting(images, results, overwrite=overwrite)
+    out.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    unreadable: dict[str, str] = {}
+    for image_path, result in zip(progress_over(images, "inference", "image"), results, strict=True):
+        try:
+            image = read_image(image_path)
+            alpha = predictor(image)  # which refuses slivers
+            opacity = within_opacity(np.ones(image.shape[:2], np.float32), image_path)
+        except DatasetError as error:
+            if not source.is_dir():
+                raise
+            logger.warning("left out: %s", error)
+            unreadable[image_path.name] = str(error)
+            continue
+        write_png(result, render(image, checked_alpha(alpha, image, str(image_path)) * opacity))
+        written.append(result)
+    if not written:
+        first = next(iter(unreadable.values()))
+        raise DatasetError(f"none of the {len(images)} images of {source} can be read; the first: {first}")
+    return ImageResults(tuple(written), unreadable, left_out)
+
+
+def _results(images: Sequence[Path], out: Path) -> list[Path]:
+    """Where each image's result goes."""
+    stems = Counter(path.stem for path in images)
+    results = [out / f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in images]
+    if doubled := [result.name for result, count in Counter(results).items() if count > 1]:
+        names = ", ".join(doubled[:5])
+        raise DatasetError(f"images of {images[0].parent} would overwrite each other as {names}: rename them")
+    return results
+
+
+def refuse_overwriting(sources: Sequence[Path], results: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuses results that are among their sources, and those that are there already unless they may be replaced.
+
+    Raises:
+        DatasetError: one is; names it.
+    """
+    taken = {path.resolve() for path in sources}
+    for result in results:
+        if result.resolve() in taken:
+            raise DatasetError(f"{result} is one of the sources and would be written over: choose another folder")
+    there = [] if overwrite else [result for result in results if result.exists()]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise DatasetError(f"{there[0]}{more} is there already: choose another place, or replace it with --overwrite")

@@ -1,0 +1,51 @@
+"""ONNX files and IRs as functions of images, on OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import openvino as ov
+
+from modnet.errors import ConfigError
+from modnet.export.graph_file import read_ir, read_onnx
+from modnet.export.openvino_graph import OpenvinoGraph
+from modnet.protocols import Protocol, device_protocol
+from modnet.workloads.matting.predict.predictors import Predictor
+
+
+class OnnxPredictor(Predictor):
+    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`.
+
+    Without a protocol it is that one, and "seed" where the size is open.
+    """
+
+    def __init__(self, path: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
+        super().__init__(*_graph_for(path, read_onnx, protocol, device))
+
+
+class IrPredictor(Predictor):
+    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`.
+
+    Without a protocol it is that one, and "seed" where the size is open.
+    """
+
+    def __init__(self, xml: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
+        super().__init__(*_graph_for(xml, read_ir, protocol, device))
+
+
+def _graph_for(
+    path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
+) -> tuple[OpenvinoGraph, Protocol]:
+    """The network in `path`, and the protocol that it is given; None: the letterbox of its size, "seed" where open."""
+    graph = OpenvinoGraph(path, device, read)
+    height, width = graph.input_shape[2:]
+    is_open = height is None and width is None
+    if protocol is None:
+        protocol = "seed" if height is None else device_protocol(height)
+    if not is_open and (height != width or protocol != f"device-{height}"):
+        raise ConfigError(
+            f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}; "
+            "a fixed input size goes with the letterbox of that size, as 'device-512' with 512×512"
+        )
+    return graph, protocol

@@ -1,0 +1,31 @@
+"""Networks as functions of images, to score and to use them.
+
+This module runs without OpenVINO, for training; what needs that is in `openvino_predictors.py` beside it.
+"""
+
+from __future__ import annotations
+
+from modnet.graph_function import GraphFunction, TorchGraph
+from modnet.protocols import Protocol
+from modnet.workloads.matting.data.images import Alpha, Image, prepare, restore
+from modnet.workloads.matting.network.modnet import MODNet
+
+
+class Predictor:
+    """Image, uint8 (H, W, 3) RGB → alpha, float32 (H, W) in [0, 1]: a `GraphFunction` under one protocol."""
+
+    def __init__(self, matte: GraphFunction, protocol: Protocol) -> None:
+        self.matte = matte
+        self.protocol = protocol
+
+    def __call__(self, image: Image) -> Alpha:
+        prepared = prepare(image, self.protocol)
+        alpha = self.matte(prepared.pixels.numpy())
+        return restore(alpha[0, 0], prepared.geometry)
+
+
+class TorchPredictor(Predictor):
+    """Predicts with a copy of a network."""
+
+    def __init__(self, network: MODNet, protocol: Protocol, device: str = "cpu") -> None:
+        super().__init__(TorchGraph(network, device), protocol)

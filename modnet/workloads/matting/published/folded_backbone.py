@@ -1,0 +1,130 @@
+"""MobileNetV2 weights whose batch norms were folded away, as a backbone to train from.
+
+Quantised networks are published so: every convolution has a bias, and no norm is left. The weights are read from a
+numpy `.npz` under the names of torchvision's MobileNetV2, the bias under that of the norm which once stood there.
+Training needs the norms back: in training mode, one with scale 1, mean 0 and variance 1 would shrink whatever it gets.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modnet.errors import CheckpointError
+from modnet.workloads.matting.network.blocks import ConvBN, InvertedResidual
+from modnet.workloads.matting.network.modnet import MODNet
+
+
+def load_folded_backbone(network: MODNet, path: Path, images: Sequence[Tensor]) -> tuple[str, ...]:
+    """Gives the backbone of an unpruned `network` the weights in `path`, and its norms the statistics of `images`.
+
+    The convolutions' names that `path` does not have keep what they had: a segmentation network has no last 1×1
+    convolution. Names of other parts, such as a classifier, are not looked at.
+
+    Args:
+        network: of MobileNetV2's own widths; changed in place.
+        path: `.npz` of float32 arrays.
+        images: some network inputs, (B, 3, H, W) in [-1, 1].
+
+    Returns:
+        The layers that kept what they had.
+
+    Raises:
+        CheckpointError: unreadable, not a MobileNetV2, or of other shapes; the network may be half filled then.
+    """
+    arrays = _read(path)
+    missing = []
+    for layer, weight_name, bias_name in _layers(network):
+        if weight_name not in arrays or bias_name not in arrays:
+            missing.append(weight_name)
+            continue
+        with torch.no_grad():
+            _fill(layer.conv.weight, arrays[weight_name], f"{path}: {weight_name}")
+            _fill(layer.norm.bias, arrays[bias_name], f"{path}: {bias_name}")
+            layer.norm.weight.fill_(1.0)
+            layer.norm.running_mean.zero_()  # type: ignore[union-attr]  # torch's stubs allow it to be missing
+            layer.norm.running_var.fill_(1.0 - layer.norm.eps)  # type: ignore[union-attr]
+    if set(missing) - {"features.18.0.weight"}:
+        raise CheckpointError(f"{path} is no MobileNetV2 of torchvision's names: it lacks {missing[:3]}")
+    take_statistics(network, images)
+    return tuple(missing)
+
+
+@torch.no_grad()
+def take_statistics(network: MODNet, images: Sequence[Tensor]) -> None:
+    """Gives every norm of the backbone the statistics of what it gets, and scale and bias that undo them.
+
+    In evaluation mode the network computes what it did before; in training mode nearly so.
+    """
+    sums: dict[nn.BatchNorm2d, list[tuple[Tensor, Tensor]]] = {}
+    norms = [module for module in network.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        values = inputs[0].double()
+        sums.setdefault(norm, []).append((values.mean(dim=(0, 2, 3)), values.square().mean(dim=(0, 2, 3))))
+
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    was_training = network.training
+    network.eval()
+    try:
+        for image in images:
+            network.backbone(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(was_training)
+    for norm, moments in sums.items():
+        mean = torch.stack([one for one, _ in moments]).mean(dim=0)
+        variance = (torch.stack([one for _, one in moments]).mean(dim=0) - mean.square()).clamp_min(0)
+        old_mean, old_variance = norm.running_mean, norm.running_var
+        assert old_mean is not None
+        assert old_variance is not None
+        # gamma (x - m) / sqrt(v + eps) + beta is the same line through x for any (m, v).
+        slope = norm.weight.double() / (old_variance.double() + norm.eps).sqrt()
+        norm.bias.copy_(norm.bias.double() + slope * (mean - old_mean.double()))
+        norm.weight.copy_(slope * (variance + norm.eps).sqrt())
+        old_mean.copy_(mean)
+        old_variance.copy_(variance)
+
+
+def _read(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    try:
+        # numpy leaves a file that it opened itself open when it is damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise CheckpointError(f"{path} is one array, wanted an .npz of several")
+            with archive:
+                return {name: archive[name] for name in archive.files if name.startswith("features.")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CheckpointError(f"cannot read the backbone weights {path}: {error}") from error
+
+
+def _layers(network: MODNet) -> Iterator[tuple[ConvBN, str, str]]:
+    """Every convolution of the backbone with its weight's and its bias's name."""
+    backbone = network.backbone
+    yield backbone.stem, "features.0.0.weight", "features.0.1.bias"
+    for number, block in enumerate(backbone.blocks, start=1):
+        assert isinstance(block, InvertedResidual)
+        inner = [layer for layer in (block.expand, block.depthwise) if layer is not None]
+        for place, layer in enumerate(inner):
+            yield layer, f"features.{number}.conv.{place}.0.weight", f"features.{number}.conv.{place}.1.bias"
+        last = len(inner)
+        yield block.project, f"features.{number}.conv.{last}.weight", f"features.{number}.conv.{last + 1}.bias"
+    number = len(backbone.blocks) + 1
+    yield backbone.last, f"features.{number}.0.weight", f"features.{number}.1.bias"
+
+
+def _fill(parameter: Tensor, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], where: str) -> None:
+    if values.shape != tuple(parameter.shape) or values.dtype != np.float32 or not np.isfinite(values).all():
+        raise CheckpointError(
+            f"{where}: got {values.dtype} {values.shape}, wanted finite float32 {tuple(parameter.shape)}"
+        )
+    parameter.copy_(torch.from_numpy(values))

@@ -1,0 +1,55 @@
+"""The images that a network does worst on, to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modnet.configs import SHEET_IMAGES
+from modnet.data.archives import DatasetIndex
+from modnet.records import ImageScore, Scores
+from modnet.report.pictures import MatteRow, matte_sheet
+from modnet.workloads.matting.data.images import read_pair, resize
+from modnet.workloads.matting.evaluate import Predictor
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+_SIDE = 600  # pixels: no image is drawn larger
+
+
+def worst_images(scores: Scores) -> list[ImageScore]:
+    """The `SHEET_IMAGES` scores of largest MSE, the worst first; of equal ones in order of their stems."""
+    return sorted(scores.per_image, key=lambda score: (-score.error, score.stem))[:SHEET_IMAGES]
+
+
+def worst_sheet(predictor: Predictor, folder: Path, index: DatasetIndex, scores: Scores) -> bytes:
+    """A sheet of the `worst_images`: image, true matte, predicted matte and |predicted - true|, PNG.
+
+    Mattes are predicted anew: keeping those of a whole split would take gigabytes.
+
+    Args:
+        predictor: what the scores are of.
+        folder: what the paths of `index` are relative to.
+        index: what the scores were measured on.
+        scores: of `predictor`.
+
+    Raises:
+        DatasetError: a pair cannot be read.
+    """
+    pairs = {pair.stem: pair for pair in index.split(scores.split)}
+    rows = []
+    for score in worst_images(scores):
+        pair = pairs[score.stem]
+        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+        predicted = predictor(image)
+        mattes = (_shrunk(alpha), _shrunk(predicted), _shrunk(np.abs(predicted - alpha)))
+        rows.append(MatteRow(f"{score.stem}\nMSE {score.error:.4f}", _shrunk(image), mattes))
+    return matte_sheet(rows, ("true matte", "predicted", "difference"))
+
+
+def _shrunk(array: NDArray[_Value]) -> NDArray[_Value]:
+    scale = min(1, _SIDE / max(array.shape[:2]))
+    return resize(array, *(max(1, round(side * scale)) for side in array.shape[:2]))
