@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from modnet.configs import GlobalThresholdPolicy, PruningConfig, TargetPolicy, UniformPolicy
+from modnet.configs import BudgetPolicy, GlobalThresholdPolicy, PruningConfig, UniformPolicy
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
@@ -25,7 +25,7 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.leaderboard import markdown_table
 
-BUDGET = TargetPolicy(max_macs=7_000_000_000)
+BUDGET = BudgetPolicy(max_macs=7_000_000_000)
 CONFIGS = {
     "adaptive 0.5/0.5, L1": PruningConfig(),
     "uniform 0.5, geometric median": PruningConfig(policy=UniformPolicy(), criterion="geometric_median"),

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.inputs import PROTOCOL, RESULTS, extracted, input_parser
 from benchmarks.modelcompression.copying import buildable_settings, copied_network
-from modnet.configs import PruningConfig, TargetPolicy
+from modnet.configs import BudgetPolicy, PruningConfig
 from modnet.data.archives import DatasetIndex
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
@@ -137,7 +137,7 @@ def _cells(network: MODNet, folder: Path, index: DatasetIndex) -> Iterator[Cell]
         nearest = min(settings, key=lambda setting: abs(setting.macs - budget))
         yield Cell(MODELCOMPRESSION, reduction, partial(copied_network, network, nearest.threshold, nearest.ratio))
         for method, fields in METHODS.items():
-            config = PruningConfig(policy=TargetPolicy(max_macs=budget), **fields)
+            config = PruningConfig(policy=BudgetPolicy(max_macs=budget), **fields)
             yield Cell(method, reduction, partial(_pruned, network, config, folder, index))
 
 

@@ -10,7 +10,7 @@ from flows.prepare_dataset import prepare_dataset
 from flows.prune import prune
 from flows.retrain import retrain_candidates
 from flows.train_baseline import train_baseline
-from modnet.compress_config import CompressConfig
+from modnet.configs import CompressConfig
 from modnet.records import Failure
 from tasks.evaluate import choose_winner
 from tasks.export import why_refused
@@ -40,16 +40,16 @@ def compress(config: CompressConfig) -> str:
     survivors = [name for name in ids if name not in failed]
 
     base_scores, scores, latencies, choice = evaluate(
-        base.base_id, survivors, config.budget, config.export, config.compute
+        base.base_id, survivors, config.winner_limits, config.export, config.compute
     )
     refused: dict[str, str] = {}
     while (reason := why_refused(choice.winner, config.export, config.compute)) is not None:
         refused[choice.winner] = reason
-        choice = choose_winner(base_scores, scores, config.budget, latencies, refused)
+        choice = choose_winner(base_scores, scores, config.winner_limits, latencies, refused)
     export(choice.winner, config.export, config.compute)
     release = deploy(choice.winner, config.export, reason=choice.reasons[choice.winner], compute=config.compute)
     running = release.running.items()
-    reports = [report for name, targets in running for report in benchmark(name, config.benchmark.on(targets))]
+    reports = [report for name, targets in running for report in benchmark(name, config.benchmark.for_targets(targets))]
 
     failures = [
         Failure(candidate_id=one.candidate_id, label=one.label, reason=failed[one.candidate_id])

@@ -2,7 +2,7 @@
 
 from prefect import flow, unmapped
 
-from modnet.configs import BudgetConfig, ComputeConfig, ExportConfig
+from modnet.configs import ComputeConfig, ExportConfig, WinnerLimits
 from modnet.records import Choice, HostLatencies, NetworkScores
 from tasks.evaluate import choose_winner, make_timed_forms, measure_on_host, score_network
 
@@ -11,7 +11,7 @@ from tasks.evaluate import choose_winner, make_timed_forms, measure_on_host, sco
 def evaluate(
     base_id: str,
     candidate_ids: list[str],
-    budget: BudgetConfig = BudgetConfig(),
+    winner_limits: WinnerLimits = WinnerLimits(),
     export: ExportConfig = ExportConfig(),
     compute: ComputeConfig = ComputeConfig(),
 ) -> tuple[NetworkScores, list[NetworkScores], HostLatencies, Choice]:
@@ -26,4 +26,4 @@ def evaluate(
     forms = make_timed_forms.map(networks, unmapped(export), unmapped(compute))
     base, *candidates = scores.result()
     latencies = measure_on_host(forms.result(), export, compute)  # when nothing else is left to compute
-    return base, candidates, latencies, choose_winner(base, candidates, budget, latencies)
+    return base, candidates, latencies, choose_winner(base, candidates, winner_limits, latencies)

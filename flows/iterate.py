@@ -13,11 +13,11 @@ def iterate(
     seed: Seed = 0,
     compute: ComputeConfig = ComputeConfig(),
 ) -> list[str]:
-    """Prunes a base in several smaller steps, retraining after each, until its target is reached.
+    """Prunes a base in several smaller steps, retraining after each, until it is as small as was asked.
 
     Each step takes the same share of what is left and prunes the network that the step before it retrained. Returns
-    the candidates in order, the last at the target; `evaluate` and `export` take any of them. A run that was killed
-    goes on at its step, inside a retraining at the last saved epoch.
+    the candidates in order, the last as small as was asked; `evaluate` and `export` take any of them. A run that was
+    killed goes on at its step, inside a retraining at the last saved epoch.
     """
     candidate_ids: list[str] = []
     for step in plan_steps(base_id, config):

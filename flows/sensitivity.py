@@ -17,8 +17,8 @@ def sensitivity(
     One task run per group on Ray; each group that was measured stays in the store, so a killed run goes on where it
     was. At the end stand the curves, as plot and table, and a ratio for each group: by allowed loss or by MACs.
     """
-    groups = score_channels(network_id, config, compute)
-    futures = measure_group.map(unmapped(network_id), groups, unmapped(config), unmapped(compute))
+    groups, ranked_at = score_channels(network_id, config, compute)
+    futures = measure_group.map(unmapped(network_id), groups, unmapped(config), unmapped(ranked_at), unmapped(compute))
     futures.wait()
     failed = {}
     for group, future in zip(groups, futures, strict=True):
@@ -27,4 +27,4 @@ def sensitivity(
             get_run_logger().error("group %s failed: %s", group, failed[group])
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(groups)} groups were not measured, the others are stored: {failed}")
-    return publish_sensitivity(network_id, groups, config)
+    return publish_sensitivity(network_id, [future.result() for future in futures], config)

@@ -4,7 +4,7 @@ from prefect import get_run_logger, task
 
 from infra.object_store import open_store
 from infra.settings import Settings
-from modnet.configs import BudgetConfig, ComputeConfig, ExportConfig
+from modnet.configs import ComputeConfig, ExportConfig, WinnerLimits
 from modnet.evaluation.selection import choose_best
 from modnet.records import Choice, HostLatencies, NetworkScores, TimedForms
 from tasks import remote, remote_latency
@@ -17,11 +17,12 @@ from tasks.stored_network import latencies_key, scores_key, timed_key
 @task(task_run_name="score {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
     """Scores one network, unpruned or retrained, on Ray."""
+    key = scores_key(open_store(Settings.from_env().store_url), network_id)
     scores = recalled_or_computed(
-        scores_key(open_store(Settings.from_env().store_url), network_id),
+        key,
         NetworkScores,
         remote.score_network,
-        *(network_id, compute.candidate_cpus),
+        *(network_id, key, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"score {network_id}",
@@ -67,12 +68,12 @@ def measure_on_host(forms: list[TimedForms], config: ExportConfig, compute: Comp
 def choose_winner(
     base: NetworkScores,
     candidates: list[NetworkScores],
-    budget: BudgetConfig,
+    limits: WinnerLimits,
     latencies: HostLatencies,
     refused: dict[str, str] | None = None,
 ) -> Choice:
     """The fastest candidate that errs little enough and is not refused, judged on tune alone."""
-    choice = choose_best(base, candidates, budget, latencies, refused)
+    choice = choose_best(base, candidates, limits, latencies, refused)
     for candidate, reason in choice.reasons.items():
         get_run_logger().info("%s %s: %s", candidate, "wins" if candidate == choice.winner else "loses", reason)
     return choice

@@ -31,7 +31,7 @@ def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeCo
         retrained_key(candidate_id),
         RetrainReport,
         remote.take_step,
-        *(parent_id, step, seed, compute.base_cpus, compute.training_gpus),
+        *(parent_id, step, seed, candidate_id, compute.base_cpus, compute.training_gpus),
         cpus=compute.base_cpus,
         gpus=compute.training_gpus,
         compute=compute,

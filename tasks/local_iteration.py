@@ -34,7 +34,7 @@ def prune_iteratively(
     seed: int = 0,
     device: str = "cpu",
 ) -> list[Path]:
-    """Prunes and retrains in the steps of `config`; one checkpoint per step, the last at the target.
+    """Prunes and retrains in the steps of `config`; one checkpoint per step, the last as small as was asked.
 
     Step k writes `plan.json`, `pruned.safetensors`, `training.json`, `training.png` and `retrained.safetensors` into
     the folder `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the

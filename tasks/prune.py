@@ -30,7 +30,7 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
             base_key(base_id),
             BaseRecord,
             remote.train_base,
-            *(*question, compute.base_cpus, compute.training_gpus),
+            *(*question, base_id, compute.base_cpus, compute.training_gpus),
             cpus=compute.base_cpus,
             gpus=compute.training_gpus,
             compute=compute,
@@ -64,18 +64,19 @@ def prune_base(
     """One candidate. Scoring weights takes seconds, so it is done here; what looks at images or measures is Ray's."""
     question = (start_id or base_id, pruning, retrain, seed)
     other_base = None if start_id is None else base_id
+    candidate_id = pruned_id(open_store(Settings.from_env().store_url), *question, other_base)
     if needs_evidence(pruning):
         candidate = recalled_or_computed(
-            candidate_key(pruned_id(open_store(Settings.from_env().store_url), *question, other_base)),
+            candidate_key(candidate_id),
             Candidate,
             remote.prune_network,
-            *(*question, compute.base_cpus, other_base),
+            *(*question, candidate_id, compute.base_cpus, other_base),
             cpus=compute.base_cpus,
             compute=compute,
             name=f"prune {pruning.label}",
         )
     else:
-        candidate = remote.prune_network(*question, cpus=1, base_id=other_base)
+        candidate = remote.prune_network(*question, candidate_id, cpus=1, base_id=other_base)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
     for remark in candidate.remarks:

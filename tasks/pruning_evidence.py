@@ -10,11 +10,11 @@ from modnet.configs import PruningConfig
 from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError
 from modnet.network import PrunableNetwork
+from modnet.policies.policy import SteppedPolicy
 from modnet.progress import Progress, progress_over
 from modnet.pruning.criteria import Scores, taylor
 from modnet.pruning.gates import Removed
-from modnet.pruning.latency import MeasureLatency
-from modnet.pruning.plan import PruningPlan, plan_pruning
+from modnet.pruning.plan import MeasureLatency, PruningPlan, plan_pruning
 from modnet.pruning.stepwise import plan_in_steps
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portraits import alpha_mse, read_portraits
@@ -27,7 +27,7 @@ Images = tuple[Path, DatasetIndex]
 
 def needs_evidence(config: PruningConfig) -> bool:
     """True where the weights do not decide alone, so that planning takes more than seconds."""
-    return config.criterion == "taylor" or config.policy.kind == "latency"
+    return config.criterion == "taylor" or config.policy.measures_latency
 
 
 def plan_with_evidence(
@@ -53,14 +53,15 @@ def plan_with_evidence(
     folder, index = images()
     portraits = read_portraits(folder, index.split("fit")[: config.taylor_images], TAYLOR_SHORT_SIDE)
 
-    steps = config.taylor_steps if config.policy.kind in ("target", "global-threshold") else 1
+    is_stepped = isinstance(config.policy, SteppedPolicy)
+    steps = config.taylor_steps if is_stepped else 1
 
     with Progress("looking by taylor", steps * len(portraits), "image") as progress:
 
         def look(removed: Removed) -> Scores:
             return taylor(network, progress.passing(portraits), alpha_mse, removed)
 
-        if config.policy.kind in ("target", "global-threshold"):
+        if is_stepped:
             return plan_in_steps(network, config, look, steps=steps)
         scores = look({})
     return plan_pruning(network, config, scores=scores, measure_latency=measure_latency(threads))

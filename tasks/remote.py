@@ -47,27 +47,32 @@ from tasks.stored_dataset import open_dataset
 from tasks.stored_network import (
     base_key,
     candidate_key,
-    mattes_key,
     progress_key,
-    pruned_id,
     retrained_key,
     root_id,
-    scores_key,
     state_key,
     stored_network,
-    trained_base_id,
 )
 from tasks.training_run import run_training, start_from_backbone
 
-SHEET_IMAGES = 4
+SHOWN_MATTES = 4
 
 
 def train_base(
-    dataset_id: str, config: TrainingConfig, seed: int, backbone: StoredFile | None, cpus: int, gpus: float
+    dataset_id: str,
+    config: TrainingConfig,
+    seed: int,
+    backbone: StoredFile | None,
+    base_id: str,
+    cpus: int,
+    gpus: float,
 ) -> BaseRecord:
-    """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone."""
+    """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone.
+
+    Args:
+        base_id: what `trained_base_id` makes of the arguments before it.
+    """
     settings, store = this_node(cpus)
-    base_id = trained_base_id(dataset_id, config, seed, backbone)
     folder = f"bases/{base_id}"
 
     def compute() -> BaseRecord:
@@ -118,6 +123,7 @@ def prune_network(
     pruning: PruningConfig,
     training: RetrainConfig,
     seed: int,
+    candidate_id: str,
     cpus: int,
     base_id: str | None = None,
 ) -> Candidate:
@@ -125,11 +131,11 @@ def prune_network(
 
     Args:
         parent_id: what is pruned.
+        candidate_id: what `pruned_id` makes of the question.
         base_id: the unpruned network that teaches and that reports compare with; None: what the parent came from.
     """
     settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, parent_id)
-    candidate_id = pruned_id(store, parent_id, pruning, training, seed, base_id)
 
     def compute() -> Candidate:
         network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
@@ -190,14 +196,20 @@ def retrain_candidate(candidate_id: str, cpus: int, gpus: float) -> RetrainRepor
     return record
 
 
-def take_step(parent_id: str, step: IterationStep, seed: int, cpus: int, gpus: float) -> RetrainReport:
-    """Prunes and retrains once on the way to a target; what is done of it already is not done again."""
-    candidate = prune_network(parent_id, step.pruning, step.retrain, seed, cpus)
-    return retrain_candidate(candidate.candidate_id, cpus, gpus)
+def take_step(
+    parent_id: str, step: IterationStep, seed: int, candidate_id: str, cpus: int, gpus: float
+) -> RetrainReport:
+    """Prunes and retrains once on the way to what was asked; what is done of it already is not done again."""
+    prune_network(parent_id, step.pruning, step.retrain, seed, candidate_id, cpus)
+    return retrain_candidate(candidate_id, cpus, gpus)
 
 
-def score_network(network_id: str, cpus: int) -> NetworkScores:
-    """Scores a base or a retrained candidate on `tune`, which choices read, and on `val`, which only reports."""
+def score_network(network_id: str, key: str, cpus: int) -> NetworkScores:
+    """Scores a base or a retrained candidate on `tune`, which choices read, and on `val`, which only reports.
+
+    Args:
+        key: where the scores are put (`scores_key`).
+    """
     settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, network_id)
 
@@ -215,13 +227,16 @@ def score_network(network_id: str, cpus: int) -> NetworkScores:
             seconds=time.monotonic() - began,
         )
 
-    return once(store, scores_key(store, network_id), NetworkScores, compute)
+    return once(store, key, NetworkScores, compute)
 
 
-def draw_mattes(base_id: str, candidate_id: str, cpus: int) -> StoredFile:
-    """A sheet of the first val images: image, true matte, the unpruned network's matte and the candidate's."""
+def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredFile:
+    """A sheet of the first val images: image, true matte, the unpruned network's matte and the candidate's.
+
+    Args:
+        key: where its StoredFile is put (`mattes_key`); the picture lies beside it.
+    """
     settings, store = this_node(cpus)
-    key = mattes_key(store, base_id, candidate_id)
 
     def compute() -> StoredFile:
         predictors = []
@@ -230,7 +245,7 @@ def draw_mattes(base_id: str, candidate_id: str, cpus: int) -> StoredFile:
             predictors.append(TorchPredictor(load(fetch(store, checkpoint, settings.cache_folder / "objects")), "seed"))
         folder, index = open_dataset(dataset_id, settings, store)
         rows = []
-        for pair in index.split("val")[:SHEET_IMAGES]:
+        for pair in index.split("val")[:SHOWN_MATTES]:
             image, alpha = read_pair(folder / pair.image, folder / pair.matte)
             rows.append(MatteRow(pair.stem, image, (alpha, *(predictor(image) for predictor in predictors))))
         sheet = matte_sheet(rows, ("true matte", "unpruned", "pruned"))

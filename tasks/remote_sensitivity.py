@@ -12,7 +12,7 @@ from modnet.configs import SensitivityConfig
 from modnet.pruning.criteria import score_groups
 from modnet.pruning.sensitivity import analysed_groups
 from modnet.pruning.sensitivity_ratios import choose_ratios
-from modnet.pruning.sensitivity_results import curves, merge_sensitivities
+from modnet.pruning.sensitivity_results import merge_sensitivities, sensitivity_curves
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
 from modnet.report.sensitivity_plot import sensitivity_plot
 from modnet.workloads.matting.checkpoint import load
@@ -29,8 +29,8 @@ from tasks.stored_dataset import open_dataset
 from tasks.stored_network import stored_network
 
 
-def score_channels(network_id: str, config: SensitivityConfig, cpus: int) -> ChannelScores:
-    """By what the channels of each analysed group are ranked, once for all workers."""
+def score_channels(network_id: str, config: SensitivityConfig, key: str, cpus: int) -> ChannelScores:
+    """By what the channels of each analysed group are ranked, once for all workers; put at `key`."""
     settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, network_id)
 
@@ -44,11 +44,18 @@ def score_channels(network_id: str, config: SensitivityConfig, cpus: int) -> Cha
         groups = analysed_groups(network, config.pruning.exclude)
         return ChannelScores(scores={group.name: tuple(scores[group.name].tolist()) for group in groups})
 
-    return once(store, channel_scores_key(store, network_id, config), ChannelScores, compute)
+    return once(store, key, ChannelScores, compute)
 
 
-def measure_group(network_id: str, group: str, config: SensitivityConfig, cpus: int) -> Sensitivities:
-    """The sensitivities of one group on all images."""
+def measure_group(
+    network_id: str, group: str, config: SensitivityConfig, ranked_at: str, key: str, cpus: int
+) -> Sensitivities:
+    """The sensitivities of one group on all images.
+
+    Args:
+        ranked_at: key of the ChannelScores that say which channels go first.
+        key: where the sensitivities are put (`group_key`).
+    """
     settings, store = this_node(cpus)
     checkpoint, dataset_id = stored_network(store, network_id)
 
@@ -56,7 +63,7 @@ def measure_group(network_id: str, group: str, config: SensitivityConfig, cpus: 
         network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
         folder, index = open_dataset(dataset_id, settings, store)
         pairs = tune_pairs(index, config)
-        ranked = get_record(store, channel_scores_key(store, network_id, config), ChannelScores).scores[group]
+        ranked = get_record(store, ranked_at, ChannelScores).scores[group]
         groups = [one for one in network.channel_groups() if one.name == group]
         scores = {group: torch.tensor(ranked, dtype=torch.float64)}
         return Sensitivities(
@@ -64,18 +71,22 @@ def measure_group(network_id: str, group: str, config: SensitivityConfig, cpus: 
             measurements=tuple(measure_portraits(network, config, folder, pairs, groups, scores)),
         )
 
-    return once(store, group_key(store, network_id, group, config), Sensitivities, compute)
+    return once(store, key, Sensitivities, compute)
 
 
-def summarise(network_id: str, groups: list[str], config: SensitivityConfig) -> SensitivityReport:
-    """Curves, their plot, and the ratios that follow from them."""
+def summarise(network_id: str, measured_at: list[str], config: SensitivityConfig) -> SensitivityReport:
+    """Curves, their plot, and the ratios that follow from them.
+
+    Args:
+        measured_at: keys of the Sensitivities of all groups.
+    """
     settings, store = this_node(cpus=1)
     checkpoint, _ = stored_network(store, network_id)
 
     def compute() -> SensitivityReport:
-        parts = [get_record(store, group_key(store, network_id, group, config), Sensitivities) for group in groups]
+        parts = [get_record(store, one, Sensitivities) for one in measured_at]
         whole = merge_sensitivities(parts)
-        found = curves(whole)
+        found = sensitivity_curves(whole)
         choice = choose_ratios(load(fetch(store, checkpoint, settings.cache_folder / "objects")), found, config)
         title = f"{network_id}: {len(whole.question.images)} images at {config.short_side} px, {whole.question.ranking}"
         plot = put_file(store, key.replace(".json", ".png"), sensitivity_plot(found, choice, title))

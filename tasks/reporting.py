@@ -6,7 +6,7 @@ from infra.manifest import manifest_key
 from infra.object_store import open_store
 from infra.reports import LatencyReport
 from infra.settings import Settings
-from modnet.compress_config import CompressConfig
+from modnet.configs import CompressConfig
 from modnet.records import (
     Candidate,
     Choice,
@@ -61,15 +61,16 @@ def publish_report(
         leaderboard.pareto_points(base, scores, by_id, latencies, choice),
         "Accuracy against latency",
         form=latencies.deciding_form,
-        bound=config.budget.max_mse_ratio,
+        bound=config.winner_limits.max_mse_ratio,
     )
 
     folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
+    key = mattes_key(store, base.network_id, choice.winner)
     mattes = recalled_or_computed(
-        mattes_key(store, base.network_id, choice.winner),
+        key,
         StoredFile,
         remote.draw_mattes,
-        *(base.network_id, choice.winner, config.compute.base_cpus),
+        *(base.network_id, choice.winner, key, config.compute.base_cpus),
         cpus=config.compute.base_cpus,
         compute=config.compute,
         name="draw mattes",

@@ -14,29 +14,36 @@ from tasks.retries import RETRIES, is_transient
 
 
 @task(task_run_name="scores of {network_id}", retry_condition_fn=is_transient, **RETRIES)
-def score_channels(network_id: str, config: SensitivityConfig, compute: ComputeConfig) -> list[str]:
-    """Ranks the channels on Ray, so that all workers remove the same; returns the groups to look at."""
+def score_channels(network_id: str, config: SensitivityConfig, compute: ComputeConfig) -> tuple[list[str], str]:
+    """Ranks the channels on Ray, so that all workers remove the same.
+
+    Returns:
+        The groups to look at, and the key of the ChannelScores.
+    """
+    key = remote_sensitivity.channel_scores_key(_store(), network_id, config)
     ranked = recalled_or_computed(
-        remote_sensitivity.channel_scores_key(_store(), network_id, config),
+        key,
         ChannelScores,
         remote_sensitivity.score_channels,
-        *(network_id, config, compute.base_cpus),
+        *(network_id, config, key, compute.base_cpus),
         cpus=compute.base_cpus,
         compute=compute,
         name="score channels",
     )
-    return list(ranked.scores)
+    return list(ranked.scores), key
 
 
 @task(task_run_name="sensitivity of {group}", retry_condition_fn=is_transient, **RETRIES)
-def measure_group(network_id: str, group: str, config: SensitivityConfig, compute: ComputeConfig) -> str:
+def measure_group(
+    network_id: str, group: str, config: SensitivityConfig, ranked_at: str, compute: ComputeConfig
+) -> str:
     """Measures one group on Ray; returns the key of its Sensitivities."""
     key = remote_sensitivity.group_key(_store(), network_id, group, config)
     recalled_or_computed(
         key,
         Sensitivities,
         remote_sensitivity.measure_group,
-        *(network_id, group, config, compute.candidate_cpus),
+        *(network_id, group, config, ranked_at, key, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"sensitivity of {group}",
@@ -45,9 +52,9 @@ def measure_group(network_id: str, group: str, config: SensitivityConfig, comput
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
-def publish_sensitivity(network_id: str, groups: list[str], config: SensitivityConfig) -> SensitivityReport:
+def publish_sensitivity(network_id: str, measured_at: list[str], config: SensitivityConfig) -> SensitivityReport:
     """Curves as plot and table, and the ratios; takes seconds, so it runs here and not on Ray."""
-    report = remote_sensitivity.summarise(network_id, groups, config)
+    report = remote_sensitivity.summarise(network_id, measured_at, config)
     choice = report.choice
     note = (
         f"Allowed loss {choice.allowed_loss:.3g} of each group by itself leaves {choice.parameters} parameters and "

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.inputs import HEADLINE_PLAN, PLANS, RESULTS, extracted, input_parser
 from benchmarks.ranking import scored
-from modnet.configs import PruningConfig, TargetPolicy
+from modnet.configs import BudgetPolicy, PruningConfig
 from modnet.data.archives import DatasetIndex
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def planned(network: MODNet, budget: Budget, setting: dict[str, Any], folder: Path, index: DatasetIndex) -> PruningPlan:
     """The plan within a budget by one of `SETTINGS`."""
     config = PruningConfig(
-        policy=TargetPolicy(max_macs=budget.macs, max_parameters=budget.parameters, floor=setting["floor"]),
+        policy=BudgetPolicy(max_macs=budget.macs, max_parameters=budget.parameters, floor=setting["floor"]),
         criterion="taylor",
         taylor_images=setting["images"],
         taylor_steps=setting["looks"],

@@ -19,7 +19,7 @@ from infra.contract import Document
 from infra.manifest import Manifest, Pointer
 from infra.reports import LatencyReport
 from modnet.checkpoint import FORMAT
-from modnet.compress_config import CompressConfig
+from modnet.configs import CompressConfig
 from modnet.pruning.plan import PruningPlan
 from modnet.records import Scores
 from modnet.workloads.matting.network.spec import ModnetSpec

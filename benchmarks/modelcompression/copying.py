@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet.errors import PruningError
-from modnet.pruning.cost import CostModel
+from modnet.pruning.cost import cost_model
 from modnet.workloads.matting.network.groups import channel_groups
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.published.modelcompression_rule import SeedRule
@@ -46,17 +46,17 @@ def buildable_settings(network: MODNet) -> Iterator[Setting]:
     """Every setting of the grid at which the rule builds a network that works."""
     rule = SeedRule(network)
     for threshold in THRESHOLDS:
-        cost_model = None
+        costs = None
         for ratio in RATIOS:
             try:
                 spec = rule.spec(threshold=threshold, ratio=ratio)
             except PruningError:
                 continue
-            if cost_model is None:  # the threshold decides about blocks and skips, the ratio about widths alone
+            if costs is None:  # the threshold decides about blocks and skips, the ratio about widths alone
                 with torch.device("meta"):
                     without_weights = MODNet(spec)
-                cost_model = CostModel(without_weights)
-            cost = cost_model.cost({group.name: group.parts for group in channel_groups(spec)})
+                costs = cost_model(without_weights)
+            cost = costs.cost({group.name: group.parts for group in channel_groups(spec)})
             yield Setting(threshold, ratio, cost.parameters, cost.macs)
 
 

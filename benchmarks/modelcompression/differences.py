@@ -15,7 +15,7 @@ import torch
 from benchmarks.inputs import extracted, input_parser
 from benchmarks.modelcompression.copying import copied_network
 from benchmarks.ranking import scored
-from modnet.configs import AdaptivePolicy, PruningConfig, TargetPolicy
+from modnet.configs import AdaptivePolicy, BudgetPolicy, PruningConfig
 from modnet.errors import PruningError
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part, plan_pruning
@@ -68,7 +68,7 @@ def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tup
     yield "and hidden widths not floored: ours, L1", apply_plan(network, plan)
     compensated = apply_plan(network, plan, compensate=True)
     yield "and constants taken up by consumers", compensated
-    budget = TargetPolicy(max_macs=complexity(compensated).macs)
+    budget = BudgetPolicy(max_macs=complexity(compensated).macs)
     taylor = PruningConfig(policy=budget, criterion="taylor")
     yield (
         "ours: a budget of the same MACs, Taylor",

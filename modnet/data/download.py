@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from modnet.errors import DatasetError, DownloadError
 from modnet.progress import Progress
+from modnet.shown_url import shown_url
 
 logger = logging.getLogger(__name__)
 
@@ -249,15 +250,6 @@ def _file_name(url: str) -> str:
     if problem := path_problem(name):
         raise DatasetError(f"download {shown_url(url)}: its file name {name!r} {problem}")
     return name
-
-
-def shown_url(url: str) -> str:
-    """The URL without what may be secret: user, password, query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # an IPv6 address without its bracket
-        return "(a malformed URL)"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _sha256_of_text(text: str) -> str:

@@ -1,11 +1,11 @@
-"""Which network to release: the Pareto front, and the best within a budget."""
+"""Which network to release: the Pareto front, and the best within limits."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-from modnet.configs import BudgetConfig, ExportConfig
+from modnet.configs import ExportConfig, WinnerLimits
 from modnet.errors import ConfigError
 from modnet.records import Choice, HostLatencies, LegacyCheck, NetworkScores
 from modnet.targets import Target
@@ -28,32 +28,32 @@ def pareto_front(scores: Sequence[NetworkScores], p50_ms: Mapping[str, float]) -
 def choose_best(
     base: NetworkScores,
     candidates: Sequence[NetworkScores],
-    budget: BudgetConfig,
+    limits: WinnerLimits,
     latencies: HostLatencies,
     refused: Mapping[str, str] | None = None,
 ) -> Choice:
     """The fastest candidate that errs little enough, with a reason for every other. `val` is never looked at.
 
-    Where none is within `budget.max_mse_ratio`, the one with the lowest tune MSE.
+    Where none is within `limits.max_mse_ratio`, the one with the lowest tune MSE.
 
     Args:
         base: the unpruned network.
         candidates: what is chosen from.
-        budget: what the winner may cost.
+        limits: what the winner may cost.
         latencies: of the candidates, in the form that decides; one that was not timed counts as slower than any.
         refused: candidates that cannot be exported, with the reason.
 
     Raises:
         ConfigError: no candidate is within the limits of size and exportable; says why each is not.
     """
-    over = {one.network_id: f"too large: {what}" for one in candidates if (what := _too_large(one, budget))}
+    over = {one.network_id: f"too large: {what}" for one in candidates if (what := _too_large(one, limits))}
     over |= {name: f"refused: {reason}" for name, reason in (refused or {}).items()}
     possible = [one for one in candidates if one.network_id not in over]
     if not possible:
         listing = "; ".join(f"{name}: {problem}" for name, problem in over.items()) or "there is no candidate"
         raise ConfigError(f"no candidate can be released: {listing}")
     p50_ms = latencies.deciding_ms
-    bound = budget.max_mse_ratio * base.tune.error
+    bound = limits.max_mse_ratio * base.tune.error
     accurate = [one for one in possible if one.tune.error <= bound]
     if accurate:
         winner = min(accurate, key=lambda one: (_latency(one, p50_ms), one.tune.error, one.network_id))
@@ -66,11 +66,10 @@ def choose_best(
             if one.network_id in p50_ms
             else ("not timed")
         )
-        return (
-            f"{latency}, tune MSE {one.tune.error:.6f}, {times(one.tune.error, base.tune.error)} the unpruned network's"
-        )
+        ratio = times(one.tune.error, base.tune.error)
+        return f"{latency}, tune MSE {one.tune.error:.6f}, {ratio} the unpruned network's"
 
-    allowed = f"{budget.max_mse_ratio:g} times the unpruned network's error"
+    allowed = f"{limits.max_mse_ratio:g} times the unpruned network's error"
     reasons = {}
     for one in candidates:
         if one is winner and accurate:
@@ -124,11 +123,11 @@ def _dominates(one: NetworkScores, other: NetworkScores, p50_ms: Mapping[str, fl
     return this != that and this[0] <= that[0] and this[1] <= that[1]
 
 
-def _too_large(one: NetworkScores, budget: BudgetConfig) -> str:
+def _too_large(one: NetworkScores, limits: WinnerLimits) -> str:
     """Which limits of size it exceeds, or an empty string."""
     checks = (
-        ("parameters", one.complexity.parameters, budget.max_parameters),
-        ("MACs", one.complexity.macs, budget.max_macs),
+        ("parameters", one.complexity.parameters, limits.max_parameters),
+        ("MACs", one.complexity.macs, limits.max_macs),
     )
     return ", ".join(
         f"{name} {value:.6g} (allowed {limit:.6g})"

@@ -30,7 +30,7 @@ def silenced(model: Network, removed: Removed) -> Network:
     return silent
 
 
-def left_behind(model: PrunableNetwork, removed: Removed) -> dict[str, Tensor]:
+def compensation_for(model: PrunableNetwork, removed: Removed) -> dict[str, Tensor]:
     """Changes of biases and running means that give consumers what silenced channels would have given them.
 
     The bias compensation of YOLOv3-model-pruning. A consumer with a bias adds to it, one with a batch norm subtracts

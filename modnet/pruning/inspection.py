@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from modnet.network import ChannelGroup, PrunableNetwork
+from modnet.policies.cost import Cost
 from modnet.pruning.complexity import layer_costs
-from modnet.pruning.cost import Cost
 from modnet.pruning.groups import TensorSlice, tensor_slices
 
 

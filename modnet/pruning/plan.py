@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -11,25 +12,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from modnet.configs import (
-    AdaptivePolicy,
-    GlobalThresholdPolicy,
-    LatencyPolicy,
-    LayerRatiosPolicy,
-    Policy,
-    PruningConfig,
-    TargetPolicy,
-    UniformPolicy,
-)
+from modnet.configs import PruningConfig
 from modnet.errors import PruningError
 from modnet.network import ChannelGroup, PrunableNetwork
-from modnet.pruning import policies
-from modnet.pruning.cost import CostModel
+from modnet.policies.cost import Widths
+from modnet.policies.layer_ratios import matching
+from modnet.policies.policy import AllowedWidths, MeasuredLatency, MeasureWidths, Prunable, split_by_parts
+from modnet.pruning.cost import cost_model
 from modnet.pruning.criteria import Scores, score_groups
-from modnet.pruning.latency import MeasureLatency, latency_counts
-from modnet.pruning.policies import Limits
 from modnet.pruning.remarks import remarks_on
-from modnet.pruning.targets import target_counts
+
+MeasureLatency = Callable[[Sequence[PrunableNetwork]], Sequence[float]]
+"""Networks → their median latencies in milliseconds, measured interleaved, in any state of their weights."""
 
 
 class _Document(BaseModel):
@@ -72,18 +66,6 @@ class GroupPlan(_Document):
             sum(end - part <= channel < end for channel in self.kept)
             for part, end in zip(self.parts, ends, strict=True)
         )
-
-
-class MeasuredLatency(_Document):
-    """What the closing measurement of the latency policy found, medians in milliseconds.
-
-    Attributes:
-        ms: of the network that the plan leaves.
-        unpruned_ms: of the unpruned one, run beside the others in every measurement; the closing one's is the last.
-    """
-
-    ms: float = Field(gt=0)
-    unpruned_ms: tuple[float, ...] = Field(min_length=1)
 
 
 class PruningPlan(_Document):
@@ -174,57 +156,44 @@ def plan_pruning(
         scores = score_groups(model, config)
     _require_scores(prunable, scores)
     excluded, batch_only = (
-        {group.name for pattern in patterns for group in policies.matching(prunable, pattern)}
+        {group.name for pattern in patterns for group in matching(prunable, pattern)}
         for patterns in (config.exclude, config.batch_only)
     )
     remaining = {
         group.name: group.first_part() if group.name in batch_only - excluded else group for group in prunable
     }  # before any policy takes its share
     remaining_scores = {name: scores[name][: group.channels] for name, group in remaining.items()}
-    free = [group for name, group in remaining.items() if name not in excluded]
-    cost_model = CostModel(model)
-    policy, limits = config.policy, Limits(config.channel_multiple, config.min_channels)
-    asked, latency = _asked(free, remaining_scores, policy), None
-    if isinstance(policy, LatencyPolicy):
-        counts, latency = _fast_enough(model, free, remaining_scores, policy, limits, cost_model, measure_latency)
-    elif isinstance(policy, TargetPolicy):
-        counts = target_counts(
-            free,
-            remaining_scores,
-            limits,
-            cost_model,
-            max_macs=policy.max_macs,
-            max_parameters=policy.max_parameters,
-            floor=policy.floor,
-        )
-    else:
-        counts = _counts(free, remaining_scores, policy, limits)
+    costs = cost_model(model)
+    question = Prunable(
+        groups=[group for name, group in remaining.items() if name not in excluded],
+        scores={name: values.tolist() for name, values in remaining_scores.items()},
+        allowed=AllowedWidths(config.channel_multiple, config.min_channels),
+        cost_model=costs,
+        measure=None if measure_latency is None else _measure_widths(model, measure_latency),
+    )
+    decision = config.policy.decide(question)
     groups = {
         group.name: GroupPlan(
             parts=group.parts,
             kept=best_of_each_part(
                 remaining_scores[group.name],
                 remaining[group.name].parts,
-                counts.get(group.name, remaining[group.name].channels),
+                decision.counts.get(group.name, remaining[group.name].channels),
             ),
             scores=tuple(float(f"{score:.6g}") for score in scores[group.name].tolist()),
-            asked=asked.get(group.name),
+            asked=decision.asked.get(group.name),
         )
         for group in prunable
     }
-    unpruned_ms = () if latency is None else latency.unpruned_ms
-    cost = cost_model.cost({name: group.widths for name, group in groups.items()})
+    cost = costs.cost({name: group.widths for name, group in groups.items()})
     return PruningPlan(
         config=config,
         groups=groups,
         network_sha256=network_digest(model),
         parameters=cost.parameters,
         macs=cost.macs,
-        latency=latency,
-        remarks=(
-            *_idle_patterns(prunable, remaining, config),
-            *remarks_on(free, remaining_scores, config, asked, counts, unpruned_ms),
-        ),
+        latency=decision.latency,
+        remarks=(*_idle_patterns(prunable, remaining, config), *remarks_on(question, config, decision)),
         versions={"modnet-edge": version("modnet-edge"), "torch": torch.__version__},
     )
 
@@ -243,51 +212,23 @@ def _content_digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _counts(
-    groups: list[ChannelGroup], scores: Scores, policy: policies.GroupwisePolicy, limits: Limits
-) -> dict[str, int]:
-    """Channels to keep by a policy that looks at groups and scores alone."""
-    if isinstance(policy, AdaptivePolicy):
-        return policies.adaptive_counts(groups, scores, policy, limits)
-    if isinstance(policy, UniformPolicy):
-        return policies.uniform_counts(groups, policy, limits)
-    if isinstance(policy, LayerRatiosPolicy):
-        return policies.layer_ratio_counts(groups, policy, limits)
-    return policies.global_threshold_counts(groups, scores, policy, limits)
-
-
-def _asked(groups: list[ChannelGroup], scores: Scores, policy: Policy) -> dict[str, int]:
-    """Channels that the policy alone would keep of each group; empty where it speaks of the whole network."""
-    if isinstance(policy, LatencyPolicy | TargetPolicy):
-        return {}
-    if isinstance(policy, GlobalThresholdPolicy):
-        return policies.counts_above_share(groups, scores, policy.share)
-    unlimited = _counts(groups, scores, policy, Limits(multiple=1, minimum=1))
-    return {group.name: unlimited.get(group.name, group.channels) for group in groups}
-
-
 def _idle_patterns(groups: list[ChannelGroup], remaining: dict[str, ChannelGroup], config: PruningConfig) -> list[str]:
     """A sentence for each pattern of `batch_only` that took nothing away."""
     return [
         f"batch_only {pattern!r} changed nothing: what it names has no instance norm, or is excluded"
         for pattern in config.batch_only
-        if all(remaining[group.name].parts == group.parts for group in policies.matching(groups, pattern))
+        if all(remaining[group.name].parts == group.parts for group in matching(groups, pattern))
     ]
 
 
-def _fast_enough(
-    model: PrunableNetwork,
-    groups: list[ChannelGroup],
-    scores: Scores,
-    policy: LatencyPolicy,
-    limits: Limits,
-    cost_model: CostModel,
-    measure: MeasureLatency | None,
-) -> tuple[dict[str, int], MeasuredLatency]:
-    if measure is None:
-        raise PruningError("the latency policy measures networks, and nothing to measure with was given")
-    found = latency_counts(model, groups, scores, limits, cost_model, measure, max_ms=policy.max_ms, floor=policy.floor)
-    return found.counts, MeasuredLatency(ms=found.ms, unpruned_ms=found.unpruned_ms)
+def _measure_widths(model: PrunableNetwork, measure: MeasureLatency) -> MeasureWidths:
+    """`measure`, of networks like `model` at given widths."""
+
+    def measure_widths(widths: Sequence[Widths]) -> tuple[float, Sequence[float]]:
+        unpruned, *medians = measure([model, *(model.resized(one).eval() for one in widths)])
+        return unpruned, medians
+
+    return measure_widths
 
 
 def _require_scores(groups: list[ChannelGroup], scores: Scores) -> None:
@@ -304,7 +245,7 @@ def best_of_each_part(scores: Tensor, parts: tuple[int, ...], count: int) -> tup
     """Indices, ascending, of `count` channels: those that score best within each part of a group."""
     kept: list[int] = []
     start = 0
-    for part, width in zip(parts, policies.split_by_parts(count, parts), strict=True):
+    for part, width in zip(parts, split_by_parts(count, parts), strict=True):
         # stable: of equal scores the first channel stays, on every machine
         order = scores[start : start + part].argsort(descending=True, stable=True)
         kept += sorted(start + int(i) for i in order[:width])

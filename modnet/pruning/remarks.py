@@ -6,44 +6,33 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from modnet.configs import GlobalThresholdPolicy, PruningConfig
 from modnet.network import ChannelGroup
-from modnet.pruning.criteria import Scores
-from modnet.pruning.policies import Limits
+from modnet.policies.policy import Decision, Prunable
 
 _BUSY = 1.15  # medians of one network on an idle machine differ by less
 _NAMED = 8
 
 
-def remarks_on(
-    groups: Sequence[ChannelGroup],
-    scores: Scores,
-    config: PruningConfig,
-    asked: Mapping[str, int],
-    counts: Mapping[str, int],
-    unpruned_ms: Sequence[float] = (),
-) -> tuple[str, ...]:
+def remarks_on(prunable: Prunable, config: PruningConfig, decision: Decision) -> tuple[str, ...]:
     """What whoever asked has to know, nothing where all went as asked.
 
     Args:
-        groups: those that may lose channels.
-        scores: of their channels.
+        prunable: what was decided about.
         config: what was asked.
-        asked: channels that the policy alone would keep of each group; empty where it does not speak of groups.
-        counts: channels that are kept; groups that it leaves out keep all.
-        unpruned_ms: latency of the unpruned network each time that something was measured.
+        decision: what its policy decided.
     """
+    groups, asked = prunable.groups, decision.asked
     if not groups:
         return ("nothing was removed: every group is excluded",)
-    kept = {group.name: counts.get(group.name, group.channels) for group in groups}
+    kept = {group.name: decision.counts.get(group.name, group.channels) for group in groups}
     said = []
     if asked:
-        said += _shares(groups, scores, config, asked, kept)
+        said += _shares(prunable, config, asked, kept)
         said += _stops(groups, config, asked, kept)
     elif all(kept[group.name] == group.channels for group in groups):
         said.append(f"nothing was removed: the network is within {config.policy.label} as it is")
+    unpruned_ms = () if decision.latency is None else decision.latency.unpruned_ms
     if unpruned_ms and max(unpruned_ms) > _BUSY * min(unpruned_ms):
         said.append(
             f"the machine had other work: the unpruned network took {min(unpruned_ms):.1f} to "
@@ -52,26 +41,21 @@ def remarks_on(
     return tuple(said)
 
 
-def _shares(
-    groups: Sequence[ChannelGroup],
-    scores: Scores,
-    config: PruningConfig,
-    asked: Mapping[str, int],
-    kept: Mapping[str, int],
-) -> list[str]:
+def _shares(prunable: Prunable, config: PruningConfig, asked: Mapping[str, int], kept: Mapping[str, int]) -> list[str]:
     """How much was asked to go and how much went; of a global threshold also the most that can."""
-    policy, total = config.policy, sum(group.channels for group in groups)
+    policy, groups = config.policy, prunable.groups
+    total = sum(group.channels for group in groups)
     wanted, went = (1 - sum(counts[group.name] for group in groups) / total for counts in (asked, kept))
     if not isinstance(policy, GlobalThresholdPolicy):
         is_as_asked = f"{wanted:.1%}" == f"{went:.1%}"
         return [] if is_as_asked else [f"{wanted:.1%} of {total:,} channels were asked to go, {went:.1%} went"]
-    limits = Limits(config.channel_multiple, config.min_channels)
-    most = 1 - sum(limits.allowed(group, policy.floor)[0] for group in groups) / total
-    weakest = min(groups, key=lambda group: float(scores[group.name].max()))
-    below = torch.cat([scores[group.name] for group in groups]) < scores[weakest.name].max()
+    most = 1 - sum(prunable.allowed.from_floor(group, policy.floor)[0] for group in groups) / total
+    weakest = min(groups, key=lambda group: max(prunable.scores[group.name]))
+    best_of_weakest = max(prunable.scores[weakest.name])
+    below = sum(score < best_of_weakest for group in groups for score in prunable.scores[group.name])
     return [
         f"{policy.share:.1%} of {total:,} channels were asked to go, {went:.1%} went; at most {most:.1%} can with "
-        f"{_limits(config)}; without these {weakest.name} would be empty beyond {int(below.sum()) / total:.1%}"
+        f"{_limits(config)}; without these {weakest.name} would be empty beyond {below / total:.1%}"
     ]
 
 

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from modnet.errors import ConfigError, PruningError
 from modnet.network import ChannelGroup, PrunableNetwork
-from modnet.pruning.cost import CostModel
+from modnet.policies.layer_ratios import matching
+from modnet.policies.policy import ratio_count
+from modnet.pruning.cost import cost_model
 from modnet.pruning.criteria import Batch
 from modnet.pruning.gates import gated
 from modnet.pruning.plan import best_of_each_part
-from modnet.pruning.policies import matching, ratio_count
 from modnet.pruning.replay import Replay
 
-Metric = Callable[[PrunableNetwork, Batch], Tensor]
+MeasureError = Callable[[PrunableNetwork, Batch], Tensor]
 """Network and batch → (B,): the error, or the score, of each image's prediction by the deployed graph."""
 
 
@@ -34,16 +35,16 @@ def analysed_groups(network: PrunableNetwork, exclude: Iterable[str] = ()) -> li
     Raises:
         PruningError: a pattern names nothing.
     """
-    cost_model = CostModel(network, size=64)
+    costs = cost_model(network, size=64)
     prunable = [group for group in network.channel_groups() if group.prunable]
     excluded = {group.name for pattern in exclude for group in matching(prunable, pattern)}
-    return [group for group in prunable if cost_model.terms_of[group.name] and group.name not in excluded]
+    return [group for group in prunable if costs.terms_of[group.name] and group.name not in excluded]
 
 
 def closed_gates(group: ChannelGroup, scores: Tensor, ratios: Sequence[float]) -> Tensor:
     """Factors float32 (ratios, channels): 0 where a ratio removes the channel, 1 elsewhere.
 
-    The channels of lowest score go, within each part of the group, and as many as `policies.ratio_count` says.
+    The channels of lowest score go, within each part of the group, and as many as `ratio_count` says.
     """
     factors = torch.zeros(len(ratios), group.channels)
     for row, ratio in zip(factors, ratios, strict=True):
@@ -67,7 +68,7 @@ class RecordedImage:
         ConfigError: the network is in training mode, where images influence each other, or the batch has several.
     """
 
-    def __init__(self, network: PrunableNetwork, batch: Batch, metric: Metric) -> None:
+    def __init__(self, network: PrunableNetwork, batch: Batch, metric: MeasureError) -> None:
         if network.training:
             raise ConfigError("sensitivity: the network is in training mode, wanted evaluation mode")
         if len(batch[0]) != 1:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from modnet.configs import LayerRatio, LayerRatiosPolicy, PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
 from modnet.network import PrunableNetwork
-from modnet.pruning.cost import Cost, CostModel
-from modnet.pruning.policies import Limits, layer_ratio_counts, split_by_parts
+from modnet.policies.cost import Cost
+from modnet.policies.policy import AllowedWidths, split_by_parts
+from modnet.pruning.cost import cost_model
 from modnet.records import SensitivityChoice, SensitivityCurve
 
 _HALVINGS = 60  # of an interval of losses: below the digits of a float
@@ -17,10 +18,10 @@ _HALVINGS = 60  # of an interval of losses: below the digits of a float
 def choose_ratios(
     network: PrunableNetwork, curves: Sequence[SensitivityCurve], config: SensitivityConfig
 ) -> SensitivityChoice:
-    """A ratio for each group: by the config's allowed loss, or by its target of MACs where one is given.
+    """A ratio for each group: by the config's allowed loss, or by its budget of MACs where one is given.
 
     Raises:
-        PruningError: no curves, or the target cannot be reached within the measured ratios.
+        PruningError: no curves, or the budget cannot be met within the measured ratios.
     """
     if not curves:
         raise PruningError("sensitivities: no group was measured")
@@ -62,15 +63,15 @@ class _JointNetwork:
         measured = {curve.group for curve in curves}
         self._groups = [group for group in network.channel_groups() if group.name in measured]
         self._curves = curves
-        self._limits = Limits(pruning.channel_multiple, pruning.min_channels)
-        self._cost_model = CostModel(network)
+        self._allowed = AllowedWidths(pruning.channel_multiple, pruning.min_channels)
+        self._cost_model = cost_model(network)
 
     def policy(self, loss: float) -> LayerRatiosPolicy:
         ratios = (LayerRatio(pattern=curve.group, ratio=ratio_within(curve.losses, loss)) for curve in self._curves)
         return LayerRatiosPolicy(ratios=tuple(ratios))
 
     def cost(self, loss: float) -> Cost:
-        counts = layer_ratio_counts(self._groups, self.policy(loss), self._limits)
+        counts = self.policy(loss).counts(self._groups, {}, self._allowed)
         return self._cost_model.cost(
             {group.name: split_by_parts(counts[group.name], group.parts) for group in self._groups}
         )
@@ -82,11 +83,11 @@ def _loss_for_macs(joint: _JointNetwork, curves: Sequence[SensitivityCurve], max
     low, high = min(losses) - 1, max(losses)
     if (smallest := joint.cost(high).macs) > max_macs:
         raise PruningError(
-            f"target of {max_macs} MACs: with every group at its largest measured ratio {smallest} are left; "
+            f"budget of {max_macs} MACs: with every group at its largest measured ratio {smallest} are left; "
             "measure larger ratios, or lower the multiple or the minimum"
         )
     if joint.cost(low).macs <= max_macs:
-        raise PruningError(f"target of {max_macs} MACs: the network has {joint.cost(low).macs} as it is")
+        raise PruningError(f"budget of {max_macs} MACs: the network has {joint.cost(low).macs} as it is")
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if joint.cost(middle).macs <= max_macs else (middle, high)

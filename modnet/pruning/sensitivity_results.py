@@ -44,7 +44,7 @@ def require_same_question(one: SensitivityQuestion, other: SensitivityQuestion, 
         raise PruningError(f"sensitivities: {where} answer different questions: {differences}")
 
 
-def curves(sensitivities: Sensitivities) -> tuple[SensitivityCurve, ...]:
+def sensitivity_curves(sensitivities: Sensitivities) -> tuple[SensitivityCurve, ...]:
     """The mean over images for each group, in the order in which the groups were measured.
 
     Raises:

@@ -8,7 +8,7 @@ import torch
 
 from modnet.errors import PruningError
 from modnet.network import PrunableNetwork
-from modnet.pruning.compensation import left_behind
+from modnet.pruning.compensation import compensation_for
 from modnet.pruning.groups import tensor_slices
 from modnet.pruning.plan import PruningPlan, network_digest
 
@@ -25,7 +25,7 @@ def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -
         model: what the plan was made for.
         plan: which channels stay.
         compensate: let consumers add the constant that a removed channel leaves behind when the scales of its batch
-            norms are zero and their shifts stay (see `left_behind`).
+            norms are zero and their shifts stay (see `compensation_for`).
 
     Raises:
         PruningError: the plan is for another network, or the network's groups do not account for all its channels.
@@ -34,7 +34,7 @@ def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -
     slices = tensor_slices(model, model.channel_groups())
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     if compensate:
-        for name, change in left_behind(model, plan.removed()).items():
+        for name, change in compensation_for(model, plan.removed()).items():
             state[name] += change
 
     kept = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modnet.network import ChannelGroup
-from modnet.pruning.cost import Cost
+from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes
 
 Row = dict[str, str]

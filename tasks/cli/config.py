@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modnet.compress_config import DEMO_LOOKS, CompressConfig
-from modnet.configs import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED
+from modnet.configs import DEMO_LOOKS, SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, CompressConfig
 from modnet.errors import CheckpointError, DatasetError
 from tasks.cli.flags import Options, Result
 
@@ -24,7 +23,7 @@ def config(options: Options) -> Result:
     if options.start is not None:
         given["start"] = _checkpoint("--start", options.start, UNPRUNED, SHIPPED_PRUNED)
     if options.max_mse_ratio is not None:
-        given["budget"] = {"max_mse_ratio": options.max_mse_ratio}
+        given["winner_limits"] = {"max_mse_ratio": options.max_mse_ratio}
     return {"config": CompressConfig.model_validate(given).model_dump(mode="json")}
 
 

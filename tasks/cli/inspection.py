@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modnet.files import write_atomically
-from modnet.pruning.cost import Cost
+from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes, inspect_network
 from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
 from modnet.workloads.matting.checkpoint import load, read_checkpoint

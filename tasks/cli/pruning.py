@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import AdaptivePolicy, LatencyPolicy, Policy, PruningConfig, TargetPolicy
+from modnet.configs import AdaptivePolicy, PruningConfig
 from modnet.data.download import sha256_of_file
 from modnet.errors import PruningError
 from modnet.files import write_atomically
@@ -51,8 +51,7 @@ def prune(options: Options) -> Result:
     write_atomically(plan_file, plan.to_json().encode())
     files = {"checkpoint": str(checkpoint_file), "plan": str(plan_file)}
     before, after = cost(network), cost(compact)
-    policy = plan.config.policy if plan.config is not None and options.plan is None else None
-    limits = _limits(policy)
+    limits = dict(plan.config.policy.limits) if plan.config is not None and options.plan is None else {}
     if plan.latency is not None and options.plan is None:
         before["ms"], after["ms"] = plan.latency.unpruned_ms[-1], plan.latency.ms
     return _result(files, before, after, limits, plan.remarks, as_json=options.json)
@@ -106,23 +105,13 @@ def _pruned_in_steps(options: Options) -> Result:
     paths = [str(path) for path in checkpoints]
     files = {"steps": paths} if options.json else {f"step {n}": path for n, path in enumerate(paths, start=1)}
     before, after = cost(load(options.checkpoint, options.prune_info)), cost(load(checkpoints[-1]))
-    limits = _limits(config.pruning.policy)
+    limits = dict(config.pruning.policy.limits)
     remarks = [
         f"step {number}: {remark}"
         for number, path in enumerate(checkpoints, start=1)
         for remark in _read_plan(path.with_name("plan.json")).remarks
     ]
     return _result({**files, "checkpoint": paths[-1]}, before, after, limits, remarks, as_json=options.json)
-
-
-def _limits(policy: Policy | None) -> Result:
-    """What the policy lets latency, parameters and MACs be."""
-    if isinstance(policy, LatencyPolicy):
-        return {"ms": policy.max_ms}
-    if not isinstance(policy, TargetPolicy):
-        return {}
-    limits = {"parameters": policy.max_parameters, "macs": policy.max_macs}
-    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _result(

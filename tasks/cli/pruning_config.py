@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from modnet.configs import (
-    AdaptivePolicy,
-    GlobalThresholdPolicy,
-    IterationConfig,
-    LatencyPolicy,
-    LayerRatio,
-    LayerRatiosPolicy,
-    Policy,
-    PruningConfig,
-    RetrainConfig,
-    TargetPolicy,
-    UniformPolicy,
-)
+from modnet.configs import POLICIES, IterationConfig, LayerRatio, LayerRatiosPolicy, PruningConfig, RetrainConfig
 from modnet.errors import ConfigError
 from tasks.cli.flags import Options
 from tasks.cli.given import given_config, given_training
-
-_POLICIES: Mapping[str, type[Policy]] = {
-    "adaptive": AdaptivePolicy,
-    "uniform": UniformPolicy,
-    "global-threshold": GlobalThresholdPolicy,
-    "target": TargetPolicy,
-    "latency": LatencyPolicy,
-}
 
 
 def pruning_config(options: Options) -> PruningConfig:
@@ -43,7 +22,7 @@ def pruning_config(options: Options) -> PruningConfig:
     if kind == "layer-ratios":
         policy: Any = LayerRatiosPolicy(ratios=_layer_ratios(options.pruned_params, options.pruned_ratios))
     else:
-        policy = given_config(_POLICIES[kind], options)
+        policy = given_config(POLICIES[kind], options)
     config: PruningConfig = given_config(PruningConfig, options, policy=policy)
     return config
 

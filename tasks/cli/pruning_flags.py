@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from modnet.configs import (
+    POLICIES,
     AdaptivePolicy,
+    BudgetPolicy,
     GlobalThresholdPolicy,
     IterationConfig,
     LatencyPolicy,
+    Policy,
     PruningConfig,
-    TargetPolicy,
     UniformPolicy,
 )
+from modnet.policies.policy import SteppedPolicy
 from tasks.cli.amounts import amount
 from tasks.cli.flags import (
     DATASET,
@@ -39,13 +43,19 @@ _PLANNED = (
     "taylor_images",
     "compensate",
 )
+_FIELDS = {"ratios": ("pruned_params", "pruned_ratios")}  # fields whose flags have other names
+
+
+def _flags_of(policy: type[Policy]) -> tuple[str, ...]:
+    """Its own fields, and what goes with every policy of its kind."""
+    own = (flag for field in policy.model_fields if field != "kind" for flag in _FIELDS.get(field, (field,)))
+    in_steps = ("taylor_steps", "iterations") if issubclass(policy, SteppedPolicy) else ()
+    measured = ("threads",) if policy.measures_latency else ()
+    return (*own, *in_steps, *measured, *_PLANNED)
+
+
 FLAGS_OF: Mapping[str, tuple[str, ...]] = {
-    "adaptive": ("backbone_threshold", "global_ratio", *_PLANNED),
-    "uniform": ("ratio", *_PLANNED),
-    "layer-ratios": ("pruned_params", "pruned_ratios", *_PLANNED),
-    "global-threshold": ("share", "floor", "taylor_steps", "iterations", *_PLANNED),
-    "target": ("max_macs", "max_parameters", "floor", "taylor_steps", "iterations", *_PLANNED),
-    "latency": ("max_ms", "floor", "threads", *_PLANNED),
+    **{kind: _flags_of(policy) for kind, policy in POLICIES.items()},
     "seed": ("backbone_threshold", "global_ratio", "inherit"),
 }
 """Policy → the flags that mean something with it."""
@@ -55,7 +65,9 @@ _RETRAINING = (*TRAINING_FLAGS, "initialise", "intermediate_epochs")
 
 def add_pruning_flags(parser: Flags) -> None:
     """Adds all of them; which ones fit together is asked by `require_flags_that_fit`."""
-    parser.add_argument("--policy", choices=tuple(FLAGS_OF), help="how many channels stay (default: adaptive)")
+    parser.add_argument(
+        "--policy", type=_policy, choices=tuple(FLAGS_OF), help="how many channels stay (default: adaptive)"
+    )
     parser.add_argument("--plan", type=Path, help="a plan.json to repeat; without one a plan is made")
     parser.add_argument(
         "--compensate", action="store_true", help="let the layers behind removed channels add what those leave behind"
@@ -80,12 +92,12 @@ def add_pruning_flags(parser: Flags) -> None:
         "--pruned-ratios", type=texts, help="share removed from each of them, as 0.3,0.4 (default: none)"
     )
     add_fields(
-        parser.add_argument_group("policy global-threshold (--floor: target and latency, too)"),
+        parser.add_argument_group("policy global-threshold (--floor: budget and latency, too)"),
         GlobalThresholdPolicy,
         share=float,
         floor=float,
     )
-    add_fields(parser.add_argument_group("policy target"), TargetPolicy, max_macs=amount, max_parameters=amount)
+    add_fields(parser.add_argument_group("policy budget"), BudgetPolicy, max_macs=amount, max_parameters=amount)
     latency = parser.add_argument_group("policy latency")
     add_fields(latency, LatencyPolicy, max_ms=float)
     latency.add_argument("--threads", type=positive, help="inference threads while measuring (default: 2)")
@@ -93,13 +105,24 @@ def add_pruning_flags(parser: Flags) -> None:
     seed.add_argument("--inherit", action="store_true", help="keep the weights of the channels that stay")
 
     add_fields(
-        parser.add_argument_group("criterion taylor, policy target or global-threshold"),
+        parser.add_argument_group("criterion taylor, policy budget or global-threshold"),
         PruningConfig,
         taylor_steps=int,
     )
-    steps = parser.add_argument_group("in steps to a target or a global threshold, retraining after each")
+    steps = parser.add_argument_group("in steps to a budget or a global threshold, retraining after each")
     steps.add_argument("--iterations", type=int, help=field_help(IterationConfig, "steps", "one pruning"))
     add_fields(steps, IterationConfig, intermediate_epochs=int)
+
+
+def _policy(word: str) -> str:
+    """The policy that a word means.
+
+    Raises:
+        ArgumentTypeError: it is what a policy was called before.
+    """
+    if word == "target":
+        raise argparse.ArgumentTypeError("a limit to MACs or parameters is called budget now: --policy budget")
+    return word
 
 
 def add_channel_flags(parser: Flags) -> None:
@@ -130,8 +153,8 @@ def require_flags_that_fit(options: Options) -> None:
     needed = {"layer-ratios": {"pruned_params", "pruned_ratios"}, "latency": {"max_ms"}}.get(policy, set()) - given
     if needed:
         raise UsageError(f"--policy {policy} needs {flag_names(needed)}")
-    if policy == "target" and not given & {"max_macs", "max_parameters"}:
-        raise UsageError("--policy target needs --max-macs, --max-parameters or both")
+    if policy == "budget" and not given & {"max_macs", "max_parameters"}:
+        raise UsageError("--policy budget needs --max-macs, --max-parameters or both")
     _require_images(options, given)
     require_aggregate_that_fits(options)
     if options.seed is not None and options.criterion != "random" and policy != "seed" and options.iterations is None:

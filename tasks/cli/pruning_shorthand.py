@@ -17,7 +17,7 @@ FORMS = (
 
 
 def prunings(text: str) -> tuple[PruningConfig, ...]:
-    """The configs that a word means; a target by Taylor is what a run does by default.
+    """The configs that a word means; a budget by Taylor is what a run does by default.
 
     Raises:
         ArgumentTypeError: names the element that is none of the accepted forms, or out of range.

@@ -8,7 +8,7 @@ from modnet.files import write_atomically
 from modnet.pruning.plan import network_digest, plan_pruning
 from modnet.pruning.sensitivity_file import read_sensitivities, write_sensitivities
 from modnet.pruning.sensitivity_ratios import choose_ratios
-from modnet.pruning.sensitivity_results import curves, merge_sensitivities
+from modnet.pruning.sensitivity_results import merge_sensitivities, sensitivity_curves
 from modnet.records import SensitivityQuestion
 from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
 from modnet.workloads.matting.checkpoint import load
@@ -42,7 +42,7 @@ def sensitivity(options: Options) -> Result:
         _require_same(measured.question, network, pruning)
         write_sensitivities(file, measured)
 
-    found = curves(measured)
+    found = sensitivity_curves(measured)
     choice = choose_ratios(network, found, config)
     plan = plan_pruning(network, pruning.model_copy(update={"policy": choice.policy}), scores=scores)
     question = measured.question

@@ -16,13 +16,13 @@ from modnet.configs import (
     TRAIN,
     UNPRUNED,
     AdaptationConfig,
-    BudgetConfig,
     DatasetConfig,
     DistillationConfig,
     ExportConfig,
     Metric,
     ResultKind,
     SensitivityConfig,
+    WinnerLimits,
 )
 from modnet.targets import VARIANTS, InputFormat
 from modnet.workloads.matting.weights import checkpoint_path
@@ -257,7 +257,7 @@ def config(verb: Flags) -> None:
         "--max-mse-ratio",
         type=float,
         help="the fastest candidate wins among those whose tune MSE is at most so many times the unpruned network's "
-        f"(default: {BudgetConfig().max_mse_ratio:g})",
+        f"(default: {WinnerLimits().max_mse_ratio:g})",
     )
 
 

@@ -12,7 +12,7 @@ import yaml
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
-from modnet.compress_config import CompressConfig
+from modnet.configs import CompressConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
@@ -97,10 +97,9 @@ def test_every_flow_explains_itself_in_the_user_interface() -> None:
 
 
 def test_every_config_field_has_a_description() -> None:
-    import modnet.compress_config
     import modnet.configs
 
-    for name, config in [*vars(modnet.configs).items(), *vars(modnet.compress_config).items()]:
+    for name, config in vars(modnet.configs).items():
         if inspect.isclass(config) and issubclass(config, modnet.configs.Config):
             for field, info in config.model_fields.items():
                 is_nested = hasattr(info.annotation, "model_fields")
@@ -127,11 +126,11 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     schema = CompressConfig.model_json_schema()
     shown = shown_fields(schema, schema["$defs"], value)
     assert len(shown) <= 20
-    changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "budget.max_mse_ratio", "epochs"]
+    changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "winner_limits.max_mse_ratio", "epochs"]
     assert [field for field in shown if field in changed] == changed
     assert set(shown[: shown.index("epochs") + 1]) - set(changed) <= {
         *("dataset.sha256", "dataset.synthetic", "base.backbone", "base.training"),
-        *("budget.max_parameters", "budget.max_macs"),
+        *("winner_limits.max_parameters", "winner_limits.max_macs"),
     }
     flow = flow_of(next(one for one in DEPLOYMENTS if one["name"] == name))
     assert flow.validate_parameters({"config": value})["config"] == CompressConfig.model_validate(value)

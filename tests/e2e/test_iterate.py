@@ -1,4 +1,4 @@
-"""The flow iterate on a real Prefect engine and a real Ray: to the target, and again without work."""
+"""The flow iterate on a real Prefect engine and a real Ray: to the budget, and again without work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from infra.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
+    BudgetPolicy,
     ComputeConfig,
     DatasetConfig,
     IterationConfig,
     PruningConfig,
     RetrainConfig,
     SyntheticConfig,
-    TargetPolicy,
 )
 from modnet.records import Candidate
 from modnet.workloads.matting.network.modnet import MODNet
@@ -35,13 +35,13 @@ MAX_MACS = 300_000_000  # of 761 million
 CONFIG = IterationConfig(
     steps=2,
     pruning=PruningConfig(
-        policy=TargetPolicy(max_macs=MAX_MACS), criterion="taylor", taylor_images=2, channel_multiple=1, min_channels=2
+        policy=BudgetPolicy(max_macs=MAX_MACS), criterion="taylor", taylor_images=2, channel_multiple=1, min_channels=2
     ),
     retrain=RetrainConfig(epochs=1, batch_size=2, image_size=64),
 )
 
 
-def test_iterate_reaches_the_target_and_does_no_work_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_iterate_reaches_the_budget_and_does_no_work_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     store = FolderStore(tmp_path / "store")

@@ -18,11 +18,11 @@ from infra.object_store import ObjectStore, open_store
 from infra.releases import read_current, read_manifest
 from infra.reports import read_reports
 from modnet.checkpoint import save_checkpoint
-from modnet.compress_config import CompressConfig
 from modnet.configs import (
     AdaptivePolicy,
     BaselineConfig,
     BenchmarkConfig,
+    CompressConfig,
     DatasetConfig,
     ExportConfig,
     PruningConfig,

@@ -18,10 +18,10 @@ from infra.releases import read_current, read_manifest
 from infra.reports import LatencyReport, summarise
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint, to_bytes
-from modnet.compress_config import CompressConfig
 from modnet.configs import (
     BaselineConfig,
     BenchmarkConfig,
+    CompressConfig,
     ComputeConfig,
     DatasetConfig,
     ExportConfig,
@@ -38,7 +38,7 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import remote
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import retrained_key
+from tasks.stored_network import pruned_id, retrained_key
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 PRUNING = PruningConfig(exclude=("fusion.*",), channel_multiple=2, min_channels=2)
@@ -93,7 +93,8 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
     dataset = publish_dataset(config.dataset, Settings.from_env(), store)
     base_id = remote.import_base(dataset.dataset_id, base).base_id
     for pruning, spoil in zip(config.pruning, (make_unstable, make_worst), strict=True):
-        candidate = remote.prune_network(base_id, pruning, config.retrain, config.seed, cpus=1)
+        question = (base_id, pruning, config.retrain, config.seed)
+        candidate = remote.prune_network(*question, pruned_id(store, *question), cpus=1)
         network = load(fetch(store, candidate.pruned, tmp_path / "cache"))
         with torch.no_grad():
             spoil(network)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modnet.compress_config import CompressConfig
-from modnet.configs import SHIPPED, BaselineConfig, BenchmarkConfig, RetrainConfig
+from modnet.configs import SHIPPED, BaselineConfig, BenchmarkConfig, CompressConfig, RetrainConfig
 
 
 @pytest.mark.parametrize("config", [CompressConfig(), CompressConfig.standard(), CompressConfig.demo()])
@@ -68,6 +67,6 @@ def test_a_run_form_with_something_wrong_is_refused_with_its_name(given: dict[st
 
 def test_of_a_part_of_the_targets_no_more_reports_are_wanted_than_there_are_targets() -> None:
     config = BenchmarkConfig(min_reports=2, awaited_targets=("cpu-fp32", "cpu-int8"))
-    assert config.on(("cpu-fp32", "cpu-int8", "ncs2-fp16")) == config
-    assert config.on(("cpu-int8", "ncs2-fp16")).min_reports == 1
-    assert config.on(("ncs2-fp16",)).min_reports == 0
+    assert config.for_targets(("cpu-fp32", "cpu-int8", "ncs2-fp16")) == config
+    assert config.for_targets(("cpu-int8", "ncs2-fp16")).min_reports == 1
+    assert config.for_targets(("ncs2-fp16",)).min_reports == 0

@@ -24,7 +24,7 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import deploy, remote, remote_export, remote_latency
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import export_key
+from tasks.stored_network import export_key, scores_key
 
 TARGET: Target = "cpu-fp32"
 CONFIG = ExportConfig(targets=(TARGET,), size=256, calibration_images=2, max_alpha_difference=0.02)
@@ -52,7 +52,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             ids[name] = remote.import_base(dataset_id, checkpoint).base_id
             key = export_key(store, ids[name], CONFIG, settings.legacy_folder)
             remote_export.export_stored(ids[name], CONFIG, key, 1)
-            remote.score_network(ids[name], 1)
+            remote.score_network(ids[name], scores_key(store, ids[name]), 1)
     return folder, ids
 
 

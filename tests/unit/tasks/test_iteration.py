@@ -1,4 +1,4 @@
-"""Two iterative steps with a store and with local files: to the target, resumed where they were cut, done once."""
+"""Two iterative steps with a store and with local files: to the budget, resumed where they were cut, done once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from infra.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
+    BudgetPolicy,
     DatasetConfig,
     IterationConfig,
     PruningConfig,
     RetrainConfig,
     SparsityConfig,
     SyntheticConfig,
-    TargetPolicy,
 )
 from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
 from modnet.pruning.complexity import complexity
@@ -32,14 +32,14 @@ from tasks import local_iteration, remote, training_run
 from tasks.local_iteration import prune_iteratively
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import candidate_key, root_id
+from tasks.stored_network import candidate_key, pruned_id, root_id
 
 MAX_MACS = 300_000_000  # of 761 million
 RETRAIN = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32", sparsity=SparsityConfig(strength=1e-2))
 CONFIG = IterationConfig(
     steps=2,
     pruning=PruningConfig(
-        policy=TargetPolicy(max_macs=MAX_MACS), criterion="bn_scale", channel_multiple=1, min_channels=2
+        policy=BudgetPolicy(max_macs=MAX_MACS), criterion="bn_scale", channel_multiple=1, min_channels=2
     ),
     retrain=RETRAIN,
     intermediate_epochs=1,
@@ -67,18 +67,19 @@ def base(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> t
     return store, remote.import_base(dataset.dataset_id, checkpoint)
 
 
-def iterate(base: BaseRecord, steps: int = 2) -> list[RetrainReport]:
+def iterate(store: FolderStore, base: BaseRecord, steps: int = 2) -> list[RetrainReport]:
     """What the flow does, up to a step."""
     reports: list[RetrainReport] = []
     for step in iteration_steps(CONFIG, base.complexity)[:steps]:
         parent_id = reports[-1].candidate_id if reports else base.base_id
-        reports.append(remote.take_step(parent_id, step, seed=0, cpus=1, gpus=0))
+        candidate_id = pruned_id(store, parent_id, step.pruning, step.retrain, 0)
+        reports.append(remote.take_step(parent_id, step, 0, candidate_id, cpus=1, gpus=0))
     return reports
 
 
-def test_take_step_arrives_at_the_target_and_remembers_parent_and_base(base: tuple[FolderStore, BaseRecord]) -> None:
+def test_take_step_arrives_at_the_budget_and_remembers_parent_and_base(base: tuple[FolderStore, BaseRecord]) -> None:
     store, record = base
-    names = [report.candidate_id for report in iterate(record)]
+    names = [report.candidate_id for report in iterate(store, record)]
     first, second = (get_record(store, candidate_key(name), Candidate) for name in names)
     assert (first.parent_id, second.parent_id) == (record.base_id, first.candidate_id)
     assert first.base_id == second.base_id == root_id(store, names[1]) == record.base_id
@@ -93,26 +94,24 @@ def test_take_step_does_no_work_twice_and_goes_on_after_the_step_that_was_done(
     base: tuple[FolderStore, BaseRecord],
 ) -> None:
     store, record = base
-    (first,) = iterate(record, steps=1)  # a run that was killed between its steps
+    (first,) = iterate(store, record, steps=1)  # a run that was killed between its steps
     written = {key: store.get_with_etag(key)[1] for key in store.list("candidates/")}
-    whole = iterate(record)
+    whole = iterate(store, record)
     assert whole[0] == first
     assert {key: store.get_with_etag(key)[1] for key in written} == written
 
     keys = {key: store.get_with_etag(key)[1] for key in store.list("")}
-    assert iterate(record) == whole
+    assert iterate(store, record) == whole
     assert {key: store.get_with_etag(key)[1] for key in store.list("")} == keys
 
 
 def test_prune_network_gives_a_retrained_candidate_another_name_when_its_parent_differs(
     base: tuple[FolderStore, BaseRecord],
 ) -> None:
-    _, record = base
-    (first,) = iterate(record, steps=1)
-    of_base, of_first = (
-        remote.prune_network(parent_id, CONFIG.pruning, RETRAIN, seed=0, cpus=1)
-        for parent_id in (record.base_id, first.candidate_id)
-    )
+    store, record = base
+    (first,) = iterate(store, record, steps=1)
+    questions = [(parent_id, CONFIG.pruning, RETRAIN, 0) for parent_id in (record.base_id, first.candidate_id)]
+    of_base, of_first = (remote.prune_network(*one, pruned_id(store, *one), cpus=1) for one in questions)
     assert of_base.candidate_id != of_first.candidate_id
     assert of_base.base_id == of_first.base_id
 
@@ -137,7 +136,7 @@ def modified(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_prune_iteratively_reaches_the_target_and_does_no_work_twice(
+def test_prune_iteratively_reaches_the_budget_and_does_no_work_twice(
     checkpoint: Path, portraits: tuple[Path, DatasetIndex], whole: list[Path]
 ) -> None:
     assert [complexity(load(path)).macs <= MAX_MACS for path in whole] == [False, True]

@@ -17,6 +17,7 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote import draw_mattes, import_base, score_network
 from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import mattes_key, scores_key
 
 
 def test_score_network_measures_tune_by_two_means_and_val_by_everything(
@@ -31,11 +32,12 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
     cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
     base = import_base(dataset.dataset_id, checkpoint)
 
-    scores = score_network(base.base_id, cpus)
+    key = scores_key(store, base.base_id)
+    scores = score_network(base.base_id, key, cpus)
     assert scores.val.images == 1
     assert tuple(scores.val.errors) == ERROR_NAMES
     assert set(scores.tune.errors) == {"mse", "mad", "unknown_mse", "unknown_mad"}
-    assert score_network(base.base_id, cpus) == scores  # from the store
+    assert score_network(base.base_id, key, cpus) == scores  # from the store
 
-    sheet = draw_mattes(base.base_id, base.base_id, cpus)
+    sheet = draw_mattes(base.base_id, base.base_id, mattes_key(store, base.base_id, base.base_id), cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")

@@ -21,6 +21,7 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import iterate, prune, remote, retrain, training_run
 from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import pruned_id, trained_base_id
 
 TRAINING = RetrainConfig(epochs=1, batch_size=2, image_size=64, precision="fp32")
 PRUNING = PruningConfig(channel_multiple=2, min_channels=2)
@@ -49,10 +50,12 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ModnetSpec, "full", ModnetSpec.tiny)
     portraits = DatasetConfig(synthetic=SyntheticConfig(train=7, val=1, height=96, width=80))
-    dataset = publish_dataset(portraits, Settings.from_env(), FolderStore(tmp_path / "store"))
+    store = FolderStore(tmp_path / "store")
+    dataset = publish_dataset(portraits, Settings.from_env(), store)
     checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
     base = remote.import_base(dataset.dataset_id, checkpoint)
-    candidate = remote.prune_network(base.base_id, PRUNING, TRAINING, seed=0, cpus=1)
+    question = (base.base_id, PRUNING, TRAINING, 0)
+    candidate = remote.prune_network(*question, pruned_id(store, *question), cpus=1)
     return dataset.dataset_id, base.base_id, candidate.candidate_id
 
 
@@ -60,7 +63,8 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]
 def train(ids: tuple[str, str, str], request: pytest.FixtureRequest) -> Train:
     dataset_id, _, candidate_id = ids
     if request.param == "base":
-        return lambda gpus: remote.train_base(dataset_id, TRAINING, 0, None, 1, gpus)
+        question = (dataset_id, TRAINING, 0, None)
+        return lambda gpus: remote.train_base(*question, trained_base_id(*question), 1, gpus)
     return lambda gpus: remote.retrain_candidate(candidate_id, 1, gpus)
 
 

@@ -1,7 +1,7 @@
 """The architecture of one MODNet, or of the MobileNetV2 it is built on, as final numbers.
 
 A spec holds what a pruned network *is*: how many channels each layer has and which blocks keep their skip.
-No ratio, threshold or expansion factor appears here; policies (`modnet.pruning.policies`) turn those into counts.
+No ratio, threshold or expansion factor appears here; policies (`modnet.policies`) turn those into counts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modnet.configs import BudgetConfig, ExportConfig
+from modnet.configs import ExportConfig, WinnerLimits
 from modnet.errors import ConfigError
 from modnet.evaluation.selection import choose_best, pareto_front, refused_by_runtimes, refused_targets
 from modnet.records import (
@@ -49,7 +49,7 @@ def test_pareto_front_leaves_out_what_another_beats_in_both() -> None:
 
 def test_choose_best_takes_the_fastest_within_the_bound_and_names_the_numbers() -> None:
     close = scores("close", 0.0109, 8)
-    choice = choose_best(BASE, [SMALL, BIG, close], BudgetConfig(), latencies(base=100, big=60, small=30, close=50))
+    choice = choose_best(BASE, [SMALL, BIG, close], WinnerLimits(), latencies(base=100, big=60, small=30, close=50))
     assert choice.winner == "close"
     assert choice.front == ("small", "close", "big")
     assert choice.reasons == {
@@ -61,7 +61,7 @@ def test_choose_best_takes_the_fastest_within_the_bound_and_names_the_numbers() 
 
 
 def test_choose_best_takes_the_lowest_error_where_none_is_within_the_bound_and_says_so() -> None:
-    choice = choose_best(BASE, [BEATEN, SMALL], BudgetConfig(), LATENCIES)
+    choice = choose_best(BASE, [BEATEN, SMALL], WinnerLimits(), LATENCIES)
     assert choice.winner == "small"
     assert choice.reasons["small"].startswith(f"no candidate is within {BOUND}; this one errs least: cpu-int8 p50 30.0")
     assert choice.reasons["beaten"].startswith("errs more: cpu-int8 p50 40.0 ms")
@@ -70,21 +70,21 @@ def test_choose_best_takes_the_lowest_error_where_none_is_within_the_bound_and_s
 def test_choose_best_counts_what_was_not_timed_as_slowest() -> None:
     timed = latencies(base=100, big=60)
     small = scores("small", 0.0100, 4)
-    assert choose_best(BASE, [BIG, small], BudgetConfig(), timed).winner == "big"
-    choice = choose_best(BASE, [small], BudgetConfig(), timed)
+    assert choose_best(BASE, [BIG, small], WinnerLimits(), timed).winner == "big"
+    choice = choose_best(BASE, [small], WinnerLimits(), timed)
     assert choice.reasons["small"].startswith(f"the fastest within {BOUND}: not timed, tune MSE 0.010000")
 
 
 @pytest.mark.parametrize(
     ("budget", "winner", "reason"),
     [
-        (BudgetConfig(max_macs=5_000_000_000), "small", "too large: MACs 9e+09 (allowed 5e+09)"),
-        (BudgetConfig(max_parameters=2_000_000), "big", f"the fastest within {BOUND}: cpu-int8 p50 60.0 ms"),
-        (BudgetConfig(max_mse_ratio=1.45), "small", "slower: cpu-int8 p50 60.0 ms"),
+        (WinnerLimits(max_macs=5_000_000_000), "small", "too large: MACs 9e+09 (allowed 5e+09)"),
+        (WinnerLimits(max_parameters=2_000_000), "big", f"the fastest within {BOUND}: cpu-int8 p50 60.0 ms"),
+        (WinnerLimits(max_mse_ratio=1.45), "small", "slower: cpu-int8 p50 60.0 ms"),
     ],
     ids=["macs", "wide enough", "another bound"],
 )
-def test_choose_best_keeps_to_the_budget(budget: BudgetConfig, winner: str, reason: str) -> None:
+def test_choose_best_keeps_to_the_budget(budget: WinnerLimits, winner: str, reason: str) -> None:
     choice = choose_best(BASE, [SMALL, BIG, BEATEN], budget, LATENCIES)
     assert choice.winner == winner
     assert choice.reasons["big"].startswith(reason)
@@ -92,13 +92,13 @@ def test_choose_best_keeps_to_the_budget(budget: BudgetConfig, winner: str, reas
 
 def test_choose_best_never_looks_at_val() -> None:
     tempting = scores("tempting", 0.020, 9, val_mse=0.0)
-    assert choose_best(BASE, [SMALL, tempting], BudgetConfig(), LATENCIES).winner == "small"
+    assert choose_best(BASE, [SMALL, tempting], WinnerLimits(), LATENCIES).winner == "small"
 
 
 @pytest.mark.parametrize("candidates", [[BIG, SMALL], []], ids=["all too large", "none"])
 def test_choose_best_raises_with_distances_when_all_are_too_large(candidates: list[NetworkScores]) -> None:
     with pytest.raises(ConfigError, match=r"no candidate can be released: .+"):
-        choose_best(BASE, candidates, BudgetConfig(max_macs=1), LATENCIES)
+        choose_best(BASE, candidates, WinnerLimits(max_macs=1), LATENCIES)
 
 
 def test_speedups_are_medians_of_ratios_within_rounds() -> None:
@@ -145,11 +145,11 @@ def test_refused_targets_names_forms_that_lost_too_much() -> None:
 
 
 def test_choose_best_goes_on_with_the_next_when_the_best_is_refused() -> None:
-    choice = choose_best(BASE, [SMALL, BIG, BEATEN], BudgetConfig(), LATENCIES, {"big": "alpha differs by 0.5"})
+    choice = choose_best(BASE, [SMALL, BIG, BEATEN], WinnerLimits(), LATENCIES, {"big": "alpha differs by 0.5"})
     assert choice.winner == "small"
     assert choice.reasons["big"] == "refused: alpha differs by 0.5"
     with pytest.raises(ConfigError, match="big: refused: it differs"):
-        choose_best(BASE, [BIG], BudgetConfig(), LATENCIES, {"big": "it differs"})
+        choose_best(BASE, [BIG], WinnerLimits(), LATENCIES, {"big": "it differs"})
 
 
 def test_refused_by_runtimes_gives_their_words_and_lets_the_unasked_pass() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.network import PrunableNetwork
-from modnet.pruning.compensation import left_behind, silenced
+from modnet.pruning.compensation import compensation_for, silenced
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.network.modnet import MODNet
@@ -130,7 +130,7 @@ def test_apply_plan_compensates_nothing_when_gate_is_the_same_for_all_images() -
     network = varied_modnet(0)
     with torch.no_grad():
         network.semantic.squeeze_excite.squeeze.weight.copy_(-network.semantic.squeeze_excite.squeeze.weight.abs())
-    changes = left_behind(network, plan_without(network, "backbone.last", [0, 5, 31]).removed())
+    changes = compensation_for(network, plan_without(network, "backbone.last", [0, 5, 31]).removed())
     assert all(not change.any() for change in changes.values())
 
 
@@ -143,12 +143,12 @@ def test_apply_plan_is_identity_when_compensating_for_nothing(kind: str) -> None
         assert torch.equal(compact.state_dict()[name], tensor), name
 
 
-def test_left_behind_is_beta_times_weights_when_worked_out_by_hand() -> None:
+def test_compensation_is_beta_times_weights_when_worked_out_by_hand() -> None:
     """ReLU6(beta) of a removed channel, times the sum of the 3×3 weights that read it, where the reader has a norm."""
     network = EncoderDecoder().double().eval()
     with torch.no_grad():
         network.enter.norm.bias[0] = 0.75
-    ((name, change),) = left_behind(network, plan_without(network, "inner", [0]).removed()).items()
+    ((name, change),) = compensation_for(network, plan_without(network, "inner", [0]).removed()).items()
     assert name == "leave.norm.running_mean"
     wanted = -0.75 * network.leave.conv.weight[:, 0].sum(dim=(1, 2))
     torch.testing.assert_close(change, wanted, rtol=0, atol=1e-12)

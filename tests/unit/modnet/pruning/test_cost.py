@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modnet.pruning.complexity import complexity
-from modnet.pruning.cost import CostModel
+from modnet.pruning.cost import cost_model
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.network.mobilenet import MobileNetV2
 from modnet.workloads.matting.network.modnet import MODNet
@@ -20,7 +20,7 @@ def test_cost_equals_complexity_of_the_network_that_is_built(kind: str, seed: in
     network = random_network(kind, seed)
     plan = random_plan(network, seed)
     built = complexity(apply_plan(network, plan), size=64)
-    cost = CostModel(network, size=64).cost({name: group.widths for name, group in plan.groups.items()})
+    cost = cost_model(network, size=64).cost({name: group.widths for name, group in plan.groups.items()})
     assert cost == (built.parameters, built.macs)
 
 
@@ -33,12 +33,12 @@ def test_cost_equals_complexity_of_the_network_that_is_built(kind: str, seed: in
     ids=["modnet", "mobilenet"],
 )
 def test_cost_equals_published_counts_when_nothing_goes(make, parameters: int, giga_macs: float) -> None:
-    cost = CostModel(make()).cost({})
+    cost = cost_model(make()).cost({})
     assert cost.parameters == parameters
     assert cost.macs / 1e9 == pytest.approx(giga_macs, abs=0.005)
 
 
 def test_neighbours_are_the_groups_that_meet_in_a_tensor() -> None:
-    model = CostModel(NETWORKS["encoder-decoder"](), size=64)
+    model = cost_model(NETWORKS["encoder-decoder"](), size=64)
     assert model.neighbours("inner") == {"inner", "trunk"}
     assert model.neighbours("deep") == {"deep", "trunk", "image", "fine"}

@@ -1,4 +1,4 @@
-"""A target divided into steps arrives where it should, and no step asks for more than the whole."""
+"""A pruning divided into steps arrives where it should, and no step asks for more than the whole."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from modnet.configs import (
     AdaptivePolicy,
+    BudgetPolicy,
     GlobalThresholdPolicy,
     IterationConfig,
     PruningConfig,
     RetrainConfig,
     SparsityConfig,
-    TargetPolicy,
 )
 from modnet.pruning.iteration import iteration_steps
 from modnet.records import Complexity
@@ -21,7 +21,7 @@ UNPRUNED = Complexity(parameters=1000, macs=8000, size=512)
 
 
 def config(**policy: object) -> IterationConfig:
-    return IterationConfig(steps=3, pruning=PruningConfig(policy=TargetPolicy(**policy)))
+    return IterationConfig(steps=3, pruning=PruningConfig(policy=BudgetPolicy(**policy)))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def config(**policy: object) -> IterationConfig:
     ],
     ids=["macs", "parameters", "both", "above the network"],
 )
-def test_iteration_steps_take_equal_factors_when_policy_is_a_target(policy: dict, macs: list, parameters: list) -> None:
+def test_iteration_steps_take_equal_factors_when_policy_is_a_budget(policy: dict, macs: list, parameters: list) -> None:
     budgets = [step.pruning.policy for step in iteration_steps(config(**policy), UNPRUNED)]
     assert [budget.max_macs for budget in budgets] == macs
     assert [budget.max_parameters for budget in budgets] == parameters
@@ -62,5 +62,5 @@ def test_iteration_steps_retrain_shorter_between_and_without_sparsity_at_the_end
 
 
 def test_iteration_config_refuses_a_policy_that_cannot_be_divided() -> None:
-    with pytest.raises(ValidationError, match="'adaptive' cannot be divided into steps; wanted target"):
+    with pytest.raises(ValidationError, match="'adaptive' cannot be divided into steps; wanted global-threshold"):
         IterationConfig(pruning=PruningConfig(policy=AdaptivePolicy()))

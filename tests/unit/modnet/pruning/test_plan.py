@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from modnet.configs import (
     AdaptivePolicy,
+    BudgetPolicy,
     GlobalThresholdPolicy,
     LayerRatio,
     LayerRatiosPolicy,
     Policy,
     PruningConfig,
-    TargetPolicy,
     UniformPolicy,
 )
 from modnet.errors import PruningError
@@ -99,7 +99,7 @@ def test_plan_pruning_keeps_the_best_of_each_part() -> None:
 
 @pytest.mark.parametrize(
     "policy",
-    [UniformPolicy(ratio=0), UniformPolicy(ratio=0.5), TargetPolicy(max_macs=10**12), TargetPolicy(max_macs=10**8)],
+    [UniformPolicy(ratio=0), UniformPolicy(ratio=0.5), BudgetPolicy(max_macs=10**12), BudgetPolicy(max_macs=10**8)],
     ids=lambda policy: policy.label,
 )
 def test_plan_pruning_drops_the_instance_norm_of_batch_only_layers_before_the_policy_takes_its_share(
@@ -272,7 +272,7 @@ def test_plan_pruning_raises_when_scores_do_not_fit_the_groups(network: EncoderD
         UniformPolicy(ratio=0.999),
         GlobalThresholdPolicy(share=0.999, floor=0.001),
         AdaptivePolicy(backbone_threshold=0.999, global_ratio=0.999),
-        TargetPolicy(max_parameters=400, floor=0.001),
+        BudgetPolicy(max_parameters=400, floor=0.001),
     ],
     ids=lambda policy: policy.kind,
 )
@@ -281,7 +281,7 @@ def test_plan_pruning_leaves_a_working_network_when_settings_leave_next_to_nothi
     """At least one channel of every part, and finite outputs."""
     network = random_network(kind, 2, torch.float32).eval()
     config = PruningConfig(policy=policy, channel_multiple=1, min_channels=1)
-    if kind != "encoder-decoder" and isinstance(policy, TargetPolicy):
+    if kind != "encoder-decoder" and isinstance(policy, BudgetPolicy):
         config = config.model_copy(update={"policy": policy.model_copy(update={"max_parameters": 1500})})
     compact = apply_plan(network, plan_pruning(network, config))
     with torch.no_grad():

@@ -1,11 +1,11 @@
-"""Ratios read off curves worked out by hand, and searched for a target of MACs."""
+"""Ratios read off curves worked out by hand, and searched for a budget of MACs."""
 
 import pytest
 
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
 from modnet.network import PrunableNetwork
-from modnet.pruning.cost import CostModel
+from modnet.pruning.cost import cost_model
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.sensitivity import analysed_groups
 from modnet.pruning.sensitivity_ratios import choose_ratios, ratio_within
@@ -79,19 +79,19 @@ def test_choose_ratios_says_what_the_pruned_network_costs(network: MODNet) -> No
 
 
 @pytest.mark.parametrize("share", [0.9, 0.6, 0.3])
-def test_choose_ratios_finds_the_largest_network_within_the_target(network: MODNet, share: float) -> None:
+def test_choose_ratios_finds_the_largest_network_within_the_budget(network: MODNet, share: float) -> None:
     curves = made_up_curves(network)
-    target = int(share * CostModel(network).cost({}).macs)
-    choice = choose_ratios(network, curves, config(max_macs=target))
-    assert 0.95 * target < choice.macs <= target
+    budget = int(share * cost_model(network).cost({}).macs)
+    choice = choose_ratios(network, curves, config(max_macs=budget))
+    assert 0.95 * budget < choice.macs <= budget
     less = choose_ratios(network, curves, config(allowed_loss=choice.allowed_loss * (1 - 1e-9)))
-    assert less.macs > target
+    assert less.macs > budget
 
 
 @pytest.mark.parametrize(
     ("max_macs", "message"), [(1, "largest measured ratio"), (10**12, "as it is")], ids=["too small", "nothing to do"]
 )
-def test_choose_ratios_raises_when_the_target_is_out_of_reach(network: MODNet, max_macs: int, message: str) -> None:
+def test_choose_ratios_raises_when_the_budget_is_out_of_reach(network: MODNet, max_macs: int, message: str) -> None:
     with pytest.raises(PruningError, match=message):
         choose_ratios(network, made_up_curves(network), config(max_macs=max_macs))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from modnet.errors import PruningError
-from modnet.pruning.sensitivity_results import curves, merge_sensitivities, relative_loss
+from modnet.pruning.sensitivity_results import merge_sensitivities, relative_loss, sensitivity_curves
 from modnet.records import ImageSensitivity, Sensitivities, SensitivityQuestion
 
 QUESTION = SensitivityQuestion(
@@ -29,14 +29,14 @@ BOB = measured("stem", "bob", 0.3, {0.5: 0.4})
 
 
 def test_curves_are_means_over_images_and_relative_to_the_baseline() -> None:
-    (curve,) = curves(sensitivities(ANN, BOB))
+    (curve,) = sensitivity_curves(sensitivities(ANN, BOB))
     assert curve.baseline == pytest.approx(0.2)
     assert curve.errors == {0.5: pytest.approx(0.3)}
     assert curve.losses == {0.5: pytest.approx(0.5)}
 
 
 def test_curves_turn_the_sign_when_higher_is_better() -> None:
-    (curve,) = curves(sensitivities(ANN, BOB, higher_is_better=True))
+    (curve,) = sensitivity_curves(sensitivities(ANN, BOB, higher_is_better=True))
     assert curve.losses == {0.5: pytest.approx(-0.5)}
 
 
@@ -62,7 +62,7 @@ def test_relative_loss_is_positive_when_worse(
 )
 def test_curves_raises_when_they_cannot_be_drawn(measurements: tuple, message: str) -> None:
     with pytest.raises(PruningError, match=message):
-        curves(sensitivities(*measurements))
+        sensitivity_curves(sensitivities(*measurements))
 
 
 def test_merge_joins_groups_images_and_ratios_of_several_workers() -> None:

@@ -148,7 +148,7 @@ def test_a_folder_where_a_file_is_wanted_is_refused_before_anything_is_read(
             "trains the weights of --checkpoint: give both or neither",
         ),
         (["benchmark", "--ir", "x.xml", "x.xml"], 2, "the same file twice"),
-        (["prune", "--checkpoint", "x", "--out", "y", "--policy", "target"], 2, "--max-macs"),
+        (["prune", "--checkpoint", "x", "--out", "y", "--policy", "budget"], 2, "--max-macs"),
         (["prune", "--checkpoint", "x", "--out", "y", "--criterion", "taylor"], 2, "--dataset"),
         (["sensitivity", "--checkpoint", "x", "--out", "y"], 2, "--dataset measures"),
         (["retrain", "--checkpoint", "x", "--dataset", "x", "--out", "y", "--distill-features", "1"], 2, "--teacher"),

@@ -11,6 +11,7 @@ import pytest
 from modnet.configs import (
     AdaptationConfig,
     AdaptivePolicy,
+    BudgetPolicy,
     DistillationConfig,
     ExportConfig,
     GlobalThresholdPolicy,
@@ -18,7 +19,6 @@ from modnet.configs import (
     PruningConfig,
     RetrainConfig,
     SensitivityConfig,
-    TargetPolicy,
     TrainingConfig,
 )
 from tasks.cli import VERBS, _parser
@@ -49,7 +49,7 @@ def test_every_option_says_what_happens_without_it(verb: str) -> None:
         ("sensitivity", SensitivityConfig, ["images", "short_side", "allowed_loss"]),
         ("prune", AdaptivePolicy, ["backbone_threshold", "global_ratio"]),
         ("prune", GlobalThresholdPolicy, ["share", "floor"]),
-        ("prune", TargetPolicy, ["floor"]),
+        ("prune", BudgetPolicy, ["floor"]),
         ("prune", LatencyPolicy, ["floor"]),
         ("prune", PruningConfig, ["criterion", "channel_multiple", "min_channels", "taylor_images", "taylor_steps"]),
         ("optimize", ExportConfig, ["calibration_images", "max_float_layers", "max_relative_mse_increase"]),

@@ -72,6 +72,6 @@ def test_prune_refuses_to_replace_the_files_of_the_seed(tmp_path: Path, refuse: 
 
 
 def test_prune_in_steps_refuses_a_flag_that_would_do_nothing(checkpoint: Path, tmp_path: Path, refuse: Refuse) -> None:
-    flags = ("--policy", "target", "--max-macs", "1G", "--iterations", 2, "--dataset", "none.zip", "--overwrite")
+    flags = ("--policy", "budget", "--max-macs", "1G", "--iterations", 2, "--dataset", "none.zip", "--overwrite")
     code, error = refuse("prune", "--checkpoint", checkpoint, *flags, "--out", tmp_path)
     assert (code, "--overwrite would do nothing" in error) == (2, True), error

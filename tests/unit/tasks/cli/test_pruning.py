@@ -50,11 +50,11 @@ def test_prune_drops_the_instance_norm_of_batch_only_layers(checkpoint: Path, tm
             {"kind": "global-threshold", "share": 0.3, "floor": 0.2},
         ),
         (
-            ("--policy", "target", "--max-macs", "0.4G", "--max-parameters", "30K", "--floor", 0.05),
-            {"kind": "target", "max_macs": 400_000_000, "max_parameters": 30_000, "floor": 0.05},
+            ("--policy", "budget", "--max-macs", "0.4G", "--max-parameters", "30K", "--floor", 0.05),
+            {"kind": "budget", "max_macs": 400_000_000, "max_parameters": 30_000, "floor": 0.05},
         ),
     ],
-    ids=["adaptive", "uniform", "layer-ratios", "global-threshold", "target"],
+    ids=["adaptive", "uniform", "layer-ratios", "global-threshold", "budget"],
 )
 def test_prune_follows_the_policy_that_its_flags_say(
     flags: tuple, policy: dict, checkpoint: Path, tmp_path: Path, run: Run
@@ -156,10 +156,10 @@ def test_prune_lets_consumers_take_up_what_is_left_behind_when_asked(
     assert all(name.endswith(("running_mean", "bias")) for name in changed)
 
 
-def test_prune_in_steps_arrives_at_the_target(archive: Path, checkpoint: Path, tmp_path: Path, run: Run) -> None:
+def test_prune_in_steps_arrives_at_the_budget(archive: Path, checkpoint: Path, tmp_path: Path, run: Run) -> None:
     training = ("--epochs", 1, "--batch-size", 2, "--image-size", 64, "--precision", "fp32", "--dataset", archive)
-    target = ("--policy", "target", "--max-macs", "200M", "--iterations", 2)
-    pruned = run("prune", "--checkpoint", checkpoint, *target, *NARROW, *training, "--out", tmp_path / "steps")
+    budget = ("--policy", "budget", "--max-macs", "200M", "--iterations", 2)
+    pruned = run("prune", "--checkpoint", checkpoint, *budget, *NARROW, *training, "--out", tmp_path / "steps")
     assert len(pruned["steps"]) == 2
     assert pruned["steps"][-1] == pruned["checkpoint"]
     assert pruned["macs"] <= 200_000_000
@@ -176,6 +176,13 @@ def test_prune_writes_the_seed_files_when_the_policy_is_seed(tmp_path: Path, run
     assert again["parameters"] == pruned["parameters"] < pruned["before"]["parameters"]
 
 
+def test_prune_refuses_the_word_of_0_1_0_with_that_of_now(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["prune", "--checkpoint", "x", "--out", "y", "--policy", "target", "--max-macs", "3G"])
+    assert caught.value.code == 2
+    assert "is called budget now: --policy budget" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -183,14 +190,14 @@ def test_prune_writes_the_seed_files_when_the_policy_is_seed(tmp_path: Path, run
         ("--ratio 0", "--ratio belongs to --policy uniform, got --policy adaptive"),
         ("--policy seed --criterion l2", "--criterion belongs to --policy adaptive or"),
         ("--policy seed --compensate", "--compensate belongs to --policy adaptive or"),
-        ("--policy target", "--policy target needs --max-macs, --max-parameters or both"),
+        ("--policy budget", "--policy budget needs --max-macs, --max-parameters or both"),
         ("--policy latency", "--policy latency needs --max-ms"),
         ("--policy layer-ratios --pruned-params a", "--policy layer-ratios needs --pruned-ratios"),
         ("--criterion taylor", "--criterion taylor looks at images: say on which data set with --dataset"),
         ("--dataset synthetic", "--dataset would do nothing"),
         ("--taylor-images 3", "--taylor-images belongs to --criterion taylor"),
-        ("--policy target --max-macs 1G --iterations 2", "--iterations retrains: say on which"),
-        ("--policy uniform --iterations 2", "--iterations belongs to --policy global-threshold or target"),
+        ("--policy budget --max-macs 1G --iterations 2", "--iterations retrains: say on which"),
+        ("--policy uniform --iterations 2", "--iterations belongs to --policy global-threshold or budget"),
         ("--epochs 3", "--epochs belongs to --iterations"),
         ("--seed 3", "--seed would do nothing: only --criterion random, --policy seed and --iterations draw numbers"),
         ("--criterion random --aggregate max", "--criterion random has one score for all layers of a group"),
@@ -213,8 +220,8 @@ def test_prune_refuses_flags_that_do_not_go_together(
     [
         ("--policy uniform --ratio 1", "--ratio 1.0: Input should be less than 1"),
         ("--policy uniform --ratio nan", "--ratio nan"),
-        ("--policy target --max-macs 0", "--max-macs 0"),
-        ("--policy target --max-macs 3K", "the smallest network that floor, multiple and minimum allow"),
+        ("--policy budget --max-macs 0", "--max-macs 0"),
+        ("--policy budget --max-macs 3K", "the smallest network that floor, multiple and minimum allow"),
         ("--min-channels 0", "--min-channels 0"),
         ("--policy layer-ratios --pruned-params a,b --pruned-ratios 0.3,1.2", "element 2 of --pruned-params"),
         ("--policy layer-ratios --pruned-params a,b --pruned-ratios 0.3,x", "'b' and 'x': ratio"),

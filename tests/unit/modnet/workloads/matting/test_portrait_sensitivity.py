@@ -20,7 +20,7 @@ from modnet.data.archives import DatasetIndex, Pair, extract_archive, index_data
 from modnet.errors import DatasetError, PruningError
 from modnet.pruning.sensitivity import analysed_groups
 from modnet.pruning.sensitivity_ratios import choose_ratios
-from modnet.pruning.sensitivity_results import curves, merge_sensitivities
+from modnet.pruning.sensitivity_results import merge_sensitivities, sensitivity_curves
 from modnet.records import Sensitivities
 from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
 from modnet.workloads.matting.checkpoint import load
@@ -137,8 +137,8 @@ def test_analyses_of_several_workers_merge_to_that_of_one(
         analyse_sensitivity(network, config, *dataset, tmp_path / f"{number}.jsonl")
         for number, config in enumerate(configs)
     ]
-    merged = {curve.group: curve for curve in curves(merge_sensitivities(parts))}
-    for curve in curves(found):
+    merged = {curve.group: curve for curve in sensitivity_curves(merge_sensitivities(parts))}
+    for curve in sensitivity_curves(found):
         assert merged[curve.group].errors == pytest.approx(curve.errors, abs=1e-6)
 
 
@@ -176,7 +176,7 @@ def test_read_portraits_names_the_file_when_it_is_a_sliver(tmp_path: Path) -> No
 
 
 def test_plot_and_rows_show_every_group(found: Sensitivities, network: MODNet) -> None:
-    found_curves = curves(found)
+    found_curves = sensitivity_curves(found)
     choice = choose_ratios(network, found_curves, CONFIG)
     assert sensitivity_plot(found_curves, choice, "tiny").startswith(b"\x89PNG")
     rows = sensitivity_rows(found_curves, choice)

@@ -7,26 +7,17 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modnet.configs import (
-    SHIPPED,
-    SHIPPED_PRUNED,
-    TRAIN,
-    UNPRUNED,
-    AugmentationConfig,
-    BaselineConfig,
-    BenchmarkConfig,
-    BudgetConfig,
-    ComputeConfig,
-    Config,
-    DatasetConfig,
-    DistillationConfig,
-    ExportConfig,
-    PruningConfig,
-    RetrainConfig,
-    Seed,
-    TrainingConfig,
-    may_be_empty,
-)
+from modnet.config import Config
+from modnet.configs.augmentation import AugmentationConfig
+from modnet.configs.baseline import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, BaselineConfig
+from modnet.configs.benchmark import BenchmarkConfig
+from modnet.configs.compute import ComputeConfig
+from modnet.configs.dataset import DatasetConfig
+from modnet.configs.evaluation import WinnerLimits
+from modnet.configs.export import ExportConfig
+from modnet.configs.form import may_be_empty
+from modnet.configs.pruning import PruningConfig
+from modnet.configs.training import DistillationConfig, RetrainConfig, Seed, TrainingConfig
 
 Profile = Literal["demo", "standard"]
 
@@ -76,9 +67,13 @@ class CompressConfig(Config):
         "criterion behind it; joined by commas.",
         json_schema_extra=_in_words_too,
     )
-    budget: BudgetConfig = Field(BudgetConfig(), title="What the winner may cost")
+    winner_limits: WinnerLimits = Field(WinnerLimits(), title="What the winner may cost")
     epochs: int | None = Field(
-        None, ge=1, le=1000, title="Epochs of retraining", description="Of each candidate. Empty: the profile's."
+        None,
+        ge=1,
+        le=1000,
+        title="Epochs of retraining",
+        description="Epochs for each candidate. Empty: the profile's.",
     )
     start: str = Field(
         _BY_PROFILE,
@@ -94,7 +89,7 @@ class CompressConfig(Config):
     export: ExportConfig = Field(_BY_PROFILE, title="What is released", json_schema_extra=may_be_empty)
     benchmark: BenchmarkConfig = Field(_BY_PROFILE, title="Waiting for devices", json_schema_extra=may_be_empty)
     compute: ComputeConfig = Field(_BY_PROFILE, title="Machines", json_schema_extra=may_be_empty)
-    min_survivors: int = Field(1, ge=1, description="With fewer retrained candidates the run fails.")
+    min_survivors: int = Field(1, ge=1, description="The run fails with fewer retrained candidates than this.")
 
     @model_validator(mode="before")
     @classmethod
@@ -102,6 +97,8 @@ class CompressConfig(Config):
         """Puts the profile's choices where nothing was chosen."""
         if not isinstance(given, Mapping) or given.get("profile", "standard") not in ("demo", "standard"):
             return given
+        if "budget" in given:  # as version 0.1.0 wrote it
+            raise ValueError("what the winner may cost is called winner_limits now, got budget")
         filled = {name: value for name, value in given.items() if value not in (None, "")}
         is_demo = filled.get("profile") == "demo"
         base = filled.setdefault("base", {})

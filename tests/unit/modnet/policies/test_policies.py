@@ -1,11 +1,17 @@
-"""Counts worked out by hand."""
+"""Counts worked out by hand, and what every policy offers."""
+
+import importlib
+import inspect
+import itertools
+import pkgutil
 
 import pytest
-import torch
 from pydantic import ValidationError
 
+from modnet import policies
 from modnet.configs import (
     AdaptivePolicy,
+    BudgetPolicy,
     GlobalThresholdPolicy,
     LayerRatio,
     LayerRatiosPolicy,
@@ -14,32 +20,55 @@ from modnet.configs import (
 )
 from modnet.errors import PruningError
 from modnet.network import ChannelGroup, Producer
+from modnet.policies.adaptive import adaptive_count
+from modnet.policies.cost import Cost
+from modnet.policies.global_threshold import share_threshold
+from modnet.policies.layer_ratios import matching
+from modnet.policies.policy import AllowedWidths, PruningPolicy, SteppedPolicy, ratio_count, split_by_parts
 from modnet.pruning.plan import plan_pruning
-from modnet.pruning.policies import (
-    Limits,
-    adaptive_count,
-    adaptive_counts,
-    global_threshold_counts,
-    layer_ratio_counts,
-    matching,
-    ratio_count,
-    share_threshold,
-    split_by_parts,
-    uniform_counts,
-)
 from tests.unit.modnet.pruning.networks import EncoderDecoder
 
-ANY = Limits(multiple=1, minimum=1)
+ANY = AllowedWidths(multiple=1, minimum=1)
 GROUPS = (
     ChannelGroup("stem", (8,), producers=(Producer("stem.conv"),), rule="adaptive"),
     ChannelGroup("detail.enc2x", (4, 4), producers=(Producer("detail.enc2x.conv"),), rule="ratio"),
     ChannelGroup("semantic.lr8x", (10,), producers=(Producer("semantic.lr8x.conv"),), rule="keep"),
 )
 SCORES = {
-    "stem": torch.tensor([0, 1, 2, 3, 4, 5, 6, 8], dtype=torch.float64),  # threshold 0.5: 4, 5, 6 and 8 reach it
-    "detail.enc2x": torch.arange(10, 18, dtype=torch.float64),
-    "semantic.lr8x": torch.arange(20, 30, dtype=torch.float64),
+    "stem": [0, 1, 2, 3, 4, 5, 6, 8],  # threshold 0.5: 4, 5, 6 and 8 reach it
+    "detail.enc2x": range(10, 18),
+    "semantic.lr8x": range(20, 30),
 }
+
+
+def test_every_policy_of_the_package_is_offered_under_its_kind() -> None:
+    """One that is a file but not in `Policy` would be in no form, and on no command line."""
+    files = pkgutil.iter_modules(policies.__path__)
+    written = {
+        one
+        for file in files
+        for one in vars(importlib.import_module(f"modnet.policies.{file.name}")).values()
+        if inspect.isclass(one) and issubclass(one, PruningPolicy) and "kind" in one.model_fields
+    }
+    assert written == set(policies.POLICIES.values())
+    assert all(kind == policy.model_fields["kind"].default for kind, policy in policies.POLICIES.items())
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [BudgetPolicy(max_macs=3_000, max_parameters=40), BudgetPolicy(max_macs=7), GlobalThresholdPolicy(share=0.6)],
+    ids=lambda policy: policy.label,
+)
+def test_steps_towards_a_policy_end_at_it_and_ask_for_more_each_time(policy: SteppedPolicy) -> None:
+    unpruned = Cost(parameters=90, macs=10_000)
+    steps = [policy.on_the_way(step, 4, unpruned) for step in range(1, 5)]
+    assert steps[-1] == policy == policy.of_step(1, 1, unpruned)
+    if isinstance(policy, BudgetPolicy):
+        budgets = [unpruned.macs, *(step.max_macs for step in steps)]
+        factors = [budget / before for before, budget in itertools.pairwise(budgets)]
+        assert factors == pytest.approx([factors[0]] * 4, abs=0.02)
+    else:
+        assert [step.share for step in steps] == pytest.approx([0.15, 0.3, 0.45, 0.6])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +77,7 @@ SCORES = {
     ids=["reaches", "just misses", "one outlier", "all equal"],
 )
 def test_adaptive_count_counts_scores_that_reach_the_threshold(scores: list, threshold: float, count: int) -> None:
-    assert adaptive_count(torch.tensor(scores, dtype=torch.float64), threshold) == count
+    assert adaptive_count(scores, threshold) == count
 
 
 @pytest.mark.parametrize(
@@ -62,16 +91,16 @@ def test_ratio_count_is_floor_of_what_is_left(channels: int, ratio: float, count
     ("count", "rounded"), [(1, 8), (8, 8), (11, 16), (12, 16), (18, 24), (26, 24), (27, 32), (31, 32), (32, 32)]
 )
 def test_rounded_rounds_up_where_more_than_a_tenth_would_go(count: int, rounded: int) -> None:
-    assert Limits(multiple=8, minimum=1).rounded(count, 32) == rounded
+    assert AllowedWidths(multiple=8, minimum=1).rounded(count, 32) == rounded
 
 
 def test_rounded_keeps_to_minimum_and_to_what_there_is() -> None:
-    assert Limits(multiple=4, minimum=16).rounded(3, 64) == 16
-    assert Limits(multiple=8, minimum=8).rounded(10, 11) == 11
+    assert AllowedWidths(multiple=4, minimum=16).rounded(3, 64) == 16
+    assert AllowedWidths(multiple=8, minimum=8).rounded(10, 11) == 11
 
 
 def test_rounded_gives_a_multiple_when_the_minimum_is_none() -> None:
-    assert Limits(multiple=16, minimum=24).rounded(16, 64) == 32
+    assert AllowedWidths(multiple=16, minimum=24).rounded(16, 64) == 32
 
 
 @pytest.mark.parametrize(
@@ -90,10 +119,10 @@ def test_split_by_parts_shares_in_proportion(count: int, parts: tuple, widths: t
 
 
 def test_allowed_widths_need_a_channel_of_each_part_that_has_any() -> None:
-    limits = Limits(multiple=1, minimum=1)
+    allowed = AllowedWidths(multiple=1, minimum=1)
     both = ChannelGroup("both", (3, 2))
-    assert limits.allowed(both, 0.1) == [2, 3, 4, 5]
-    assert limits.allowed(both.first_part(), 0.1) == [1, 2, 3]
+    assert allowed.from_floor(both, 0.1) == [2, 3, 4, 5]
+    assert allowed.from_floor(both.first_part(), 0.1) == [1, 2, 3]
 
 
 def test_split_by_parts_loses_no_channel_when_there_are_two_parts() -> None:
@@ -117,16 +146,16 @@ def test_split_by_parts_loses_no_channel_when_there_are_two_parts() -> None:
 )
 def test_adaptive_counts_follows_each_group_s_rule(threshold: float, ratio: float, counts: dict) -> None:
     policy = AdaptivePolicy(backbone_threshold=threshold, global_ratio=ratio)
-    assert adaptive_counts(GROUPS, SCORES, policy, ANY) == counts
+    assert policy.counts(GROUPS, SCORES, ANY) == counts
 
 
 def test_uniform_counts_takes_the_same_share_from_every_group() -> None:
-    counts = uniform_counts(GROUPS, UniformPolicy(ratio=0.3), ANY)
+    counts = UniformPolicy(ratio=0.3).counts(GROUPS, SCORES, ANY)
     assert counts == {"stem": 5, "detail.enc2x": 5, "semantic.lr8x": 7}
 
 
 def test_uniform_counts_keeps_to_multiple_and_minimum() -> None:
-    counts = uniform_counts(GROUPS, UniformPolicy(ratio=0.7), Limits(multiple=2, minimum=4))
+    counts = UniformPolicy(ratio=0.7).counts(GROUPS, SCORES, AllowedWidths(multiple=2, minimum=4))
     assert counts == {"stem": 4, "detail.enc2x": 4, "semantic.lr8x": 4}
 
 
@@ -142,7 +171,7 @@ def test_uniform_counts_keeps_to_multiple_and_minimum() -> None:
 )
 def test_layer_ratio_counts_follows_patterns(ratios: list, counts: dict) -> None:
     policy = LayerRatiosPolicy(ratios=tuple(LayerRatio(pattern=pattern, ratio=ratio) for pattern, ratio in ratios))
-    assert layer_ratio_counts(GROUPS, policy, ANY) == counts
+    assert policy.counts(GROUPS, SCORES, ANY) == counts
 
 
 @pytest.mark.parametrize(
@@ -165,7 +194,7 @@ def test_every_pattern_of_layer_ratios_must_name_something() -> None:
     """The first one fits; the second is refused all the same."""
     policy = LayerRatiosPolicy(ratios=(LayerRatio(pattern="stem", ratio=0.5), LayerRatio(pattern="sten", ratio=0.5)))
     with pytest.raises(PruningError, match="'sten' names no prunable group; did you mean stem"):
-        layer_ratio_counts(GROUPS, policy, ANY)
+        policy.counts(GROUPS, SCORES, ANY)
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1, 1.5, float("nan"), float("inf")])
@@ -188,29 +217,29 @@ def test_policies_raise_when_ratio_is_outside_zero_to_below_one(policy, ratio: f
 def test_global_threshold_counts_takes_the_lowest_scores_of_all() -> None:
     """Of 26 channels half go: all 8 of the stem but its floor, and the 5 lowest of the next."""
     policy = GlobalThresholdPolicy(share=0.5, floor=0.25)
-    assert global_threshold_counts(GROUPS, SCORES, policy, ANY) == {"stem": 2, "detail.enc2x": 3}
+    assert policy.counts(GROUPS, SCORES, ANY) == {"stem": 2, "detail.enc2x": 3}
 
 
 def test_global_threshold_counts_removes_nothing_when_share_is_zero() -> None:
-    assert global_threshold_counts(GROUPS, SCORES, GlobalThresholdPolicy(share=0), ANY) == {}
+    assert GlobalThresholdPolicy(share=0).counts(GROUPS, SCORES, ANY) == {}
 
 
 def test_global_threshold_counts_keeps_floor_of_every_group_when_share_is_nearly_all() -> None:
-    counts = global_threshold_counts(GROUPS, SCORES, GlobalThresholdPolicy(share=0.99, floor=0.5), ANY)
+    counts = GlobalThresholdPolicy(share=0.99, floor=0.5).counts(GROUPS, SCORES, ANY)
     assert counts == {"stem": 4, "detail.enc2x": 4, "semantic.lr8x": 5}
 
 
 def test_global_threshold_counts_keeps_floor_when_widths_become_multiples() -> None:
     """Half of 34 channels are 17, which is nearer to 16 than to 24."""
-    group, scores = ChannelGroup("one", (34,)), {"one": torch.arange(34, dtype=torch.float64)}
-    limits, policy = Limits(multiple=8, minimum=8), GlobalThresholdPolicy(share=0.9, floor=0.5)
-    assert global_threshold_counts([group], scores, policy, limits) == {"one": 24}
+    group, scores = ChannelGroup("one", (34,)), {"one": range(34)}
+    allowed, policy = AllowedWidths(multiple=8, minimum=8), GlobalThresholdPolicy(share=0.9, floor=0.5)
+    assert policy.counts([group], scores, allowed) == {"one": 24}
 
 
 def test_share_threshold_removes_the_whole_number_of_channels_that_is_meant() -> None:
     """0.29 · 100 is 28.999… in binary fractions."""
     groups = (ChannelGroup("all", (100,)),)
-    assert share_threshold(groups, {"all": torch.arange(100, dtype=torch.float64)}, 0.29) == 29
+    assert share_threshold(groups, {"all": range(100)}, 0.29) == 29
 
 
 def test_plan_pruning_keeps_all_channels_of_excluded_groups() -> None:

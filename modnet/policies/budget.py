@@ -4,28 +4,72 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-import torch
-from torch import Tensor
+from pydantic import Field, model_validator
 
 from modnet.errors import PruningError
-from modnet.network import ChannelGroup
-from modnet.pruning.cost import Cost, CostModel
-from modnet.pruning.criteria import Scores
-from modnet.pruning.policies import Limits, split_by_parts
+from modnet.policies.cost import Cost, CostModel
+from modnet.policies.policy import Decision, Prunable, SteppedPolicy, split_by_parts
+
+if TYPE_CHECKING:
+    from modnet.network import ChannelGroup
 
 
-def target_counts(
-    groups: Sequence[ChannelGroup],
-    scores: Scores,
-    limits: Limits,
-    cost_model: CostModel,
-    *,
-    max_macs: int | None = None,
-    max_parameters: int | None = None,
-    floor: float,
+class BudgetPolicy(SteppedPolicy):
+    """Channels that matter least for what they cost go until the network is small enough."""
+
+    kind: Literal["budget"] = Field("budget", description="Names this policy.")
+    max_macs: int | None = Field(None, ge=1, description="Multiply-accumulates of the deployed graph, 512×512 image.")
+    max_parameters: int | None = Field(None, ge=1, description="Parameters of the deployed graph.")
+    floor: float = Field(0.1, gt=0, le=1, description="Share of its channels that every group keeps at least.")
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Self:
+        if self.max_macs is None and self.max_parameters is None:
+            raise ValueError("a budget needs max_macs, max_parameters or both, got neither")
+        return self
+
+    @property
+    def label(self) -> str:
+        macs = [f"{self.max_macs / 1e9:.3g} GMAC"] if self.max_macs else []
+        parameters = [f"{self.max_parameters / 1e6:.3g} M"] if self.max_parameters else []
+        return " ".join(macs + parameters)
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        limits = {"parameters": self.max_parameters, "macs": self.max_macs}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def decide(self, prunable: Prunable) -> Decision:
+        counts = counts_within(prunable, max_macs=self.max_macs, max_parameters=self.max_parameters, floor=self.floor)
+        return Decision(counts)
+
+    def on_the_way(self, step: int, steps: int, unpruned: Cost) -> Self:
+        """Budgets between the unpruned network and this one, spaced geometrically."""
+        return self.model_copy(
+            update={
+                "max_macs": _between(unpruned.macs, self.max_macs, step, steps),
+                "max_parameters": _between(unpruned.parameters, self.max_parameters, step, steps),
+            }
+        )
+
+    def of_step(self, step: int, steps: int, unpruned: Cost) -> Self:
+        """The same budgets; the floor is divided likewise, as it is a share of what the step before left."""
+        return self.on_the_way(step, steps, unpruned).model_copy(update={"floor": self.floor ** (1 / steps)})
+
+
+def _between(unpruned: int, limit: int | None, step: int, steps: int) -> int | None:
+    """unpruned · (limit / unpruned)^(step / steps); exactly the limit after the last step."""
+    if limit is None or step == steps:
+        return limit
+    return round(unpruned * math.pow(limit / unpruned, step / steps))
+
+
+def counts_within(
+    prunable: Prunable, *, max_macs: int | None = None, max_parameters: int | None = None, floor: float
 ) -> dict[str, int]:
     """Takes away what is worth least for what it costs until the network is within budget.
 
@@ -40,7 +84,11 @@ def target_counts(
         PruningError: the smallest network that floor, multiple and minimum allow is above the budget.
     """
     budget = _Budget(max_parameters, max_macs)
-    search = _Search([_Ladder(group, scores[group.name], limits.allowed(group, floor)) for group in groups], cost_model)
+    ladders = [
+        _Ladder(group, prunable.scores[group.name], prunable.allowed.from_floor(group, floor))
+        for group in prunable.groups
+    ]
+    search = _Search(ladders, prunable.cost_model)
     search.shrink_into(budget)
     search.grow_within(budget)
     return {name: ladder.count for name, ladder in search.ladders.items()}
@@ -67,13 +115,14 @@ class _Budget(NamedTuple):
 class _Ladder:
     """The widths that one group may have, and what its best channels are worth together at each."""
 
-    def __init__(self, group: ChannelGroup, scores: Tensor, widths: list[int]) -> None:
+    def __init__(self, group: ChannelGroup, scores: Sequence[float], widths: list[int]) -> None:
         self.name = group.name
         self._widths = widths
         self.parts = [split_by_parts(width, group.parts) for width in widths]
+        ends = accumulate(group.parts)
         best = [
-            [0.0, *part.sort(descending=True).values.cumsum(0).tolist()]
-            for part in torch.split(scores, list(group.parts))
+            list(accumulate(sorted(scores[end - part : end], reverse=True), initial=0.0))
+            for part, end in zip(group.parts, ends, strict=True)
         ]
         self.worth = [sum(sums[n] for sums, n in zip(best, parts, strict=True)) for parts in self.parts]
         self.rung = len(widths) - 1

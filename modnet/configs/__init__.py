@@ -1,0 +1,83 @@
+"""What a person chooses, a file per stage. Descriptions and ranges of fields appear in the run form and in `--help`.
+
+Nothing here imports what computes. Policies are configs of `pruning`; their files are in `modnet.policies`.
+"""
+
+from __future__ import annotations
+
+from modnet.config import Config
+from modnet.configs.augmentation import AugmentationConfig
+from modnet.configs.baseline import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, BaselineConfig
+from modnet.configs.benchmark import BenchmarkConfig
+from modnet.configs.compress import DEMO_LOOKS, CompressConfig
+from modnet.configs.compute import ComputeConfig
+from modnet.configs.dataset import DatasetConfig, SyntheticConfig, shown_source
+from modnet.configs.evaluation import ALL_METRICS, FEW_METRICS, SHEET_IMAGES, Metric, WinnerLimits
+from modnet.configs.export import ExportConfig
+from modnet.configs.inference import ResultKind
+from modnet.configs.iteration import IterationConfig
+from modnet.configs.pruning import PruningConfig
+from modnet.configs.sensitivity import SensitivityConfig
+from modnet.configs.training import (
+    AdaptationConfig,
+    DistillationConfig,
+    RetrainConfig,
+    Seed,
+    SparsityConfig,
+    TrainingConfig,
+)
+from modnet.policies import (
+    POLICIES,
+    STEPPED_KINDS,
+    AdaptivePolicy,
+    BudgetPolicy,
+    GlobalThresholdPolicy,
+    LatencyPolicy,
+    LayerRatio,
+    LayerRatiosPolicy,
+    Policy,
+    UniformPolicy,
+)
+
+__all__ = [
+    "ALL_METRICS",
+    "DEMO_LOOKS",
+    "FEW_METRICS",
+    "POLICIES",
+    "SHEET_IMAGES",
+    "SHIPPED",
+    "SHIPPED_PRUNED",
+    "STEPPED_KINDS",
+    "TRAIN",
+    "UNPRUNED",
+    "AdaptationConfig",
+    "AdaptivePolicy",
+    "AugmentationConfig",
+    "BaselineConfig",
+    "BenchmarkConfig",
+    "BudgetPolicy",
+    "CompressConfig",
+    "ComputeConfig",
+    "Config",
+    "DatasetConfig",
+    "DistillationConfig",
+    "ExportConfig",
+    "GlobalThresholdPolicy",
+    "IterationConfig",
+    "LatencyPolicy",
+    "LayerRatio",
+    "LayerRatiosPolicy",
+    "Metric",
+    "Policy",
+    "PruningConfig",
+    "ResultKind",
+    "RetrainConfig",
+    "Seed",
+    "SensitivityConfig",
+    "SparsityConfig",
+    "SyntheticConfig",
+    "TrainingConfig",
+    "UniformPolicy",
+    "WinnerLimits",
+    "shown_source",
+]

@@ -1,0 +1,18 @@
+"""What is asked of the Ray cluster."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from modnet.config import Config
+
+
+class ComputeConfig(Config):
+    """What is asked of the Ray cluster."""
+
+    base_cpus: int = Field(2, ge=1, le=256, description="Cores for what runs alone: training the base, timing.")
+    candidate_cpus: int = Field(1, ge=1, le=256, description="Cores for each candidate. Candidates run side by side.")
+    training_gpus: float = Field(
+        0, ge=0, le=1, description="GPUs, or a share of one, that each training reserves; 0 trains on the CPU."
+    )
+    timeout_s: float = Field(12 * 3600, gt=0, description="Longest computation of one piece of work, in seconds.")

@@ -1,0 +1,54 @@
+"""Which forms of the winner are released."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modnet.config import Config
+from modnet.targets import InputFormat, Target
+
+
+class ExportConfig(Config):
+    """Which forms of the winner are released."""
+
+    targets: tuple[Target, ...] = Field(
+        ("cpu-fp32", "cpu-fp16", "cpu-int8", "ncs2-fp16"),
+        min_length=1,
+        description="Classes of devices: what each reads is a row of modnet/targets.py.",
+    )
+    size: Literal[256, 320, 384, 448, 512, 640] = Field(
+        512, description="Side of the square input, pixels. Targets of open size are checked at it."
+    )
+    input_format: InputFormat = Field(
+        "float-nchw",
+        description="uint8-nhwc: the network reads the image itself, and devices compute nothing before it.",
+    )
+    max_alpha_difference: float = Field(
+        1e-3,
+        gt=0,
+        le=1,
+        description="FP32 forms may differ from torch by at most this in any pixel of alpha. Hardly trained networks "
+        "reached 0.005: OpenVINO's instance norm loses digits on large flat areas.",
+    )
+    verify_on_legacy: bool = Field(
+        False,
+        description="Runs and compiles forms for old runtimes on these runtimes as well. `make legacy-runtimes` "
+        "installs them.",
+    )
+    calibration_images: int = Field(24, ge=1, le=1000, description="Images of the fit split that calibrate INT8.")
+    max_relative_mse_increase: float = Field(
+        0.05,
+        ge=0,
+        description="A form is not released if its tune MSE exceeds torch's by more than this share. INT8 returns "
+        "layers to float until it holds.",
+    )
+    max_float_layers: int = Field(16, ge=0, le=1000, description="At most this many layers of INT8 return to float.")
+    quantisation_aware_steps: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="If INT8 still exceeds the bound: steps of quantisation-aware training on the calibration images "
+        "before the last attempt. 0: none.",
+    )

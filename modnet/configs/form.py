@@ -1,0 +1,19 @@
+"""How configs look in the run form of the Prefect UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def as_tabs(schema: dict[str, Any]) -> None:
+    """Says `anyOf` where pydantic says `oneOf`: the run form shows that as tabs with fields, the other as bare JSON."""
+    schema["anyOf"] = schema.pop("oneOf")
+    del schema["discriminator"]
+
+
+def may_be_empty(schema: dict[str, Any]) -> None:
+    """Lets a section be null, which its model fills in: the run form then shows its fields only to who opens it."""
+    told: dict[str, Any] = {name: schema.pop(name) for name in ("title", "description", "default") if name in schema}
+    inner = dict(schema)
+    schema.clear()
+    schema.update(told, anyOf=[{"type": "null", "title": "as usual"}, inner], default=None)

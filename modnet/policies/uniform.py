@@ -1,0 +1,32 @@
+"""One share for every group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from modnet.policies.policy import AllowedWidths, GroupwisePolicy, ScoreLists, ratio_count
+
+if TYPE_CHECKING:
+    from modnet.network import ChannelGroup
+
+
+class UniformPolicy(GroupwisePolicy):
+    """The same share of channels goes from every group (L1NormPruner of NNI with one sparsity)."""
+
+    kind: Literal["uniform"] = Field("uniform", description="Names this policy.")
+    ratio: float = Field(0.5, ge=0, lt=1, description="Share of channels removed from each group.")
+
+    @property
+    def label(self) -> str:
+        return f"uniform {self.ratio:g}"
+
+    def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
+        """One ratio for every group; 0 keeps every channel."""
+        if self.ratio == 0:
+            return {}
+        return {
+            group.name: allowed.rounded(ratio_count(group.channels, self.ratio), group.channels) for group in groups
+        }

@@ -1,0 +1,64 @@
+"""Files that version 0.1.0 wrote are read: a plan, the checkpoint it was made for, the published pruner's JSON.
+
+The folder `of_0_1_0` holds what its commands wrote, byte for byte:
+
+    modnet prune --checkpoint unpruned.safetensors --policy target --max-macs 150M --channel-multiple 1 \
+        --min-channels 1 --out .
+    modnet prune --checkpoint shipped --policy seed --backbone-threshold 0.01 \
+        --global-ratio 0.25 --out .
+"""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from modnet.configs import BudgetPolicy, CompressConfig, PruningConfig
+from modnet.pruning.complexity import complexity
+from modnet.pruning.plan import PruningPlan, plan_pruning
+from modnet.pruning.surgery import apply_plan
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.published.modelcompression import prune_like_seed
+from modnet.workloads.matting.published.modelcompression_info import require_agreement
+from modnet.workloads.matting.weights import SHIPPED_BASE
+
+FOLDER = Path(__file__).parent / "of_0_1_0"
+
+
+@pytest.fixture(scope="module")
+def plan() -> PruningPlan:
+    return PruningPlan.from_json((FOLDER / "plan.json").read_bytes())
+
+
+def test_a_plan_that_calls_its_budget_a_target_is_read_as_a_budget(plan: PruningPlan) -> None:
+    assert plan.config is not None
+    assert plan.config.policy == BudgetPolicy(max_macs=150_000_000)
+    assert PruningPlan.from_json(plan.to_json()) == plan
+    assert '"kind": "budget"' in plan.to_json()
+
+
+def test_a_plan_leaves_of_its_checkpoint_what_it_left_then_and_is_made_again_to_the_last_score(
+    plan: PruningPlan,
+) -> None:
+    network = load(FOLDER / "unpruned.safetensors")
+    compact = complexity(apply_plan(network, plan))
+    assert (compact.parameters, compact.macs) == (23_276, 148_464_128)
+    assert plan.config is not None
+    assert plan_pruning(network, plan.config).groups == plan.groups
+
+
+def test_a_prune_info_of_the_published_pruner_is_read_and_written_as_it_was() -> None:
+    pruned = prune_like_seed(load(SHIPPED_BASE), threshold=0.01, ratio=0.25)
+    require_agreement(pruned.network.spec, FOLDER / "prune_info.json")
+    assert pruned.prune_info() == (FOLDER / "prune_info.json").read_text()
+
+
+@pytest.mark.parametrize("kind", ["target", "budget"])
+def test_a_config_is_read_by_the_word_of_then_and_by_that_of_now(kind: str) -> None:
+    config = PruningConfig.model_validate({"policy": {"kind": kind, "max_macs": 5}})
+    assert config.policy == BudgetPolicy(max_macs=5)
+
+
+def test_a_run_s_config_of_then_is_refused_with_the_name_of_now() -> None:
+    with pytest.raises(ValidationError, match="what the winner may cost is called winner_limits now, got budget"):
+        CompressConfig.model_validate({"budget": {"max_mse_ratio": 1.2}})
