@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.inputs import PROTOCOL
 from benchmarks.modelcompression.figures import PUBLISHED
 from benchmarks.retraining.report import ACCEPTED, mean_scores, seeds_of
-from benchmarks.retraining.results import BASE, Results
+from benchmarks.retraining.results import BASE, Results, scores_of
 from benchmarks.retraining.runs import WAYS, Runs
 from modnet.evaluation.intervals import mean_interval
 from modnet.report.pictures import png
@@ -61,7 +61,7 @@ def study_plot(results: Results, study: Runs) -> bytes:
         axes.errorbar(
             x, mean.mean, [[mean.mean - mean.low], [mean.high - mean.mean]], fmt="_", color=colour, capsize=5, alpha=0.6
         )
-        axes.plot([x] * len(seeds), [one["val"]["mse"] for one in seeds], "o", color=colour)
+        axes.plot([x] * len(seeds), [scores_of(one, "val").errors["mse"] for one in seeds], "o", color=colour)
     axes.axhline(results.val(BASE).error, color="grey", ls=":", label="unpruned")
     axes.set_xticks(range(len(cells)), ["\n".join(cell) for cell in cells])
     axes.set(

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.inputs import UNPRUNED, Json
 from benchmarks.latency.tables import REFERENCE, median_of_ratios
 from benchmarks.modelcompression.figures import PUBLISHED
-from benchmarks.retraining.results import BASE, LATENCY, Results
+from benchmarks.retraining.results import BASE, LATENCY, Results, scores_of
 from benchmarks.retraining.runs import FACTORS, WAYS, Runs
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval, ratio_interval
 from modnet.records import Scored, Scores
@@ -32,7 +32,7 @@ def sizes_table(results: Results, sizes: Runs, others: Runs) -> str:
                 "GMAC": f"{result['macs'] / 1e9:.2f}",
                 "INT8 ms": f"{latency.milliseconds:.1f}" if (latency := results.int8_latency(name)) else "",
                 "times unpruned FP32": f"{latency.faster:.2f}" if latency else "",
-                "tune MSE": f"{result['tune']['mse']:.6f}",
+                "tune MSE": f"{scores_of(result, 'tune').errors['mse']:.6f}",
                 "val MSE (95 %)": interval_text(mean_interval(val, "mse")),
                 "× base (95 %)": "" if name == BASE else ratio_text(val, base, "mse"),
                 "minus base (95 %)": "" if name == BASE else interval_text(difference_interval(val, base, "mse"), "+"),
@@ -93,9 +93,9 @@ def study_table(results: Results, study: Runs) -> str:
             | {
                 "px": str(runs[0]["phases"][0]["image_size"]),
                 "epochs": str(runs[0]["phases"][0]["epochs"]),
-                "tune MSE": f"{np.mean([one['tune']['mse'] for one in runs]):.6f}",
+                "tune MSE": f"{np.mean([scores_of(one, 'tune').errors['mse'] for one in runs]):.6f}",
                 "val MSE (95 %)": interval_text(mean_interval(val, "mse")),
-                "of each seed": ", ".join(f"{one['val']['mse']:.6f}" for one in runs),
+                "of each seed": ", ".join(f"{scores_of(one, 'val').errors['mse']:.6f}" for one in runs),
                 "× base (95 %)": ratio_text(val, base, "mse"),
                 "val MAD (95 %)": interval_text(mean_interval(val, "mad")),
                 "MAD × base (95 %)": ratio_text(val, base, "mad"),
@@ -121,7 +121,10 @@ def study_differences(results: Results, study: Runs) -> str:
                 continue
             val, wanted = (mean_scores([runs[seed] for seed in common]) for runs in (seeds, against))
             mse = difference_interval(val, wanted, "mse")
-            of_seeds = [seeds[seed]["val"]["mse"] - against[seed]["val"]["mse"] for seed in common]
+            of_seeds = [
+                scores_of(seeds[seed], "val").errors["mse"] - scores_of(against[seed], "val").errors["mse"]
+                for seed in common
+            ]
             is_shown = mse.low * mse.high > 0 and all(value * mse.mean > 0 for value in of_seeds)
             answer = "yes" if is_shown else "no"
             rows.append(
@@ -193,7 +196,7 @@ def seeds_of(results: Results, study: Runs, cell: tuple[str, ...]) -> dict[int, 
 
 def mean_scores(results: list[Json]) -> Scores:
     """Scores of val whose errors of every image are means over results, so that intervals speak of images alone."""
-    scores = [Scores.model_validate(one["val"]) for one in results]
+    scores = [scores_of(one, "val") for one in results]
     images = [
         same[0].model_copy(update={"errors": _mean_errors(same)})
         for same in zip(*(one.per_image for one in scores), strict=True)

@@ -6,7 +6,7 @@ import json
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from benchmarks.inputs import RESULTS, UNPRUNED, Json
 from benchmarks.latency.tables import REFERENCE, Ratio, median_of_ratios
@@ -67,4 +67,9 @@ class Results(NamedTuple):
 
     def val(self, name: str) -> Scores:
         """A run's scores on val."""
-        return Scores.model_validate(self.read(name)["val"])
+        return scores_of(self.read(name), "val")
+
+
+def scores_of(result: Json, split: Literal["tune", "val"]) -> Scores:
+    """Scores on a split of what a run has left, today or by version 0.1.0."""
+    return Scores.model_validate(result[split])

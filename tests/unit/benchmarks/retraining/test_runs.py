@@ -167,7 +167,13 @@ def _result(*errors: float) -> dict[str, object]:
     images = [{"stem": str(n), "mse": mse} | dict.fromkeys(names, 0.5) for n, mse in enumerate(errors)]
     val = {"split": "val", "protocol": PROTOCOL, "images": len(errors), "per_image": images}
     means = {"mse": sum(errors) / len(errors)} | dict.fromkeys(names, 0.5)
-    return {"parameters": 10**6, "macs": 10**9, "tune": {"mse": 0.5}, "val": val | means, "seconds": 60}
+    return {
+        "parameters": 10**6,
+        "macs": 10**9,
+        "tune": val | means | {"split": "tune"},
+        "val": val | means,
+        "seconds": 60,
+    }
 
 
 @pytest.mark.parametrize(
