@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import VERBS
-from tasks.cli.verbs import FLAGS
 
 PROJECT = Path(__file__).resolve().parents[4]
 HEAVY = {"torch", "numpy", "cv2", "openvino", "onnx", "nncf", "matplotlib", "prefect", "ray", "boto3", "PIL", "av"}
@@ -63,6 +63,6 @@ print(json.dumps([name for name in sys.modules if "." not in name]))
 
 
 def test_every_verb_has_its_flags_and_a_function_that_does_its_work() -> None:
-    assert list(FLAGS) == list(VERBS)
     for verb in VERBS.values():
+        verb.add_flags(argparse.ArgumentParser())
         assert callable(verb.function())

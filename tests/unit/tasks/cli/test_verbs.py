@@ -303,10 +303,13 @@ def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
         (["benchmark", "--ir", "x", "--repeats", "0"], "got '0', wanted a whole number from 1 up"),
         (["benchmark", "--ir", "x", "--batch", "1,0"], "got '0', wanted a whole number from 1 up"),
         (["benchmark", "--ir", "x", "--warm-up=-1"], "got '-1', wanted a whole number from 0 up"),
-        (["train", "--dataset", "x", "--out", "y", "--seed=-1"], "got '-1', wanted a whole number from 0 up"),
+        (
+            ["train", "--dataset", "x", "--out", "y", "--seed=-1"],
+            "got '-1', wanted a whole number from 0 to 2147483647",
+        ),
         (
             ["prune", "--checkpoint", "x", "--out", "y", "--seed", "2147483648"],
-            "wanted a whole number below 2147483648",
+            "got '2147483648', wanted a whole number from 0 to 2147483647",
         ),
         (["dataset", "fetch", "synthetic", "--sha256", "ABC"], "got 'ABC', wanted the 64 hexadecimal digits"),
         (["prune", "--checkpoint", "x", "--out", "y", "--max-macs", "9" * 400], "wanted a number with or without K"),
