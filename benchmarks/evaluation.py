@@ -10,7 +10,6 @@ other processes have the cores.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -19,13 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from benchmarks.inputs import extracted, input_parser
 from modnet.configs import ALL_METRICS, FEW_METRICS
-from modnet.data.archives import extract_archive
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import read_image
-from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
@@ -41,21 +39,18 @@ class Timing(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description="What evaluation costs beside the network's own time.")
-    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
-    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
+    parser = input_parser("What evaluation costs beside the network's own time.")
     parser.add_argument("--images", type=int, default=100, help="of val (default: 100)")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
     options = parser.parse_args(arguments)
-    folder = extract_archive(options.dataset, options.cache)
-    index = index_dataset(folder)
+    folder, index = extracted(options.dataset, options.cache)
     with TemporaryDirectory() as temporary:
         onnx_path = export_onnx(load(options.base), Path(temporary) / "base.onnx", size=512)
         predictor = IrPredictor(convert_ir(onnx_path, Path(temporary), targets=("cpu-fp32",))["cpu-fp32"].xml)
     names = ("inference alone", "MSE and MAD", "all five")
     timings: dict[str, list[Timing]] = {name: [] for name in names}
     pairs, sizes = index.val[: options.images], []
-    for number, pair in enumerate((*pairs[:WARM_UP_IMAGES], *pairs)):
+    warm_up = pairs[:WARM_UP_IMAGES]
+    for number, pair in enumerate((*warm_up, *pairs)):
         image = read_image(folder / pair.image)
         pixels = prepare(image, "device-512").pixels
         alone = index.model_copy(update={"val": (pair,)})
@@ -66,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             partial(evaluation, ALL_METRICS),
         ]
         timed = {which: _timed(runs[which]) for which in ((number + turn) % 3 for turn in range(3))}
-        if number >= WARM_UP_IMAGES:
+        if number >= len(warm_up):
             sizes.append(image.shape[:2])
             for which, name in enumerate(names):
                 timings[name].append(timed[which])

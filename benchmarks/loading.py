@@ -22,12 +22,11 @@ from pathlib import Path
 import cv2
 import torch
 
+from benchmarks.inputs import extracted
 from modnet.configs import AugmentationConfig
-from modnet.data.archives import extract_archive
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.workloads.matting.data.dataset import CACHE_BYTES, MattingDataset
-from modnet.workloads.matting.data.indexing import index_dataset
 from tasks.leaderboard import markdown_table
 
 BATCH_SIZE = 4
@@ -71,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = extract_archive(options.dataset, Path(temporary))
-        pairs = index_dataset(folder).split("fit")[: options.images]
+        folder, index = extracted(options.dataset, Path(temporary))
+        pairs = index.split("fit")[: options.images]
         for size in options.sizes:
             rows = []
             for name, (augment, cache_bytes) in WAYS.items():

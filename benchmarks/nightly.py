@@ -1,6 +1,6 @@
 """Wall time and peak memory of `make nightly`, run twice: the second run asks the same question. Linux.
 
-python benchmarks/nightly.py [-- DATASET=... BASE=... PROFILE=... PRUNING=...]
+python -m benchmarks.nightly [-- DATASET=... BASE=... PROFILE=... PRUNING=...]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where the time of a completed flow run went, by stage: tasks, or the orchestration around them.
 
-python benchmarks/orchestration.py [--run ID]     (Prefect runs: `make up`)
+python -m benchmarks.orchestration [--run ID]     (Prefect runs: `make up`)
 """
 
 from __future__ import annotations

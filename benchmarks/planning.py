@@ -3,7 +3,7 @@
 python -m benchmarks.planning [--base modnet.ckpt]
 
 Each row runs in a process of its own. Extra memory is the peak of the process less its peak before planning; Taylor
-scores come from images and take longer, see benchmarks.headline.
+scores come from images and take longer, see benchmarks.making.headline.
 """
 
 from __future__ import annotations

@@ -3,14 +3,13 @@
 python -m benchmarks.ranking --dataset portraits.zip --base modnet.ckpt   # what ranking.json lacks; table and plot
 python -m benchmarks.ranking --report                                    # table and plot alone
 
-Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by the budget policy and one criterion,
-widths in multiples of 8. The rule and copying of MODNet-ModelCompression (`seed_copying`) has no budget: the setting
-nearest in MACs is taken. What was reached is printed beside each score. Scores: protocol `seed`, float32.
+Every network is brought to 10, 20, 30 and 40 % fewer MACs of the deployed graph by a budget and one criterion, widths
+in multiples of 8. The rule and copying of MODNet-ModelCompression has no budget: the setting nearest in MACs is taken.
+What was reached is printed beside each score. Scores: MODNet-ModelCompression's protocol, float32.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -21,9 +20,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.seed_copying import seed_copied, seed_settings
+from benchmarks.inputs import PROTOCOL, RESULTS, extracted, input_parser
+from benchmarks.modelcompression.copying import buildable_settings, copied_network
 from modnet.configs import BudgetPolicy, PruningConfig
-from modnet.data.archives import extract_archive
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
 from modnet.pruning.complexity import complexity
@@ -31,17 +30,16 @@ from modnet.pruning.plan import network_digest
 from modnet.pruning.surgery import apply_plan
 from modnet.report.pictures import png
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 
-FOLDER = Path(__file__).resolve().parent
-RESULTS, PLOT = FOLDER / "ranking.json", FOLDER / "ranking.png"
+DONE, PLOT = RESULTS / "ranking.json", RESULTS / "ranking.png"
 REDUCTIONS = (0.1, 0.2, 0.3, 0.4)
-SEED_RULE = "rule and copying of MODNet-ModelCompression"
+MODELCOMPRESSION = "rule and copying of MODNet-ModelCompression"
 METHODS: dict[str, dict[str, Any]] = {
     "random": {"criterion": "random"},
     "L1": {"criterion": "l1"},
@@ -63,29 +61,25 @@ class Cell(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures what is missing, then prints the table and draws the plot."""
-    parser = argparse.ArgumentParser(description="MSE on val after pruning, before retraining, by criterion.")
-    parser.add_argument("--dataset", type=Path, help="zip of portraits")
-    parser.add_argument("--base", type=Path, help="unpruned checkpoint")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
+    parser = input_parser("MSE on val after pruning, before retraining, by criterion.", required=False)
     parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args(arguments)
     if not options.report:
         if options.dataset is None or options.base is None:
             parser.error("--dataset and --base are needed unless --report is given")
         measure(options.dataset, options.base, options.cache)
-    results = json.loads(RESULTS.read_text())
+    results = json.loads(DONE.read_text())
     print(table(results))
     write_atomically(PLOT, plot(results))
     return 0
 
 
 def measure(dataset: Path, base: Path, cache: Path) -> None:
-    """Adds the missing cells to `RESULTS`, one after the other, so that a killed run goes on where it was."""
+    """Adds the missing cells to `DONE`, one after the other, so that a killed run goes on where it was."""
     network = load(base).eval()
-    folder = extract_archive(dataset, cache)
-    index = index_dataset(folder)
+    folder, index = extracted(dataset, cache)
     digest = network_digest(network)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = json.loads(DONE.read_text()) if DONE.exists() else {}
     if results.get("base") != digest:
         results = {"base": digest, "unpruned": scored(network, folder, index), "cells": []}
     done = {(cell["method"], cell["reduction"]) for cell in results["cells"]}
@@ -93,7 +87,7 @@ def measure(dataset: Path, base: Path, cache: Path) -> None:
         if (cell.method, cell.reduction) not in done:
             score = {"method": cell.method, "reduction": cell.reduction, **scored(cell.make(), folder, index)}
             results["cells"].append(score)
-            write_atomically(RESULTS, json.dumps(results, indent=1).encode())
+            write_atomically(DONE, json.dumps(results, indent=1).encode())
             print(score, flush=True)
 
 
@@ -102,7 +96,7 @@ def table(results: dict[str, Any]) -> str:
     whole = results["unpruned"]["macs"]
     cells = {(cell["method"], cell["reduction"]): cell for cell in results["cells"]}
     rows = []
-    for method in (SEED_RULE, *METHODS):
+    for method in (MODELCOMPRESSION, *METHODS):
         row = {"criterion": method}
         for reduction in REDUCTIONS:
             cell = cells.get((method, reduction))
@@ -118,10 +112,10 @@ def plot(results: dict[str, Any]) -> bytes:
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     unpruned = results["unpruned"]
-    for method in (SEED_RULE, *METHODS):
+    for method in (MODELCOMPRESSION, *METHODS):
         cells = sorted((c for c in results["cells"] if c["method"] == method), key=lambda cell: -cell["macs"])
         shares = [1.0, *(cell["macs"] / unpruned["macs"] for cell in cells)]
-        style = "--" if method == SEED_RULE else "-"
+        style = "--" if method == MODELCOMPRESSION else "-"
         axes.plot(shares, [unpruned["mse"], *(cell["mse"] for cell in cells)], style, marker="o", label=method)
     axes.invert_xaxis()
     axes.set(
@@ -137,11 +131,11 @@ def plot(results: dict[str, Any]) -> bytes:
 
 def _cells(network: MODNet, folder: Path, index: DatasetIndex) -> Iterator[Cell]:
     unpruned = complexity(network).macs
-    settings = list(seed_settings(network))
+    settings = list(buildable_settings(network))
     for reduction in REDUCTIONS:
         budget = round((1 - reduction) * unpruned)
         nearest = min(settings, key=lambda setting: abs(setting.macs - budget))
-        yield Cell(SEED_RULE, reduction, partial(seed_copied, network, nearest.threshold, nearest.ratio))
+        yield Cell(MODELCOMPRESSION, reduction, partial(copied_network, network, nearest.threshold, nearest.ratio))
         for method, fields in METHODS.items():
             config = PruningConfig(policy=BudgetPolicy(max_macs=budget), **fields)
             yield Cell(method, reduction, partial(_pruned, network, config, folder, index))
@@ -158,7 +152,7 @@ def scored(
     cost = complexity(network)
     with TemporaryDirectory() as temporary, torch.inference_mode():
         onnx_path = export_onnx(network, Path(temporary) / "modnet.onnx", dynamic=True)
-        scores = evaluate(OnnxPredictor(onnx_path, "seed"), folder, index, split, "seed")
+        scores = evaluate(OnnxPredictor(onnx_path, PROTOCOL), folder, index, split, PROTOCOL)
     return {"mse": scores.errors["mse"], "mad": scores.errors["mad"], "macs": cost.macs, "parameters": cost.parameters}
 
 

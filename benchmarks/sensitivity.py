@@ -1,6 +1,6 @@
 """What the sensitivity analysis of all channel groups takes, and what computing only the changed part saves.
 
-python benchmarks/sensitivity.py --checkpoint FILE --dataset ZIP [--images 16] [--compared-images 4]
+python -m benchmarks.sensitivity --checkpoint FILE --dataset ZIP [--images 16] [--compared-images 4]
 
 The same errors come from whole masked runs, one per group and ratio. They take longer, so they are measured on the
 first images only, in turns with the analysis, group by group: what else the machine does falls on both.
@@ -20,13 +20,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.inputs import extracted
 from modnet.configs import PruningConfig
-from modnet.data.archives import extract_archive
 from modnet.pruning.criteria import score_groups
 from modnet.pruning.gates import gated
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portraits import Portrait, alpha_mse, read_portraits
 
@@ -50,9 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scores = score_groups(network, PruningConfig())
     gates = {group.name: closed_gates(group, scores[group.name], options.ratios) for group in analysed_groups(network)}
     with tempfile.TemporaryDirectory() as folder:
-        extracted = extract_archive(options.dataset, Path(folder))
-        pairs = index_dataset(extracted).split("tune")[: options.images]
-        portraits = read_portraits(extracted, pairs, options.short_side)
+        images, index = extracted(options.dataset, Path(folder))
+        portraits = read_portraits(images, index.split("tune")[: options.images], options.short_side)
 
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     difference = 0.0

@@ -11,7 +11,6 @@ loaded that a later one needs, as in a long run. The unpruned network first, the
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
 from collections.abc import Callable, Sequence
@@ -23,20 +22,16 @@ from statistics import median
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.headline import PLAN
+from benchmarks.inputs import HEADLINE_PLAN, extracted, input_parser, networks
 from modnet.configs import TrainingConfig
-from modnet.data.archives import extract_archive
 from modnet.data.batches import batch_indices, batch_of
 from modnet.data.loading import BatchLoader
-from modnet.pruning.plan import PruningPlan
-from modnet.pruning.surgery import apply_plan
 from modnet.training.execution import Format, fastest_format, predict
 from modnet.training.memory import freed_memory_kept
 from modnet.training.retrain import SGD_MOMENTUM, retrain
 from modnet.training.state import TrainingState
-from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.dataset import MattingDataset
-from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.workload import MATTING
@@ -48,22 +43,16 @@ AHEAD = 2  # batches that our loop loads before it needs them
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables."""
-    parser = argparse.ArgumentParser(description="Images per second of training steps, ours and the published ones.")
-    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
-    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
-    parser.add_argument("--plan", type=Path, default=PLAN, help=f"of the pruned network (default: {PLAN.name})")
+    parser = input_parser("Images per second of training steps, ours and the published ones.")
+    parser.add_argument("--plan", type=Path, default=HEADLINE_PLAN, help="of pruning (default: the headline's)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3, help="that count, in each round")
     parser.add_argument("--profile", action="store_true", help="also where the time of one step of ours goes")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
     options = parser.parse_args(arguments)
-    folder = extract_archive(options.dataset, options.cache)
-    index = index_dataset(folder)
-    base = load(options.base)
-    plan = PruningPlan.from_json(options.plan.read_text(), str(options.plan))
-    networks = {"unpruned": base, options.plan.stem: apply_plan(base, plan)}
+    folder, index = extracted(options.dataset, options.cache)
+    compared = networks(options.base, [options.plan])
     rows = []
-    for name, network in networks.items():
+    for name, network in compared.items():
         samples = training_samples(folder, index, (1 + options.steps + AHEAD) * BATCH, augment=True)
         chosen = fastest_format(
             network.train(), batch_of([samples[position] for position in range(BATCH)]), matting_loss
@@ -95,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(markdown_table(rows))
     print(f"\nloader alone: {loaded_per_second(folder, index):.1f} images/s")
     if options.profile:
-        for name, network in networks.items():
+        for name, network in compared.items():
             samples = training_samples(folder, index, BATCH, augment=True)
             print(f"\n{name}\n{markdown_table(where_time_goes(network, samples))}")
     return 0

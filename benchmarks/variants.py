@@ -1,6 +1,6 @@
 """What each target's IR computes on the runtimes that read it, and what the compiler of the stick makes of it.
 
-python -m benchmarks.variants --dataset portraits.zip --base modnet.ckpt [--images 20] [--plan benchmarks/headline.json]
+python -m benchmarks.variants --dataset portraits.zip --base modnet.ckpt [--images 20] [--plan PLAN]
 
 Needs `make legacy-runtimes`. For the unpruned network: largest and mean difference of alpha to torch's on two portraits
 in float32, on the current runtime and on the old ones; MSE and MAD on val. For it and for the plan's network, which is
@@ -14,19 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.inputs import HEADLINE_PLAN, UNPRUNED, extracted, input_parser, networks
 from modnet.configs import ExportConfig
-from modnet.data.archives import extract_archive
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.graph_function import TorchGraph
-from modnet.pruning.plan import PruningPlan
-from modnet.pruning.surgery import apply_plan
 from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
-from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import read_image
-from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet
@@ -39,22 +35,18 @@ STICK: Target = "ncs2-fp16"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables."""
-    parser = argparse.ArgumentParser(description="What each target's IR computes, and what the stick's compiler says.")
-    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
-    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
-    parser.add_argument("--plan", type=Path, default=Path("benchmarks/headline.json"), help="of the pruned network")
+    parser = input_parser("What each target's IR computes, and what the stick's compiler says.")
+    parser.add_argument("--plan", type=Path, default=HEADLINE_PLAN, help="of pruning (default: the headline's)")
     parser.add_argument("--targets", default=",".join(VARIANTS), help="comma-separated (default: all)")
     parser.add_argument("--images", type=int, default=20, help="of val to score (default: 20)")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
     parser.add_argument("--legacy", type=Path, default=Path(".modnet/legacy"), help="folder of the old runtimes")
     options = parser.parse_args(arguments)
     if unknown := set(options.targets.split(",")) - set(VARIANTS):
         parser.error(f"--targets: got {sorted(unknown)}, wanted some of {','.join(VARIANTS)}")
-    base = load(options.base).eval()
-    plan = PruningPlan.from_json(options.plan.read_bytes(), str(options.plan))
-    print(markdown_table(_compiled({"unpruned": base, options.plan.stem: apply_plan(base, plan)}, options.legacy)))
+    compared = networks(options.base, [options.plan])
+    print(markdown_table(_compiled(compared, options.legacy)))
     print()
-    print(markdown_table(_computed(base, options)))
+    print(markdown_table(_computed(compared[UNPRUNED], options)))
     return 0
 
 
@@ -76,8 +68,7 @@ def _compiled(networks: Mapping[str, MODNet], legacy: Path) -> list[dict[str, st
 
 
 def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, str]]:
-    folder = extract_archive(options.dataset, options.cache)
-    index = index_dataset(folder)
+    folder, index = extracted(options.dataset, options.cache)
     few = index.model_copy(update={"val": index.val[: options.images]})
     targets = [target for target in VARIANTS if target in options.targets.split(",")]
     count = ExportConfig().calibration_images

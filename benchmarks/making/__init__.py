@@ -1,1 +1,1 @@
-"""Makes what the project ships: the plans of the headline, the two networks, the tables of docs/results.md."""
+"""Makes what the project ships: plans, the two networks, and what of docs/ comes from code."""

@@ -1,20 +1,19 @@
 """docs/results.md says what the benchmarks have left, and shows all of it."""
 
-from benchmarks.results import DOCUMENT, MARKED, TABLES, filled
-from benchmarks.retraining import RESULTS
-from benchmarks.retraining_report import BASE, Results
-from benchmarks.retraining_runs import GROUPS
+from benchmarks.making.results_document import DOCUMENT, MARKED, TABLES, filled
+from benchmarks.retraining.results import BASE, RETRAINING, Results
+from benchmarks.retraining.runs import GROUPS
 from modnet.data.download import sha256_of_file
 
 
 def test_results_document_has_the_tables_of_the_benchmarks() -> None:
     text = DOCUMENT.read_text()
     assert {found["name"] for found in MARKED.finditer(text)} == TABLES.keys()
-    assert filled(text, Results(RESULTS)) == text, "run: python -m benchmarks.results"
+    assert filled(text, Results(RETRAINING)) == text, "run: python -m benchmarks.making.results_document"
 
 
 def test_results_were_made_by_the_settings_that_stand_in_the_code() -> None:
-    results = Results(RESULTS)
+    results = Results(RETRAINING)
     base = results.read(BASE)["base"]
     every = {name: run for runs in GROUPS.values() for name, run in runs.items() if results.has(name)}
     assert {"headline", "inherited-fixed-taught-0"} <= every.keys()

@@ -68,9 +68,9 @@ shutdown()
 """
 BENCHMARKS = """
 import importlib, pkgutil, benchmarks
-for found in pkgutil.iter_modules(benchmarks.__path__):
-    if found.name != "legacy_latency":  # wants an old OpenVINO
-        importlib.import_module(f"benchmarks.{found.name}")
+for found in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
+    if found.name != "benchmarks.latency.old_runtime":  # wants an old OpenVINO
+        importlib.import_module(found.name)
 """
 ENTRY_POINTS = {
     "config": ["-m", "tasks.cli", "config"],

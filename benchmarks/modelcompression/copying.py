@@ -1,4 +1,4 @@
-"""The weight copying of MODNet-ModelCompression ("the seed"), rebuilt as the baseline of the ranking benchmark.
+"""The weight copying of MODNet-ModelCompression, rebuilt as the baseline of the ranking benchmark.
 
 Not for use: every layer ranks its own filters, so partners keep different channels.
 
@@ -11,7 +11,7 @@ Not for use: every layer ranks its own filters, so partners keep different chann
    channels of the image can go.
 5. The batch norm of an IBNorm keeps its first parameters, whichever channels stayed, and channels change halves.
 
-Biases and the backbone's batch norms follow their filters. The seed copies at ratio 0.5 and thresholds up to 0.5 only;
+Biases and the backbone's batch norms follow their filters. It copies at ratio 0.5 and thresholds up to 0.5 only;
 here every setting goes at which its rule builds a network.
 """
 
@@ -33,8 +33,8 @@ THRESHOLDS = tuple(step / 20 for step in range(1, 21))
 RATIOS = tuple(step / 16 for step in range(16))
 
 
-class SeedSetting(NamedTuple):
-    """A setting at which the seed's rule builds a network, and what that costs: deployed graph, 512×512."""
+class Setting(NamedTuple):
+    """A setting at which the published rule builds a network, and what that costs: deployed graph, 512×512."""
 
     threshold: float
     ratio: float
@@ -42,8 +42,8 @@ class SeedSetting(NamedTuple):
     macs: int
 
 
-def seed_settings(network: MODNet) -> Iterator[SeedSetting]:
-    """Every setting of the grid at which the seed's rule builds a network that works."""
+def buildable_settings(network: MODNet) -> Iterator[Setting]:
+    """Every setting of the grid at which the rule builds a network that works."""
     rule = SeedRule(network)
     for threshold in THRESHOLDS:
         costs = None
@@ -57,15 +57,15 @@ def seed_settings(network: MODNet) -> Iterator[SeedSetting]:
                     without_weights = MODNet(spec)
                 costs = cost_model(without_weights)
             cost = costs.cost({group.name: group.parts for group in channel_groups(spec)})
-            yield SeedSetting(threshold, ratio, cost.parameters, cost.macs)
+            yield Setting(threshold, ratio, cost.parameters, cost.macs)
 
 
 @torch.no_grad()
-def seed_copied(network: MODNet, threshold: float, ratio: float) -> MODNet:
-    """The pruned network with the seed's weights, in evaluation mode; `network` is not touched.
+def copied_network(network: MODNet, threshold: float, ratio: float) -> MODNet:
+    """The pruned network with the weights copied, in evaluation mode; `network` is not touched.
 
     Raises:
-        PruningError: the seed's rule builds no network that works at this setting.
+        PruningError: the rule builds no network that works at this setting.
     """
     pruned = MODNet(SeedRule(network).spec(threshold=threshold, ratio=ratio)).eval()
     kept = _copied_backbone_and_semantic_branch(network, pruned)

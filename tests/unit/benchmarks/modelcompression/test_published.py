@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import latency, published
-from benchmarks.retraining_report import LATENCY, PUBLISHED
+from benchmarks.modelcompression import published
+from benchmarks.modelcompression.figures import PUBLISHED
+from benchmarks.retraining.results import LATENCY
 from modnet.checkpoint import save_checkpoint
 from modnet.errors import ConfigError
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
@@ -29,11 +30,11 @@ def test_tiny_tables_are_made_end_to_end_and_a_killed_command_goes_on(
 ) -> None:
     command = ["--tiny", "--threads", "1", "--out", str(tmp_path)]
 
-    def killed(arguments: list[str]) -> int:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(latency, "main", killed)
+        patched.setattr(published, "measured", killed)
         with pytest.raises(KeyboardInterrupt):
             published.main(command)
     before = _left(tmp_path)
@@ -70,5 +71,5 @@ def test_results_of_another_base_are_refused_before_anything_is_computed(tmp_pat
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "asked.json").write_text(json.dumps({"dataset": "0", "base": "0", "tiny": False}))
     command = ["--dataset", str(portraits), "--base", str(base), "--out", str(tmp_path / "out")]
-    with pytest.raises(ConfigError, match="has the results of other dataset, base: name another --out"):
+    with pytest.raises(ConfigError, match="asked.json was made with other dataset, base: name another --out"):
         published.main(command)

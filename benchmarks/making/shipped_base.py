@@ -1,13 +1,14 @@
-"""The unpruned network that the project ships: trained on photographs and rendered portraits, scored on unseen ones.
+r"""The unpruned network that the project ships: trained on photographs and rendered portraits, scored on unseen ones.
 
-python -m benchmarks.shipped_base train --dataset portraits.zip --backbone deeplabv3_mnv2_voc_dequant.npz --out base
-python -m benchmarks.shipped_base score --dataset portraits.zip --trained base/base.safetensors
+python -m benchmarks.making.shipped_base train --dataset portraits.zip --out base \
+  --backbone deeplabv3_mnv2_voc_dequant.npz
+python -m benchmarks.making.shipped_base score --dataset portraits.zip --trained base/base.safetensors
 
 `train` needs torch, numpy, OpenCV, pydantic, safetensors and tqdm and nothing else, so it can run where the rest is not
 installed; when it is killed, the same command goes on. Its result is one file that says itself how it was made. `score`
 measures that file as it is shipped, convolutions rounded to float16, and writes the folder of shipped weights: the
 network, its scores as `base.json`, and the table in its README. With `--name pruned` it does so for the small network
-that `benchmarks.shipped_pruned` makes.
+that `benchmarks.making.shipped_pruned` makes.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from typing import Any
 import cv2
 import torch
 
+from benchmarks.inputs import PROTOCOL, extracted, require_same
 from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import ALL_METRICS, AugmentationConfig, TrainingConfig
-from modnet.data.archives import extract_archive
 from modnet.data.download import sha256_of_file
-from modnet.errors import CheckpointError, ConfigError, DatasetError
+from modnet.errors import CheckpointError, DatasetError
 from modnet.files import write_atomically
 from modnet.protocols import Protocol
 from modnet.pruning.complexity import complexity
@@ -53,7 +54,7 @@ PORTRAIT_SIZE = (825, 550)  # height and width, as most photographs have
 PORTRAIT_SEED = 0
 UNSEEN_PORTRAITS = 24  # of val, which is drawn by other numbers than train, in the demo's size: for the score
 UNSEEN_SIZE = (512, 384)
-PROTOCOLS: tuple[Protocol, ...] = ("seed", "device-512")
+PROTOCOLS: tuple[Protocol, ...] = (PROTOCOL, "device-512")
 MAX_BYTES = 14_000_000
 
 
@@ -123,9 +124,7 @@ def train(options: argparse.Namespace) -> Path:
         "seed": options.seed,
     }
     if trained.exists():
-        made = read_checkpoint(trained).provenance
-        if others := [name for name in recipe if made.get(name) != recipe[name]]:
-            raise ConfigError(f"{trained} is there and was made with other {', '.join(others)}: name another folder")
+        require_same(recipe, read_checkpoint(trained).provenance, trained, "--out")
         return trained
     torch.manual_seed(options.seed)
     network = MODNet(ModnetSpec.full())
@@ -163,8 +162,9 @@ def mix(archive: Path, portraits: int, folder: Path) -> Mixed:
     rendered = folder / f"portraits-{portraits}.zip"
     if not rendered.exists():
         write_synthetic_archive(rendered, train=portraits, val=1, size=PORTRAIT_SIZE, seed=PORTRAIT_SEED)
-    photographs_in, portraits_in = (extract_archive(one, folder / "extracted") for one in (archive, rendered))
-    photographs, drawn = index_dataset(photographs_in), index_dataset(portraits_in)
+    (photographs_in, photographs), (drawn_in, drawn) = (
+        extracted(one, folder / "extracted") for one in (archive, rendered)
+    )
     drawn_stems = {pair.stem for pair in drawn.train}
     height, width = PORTRAIT_SIZE
     facts = {
@@ -191,7 +191,7 @@ def mix(archive: Path, portraits: int, folder: Path) -> Mixed:
                 if pair.stem not in drawn_stems:
                     _copy(pair, photographs_in, content / "train")
             for pair in drawn.train:
-                _copy(pair, portraits_in, content / "train")
+                _copy(pair, drawn_in, content / "train")
             content.rename(mixed)
     index = index_dataset(mixed)
     if moved := {pair.stem for pair in photographs.split("tune")} & {pair.stem for pair in index.split("fit")}:
@@ -227,8 +227,7 @@ def score(options: argparse.Namespace) -> str:
         network = load(rounded)
     scores = []
     for data, archive, splits in (("photographs", options.dataset, ("tune", "val")), ("rendered", unseen, ("val",))):
-        folder = extract_archive(archive, options.cache)
-        index = index_dataset(folder)
+        folder, index = extracted(archive, options.cache)
         for split, protocol in itertools.product(splits, PROTOCOLS):
             predictor = TorchPredictor(network, protocol, options.device)
             found = evaluate(predictor, folder, index, split, protocol, ALL_METRICS)  # type: ignore[arg-type]

@@ -3,97 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
-import statistics
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.latency import REFERENCE, UNPRUNED, Ratio, median_of_ratios
-from benchmarks.retraining_runs import FACTORS, WAYS, Runs
+from benchmarks.inputs import UNPRUNED, Json
+from benchmarks.latency.tables import REFERENCE, median_of_ratios
+from benchmarks.modelcompression.figures import PUBLISHED
+from benchmarks.retraining.results import BASE, LATENCY, Results, scores_of
+from benchmarks.retraining.runs import FACTORS, WAYS, Runs
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval, ratio_interval
-from modnet.files import write_atomically
 from modnet.records import Scored, Scores
 from tasks.leaderboard import markdown_table
 
-BASE = "base"  # the unpruned network's scores stand beside the others'
-LATENCY = "latency"  # samples of `benchmarks.latency` with the plans of the sizes
 ACCEPTED = 1.1  # times the unpruned network's MSE
-
-Json = dict[str, Any]
-
-
-class Published(NamedTuple):
-    """A network of MODNet-ModelCompression: errors on its own photographs, MACs of the deployed graph by our count."""
-
-    name: str
-    parameters: float  # millions
-    gmac: float
-    megabytes: float
-    mse: float
-    mad: float
-    fp32_ms: float  # i7-8565U
-    stick_ms: float
-
-
-PUBLISHED = (
-    Published("MODNet", 6.45, 15.47, 25.64, 0.009912, 0.013661, 88.86, 167.93),
-    Published("MODNet-P", 1.34, 3.66, 5.66, 0.018713, 0.022816, 45.93, 101.93),
-)
-
-
-class Latency(NamedTuple):
-    """Of a network's INT8 form, float parts in f32: how many times the reference's speed, and the time that follows.
-
-    Its own median is of moments that were fast or slow; the ratio is of rounds, which all networks share.
-    """
-
-    milliseconds: float
-    faster: Ratio
-
-
-class Results(NamedTuple):
-    """A folder with one JSON for each run that is done."""
-
-    folder: Path
-
-    def path(self, name: str) -> Path:
-        """Of a run's JSON."""
-        return self.folder / f"{name}.json"
-
-    def has(self, name: str) -> bool:
-        """Whether a run is done."""
-        return self.path(name).exists()
-
-    def read(self, name: str) -> Json:
-        """What a run has left: conditions, `parameters`, `macs`, and scores of every image by split."""
-        result: Json = json.loads(self.path(name).read_text())
-        return result
-
-    def write(self, name: str, content: Json) -> None:
-        """Makes a run done."""
-        write_atomically(self.path(name), json.dumps(content, indent=1).encode() + b"\n")
-
-    def by_cost(self, names: Iterable[str]) -> list[tuple[str, Json]]:
-        """Those of the runs that are done, the costliest first."""
-        found = [(name, self.read(name)) for name in names if self.has(name)]
-        return sorted(found, key=lambda one: -one[1]["macs"])
-
-    def int8_latency(self, name: str) -> Latency | None:
-        """Of a network that was timed, otherwise None."""
-        rows = self.read(LATENCY)["rows"] if self.has(LATENCY) else {}
-        row = rows.get(f"{UNPRUNED if name == BASE else name} cpu-int8, f32")
-        if row is None:
-            return None
-        reference = rows[REFERENCE]["samples_ms"]
-        faster = median_of_ratios(reference, row["samples_ms"])
-        return Latency(statistics.median(reference) / faster.value, faster)
-
-    def val(self, name: str) -> Scores:
-        """A run's scores on val."""
-        return Scores.model_validate(self.read(name)["val"])
 
 
 def sizes_table(results: Results, sizes: Runs, others: Runs) -> str:
@@ -109,12 +32,12 @@ def sizes_table(results: Results, sizes: Runs, others: Runs) -> str:
                 "GMAC": f"{result['macs'] / 1e9:.2f}",
                 "INT8 ms": f"{latency.milliseconds:.1f}" if (latency := results.int8_latency(name)) else "",
                 "times unpruned FP32": f"{latency.faster:.2f}" if latency else "",
-                "tune MSE": f"{result['tune']['mse']:.6f}",
-                "val MSE (95 %)": _interval(mean_interval(val, "mse")),
-                "× base (95 %)": "" if name == BASE else _ratio(val, base, "mse"),
-                "minus base (95 %)": "" if name == BASE else _interval(difference_interval(val, base, "mse"), "+"),
-                "val MAD (95 %)": _interval(mean_interval(val, "mad")),
-                "MAD × base (95 %)": "" if name == BASE else _ratio(val, base, "mad"),
+                "tune MSE": f"{scores_of(result, 'tune').errors['mse']:.6f}",
+                "val MSE (95 %)": interval_text(mean_interval(val, "mse")),
+                "× base (95 %)": "" if name == BASE else ratio_text(val, base, "mse"),
+                "minus base (95 %)": "" if name == BASE else interval_text(difference_interval(val, base, "mse"), "+"),
+                "val MAD (95 %)": interval_text(mean_interval(val, "mad")),
+                "MAD × base (95 %)": "" if name == BASE else ratio_text(val, base, "mad"),
                 "images seen": str(result.get("images_seen", "")),
                 "min": f"{result['seconds'] / 60:.0f}" if "seconds" in result else "",
             }
@@ -149,8 +72,8 @@ def recipe_differences(results: Results, sizes: Runs, others: Runs) -> str:
             rows.append(
                 {
                     "difference": f"{second} minus {first}",
-                    "val MSE (95 %)": _interval(difference_interval(val, against, "mse"), "+"),
-                    "val MAD (95 %)": _interval(difference_interval(val, against, "mad"), "+"),
+                    "val MSE (95 %)": interval_text(difference_interval(val, against, "mse"), "+"),
+                    "val MAD (95 %)": interval_text(difference_interval(val, against, "mad"), "+"),
                 }
             )
     return markdown_table(rows)
@@ -170,12 +93,12 @@ def study_table(results: Results, study: Runs) -> str:
             | {
                 "px": str(runs[0]["phases"][0]["image_size"]),
                 "epochs": str(runs[0]["phases"][0]["epochs"]),
-                "tune MSE": f"{np.mean([one['tune']['mse'] for one in runs]):.6f}",
-                "val MSE (95 %)": _interval(mean_interval(val, "mse")),
-                "of each seed": ", ".join(f"{one['val']['mse']:.6f}" for one in runs),
-                "× base (95 %)": _ratio(val, base, "mse"),
-                "val MAD (95 %)": _interval(mean_interval(val, "mad")),
-                "MAD × base (95 %)": _ratio(val, base, "mad"),
+                "tune MSE": f"{np.mean([scores_of(one, 'tune').errors['mse'] for one in runs]):.6f}",
+                "val MSE (95 %)": interval_text(mean_interval(val, "mse")),
+                "of each seed": ", ".join(f"{scores_of(one, 'val').errors['mse']:.6f}" for one in runs),
+                "× base (95 %)": ratio_text(val, base, "mse"),
+                "val MAD (95 %)": interval_text(mean_interval(val, "mad")),
+                "MAD × base (95 %)": ratio_text(val, base, "mad"),
                 "min a run": f"{np.mean([one['seconds'] for one in runs]) / 60:.0f}",
             }
         )
@@ -198,27 +121,69 @@ def study_differences(results: Results, study: Runs) -> str:
                 continue
             val, wanted = (mean_scores([runs[seed] for seed in common]) for runs in (seeds, against))
             mse = difference_interval(val, wanted, "mse")
-            of_seeds = [seeds[seed]["val"]["mse"] - against[seed]["val"]["mse"] for seed in common]
+            of_seeds = [
+                scores_of(seeds[seed], "val").errors["mse"] - scores_of(against[seed], "val").errors["mse"]
+                for seed in common
+            ]
             is_shown = mse.low * mse.high > 0 and all(value * mse.mean > 0 for value in of_seeds)
             answer = "yes" if is_shown else "no"
             rows.append(
                 {
                     "difference": f"{second} minus {first}",
                     "where": ", ".join(rest),
-                    "val MSE (95 %)": _interval(mse, "+"),
+                    "val MSE (95 %)": interval_text(mse, "+"),
                     "of each seed": ", ".join(f"{value:+.5f}" for value in of_seeds),
-                    "val MAD (95 %)": _interval(difference_interval(val, wanted, "mad"), "+"),
+                    "val MAD (95 %)": interval_text(difference_interval(val, wanted, "mad"), "+"),
                     "shown": answer if len(common) > 1 else "one seed",
                 }
             )
     return markdown_table(rows)
 
 
-def _interval(interval: Interval, sign: str = "") -> str:
+def beside_published(results: Results) -> str:
+    """What compression did to the headline and to the published network, each against its own unpruned one."""
+    before, after = PUBLISHED
+    base, headline = results.read(BASE), results.read("headline")
+    measured = results.read(LATENCY)
+    samples = {name: row["samples_ms"] for name, row in measured["rows"].items()}
+    fp32, int8 = (
+        median_of_ratios(samples[REFERENCE], samples[f"headline cpu-{kind}, f32"]) for kind in ("fp32", "int8")
+    )
+    mse, mad = (ratio_interval(results.val("headline"), results.val(BASE), error) for error in ("mse", "mad"))
+    megabytes = {name: size / 1e6 for name, size in measured["size_bytes"].items()}
+    rows = [
+        (
+            "parameters, M",
+            _fell(before.parameters, after.parameters),
+            _fell(base["parameters"] / 1e6, headline["parameters"] / 1e6),
+        ),
+        ("GMAC, deployed graph", _fell(before.gmac, after.gmac), _fell(base["macs"] / 1e9, headline["macs"] / 1e9)),
+        (
+            "FP32 file, MB",
+            _fell(before.megabytes, after.megabytes),
+            _fell(megabytes[f"{UNPRUNED} cpu-fp32"], megabytes["headline cpu-fp32"]),
+        ),
+        ("INT8 file, MB", "", _fell(megabytes[f"{UNPRUNED} cpu-int8"], megabytes["headline cpu-int8"])),
+        ("MSE", f"{after.mse / before.mse:.2f} times", f"{mse.mean:.2f} ({mse.low:.2f}–{mse.high:.2f}) times"),
+        ("MAD", f"{after.mad / before.mad:.2f} times", f"{mad.mean:.2f} ({mad.low:.2f}–{mad.high:.2f}) times"),
+        ("CPU, FP32", f"{before.fp32_ms / after.fp32_ms:.2f} times as fast", f"{fp32:.2f} times as fast"),
+        ("CPU, INT8 against unpruned FP32", "", f"{int8:.2f} times as fast"),
+        ("Neural Compute Stick 2", f"{before.stick_ms / after.stick_ms:.2f} times as fast", "not measured"),
+    ]
+    return markdown_table(
+        [dict(zip(("", "MODNet → MODNet-P, as published", "base → headline"), row, strict=True)) for row in rows]
+    )
+
+
+def _fell(before: float, after: float) -> str:
+    return f"{before:.2f} → {after:.2f} ({after / before - 1:+.1%})"
+
+
+def interval_text(interval: Interval, sign: str = "") -> str:
     return f"{interval.mean:{sign}.5f} ({interval.low:{sign}.5f} to {interval.high:{sign}.5f})"
 
 
-def _ratio(scores: Scores, others: Scores, error: str) -> str:
+def ratio_text(scores: Scores, others: Scores, error: str) -> str:
     ratio = ratio_interval(scores, others, error)
     return f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
@@ -231,7 +196,7 @@ def seeds_of(results: Results, study: Runs, cell: tuple[str, ...]) -> dict[int, 
 
 def mean_scores(results: list[Json]) -> Scores:
     """Scores of val whose errors of every image are means over results, so that intervals speak of images alone."""
-    scores = [Scores.model_validate(one["val"]) for one in results]
+    scores = [scores_of(one, "val") for one in results]
     images = [
         same[0].model_copy(update={"errors": _mean_errors(same)})
         for same in zip(*(one.per_image for one in scores), strict=True)

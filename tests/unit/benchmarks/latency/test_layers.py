@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.layer_profile import layer_of
+from benchmarks.latency.layers import by_kind, layer_of
 
 LAYERS = (
     "backbone.blocks.3.depthwise",
@@ -27,3 +27,12 @@ LAYERS = (
 )
 def test_layer_of_finds_the_module(node: str, originals: str, layer: str) -> None:
     assert layer_of(node, originals, LAYERS) == layer
+
+
+def test_kinds_that_the_last_ir_lacks_stand_in_the_order_of_their_names() -> None:
+    names = [f"kind {number:02}" for number in range(20)]  # 20 lacked kinds: a set hardly has them in order by chance
+    nodes = {
+        "unpruned": [{"kind": kind, "layer": "", "ms": 1.0} for kind in [*names[::-1], "convolution"]],
+        "pruned": [{"kind": "convolution", "layer": "", "ms": 1.0}],
+    }
+    assert [row["kind"] for row in by_kind(nodes)] == ["convolution", *names]

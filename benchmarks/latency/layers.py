@@ -7,13 +7,12 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.inputs import Json
 from modnet.export.runtime import core
 
 LAYERS_SHOWN = 16
 
-Json = dict[str, Any]
 Row = dict[str, str]
 
 
@@ -81,7 +80,7 @@ def by_kind(nodes: Mapping[str, Sequence[Json]]) -> list[Row]:
     """Rows of kinds, the costliest of the last IR first; columns of IRs, with the shares of the whole."""
     sums = {name: _summed(of_one, "kind") for name, of_one in nodes.items()}
     last = list(sums)[-1]
-    kinds = sorted({kind for one in sums.values() for kind in one}, key=lambda kind: -sums[last][kind])
+    kinds = sorted({kind for one in sums.values() for kind in one}, key=lambda kind: (-sums[last][kind], kind))
     totals = {name: sum(one.values()) for name, one in sums.items()}
     return [
         {"kind": kind}

@@ -7,8 +7,11 @@ import itertools
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.retraining_report import ACCEPTED, BASE, PUBLISHED, Results, mean_scores, seeds_of
-from benchmarks.retraining_runs import WAYS, Runs
+from benchmarks.inputs import PROTOCOL
+from benchmarks.modelcompression.figures import PUBLISHED
+from benchmarks.retraining.report import ACCEPTED, mean_scores, seeds_of
+from benchmarks.retraining.results import BASE, Results, scores_of
+from benchmarks.retraining.runs import WAYS, Runs
 from modnet.evaluation.intervals import mean_interval
 from modnet.report.pictures import png
 
@@ -38,7 +41,7 @@ def sizes_plot(results: Results, sizes: Runs) -> bytes:
         axes.margins(x=0.12)
         axes.grid(alpha=0.3, which="both")
         axes.legend(loc="upper right", fontsize=8)
-    by_macs.set(xlabel="GMAC of the deployed graph, 512×512", ylabel="MSE on val, protocol seed", yscale="log")
+    by_macs.set(xlabel="GMAC of the deployed graph, 512×512", ylabel=f"MSE on val, protocol {PROTOCOL}", yscale="log")
     by_macs.yaxis.set_major_formatter("{x:g}")
     by_macs.yaxis.set_minor_formatter("{x:g}")
     by_latency.set(xlabel="latency in INT8, ms, 512×512, two threads")
@@ -58,10 +61,12 @@ def study_plot(results: Results, study: Runs) -> bytes:
         axes.errorbar(
             x, mean.mean, [[mean.mean - mean.low], [mean.high - mean.mean]], fmt="_", color=colour, capsize=5, alpha=0.6
         )
-        axes.plot([x] * len(seeds), [one["val"]["mse"] for one in seeds], "o", color=colour)
+        axes.plot([x] * len(seeds), [scores_of(one, "val").errors["mse"] for one in seeds], "o", color=colour)
     axes.axhline(results.val(BASE).error, color="grey", ls=":", label="unpruned")
     axes.set_xticks(range(len(cells)), ["\n".join(cell) for cell in cells])
-    axes.set(ylabel="MSE on val, protocol seed", title="Ways of retraining the headline plan; bars: 95 % over images")
+    axes.set(
+        ylabel=f"MSE on val, protocol {PROTOCOL}", title="Ways of retraining the headline plan; bars: 95 % over images"
+    )
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", alpha=0.3)
     axes.legend()

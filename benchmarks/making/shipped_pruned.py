@@ -1,11 +1,11 @@
 """The small network that the project ships: the shipped base, pruned to the headline's size and retrained.
 
-python -m benchmarks.shipped_pruned --dataset portraits.zip --out pruned
+python -m benchmarks.making.shipped_pruned --dataset portraits.zip --out pruned
 
 Plans by the headline's setting, on photographs: the first images of the mixed set are all rendered, and a network
 planned on them had three times the error after as long a training. Retrains as the headline was retrained, for fewer
 epochs, on the photographs and rendered portraits that taught the base. When it is killed, the same command goes on.
-`benchmarks.shipped_base score --name pruned --trained pruned/shipped-pruned.safetensors` puts the result into
+`benchmarks.making.shipped_base score --name pruned --trained pruned/shipped-pruned.safetensors` puts the result into
 `modnet/workloads/matting/weights/`.
 """
 
@@ -15,16 +15,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.headline import HEADLINE, SETTINGS, planned
-from benchmarks.retraining import Place, asked, carry_out
-from benchmarks.retraining_report import Results
-from benchmarks.retraining_runs import RECIPE, Run
-from benchmarks.shipped_base import PORTRAITS, mix
+from benchmarks.inputs import extracted
+from benchmarks.making.headline import HEADLINE, SETTINGS, planned
+from benchmarks.making.shipped_base import PORTRAITS, mix
+from benchmarks.retraining.results import Results
+from benchmarks.retraining.runs import RECIPE, Run
+from benchmarks.retraining.training import Place, asked, carry_out
 from modnet.checkpoint import save_checkpoint
-from modnet.data.archives import extract_archive
 from modnet.files import write_atomically
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.weights import SHIPPED_BASE
 
 NAME = "pruned"
@@ -40,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     mixed = mix(options.dataset, PORTRAITS, options.out)
-    base = load(SHIPPED_BASE).eval()
+    base = load(SHIPPED_BASE)
     plan = options.out / "plan.json"
     if not plan.exists():
-        photographs = extract_archive(options.dataset, options.out / "extracted")
-        channels = planned(base, HEADLINE, SETTINGS[-1], photographs, index_dataset(photographs))
+        photographs = extracted(options.dataset, options.out / "extracted")
+        channels = planned(base, HEADLINE, SETTINGS[-1], *photographs)
         write_atomically(plan, channels.to_json().encode())
     results = Results(options.out)
     run = Run(plan, PHASES)

@@ -1,35 +1,34 @@
 """The plan `headline`: at most 1.34 M parameters and 3.7 GMAC, and fast. The plans of other sizes, made as it is.
 
-python -m benchmarks.headline --dataset portraits.zip --base modnet.ckpt
+python -m benchmarks.making.headline --dataset portraits.zip --base modnet.ckpt
 
 Plans by each setting, scores the network that is left on tune before any retraining, and prints all of them. The plan
-of the last setting is headline.json: the widths of its branches fill whole vectors, and it has no instance norm at full
-resolution. What was scored before is not planned again (headline-settings.json), nor is a size in sizes/.
+of the last setting is `results/plans/headline.json`: the widths of its branches fill whole vectors, and it has no
+instance norm at full resolution. What was scored before is not planned again (`results/headline-settings.json`), nor is
+a size in `results/plans/`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.inputs import HEADLINE_PLAN, PLANS, RESULTS, extracted, input_parser
 from benchmarks.ranking import scored
 from modnet.configs import BudgetPolicy, PruningConfig
-from modnet.data.archives import extract_archive
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.network.modnet import MODNet
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 
-FOLDER = Path(__file__).resolve().parent
-PLAN, SETTINGS_DONE = FOLDER / "headline.json", FOLDER / "headline-settings.json"
+SETTINGS_DONE = RESULTS / "headline-settings.json"
 
 
 class Budget(NamedTuple):
@@ -59,14 +58,10 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Plans and scores what is missing, prints the table."""
-    parser = argparse.ArgumentParser(description="Plans the headline network, and others of its size.")
-    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
-    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
+    parser = input_parser("Plans the headline network, and others of its size.")
     options = parser.parse_args(arguments)
-    network = load(options.base).eval()
-    folder = extract_archive(options.dataset, options.cache)
-    index = index_dataset(folder)
+    network = load(options.base)
+    folder, index = extracted(options.dataset, options.cache)
     done: list[dict[str, Any]] = json.loads(SETTINGS_DONE.read_text()) if SETTINGS_DONE.exists() else []
     for setting in SETTINGS:
         if any(row["setting"] == setting for row in done):
@@ -76,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds = time.monotonic() - began
         tune = scored(apply_plan(network, plan), folder, index, "tune")
         if setting == SETTINGS[-1]:
-            write_atomically(PLAN, plan.to_json().encode())
+            write_atomically(HEADLINE_PLAN, plan.to_json().encode())
         done.append(
             {"setting": setting, "tune_mse": tune["mse"], "macs": tune["macs"]}
             | {"parameters": tune["parameters"], "seconds": round(seconds, 1)}
@@ -84,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_atomically(SETTINGS_DONE, json.dumps(done, indent=1).encode())
         print(done[-1], flush=True)
     for name, budget in SIZES.items():
-        if not (path := FOLDER / "sizes" / f"{name}.json").exists():
+        if not (path := PLANS / f"{name}.json").exists():
             plan = planned(network, budget, SETTINGS[-1], folder, index)
             write_atomically(path, plan.to_json().encode())
             print(name, plan.parameters, plan.macs, flush=True)

@@ -1,28 +1,26 @@
-"""What each difference between our adaptive pruning and the seed's costs or gains, on val, before any retraining.
+"""What each difference between the published adaptive pruning and ours costs or gains, on val, without retraining.
 
-python -m benchmarks.seed_differences --dataset portraits.zip --base modnet.ckpt
+python -m benchmarks.modelcompression.differences --dataset portraits.zip --base modnet.ckpt
 
-At one threshold, with detail and fusion branches left whole (ratio 0): from the seed's rule and copying to ours.
+At one threshold, with detail and fusion branches left whole (ratio 0): from MODNet-ModelCompression's rule and copying
+to ours.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 
+from benchmarks.inputs import extracted, input_parser
+from benchmarks.modelcompression.copying import copied_network
 from benchmarks.ranking import scored
-from benchmarks.seed_copying import seed_copied
 from modnet.configs import AdaptivePolicy, BudgetPolicy, PruningConfig
-from modnet.data.archives import extract_archive
 from modnet.errors import PruningError
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.published.modelcompression import prune_like_seed
 from tasks.leaderboard import markdown_table
@@ -33,14 +31,10 @@ THRESHOLDS = (0.1, 0.3)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints one table for all thresholds."""
-    parser = argparse.ArgumentParser(description="From the seed's pruning to ours, one difference at a time.")
-    parser.add_argument("--dataset", type=Path, required=True, help="zip of portraits")
-    parser.add_argument("--base", type=Path, required=True, help="unpruned checkpoint")
-    parser.add_argument("--cache", type=Path, default=Path(".modnet/cache/datasets"), help="where the zip is extracted")
+    parser = input_parser("From MODNet-ModelCompression's pruning to ours, one difference at a time.")
     options = parser.parse_args(arguments)
-    network = load(options.base).eval()
-    folder = extract_archive(options.dataset, options.cache)
-    images = (folder, index_dataset(folder))
+    network = load(options.base)
+    images = extracted(options.dataset, options.cache)
     rows = []
     for threshold in THRESHOLDS:
         for name, pruned in _variants(network, threshold, images):
@@ -62,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tuple[str, MODNet]]:
     config = PruningConfig(policy=AdaptivePolicy(backbone_threshold=threshold, global_ratio=0))
     try:
-        yield "the seed: its widths, its copying", seed_copied(network, threshold, 0)
+        yield "MODNet-ModelCompression: its widths, its copying", copied_network(network, threshold, 0)
         yield (
             "its widths, channels aligned",
             prune_like_seed(network, threshold=threshold, ratio=0, inherit=True).network,
@@ -77,7 +71,7 @@ def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tup
     budget = BudgetPolicy(max_macs=complexity(compensated).macs)
     taylor = PruningConfig(policy=budget, criterion="taylor")
     yield (
-        "ours: budget of the same MACs, Taylor",
+        "ours: a budget of the same MACs, Taylor",
         apply_plan(network, plan_with_evidence(network, taylor, lambda: images, threads=2)),
     )
 

@@ -1,6 +1,7 @@
-"""Latency of IRs within an old runtime, in turns; `benchmarks.latency --legacy` starts it there.
+r"""Latency of IRs within an old runtime, in turns; `benchmarks.latency --legacy` starts it there.
 
-    PYTHONPATH=.modnet/legacy/openvino-2021.4.2:. .modnet/legacy/python3.9 -m benchmarks.legacy_latency 2 50 a.xml b.xml
+    PYTHONPATH=.modnet/legacy/openvino-2021.4.2:. .modnet/legacy/python3.9 \
+        -m benchmarks.latency.old_runtime 2 50 a.xml b.xml
 
 Threads, rounds, IRs. Prints one JSON object last: the samples of each IR in milliseconds, float32 on the CPU. Python
 3.9, through the interface that 2021.4.2 has and 2022.3.2 still has.

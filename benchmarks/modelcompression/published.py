@@ -1,12 +1,13 @@
 """MODNet-ModelCompression's three tables in kind: size and error, latency by device and runtime, ways of retraining.
 
-python -m benchmarks.published --dataset portraits.zip --base modnet.ckpt --out published --legacy .modnet/legacy
-python -m benchmarks.published --tiny --out published-tiny     # every step in a minute; its figures say nothing
+python -m benchmarks.modelcompression.published --dataset portraits.zip --base modnet.ckpt --out published
+python -m benchmarks.modelcompression.published --tiny --out published-tiny
 
 Plans the published size and the published ablation (the same share from every branch, backbone whole or pruned too),
 retrains, scores and times them, and writes tables.md. Each step leaves a file in `--out`, and what has its file is not
 done again: a killed command goes on. Days on two cores for 800 photographs. Latencies are of the machine that runs the
-command; a Neural Compute Stick 2 is measured by an edge agent on its host.
+command; a Neural Compute Stick 2 is measured by an edge agent on its host. `--tiny` takes every step in a minute; its
+figures say nothing.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import latency
-from benchmarks.headline import HEADLINE, SETTINGS, planned
-from benchmarks.results import beside_published
-from benchmarks.retraining import Place, make_missing
-from benchmarks.retraining_report import BASE, LATENCY, PUBLISHED, Results
-from benchmarks.retraining_runs import RECIPE, STUDY, Run
+from benchmarks.inputs import extracted, require_same
+from benchmarks.latency.measuring import measured
+from benchmarks.latency.tables import ON_OLD_RUNTIMES, tables
+from benchmarks.making.headline import HEADLINE, SETTINGS, planned
+from benchmarks.modelcompression.figures import PUBLISHED, PUBLISHED_MSE
+from benchmarks.retraining.report import beside_published, interval_text, ratio_text
+from benchmarks.retraining.results import BASE, LATENCY, Results
+from benchmarks.retraining.runs import RECIPE, STUDY, Run
+from benchmarks.retraining.training import Place, make_missing
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
-from modnet.data.archives import extract_archive
 from modnet.data.download import sha256_of_file
-from modnet.errors import ConfigError
-from modnet.evaluation.intervals import mean_interval, ratio_interval
+from modnet.evaluation.intervals import mean_interval
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
@@ -45,12 +46,6 @@ from tasks.pruning_evidence import plan_with_evidence
 
 SHARE = 0.5  # of every branch, as published
 STARTS = {"inherited": "pruned", "scratch": "scratch"}
-PUBLISHED_MSE = {  # by what is pruned and what retraining starts from
-    ("branches", "inherited"): 0.018291,
-    ("branches", "scratch"): 0.015588,
-    ("everything", "inherited"): 0.018632,
-    ("everything", "scratch"): 0.016826,
-}
 EXCLUDED = {"branches": ("backbone.*",), "everything": ()}
 
 
@@ -96,16 +91,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     dataset, checkpoint = _tiny_inputs(out) if options.tiny else (options.dataset, options.base)
     _require_same_question(out / "asked.json", dataset, checkpoint, options.tiny)
-    base, images = load(checkpoint).eval(), extract_archive(dataset, out / "images")
-    place, results = Place(images, index_dataset(images), out / "weights", options.device), Results(out / "results")
+    base, results = load(checkpoint), Results(out / "results")
+    place = Place(*extracted(dataset, out / "images"), out / "weights", options.device)
     plans = _plans(base, place, out / "plans", options.tiny)
     make_missing(_runs(plans, SCALES[options.tiny]), base, place, results)
     if not results.has(LATENCY):
-        given = ["--dataset", str(dataset), "--base", str(checkpoint), "--plan", str(plans["headline"])]
-        given += ["--cache", str(out / "images"), "--folder", str(out / "irs"), "--threads", str(options.threads)]
-        given += ["--rounds", str(SCALES[options.tiny].rounds), "--app-runs", "0"]
-        given += ["--legacy", str(options.legacy)] if options.legacy is not None else []
-        latency.main([*given, "--samples", str(results.path(LATENCY))])
+        samples = measured(
+            dataset,
+            checkpoint,
+            [plans["headline"]],
+            cache=out / "images",
+            folder=out / "irs",
+            threads=options.threads,
+            rounds=SCALES[options.tiny].rounds,
+            app_runs=0,
+            legacy=options.legacy,
+        )
+        results.write(LATENCY, samples)
     text = _report(results, options.tiny)
     write_atomically(out / "tables.md", text.encode())
     print(text)
@@ -126,10 +128,10 @@ def _tiny_inputs(out: Path) -> tuple[Path, Path]:
 def _require_same_question(path: Path, dataset: Path, checkpoint: Path, tiny: bool) -> None:
     """Refuses a folder that holds the answers to another question; what is left of a cut run is taken up."""
     question = {"dataset": sha256_of_file(dataset), "base": sha256_of_file(checkpoint), "tiny": tiny}
-    if not path.exists():
+    if path.exists():
+        require_same(question, json.loads(path.read_text()), path, "--out")
+    else:
         write_atomically(path, json.dumps(question, indent=1).encode())
-    elif other := [name for name, value in json.loads(path.read_text()).items() if question.get(name) != value]:
-        raise ConfigError(f"{path.parent} has the results of other {', '.join(other)}: name another --out")
 
 
 def _plans(base: MODNet, place: Place, folder: Path, tiny: bool) -> dict[str, Path]:
@@ -170,8 +172,8 @@ def _report(results: Results, tiny: bool) -> str:
     )
     timed = "\n\n".join(
         f"{title}\n\n{markdown_table(rows)}"
-        for title, rows in latency.tables(results.read(LATENCY)).items()
-        if title.startswith("Latency") or (title == latency.ON_OLD_RUNTIMES and rows)
+        for title, rows in tables(results.read(LATENCY)).items()
+        if title.startswith("Latency") or (title == ON_OLD_RUNTIMES and rows)
     )
     return f"""# MODNet-ModelCompression's tables, measured again in kind
 {warning}
@@ -197,7 +199,6 @@ def _ways(results: Results) -> str:
     for (pruned, start), published in PUBLISHED_MSE.items():
         name = f"{pruned}-{start}"
         run, val = results.read(name), results.val(name)
-        mse, ratio = mean_interval(val, "mse"), ratio_interval(val, base, "mse")
         rows.append(
             {
                 "half pruned": pruned,
@@ -206,8 +207,8 @@ def _ways(results: Results) -> str:
                 "× its unpruned": f"{published / PUBLISHED[0].mse:.2f}",
                 "M": f"{run['parameters'] / 1e6:.3f}",
                 "GMAC": f"{run['macs'] / 1e9:.2f}",
-                "val MSE (95 %)": f"{mse.mean:.5f} ({mse.low:.5f} to {mse.high:.5f})",
-                "× base (95 %)": f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                "val MSE (95 %)": interval_text(mean_interval(val, "mse")),
+                "× base (95 %)": ratio_text(val, base, "mse"),
             }
         )
     return markdown_table(rows)

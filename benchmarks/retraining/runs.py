@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.headline import PLAN
+from benchmarks.inputs import HEADLINE_PLAN, PLANS
 from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
 
-SIZE_PLANS = (PLAN, *sorted((PLAN.parent / "sizes").glob("*.json")))
-SMALLEST_PLAN = PLAN.parent / "sizes" / "2.3G.json"
-EARLIER_PLAN = PLAN.with_name("widths-of-4.json")  # as many MACs as the headline's, and every norm
+SIZE_PLANS = (HEADLINE_PLAN, *sorted(PLANS.glob("*G.json")))  # the others are named by their MACs
+SMALLEST_PLAN = PLANS / "2.3G.json"
+EARLIER_PLAN = PLANS / "widths-of-4.json"  # as many MACs as the headline's, and every norm
 
 _COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf16")
 
@@ -73,15 +73,15 @@ def _study() -> dict[str, Run]:
             }
         )
         for seed in range(1 if (start, trained) == ("scratch", "fixed") else 3):
-            runs[f"{start}-{trained}-{teacher}-{seed}"] = Run(PLAN, (phase,), seed)
+            runs[f"{start}-{trained}-{teacher}-{seed}"] = Run(HEADLINE_PLAN, (phase,), seed)
     return runs
 
 
 SIZES = {plan.stem: Run(plan, RECIPE) for plan in SIZE_PLANS}
 OTHERS = {
-    "headline-whole": Run(PLAN, WHOLE),
+    "headline-whole": Run(HEADLINE_PLAN, WHOLE),
     "headline-whole-taught": Run(
-        PLAN, tuple(phase.model_copy(update={"distillation": DistillationConfig()}) for phase in WHOLE)
+        HEADLINE_PLAN, tuple(phase.model_copy(update={"distillation": DistillationConfig()}) for phase in WHOLE)
     ),
     "widths-of-4": Run(EARLIER_PLAN, WHOLE),
     "widths-of-4-short": Run(EARLIER_PLAN, WHOLE[:2]),

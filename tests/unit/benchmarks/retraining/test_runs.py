@@ -10,17 +10,14 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from benchmarks import retraining
-from benchmarks.latency import REFERENCE
-from benchmarks.retraining_plots import sizes_plot
-from benchmarks.retraining_report import (
-    Results,
-    recipe_differences,
-    sizes_table,
-    smallest_accepted,
-    study_differences,
-)
-from benchmarks.retraining_runs import OTHERS, SIZES, STUDY, Run
+from benchmarks.inputs import PROTOCOL
+from benchmarks.latency.tables import REFERENCE
+from benchmarks.retraining.__main__ import main
+from benchmarks.retraining.plots import sizes_plot
+from benchmarks.retraining.report import recipe_differences, sizes_table, smallest_accepted, study_differences
+from benchmarks.retraining.results import Results
+from benchmarks.retraining.runs import OTHERS, SIZES, STUDY, Run
+from benchmarks.retraining.training import first_weights
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
 from modnet.errors import ConfigError
@@ -45,7 +42,7 @@ class Small(NamedTuple):
         """Trains what is missing of some runs."""
         files = {"dataset": "portraits.zip", "base": "base.safetensors", "cache": "cache", "weights": weights}
         paths = [text for name, file in files.items() for text in (f"--{name}", str(self.folder / file))]
-        return retraining.main([*names, *paths, "--results", str(self.results)], self.groups)
+        return main([*names, *paths, "--results", str(self.results)], self.groups)
 
     @property
     def results(self) -> Path:
@@ -92,7 +89,7 @@ def test_runs_of_a_size_and_of_the_study_are_made_once_and_reported(
     assert [phase["image_size"] for phase in half["phases"]] == [64, 96]
 
     assert small.run(*names) == 0
-    assert retraining.main(["--report", "--results", str(small.results)], small.groups) == 0
+    assert main(["--report", "--results", str(small.results)], small.groups) == 0
     assert small.left() == left
 
 
@@ -125,7 +122,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(small: Small, mo
 def test_scratch_inherits_nothing_but_a_backbone_that_stays_fixed(trained: str) -> None:
     torch.manual_seed(1)
     pruned = MODNet(ModnetSpec.tiny())
-    first = retraining.first_weights(pruned, STUDY[f"scratch-{trained}-alone-0"])
+    first = first_weights(pruned, STUDY[f"scratch-{trained}-alone-0"])
     same = {name for name, tensor in first.state_dict().items() if torch.equal(tensor, pruned.state_dict()[name])}
     convolutions = {name for name, one in first.named_modules() if isinstance(one, torch.nn.Conv2d)}
     inherited = {name for name in convolutions if f"{name}.weight" in same}
@@ -134,13 +131,13 @@ def test_scratch_inherits_nothing_but_a_backbone_that_stays_fixed(trained: str) 
 
 def test_runs_that_do_not_exist_are_named(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        retraining.main(["0.7M"])
+        main(["0.7M"])
     assert "no such runs: 0.7M; there are sizes, others, study, " in capsys.readouterr().err
 
 
 def test_a_report_of_nothing_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        retraining.main(["--report", "--results", str(tmp_path)])
+        main(["--report", "--results", str(tmp_path)])
     assert f"nothing to report: {tmp_path / 'base.json'} is missing" in capsys.readouterr().err
 
 
@@ -168,9 +165,15 @@ def _result(*errors: float) -> dict[str, object]:
     """A run's JSON with an MSE for each photograph of val; whatever else the tables read is 0.5."""
     names = ("mad", "unknown_mse", "unknown_mad")
     images = [{"stem": str(n), "mse": mse} | dict.fromkeys(names, 0.5) for n, mse in enumerate(errors)]
-    val = {"split": "val", "protocol": "seed", "images": len(errors), "per_image": images}
+    val = {"split": "val", "protocol": PROTOCOL, "images": len(errors), "per_image": images}
     means = {"mse": sum(errors) / len(errors)} | dict.fromkeys(names, 0.5)
-    return {"parameters": 10**6, "macs": 10**9, "tune": {"mse": 0.5}, "val": val | means, "seconds": 60}
+    return {
+        "parameters": 10**6,
+        "macs": 10**9,
+        "tune": val | means | {"split": "tune"},
+        "val": val | means,
+        "seconds": 60,
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import shipped_base
+from benchmarks.inputs import PROTOCOL
+from benchmarks.making import shipped_base
 from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive
 from modnet.errors import ConfigError, DatasetError
@@ -21,7 +22,7 @@ from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 
-PROJECT = Path(__file__).resolve().parents[3]
+PROJECT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ class Refuse:
         return None
 
 sys.meta_path.insert(0, Refuse())
-from benchmarks import shipped_base
+from benchmarks.making import shipped_base
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -126,7 +127,7 @@ def test_score_writes_network_scores_and_card(
     shipped = tmp_path / "weights" / "base.safetensors"
     shipped.parent.mkdir()
     card = shipped.with_name("README.md")
-    card.write_text((PROJECT / "modnet" / "weights" / "README.md").read_text())
+    card.write_text((PROJECT / "modnet" / "workloads" / "matting" / "weights" / "README.md").read_text())
     monkeypatch.setattr(shipped_base, "SHIPPED_BASE", shipped)
     digest = shipped_base.sha256_of_file(photographs)
     made = {
@@ -143,10 +144,10 @@ def test_score_writes_network_scores_and_card(
     assert [(one["data"], one["split"], one["protocol"], one["images"]) for one in record["scores"]] == [
         (data, split, protocol, images)
         for data, split, images in (("photographs", "tune", 5), ("photographs", "val", 3), ("rendered", "val", 2))
-        for protocol in ("seed", "device-512")
+        for protocol in (PROTOCOL, "device-512")
     ]
     first = card.read_text()
-    assert "| 3 photographs, val | `seed` |" in first
+    assert f"| 3 photographs, val | `{PROTOCOL}` |" in first
     assert "Trained in 1.00 h (bf16, a machine) on 33120 samples; kept: epoch 36." in first
     assert shipped_base.main(command) == 0  # the table is replaced, not repeated
     assert card.read_text() == first

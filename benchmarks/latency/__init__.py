@@ -1,0 +1,1 @@
+"""How much faster is the pruned and quantised network, and which layers hold it back?"""

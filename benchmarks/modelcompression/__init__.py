@@ -1,0 +1,1 @@
+"""Comparisons with MODNet-ModelCompression, the published pruner of this network."""

@@ -1,0 +1,1 @@
+"""How does a pruned network get its accuracy back?"""
