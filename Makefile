@@ -1,10 +1,7 @@
 # What people type. Everything happens in .venv and .modnet beside this file.
-PROFILE ?= demo
-DATASET ?= synthetic
-BASE ?= shipped
-PRUNING ?=
-START ?=
-MAX_MSE_RATIO ?= 1.10
+
+# A flag of `modnet config`, which knows its default, where the variable is given.
+given = $(if $($2),--$1 '$($2)')
 
 BIN := .venv/bin
 
@@ -13,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install legacy-runtimes nightly up down test test-slow check lint format docs
+.PHONY: help install legacy-runtimes nightly up down deployments test test-slow check lint format docs
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,9 +23,9 @@ legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .
 
 nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= START= PROFILE=demo|standard PRUNING= MAX_MSE_RATIO=)
 	@mkdir -p .modnet
-	@$(BIN)/modnet config --json --profile $(PROFILE) --dataset '$(DATASET)' \
-	  $(if $(BASE),--base '$(BASE)') $(if $(PRUNING),--pruning '$(PRUNING)') \
-	  $(if $(START),--start '$(START)') --max-mse-ratio '$(MAX_MSE_RATIO)' > .modnet/parameters.json
+	@$(BIN)/modnet config --json $(call given,profile,PROFILE) $(call given,dataset,DATASET) \
+	  $(call given,base,BASE) $(call given,pruning,PRUNING) $(call given,start,START) \
+	  $(call given,max-mse-ratio,MAX_MSE_RATIO) > .modnet/parameters.json
 	@$(BIN)/python -m infra.local_stack nightly --parameters-file .modnet/parameters.json
 
 up: install  ## start Prefect, SeaweedFS and worker, and say where the UI is
@@ -36,6 +33,9 @@ up: install  ## start Prefect, SeaweedFS and worker, and say where the UI is
 
 down: install  ## stop what `make up` started
 	@$(BIN)/python -m infra.local_stack down
+
+deployments: install  ## write prefect.yaml anew, after a change of flows or configs
+	@$(BIN)/python -m flows.deployments
 
 test: install  ## the default tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

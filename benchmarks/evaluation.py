@@ -20,11 +20,13 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from modnet.configs import ALL_METRICS, FEW_METRICS
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.indexing import index_dataset
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tasks.leaderboard import markdown_table

@@ -39,7 +39,7 @@ from infra.edge_agent.device import machine_conditions
 from infra.edge_agent.latency import measure, measure_interleaved
 from infra.edge_agent.runtime import load_ir, runtime_text
 from infra.errors import SettingsError
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
@@ -50,7 +50,9 @@ from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.indexing import index_dataset
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.network.modnet import MODNet
 from tasks.leaderboard import markdown_table
 

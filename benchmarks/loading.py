@@ -23,10 +23,11 @@ import cv2
 import torch
 
 from modnet.configs import AugmentationConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.workloads.matting.data.dataset import CACHE_BYTES, MattingDataset
+from modnet.workloads.matting.data.indexing import index_dataset
 from tasks.leaderboard import markdown_table
 
 BATCH_SIZE = 4

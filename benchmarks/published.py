@@ -29,13 +29,14 @@ from benchmarks.retraining_report import BASE, LATENCY, PUBLISHED, Results
 from benchmarks.retraining_runs import RECIPE, STUDY, Run
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, RetrainConfig, UniformPolicy
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.data.download import sha256_of_file
 from modnet.errors import ConfigError
 from modnet.evaluation.intervals import mean_interval, ratio_interval
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -34,7 +34,7 @@ from benchmarks.retraining_report import (
 )
 from benchmarks.retraining_runs import GROUPS, Run, Runs
 from modnet.checkpoint import save_checkpoint
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.data.download import sha256_of_file
 from modnet.errors import ConfigError
 from modnet.files import write_atomically
@@ -44,6 +44,7 @@ from modnet.pruning.surgery import apply_plan
 from modnet.records import TrainingReport
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.predictors import TorchPredictor

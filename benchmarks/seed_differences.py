@@ -16,12 +16,13 @@ import torch
 from benchmarks.ranking import scored
 from benchmarks.seed_copying import seed_copied
 from modnet.configs import AdaptivePolicy, BudgetPolicy, PruningConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.errors import PruningError
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.published.modelcompression import prune_like_seed
 from tasks.leaderboard import markdown_table

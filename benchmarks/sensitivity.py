@@ -21,11 +21,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from modnet.configs import PruningConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.pruning.criteria import score_groups
 from modnet.pruning.gates import gated
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portraits import Portrait, alpha_mse, read_portraits
 

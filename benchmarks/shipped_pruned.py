@@ -21,9 +21,10 @@ from benchmarks.retraining_report import Results
 from benchmarks.retraining_runs import RECIPE, Run
 from benchmarks.shipped_base import PORTRAITS, mix
 from modnet.checkpoint import save_checkpoint
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.files import write_atomically
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.weights import SHIPPED_BASE
 
 NAME = "pruned"

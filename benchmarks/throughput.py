@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.headline import PLAN
 from modnet.configs import TrainingConfig
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.data.batches import batch_indices, batch_of
 from modnet.data.loading import BatchLoader
 from modnet.pruning.plan import PruningPlan
@@ -36,6 +36,7 @@ from modnet.training.retrain import SGD_MOMENTUM, retrain
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.dataset import MattingDataset
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.workload import MATTING

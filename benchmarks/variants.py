@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from modnet.configs import ExportConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
@@ -25,7 +25,9 @@ from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.indexing import index_dataset
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor

@@ -33,7 +33,7 @@ def compress(config: CompressConfig) -> str:
     """
     dataset = prepare_dataset(config.dataset)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
-    candidates = prune(base.base_id, list(config.pruning), config.retrain, config.seed, config.compute, config.start)
+    candidates = prune(base.base_id, config.pruning, config.retrain, config.seed, config.compute, config.start)
 
     ids = [candidate.candidate_id for candidate in candidates]
     failed = retrain_candidates(ids, config.compute, config.min_survivors)

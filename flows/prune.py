@@ -11,8 +11,8 @@ from tasks.prune import prune_base, put_start
 @flow(name="prune")
 def prune(
     base_id: str,
-    pruning: list[PruningConfig],
-    retrain: RetrainConfig,
+    pruning: tuple[PruningConfig, ...] = (PruningConfig(),),
+    retrain: RetrainConfig = RetrainConfig(),
     seed: Seed = 0,
     compute: ComputeConfig = ComputeConfig(),
     start: str = UNPRUNED,
@@ -20,7 +20,7 @@ def prune(
     """Makes one candidate per pruning config: a smaller network that keeps the weights of the kept channels.
 
     Candidates are pruned from the base (`unpruned`), or from what `start` names: `shipped-pruned`, or the path of
-    another small network. How a candidate will be retrained is part of its identity, so it is said here.
+    another small network. This flow takes `retrain` as well, since it is part of what a candidate is.
     """
     start_id = put_start(base_id, start)
     futures: PrefectFutureList[Candidate] = prune_base.map(

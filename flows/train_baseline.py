@@ -9,7 +9,10 @@ from tasks.prune import put_base
 
 @flow(name="train-baseline")
 def train_baseline(
-    dataset_id: str, config: BaselineConfig, seed: Seed = 0, compute: ComputeConfig = ComputeConfig()
+    dataset_id: str,
+    config: BaselineConfig = BaselineConfig(),
+    seed: Seed = 0,
+    compute: ComputeConfig = ComputeConfig(),
 ) -> BaseRecord:
     """Provides the unpruned network: the one the project ships, a given one, or one trained on the `fit` split.
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Py
     from modnet.configs.training import RetrainConfig as RetrainConfig
     from modnet.configs.training import TrainingConfig as TrainingConfig
     from modnet.data.archives import extract_archive as extract_archive
-    from modnet.data.archives import index_dataset as index_dataset
     from modnet.errors import ModnetError as ModnetError
     from modnet.export.onnx_to_openvino import convert_ir as convert_ir
     from modnet.export.torch_to_onnx import export_onnx as export_onnx
@@ -37,8 +36,9 @@ if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Py
     from modnet.training.retrain import retrain as retrain
     from modnet.workloads.matting.checkpoint import load as load
     from modnet.workloads.matting.data.dataset import MattingDataset as MattingDataset
-    from modnet.workloads.matting.data.images import prepare as prepare
     from modnet.workloads.matting.data.images import read_image as read_image
+    from modnet.workloads.matting.data.indexing import index_dataset as index_dataset
+    from modnet.workloads.matting.data.preprocessing import prepare as prepare
     from modnet.workloads.matting.data.synthetic import write_synthetic_archive as write_synthetic_archive
     from modnet.workloads.matting.evaluate import evaluate as evaluate
     from modnet.workloads.matting.network.modnet import MODNet as MODNet
@@ -57,7 +57,8 @@ _NAMES = {
     "modnet.checkpoint": ("save_checkpoint",),
     "modnet.configs.pruning": ("PruningConfig",),
     "modnet.configs.training": ("DistillationConfig", "RetrainConfig", "TrainingConfig"),
-    "modnet.data.archives": ("extract_archive", "index_dataset"),
+    "modnet.data.archives": ("extract_archive",),
+    "modnet.workloads.matting.data.indexing": ("index_dataset",),
     "modnet.errors": ("ModnetError",),
     "modnet.export.onnx_to_openvino": ("convert_ir",),
     "modnet.export.torch_to_onnx": ("export_onnx",),
@@ -73,7 +74,8 @@ _NAMES = {
     "modnet.training.retrain": ("retrain",),
     "modnet.workloads.matting.checkpoint": ("load",),
     "modnet.workloads.matting.data.dataset": ("MattingDataset",),
-    "modnet.workloads.matting.data.images": ("prepare", "read_image"),
+    "modnet.workloads.matting.data.images": ("read_image",),
+    "modnet.workloads.matting.data.preprocessing": ("prepare",),
     "modnet.workloads.matting.data.synthetic": ("write_synthetic_archive",),
     "modnet.workloads.matting.evaluate": ("evaluate",),
     "modnet.workloads.matting.network.modnet": ("MODNet",),

@@ -43,7 +43,7 @@ class PruningConfig(Config):
         6,
         ge=1,
         le=64,
-        description="How often taylor scores the channels on the way to a budget or a global threshold. Other policies"
+        description="How often taylor scores the channels on the way to a limit or a global threshold. Other policies"
         " score once.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Random draws of the criterion random start from this number.")

@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from infra.shown import ShownFormatter, ShownParser, shown, shown_lines
 from modnet.errors import MissingExtraError
@@ -44,26 +44,26 @@ class Verb:
     def function(self) -> Callable[[argparse.Namespace], dict[str, Any]]:
         """What `run` names; this is where torch and its like are imported."""
         module, _, name = self.run.partition(":")
-        found: Callable[[argparse.Namespace], dict[str, Any]] = getattr(
-            importlib.import_module(f"{__name__}.{module}"), name
-        )
-        return found
+        return cast(Callable[..., Any], getattr(importlib.import_module(f"{__name__}.{module}"), name))
+
+    def add_flags(self, parser: argparse.ArgumentParser) -> None:
+        """Adds its flags, by the function of the same name in `tasks.cli.verbs`; this is where pydantic is imported."""
+        from tasks.cli import verbs
+        from tasks.cli.fields import add_flag
+
+        add_flag(parser, "--json", "Prints one JSON object instead of text.", action="store_true")
+        getattr(verbs, self.run.partition(":")[2])(parser)
 
 
 VERBS: Mapping[str, Verb] = {
     "dataset fetch": Verb("dataset:fetch_dataset", "Fetches, verifies and indexes a data set."),
-    "train": Verb(
-        "training:train",
-        "Trains an unpruned network, from random weights or from a backbone that has learnt something else.",
-    ),
+    "train": Verb("training:train", "Trains an unpruned network from random weights or from a MobileNetV2 backbone."),
     "retrain": Verb("training:retrain", "Retrains a pruned network."),
     "adapt": Verb("training:adapt", "Adapts a trained network to images without mattes."),
-    "prune": Verb(
-        "pruning:prune", "Removes channels from a network; the pruned one keeps the weights of those that stay."
-    ),
+    "prune": Verb("pruning:prune", "Removes channels from a network. The channels that stay keep their weights."),
     "sensitivity": Verb(
         "sensitivity:sensitivity",
-        "Measures how much worse a network gets group by group, goes on where it was cut, and plans by what it found.",
+        "Prunes each channel group alone, measures the error, and makes a plan. A run that was cut goes on.",
     ),
     "inspect": Verb(
         "inspection:inspect",
@@ -76,22 +76,22 @@ VERBS: Mapping[str, Verb] = {
     ),
     "infer": Verb(
         "infer:infer",
-        "Cuts people out of images (a PNG each) or a video, at their own size; by default with the shipped network.",
+        "Cuts people out of images (a PNG each) or a video, at their own size. It uses the shipped network by default.",
         "leave out --checkpoint and protocol seed",
     ),
     "export": Verb("export:export", "Writes the deployed graph as ONNX."),
     "optimize": Verb(
         "optimize:optimize",
-        "Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split and held to its tune MSE.",
+        "Writes OpenVINO IRs of an ONNX file. The fit split calibrates INT8, the tune split bounds its error.",
     ),
     "benchmark": Verb(
         "benchmark:benchmark",
-        "Measures an IR on this machine with the edge agent's code, for each batch size.",
+        "Measures IRs on this machine for each batch size, with the edge agent's code.",
         "leave out --picture",
     ),
-    "config": Verb("config:config", "The parameters of a compress run, as the Prefect deployment takes them."),
+    "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
 }
-_GROUPS = {"dataset": "fetches a data set"}
+_GROUPS = {"dataset": "Fetches a data set."}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,10 +145,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         first, _, second = name.partition(" ")
         added = groups.get(first, verbs).add_parser(second or first, help=verb.says, description=verb.says)
         if first == chosen:
-            from tasks.cli.verbs import FLAGS
-
-            added.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-            FLAGS[name](added)
+            verb.add_flags(added)
             added.set_defaults(verb=verb)
     return parser
 

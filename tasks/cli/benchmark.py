@@ -12,12 +12,13 @@ from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.graph_file import fixed_side, read_ir, require_side
 from modnet.export.runtime import device_here
 from modnet.files import write_atomically
-from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.flags import SIZE, Options, Result, require_free
 from tasks.leaderboard import markdown_table
 
 
 def benchmark(options: Options) -> Result:
-    """Measures IRs on this machine with the edge agent's code, for each batch size and all IRs in turns."""
+    """Measures IRs on this machine for each batch size, all IRs in turns, with the edge agent's code."""
     if len(set(options.ir)) < len(options.ir):
         raise UsageError("--ir: the same file twice")
     for xml in options.ir:

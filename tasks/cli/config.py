@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modnet.configs import DEMO_LOOKS, SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, CompressConfig
+from modnet.configs import DEMO_LOOKS, SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, CompressConfig, WinnerLimits
 from modnet.errors import CheckpointError, DatasetError
+from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result
 
 
 def config(options: Options) -> Result:
-    """The parameters of a compress run, as the Prefect deployment takes them."""
+    """Prints the parameters of a compress run, as the Prefect deployment takes them."""
     base = _checkpoint("--base", options.base, SHIPPED, TRAIN)
     given: dict[str, Any] = {"profile": options.profile, "base": {"checkpoint": base}}
+    given["winner_limits"] = given_config(WinnerLimits, options)
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
         given["dataset"] = {"source": _archive(options.dataset) if is_path else options.dataset}
@@ -22,8 +24,6 @@ def config(options: Options) -> Result:
         given["pruning"] = tuple(one.model_copy(update=looks) for one in options.pruning)
     if options.start is not None:
         given["start"] = _checkpoint("--start", options.start, UNPRUNED, SHIPPED_PRUNED)
-    if options.max_mse_ratio is not None:
-        given["winner_limits"] = {"max_mse_ratio": options.max_mse_ratio}
     return {"config": CompressConfig.model_validate(given).model_dump(mode="json")}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.cli.flags import Options, Result, UsageError
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.flags import Options, Result
 from tasks.cli.given import given_dataset
 
 

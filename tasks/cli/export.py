@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.workloads.matting.checkpoint import load
-from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.flags import SIZE, Options, Result, require_free
 
 
 def export(options: Options) -> Result:

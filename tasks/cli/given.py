@@ -1,22 +1,21 @@
-"""From what was typed to what it names: data sets, predictors, configs.
+"""From what was typed to what it names: data sets, predictors, how to train.
 
 What only some verbs need is imported where it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
-from modnet.errors import ConfigError
-from tasks.cli.flags import Options, Result, UsageError, torch_device
+from modnet.data.archives import extract_archive
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.fields import given_config
+from tasks.cli.flags import OPEN_PROTOCOL, Options, Result
+from tasks.cli.values import torch_device
 from tasks.stored_dataset import local_archive
 
 if TYPE_CHECKING:
@@ -65,44 +64,20 @@ def given_predictor(options: Options, default: tuple[Path, Path] | None = None) 
     from modnet.workloads.matting.predict.predictors import TorchPredictor
 
     device = torch_device(options.device)
-    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or "seed", device)
-
-
-def given_config(
-    kind: type[Any], options: Options, flag_names: Mapping[str, str] | None = None, /, **fields: Any
-) -> Any:
-    """A config from `fields` and the flags of its other fields' names; those not given keep their defaults.
-
-    Args:
-        kind: the config's class.
-        options: what was typed.
-        flag_names: fields whose flag has another name than the field.
-        **fields: values that no flag gives.
-
-    Raises:
-        ConfigError: a value that its field does not take; says flag, value and what was wanted.
-    """
-    flags = {name: (flag_names or {}).get(name, name) for name in kind.model_fields if name not in fields}
-    given = {name: getattr(options, flag) for name, flag in flags.items() if getattr(options, flag, None) is not None}
-    try:
-        return kind(**given, **fields)
-    except ValidationError as error:
-        raise ConfigError("; ".join(_problem(flags, problem) for problem in error.errors())) from error
+    return TorchPredictor(load(networks[0], options.prune_info), options.protocol or OPEN_PROTOCOL, device)
 
 
 def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) -> Any:
-    """A training config from `fields` and the flags of its other fields' names, `--sparsity` among them.
+    """A training config from `fields` and the flags of its other fields, `--sparsity` among them.
 
     Raises:
         ConfigError: a value that its field does not take; says flag, value and what was wanted.
         UsageError: a schedule without a strength.
     """
-    if options.sparsity is None:
-        if options.sparsity_schedule is not None:
-            raise UsageError("--sparsity-schedule says how the strength changes: give the strength with --sparsity")
-        return given_config(kind, options, sparsity=None, **fields)
-    names = {"strength": "sparsity", "schedule": "sparsity_schedule"}
-    return given_config(kind, options, sparsity=given_config(SparsityConfig, options, names), **fields)
+    if options.sparsity is None and options.sparsity_schedule is not None:
+        raise UsageError("--sparsity-schedule says how the strength changes: give the strength with --sparsity")
+    sparsity = None if options.sparsity is None else given_config(SparsityConfig, options)
+    return given_config(kind, options, sparsity=sparsity, **fields)
 
 
 def cost(network: MODNet, size: int = 512) -> Result:
@@ -119,9 +94,3 @@ def _has_torch() -> bool:
     except ModuleNotFoundError:
         return False
     return True
-
-
-def _problem(flags: Mapping[str, str], problem: ErrorDetails) -> str:
-    if not problem["loc"]:  # several fields together
-        return problem["msg"]
-    return f"--{flags[str(problem['loc'][0])].replace('_', '-')} {problem['input']}: {problem['msg']}"

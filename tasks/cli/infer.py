@@ -6,12 +6,13 @@ from modnet.workloads.matting.predict.background import read_background
 from modnet.workloads.matting.predict.infer import infer_images, is_video
 from modnet.workloads.matting.predict.results import renderer
 from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_BASE_IR
-from tasks.cli.flags import Options, PartlyDoneError, Result, UsageError
+from tasks.cli.exit_codes import PartlyDoneError, UsageError
+from tasks.cli.flags import Options, Result
 from tasks.cli.given import given_predictor
 
 
 def infer(options: Options) -> Result:
-    """Cuts people out of images (a PNG each) or a video, at their own size; by default with the shipped network."""
+    """Cuts people out of images (a PNG each) or a video, at their own size. It uses the shipped network by default."""
     if (options.background is not None) != (options.result == "composite"):
         raise UsageError("--background says what a composite is on: it goes with --result composite, and only with it")
     background = None if options.background is None else read_background(options.background)

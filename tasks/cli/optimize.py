@@ -22,34 +22,29 @@ from modnet.protocols import device_protocol
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
-from tasks.cli.flags import SIZE, Options, Result, UsageError, require_free
-from tasks.cli.given import given_config, given_dataset
-from tasks.cli.pruning_flags import flag_names
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.fields import given_config, typed
+from tasks.cli.flags import SIZE, Options, Result, require_free
+from tasks.cli.given import given_dataset
+from tasks.cli.verbs import INT8_FIELDS
 
-_OF_INT8 = (
-    "dataset",
-    "calibration_images",
-    "max_relative_mse_increase",
-    "max_float_layers",
-    "quantisation_aware_steps",
-    "checkpoint",
-    "prune_info",
-)
+_OF_INT8 = ("dataset", *INT8_FIELDS, "checkpoint", "prune_info")
 
 
 def optimize(options: Options) -> Result:
-    """Writes OpenVINO IRs of an ONNX file; INT8 is calibrated on the data set's fit split and held to its tune MSE."""
+    """Writes OpenVINO IRs of an ONNX file. The fit split calibrates INT8, the tune split bounds its error."""
     _require_flags_that_fit(options)
     require_free(options, *(options.out / f"{options.onnx.stem}-{target}.xml" for target in options.targets))
     size = _side(options)
+    # The side is not the config's: it may be another than the pipeline offers.
+    config: ExportConfig = given_config(ExportConfig, options, size=SIZE, targets=tuple(options.targets))
     calibration, bound, training = None, None, None
     if _has_int8(options):
-        # Of INT8 alone; the side may be another than the pipeline offers.
-        config: ExportConfig = given_config(ExportConfig, options, size=SIZE, targets=tuple(options.targets))
         protocol = device_protocol(size)
         folder, index = given_dataset(options.dataset)
         pairs = index.split("fit")[: config.calibration_images]
@@ -73,13 +68,13 @@ def optimize(options: Options) -> Result:
         bound=bound,
         training=training,
         size=size,
-        input_format=options.input_format,
+        input_format=config.input_format,
     )
     result: Result = {target: str(ir.xml) for target, ir in files.items()}
     for target, ir in files.items():
         if ir.decision is not None:
             result[f"{target} accuracy"] = ir.decision.model_dump() if options.json else ir.decision.verdict
-    return result | _asked_old_runtimes(options, files, size) if options.verify_on_legacy else result
+    return result | _asked_old_runtimes(options, files, size) if config.verify_on_legacy else result
 
 
 def _has_int8(options: Options) -> bool:
@@ -94,7 +89,7 @@ def _require_flags_that_fit(options: Options) -> None:
     """
     if not _has_int8(options):
         if idle := [name for name in _OF_INT8 if getattr(options, name) is not None]:
-            raise UsageError(f"{flag_names(idle)} would do nothing: none of {','.join(options.targets)} is in 8 bits")
+            raise UsageError(f"{typed(*idle)} would do nothing: none of {','.join(options.targets)} is in 8 bits")
     elif options.dataset is None:
         raise UsageError("INT8 is calibrated on images: say which with --dataset, or leave cpu-int8 out of --targets")
     if (options.checkpoint is not None) != bool(options.quantisation_aware_steps):

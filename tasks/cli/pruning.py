@@ -19,17 +19,15 @@ from modnet.workloads.matting.published.modelcompression import prune_like_seed,
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset
 from tasks.cli.pruning_config import iteration_config, pruning_config
-from tasks.cli.pruning_flags import require_flags_that_fit
+from tasks.cli.pruning_flags import MODELCOMPRESSION, TIMING_THREADS, require_flags_that_fit
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
 
-TIMING_THREADS = 2
-
 
 def prune(options: Options) -> Result:
-    """Removes channels from a network; the pruned one keeps the weights of those that stay."""
+    """Removes channels from a network. The channels that stay keep their weights."""
     require_flags_that_fit(options)
-    if options.policy == "seed":
+    if options.policy == MODELCOMPRESSION:
         return _pruned_like_seed(options)
     if options.iterations is not None:
         return _pruned_in_steps(options)

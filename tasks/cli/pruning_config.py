@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from modnet.configs import POLICIES, IterationConfig, LayerRatio, LayerRatiosPolicy, PruningConfig, RetrainConfig
 from modnet.errors import ConfigError
+from tasks.cli.fields import given_config
 from tasks.cli.flags import Options
-from tasks.cli.given import given_config, given_training
+from tasks.cli.given import given_training
+from tasks.cli.pruning_flags import DEFAULT_POLICY
 
 
 def pruning_config(options: Options) -> PruningConfig:
@@ -18,11 +20,12 @@ def pruning_config(options: Options) -> PruningConfig:
     Raises:
         ConfigError: a value out of range; names the flag, and of a list the element.
     """
-    kind = options.policy or "adaptive"
-    if kind == "layer-ratios":
-        policy: Any = LayerRatiosPolicy(ratios=_layer_ratios(options.pruned_params, options.pruned_ratios))
+    kind = POLICIES[options.policy or DEFAULT_POLICY]
+    policy: Any
+    if kind is LayerRatiosPolicy:
+        policy = LayerRatiosPolicy(ratios=_layer_ratios(options.pruned_params, options.pruned_ratios))
     else:
-        policy = given_config(POLICIES[kind], options)
+        policy = given_config(kind, options)
     config: PruningConfig = given_config(PruningConfig, options, policy=policy)
     return config
 
@@ -34,9 +37,7 @@ def iteration_config(options: Options) -> IterationConfig:
         ConfigError: a value out of range; names the flag.
     """
     pruning, retrain = pruning_config(options), given_training(RetrainConfig, options)
-    config: IterationConfig = given_config(
-        IterationConfig, options, {"steps": "iterations"}, pruning=pruning, retrain=retrain
-    )
+    config: IterationConfig = given_config(IterationConfig, options, pruning=pruning, retrain=retrain)
     return config
 
 

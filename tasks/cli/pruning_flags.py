@@ -1,136 +1,111 @@
-"""What a person types about pruning: a policy with flags of its own, a criterion, limits, steps."""
+"""What a person types about pruning: a policy with flags of its own, a criterion, limits, steps.
+
+The fields of a policy's config are the flags of that policy: a new policy needs nothing here.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from modnet.configs import (
     POLICIES,
     AdaptivePolicy,
     BudgetPolicy,
-    GlobalThresholdPolicy,
     IterationConfig,
-    LatencyPolicy,
+    LayerRatio,
+    LayerRatiosPolicy,
     Policy,
     PruningConfig,
-    UniformPolicy,
+    RetrainConfig,
+    SparsityConfig,
 )
 from modnet.policies.policy import SteppedPolicy
-from tasks.cli.amounts import amount
-from tasks.cli.flags import (
-    DATASET,
-    TRAINING_FLAGS,
-    Flags,
-    Options,
-    UsageError,
-    add_choices,
-    add_fields,
-    field_help,
-    positive,
-    seed_number,
-    texts,
-)
+from tasks.cli import flags
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.fields import Flags, add_fields, add_flag, field_says, flag_fields, flag_of, typed
+from tasks.cli.flags import Options
+from tasks.cli.values import SEED, Whole, texts
 
-_PLANNED = (
-    "criterion",
-    "aggregate",
-    "channel_multiple",
-    "min_channels",
-    "exclude",
-    "batch_only",
-    "taylor_images",
-    "compensate",
-)
-_FIELDS = {"ratios": ("pruned_params", "pruned_ratios")}  # fields whose flags have other names
+MODELCOMPRESSION = "seed"
+"""The word for the published pruner's own rule, which is no policy of ours."""
+
+DEFAULT_POLICY: str = PruningConfig().policy.kind
+TIMING_THREADS = 2
+
+_CHANNELS = ("criterion", "aggregate", "taylor_images", "channel_multiple", "min_channels", "exclude")
+_PLANNED = (*_CHANNELS, "batch_only", "compensate")
+_LISTS = ("pruned_params", "pruned_ratios")
 
 
 def _flags_of(policy: type[Policy]) -> tuple[str, ...]:
-    """Its own fields, and what goes with every policy of its kind."""
-    own = (flag for field in policy.model_fields if field != "kind" for flag in _FIELDS.get(field, (field,)))
+    """Its fields, and what goes with every policy of its kind."""
+    lists = _LISTS if policy is LayerRatiosPolicy else ()
     in_steps = ("taylor_steps", "iterations") if issubclass(policy, SteppedPolicy) else ()
     measured = ("threads",) if policy.measures_latency else ()
-    return (*own, *in_steps, *measured, *_PLANNED)
+    return (*flag_fields(policy), *lists, *in_steps, *measured, *_PLANNED)
 
 
 FLAGS_OF: Mapping[str, tuple[str, ...]] = {
-    **{kind: _flags_of(policy) for kind, policy in POLICIES.items()},
-    "seed": ("backbone_threshold", "global_ratio", "inherit"),
+    **{word: _flags_of(policy) for word, policy in POLICIES.items()},
+    MODELCOMPRESSION: (*flag_fields(AdaptivePolicy), "inherit"),
 }
 """Policy → the flags that mean something with it."""
 
-_RETRAINING = (*TRAINING_FLAGS, "initialise", "intermediate_epochs")
+_RETRAINING = {
+    *flag_fields(RetrainConfig),
+    *(flag_of(SparsityConfig, name) for name in flag_fields(SparsityConfig)),
+    "intermediate_epochs",
+}
 
 
-def add_pruning_flags(parser: Flags) -> None:
+def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
     """Adds all of them; which ones fit together is asked by `require_flags_that_fit`."""
-    parser.add_argument(
-        "--policy", type=_policy, choices=tuple(FLAGS_OF), help="how many channels stay (default: adaptive)"
+    says = f"How many channels stay. {MODELCOMPRESSION}: MODNet-ModelCompression's own rule and its own two files."
+    add_flag(parser, "--policy", says, type=_policy, choices=tuple(FLAGS_OF), without=DEFAULT_POLICY)
+    add_flag(parser, "--plan", "A plan.json to repeat.", type=Path, without="a plan is made")
+    says = "Folds the constant outputs of removed channels into the biases that follow."
+    add_flag(parser, "--compensate", says, action="store_true")
+    add_flag(
+        parser, "--seed", "Random scores, random weights and retraining start from this number.", type=SEED, without="0"
     )
-    parser.add_argument("--plan", type=Path, help="a plan.json to repeat; without one a plan is made")
-    parser.add_argument(
-        "--compensate", action="store_true", help="let the layers behind removed channels add what those leave behind"
-    )
-    parser.add_argument("--seed", type=seed_number, help="of random scores, random weights and retraining (default: 0)")
-    parser.add_argument("--dataset", help=f"for taylor and --iterations; not without these: {DATASET}")
+    add_flag(parser, "--dataset", f"Images for --criterion taylor and for --iterations: {flags.DATASET}")
 
     add_channel_flags(parser)
-    parser.add_argument("--batch-only", type=texts, help="layers that lose their instance norm (default: none)")
-    add_fields(
-        parser.add_argument_group("policy adaptive or seed"),
-        AdaptivePolicy,
-        backbone_threshold=float,
-        global_ratio=float,
-    )
-    add_fields(parser.add_argument_group("policy uniform"), UniformPolicy, ratio=float)
-    ratios = parser.add_argument_group("policy layer-ratios")
-    ratios.add_argument(
-        "--pruned-params", type=texts, help="groups or layers, as backbone.last,detail.* (default: none)"
-    )
-    ratios.add_argument(
-        "--pruned-ratios", type=texts, help="share removed from each of them, as 0.3,0.4 (default: none)"
-    )
-    add_fields(
-        parser.add_argument_group("policy global-threshold (--floor: budget and latency, too)"),
-        GlobalThresholdPolicy,
-        share=float,
-        floor=float,
-    )
-    add_fields(parser.add_argument_group("policy budget"), BudgetPolicy, max_macs=amount, max_parameters=amount)
-    latency = parser.add_argument_group("policy latency")
-    add_fields(latency, LatencyPolicy, max_ms=float)
-    latency.add_argument("--threads", type=positive, help="inference threads while measuring (default: 2)")
-    seed = parser.add_argument_group("policy seed: the two files of MODNet-ModelCompression, by its own rule")
-    seed.add_argument("--inherit", action="store_true", help="keep the weights of the channels that stay")
+    add_fields(parser, PruningConfig, "batch_only")
 
-    add_fields(
-        parser.add_argument_group("criterion taylor, policy budget or global-threshold"),
-        PruningConfig,
-        taylor_steps=int,
-    )
-    steps = parser.add_argument_group("in steps to a budget or a global threshold, retraining after each")
-    steps.add_argument("--iterations", type=int, help=field_help(IterationConfig, "steps", "one pruning"))
-    add_fields(steps, IterationConfig, intermediate_epochs=int)
+    groups: dict[tuple[str, ...], Flags] = {}
+
+    def of_policies(flag: str) -> Flags:
+        owners = _owners(flag)
+        if owners not in groups:
+            groups[owners] = parser.add_argument_group(f"policy {' or '.join(owners)}")
+        return groups[owners]
+
+    fields = {name: policy for policy in POLICIES.values() for name in flag_fields(policy)}
+    for name, policy in fields.items():
+        add_fields(of_policies(name), policy, name)
+    for flag, field, example in (
+        ("pruned_params", "pattern", "backbone.last,detail.*"),
+        ("pruned_ratios", "ratio", "0.3,0.4"),
+    ):
+        says = f"{field_says(LayerRatio, field)} A list, as {example}"
+        add_flag(of_policies(flag), typed(flag), says, type=texts)
+    says = "Inference threads while measuring."
+    add_flag(of_policies("threads"), "--threads", says, type=Whole(1), without=str(TIMING_THREADS))
+    says = "Keeps the weights of the channels that stay."
+    add_flag(of_policies("inherit"), "--inherit", says, action="store_true")
+    add_fields(of_policies("taylor_steps"), PruningConfig, "taylor_steps")
+
+    steps = parser.add_argument_group("in steps, retraining after each")
+    add_fields(steps, IterationConfig, "steps", without="pruned once, not retrained")
+    add_fields(steps, IterationConfig, "intermediate_epochs")
 
 
-def _policy(word: str) -> str:
-    """The policy that a word means.
-
-    Raises:
-        ArgumentTypeError: it is what a policy was called before.
-    """
-    if word == "target":
-        raise argparse.ArgumentTypeError("a limit to MACs or parameters is called budget now: --policy budget")
-    return word
-
-
-def add_channel_flags(parser: Flags) -> None:
+def add_channel_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what says which channels of a group stay, and how narrow it may get."""
-    which = parser.add_argument_group("which channels stay")
-    add_choices(which, PruningConfig, "criterion", "aggregate")
-    add_fields(which, PruningConfig, taylor_images=int, channel_multiple=int, min_channels=int)
-    which.add_argument("--exclude", type=texts, help="groups or layers that lose nothing, as detail.* (default: none)")
+    add_fields(parser.add_argument_group("which channels stay"), PruningConfig, *_CHANNELS)
 
 
 def require_flags_that_fit(options: Options) -> None:
@@ -140,26 +115,27 @@ def require_flags_that_fit(options: Options) -> None:
         UsageError: says which flag, and what it belongs to.
     """
     given = {name for name, value in vars(options).items() if value is not None and value is not False}
-    of_policies = {name for flags in FLAGS_OF.values() for name in flags}
+    of_policies = {name for names in FLAGS_OF.values() for name in names}
     if options.plan is not None:
         idle = given & ({"policy", "seed", "dataset", *of_policies, *_RETRAINING} - {"compensate"})
         if idle:
-            raise UsageError(f"--plan says which channels stay: {flag_names(idle)} would do nothing")
+            raise UsageError(f"--plan says which channels stay: {typed(*idle)} would do nothing")
         return
-    policy = options.policy or "adaptive"
-    for name in sorted(given & of_policies - set(FLAGS_OF[policy])):
-        owners = [other for other, flags in FLAGS_OF.items() if name in flags]
-        raise UsageError(f"{flag_names([name])} belongs to --policy {' or '.join(owners)}, got --policy {policy}")
-    needed = {"layer-ratios": {"pruned_params", "pruned_ratios"}, "latency": {"max_ms"}}.get(policy, set()) - given
-    if needed:
-        raise UsageError(f"--policy {policy} needs {flag_names(needed)}")
-    if policy == "budget" and not given & {"max_macs", "max_parameters"}:
-        raise UsageError("--policy budget needs --max-macs, --max-parameters or both")
+    word = options.policy or DEFAULT_POLICY
+    for name in sorted(given & of_policies - set(FLAGS_OF[word])):
+        raise UsageError(f"{typed(name)} belongs to --policy {' or '.join(_owners(name))}, got --policy {word}")
+    policy = POLICIES.get(word)
+    if needed := _needed(policy) - given:
+        raise UsageError(f"--policy {word} needs {typed(*needed)}")
+    if policy is BudgetPolicy and not given & {"max_macs", "max_parameters"}:
+        raise UsageError(f"--policy {word} needs --max-macs, --max-parameters or both")
     _require_images(options, given)
     require_aggregate_that_fits(options)
-    if options.seed is not None and options.criterion != "random" and policy != "seed" and options.iterations is None:
+    draws = options.criterion == "random" or word == MODELCOMPRESSION or options.iterations is not None
+    if options.seed is not None and not draws:
         raise UsageError(
-            "--seed would do nothing: only --criterion random, --policy seed and --iterations draw numbers"
+            "--seed would do nothing: only --criterion random, "
+            f"--policy {MODELCOMPRESSION} and --iterations draw numbers"
         )
 
 
@@ -175,6 +151,31 @@ def require_aggregate_that_fits(options: Options) -> None:
         )
 
 
+def _policy(word: str) -> str:
+    """The policy that a word means.
+
+    Raises:
+        ArgumentTypeError: it is what a policy was called before.
+    """
+    if word == "target":
+        raise argparse.ArgumentTypeError("a limit to MACs or parameters is called budget now: --policy budget")
+    return word
+
+
+def _owners(flag: str) -> tuple[str, ...]:
+    """The policies that have a flag."""
+    return tuple(word for word, names in FLAGS_OF.items() if flag in names)
+
+
+def _needed(policy: type[Policy] | None) -> set[str]:
+    """The flags that a policy cannot do without."""
+    if policy is None:
+        return set()
+    if policy is LayerRatiosPolicy:
+        return {*_LISTS}
+    return {name for name in flag_fields(policy) if policy.model_fields[name].is_required()}
+
+
 def _require_images(options: Options, given: set[str]) -> None:
     """What looks at images, or trains on them, has some; and what is given for that is used."""
     is_taylor, is_iterative = options.criterion == "taylor", options.iterations is not None
@@ -182,17 +183,12 @@ def _require_images(options: Options, given: set[str]) -> None:
         what = "--criterion taylor looks at images" if is_taylor else "--iterations retrains"
         raise UsageError(f"{what}: say on which data set with --dataset")
     if options.dataset is not None and not (is_taylor or is_iterative):
-        raise UsageError("--dataset would do nothing: --criterion taylor and --iterations read it")
+        raise UsageError("--dataset would do nothing: only --criterion taylor and --iterations read it")
     if not is_taylor and (idle := given & {"taylor_images", "taylor_steps"}):
-        raise UsageError(f"{flag_names(idle)} belongs to --criterion taylor")
+        raise UsageError(f"{typed(*idle)} belongs to --criterion taylor")
     if is_iterative and options.overwrite:
         raise UsageError("--overwrite would do nothing: --iterations puts other settings into folders of their own")
     if is_iterative and options.compensate:
-        raise UsageError("--compensate would be undone by retraining: it does not go with --iterations")
-    if not is_iterative and (idle := given & set(_RETRAINING)):
-        raise UsageError(f"{flag_names(idle)} belongs to --iterations, without which nothing is retrained")
-
-
-def flag_names(names: Collection[str]) -> str:
-    """`--image-size, --ratio` for the names of their fields."""
-    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+        raise UsageError("--compensate would do nothing: --iterations retrains, which undoes it")
+    if not is_iterative and (idle := given & _RETRAINING):
+        raise UsageError(f"{typed(*idle)} belongs to --iterations: without it nothing is retrained")

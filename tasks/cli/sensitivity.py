@@ -14,9 +14,11 @@ from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portrait_sensitivity import analyse_sensitivity, channel_ranking
-from tasks.cli.flags import Options, Result, UsageError, require_free
-from tasks.cli.given import given_config, given_dataset
-from tasks.cli.pruning_flags import flag_names, require_aggregate_that_fits
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.fields import given_config, typed
+from tasks.cli.flags import Options, Result, require_free
+from tasks.cli.given import given_dataset
+from tasks.cli.pruning_flags import require_aggregate_that_fits
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import scores_for
 
@@ -24,7 +26,7 @@ _MEASURING = ("ratios", "images", "short_side", "exclude")
 
 
 def sensitivity(options: Options) -> Result:
-    """Measures how much worse a network gets group by group, goes on where it was cut, and plans by what it found."""
+    """Prunes each channel group alone, measures the error, and makes a plan. A run that was cut goes on."""
     _require_flags_that_fit(options)
     plot, plan_file = options.out / "sensitivity.png", options.out / "plan.json"
     require_free(options, plot, plan_file)  # what was measured is not replaced: a cut run goes on
@@ -75,7 +77,7 @@ def _require_flags_that_fit(options: Options) -> None:
     if options.dataset is not None and options.criterion != "taylor":
         idle.append("dataset")
     if idle:
-        raise UsageError(f"--merge measures nothing: {flag_names(idle)} would do nothing")
+        raise UsageError(f"--merge measures nothing: {typed(*idle)} would do nothing")
 
 
 def _require_same(question: SensitivityQuestion, network: MODNet, pruning: PruningConfig) -> None:

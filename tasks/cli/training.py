@@ -11,7 +11,6 @@ import torch
 
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
-from modnet.data.archives import find_images
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.records import TrainingReport
@@ -21,18 +20,20 @@ from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
 from modnet.workloads.matting.adaptation import adapt as adapt_network
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
+from modnet.workloads.matting.data.indexing import find_images
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks.cli.flags import Options, Result, UsageError, require_free, warn
-from tasks.cli.given import cost, given_config, given_dataset, given_training
-from tasks.cli.pruning_flags import flag_names
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.fields import given_config, typed
+from tasks.cli.flags import Options, Result, require_free, warn
+from tasks.cli.given import cost, given_dataset, given_training
 from tasks.training_run import run_training, start_from_backbone, tune_mse
 
 _TAUGHT = ("distill_features", "unlabelled")
 
 
 def train(options: Options) -> Result:
-    """Trains an unpruned network, from random weights or from a backbone that has learnt something else."""
+    """Trains an unpruned network from random weights or from a MobileNetV2 backbone."""
     torch.manual_seed(options.seed)
     config = given_training(TrainingConfig, options)
     network = MODNet(ModnetSpec.full())
@@ -59,11 +60,11 @@ def adapt(options: Options) -> Result:
 def retrain(options: Options) -> Result:
     """Retrains a pruned network."""
     if options.teacher is None and (idle := [name for name in _TAUGHT if getattr(options, name) is not None]):
-        raise UsageError(f"{flag_names(idle)} would do nothing without --teacher")
+        raise UsageError(f"{typed(*idle)} would do nothing without --teacher")
     checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
     distillation = None
     if options.teacher is not None:
-        distillation = given_config(DistillationConfig, options, {"features": "distill_features"})
+        distillation = given_config(DistillationConfig, options)
     config = given_training(RetrainConfig, options, distillation=distillation)
     network = checkpoint.network
     if config.initialise == "scratch":

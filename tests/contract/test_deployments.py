@@ -1,4 +1,4 @@
-"""prefect.yaml deploys every flow, and its parameters are those of the configs, in full."""
+"""prefect.yaml deploys every flow; what it does not say is what the flows and configs say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import pytest
 import yaml
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
+from prefect.utilities.callables import parameter_schema
+from pydantic import TypeAdapter
 
+from flows.deployments import FILE, written
 from modnet.configs import CompressConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -28,7 +31,7 @@ def test_deployment_names_a_flow_and_parameters_that_it_takes(deployment: dict[s
     flow = flow_of(deployment)
     assert isinstance(flow, Flow)
     signature = inspect.signature(flow.fn)
-    given = deployment["parameters"]
+    given = deployment.get("parameters", {})
     assert set(given) <= set(signature.parameters)
     # What stays to be filled in by hand are the ids of earlier results.
     missing = {
@@ -42,6 +45,16 @@ def test_deployment_names_a_flow_and_parameters_that_it_takes(deployment: dict[s
             assert_in_full(value, config.model_dump(mode="json"), name)
 
 
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one['entrypoint']}-{one['name']}")
+def test_run_form_begins_with_the_defaults_of_the_flow(deployment: dict[str, Any]) -> None:
+    """What a deployment leaves out, the form takes from the schema that Prefect makes of the flow, in full."""
+    flow = flow_of(deployment)
+    schema = parameter_schema(flow).properties
+    for name, parameter in inspect.signature(flow.fn).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            assert schema[name]["default"] == TypeAdapter(Any).dump_python(parameter.default, mode="json"), name
+
+
 def assert_in_full(given: object, whole: object, where: str) -> None:
     """Every field is named, and holds what the config makes of it or null, which the config fills in."""
     if isinstance(given, dict) and isinstance(whole, dict):
@@ -52,9 +65,14 @@ def assert_in_full(given: object, whole: object, where: str) -> None:
         assert given == whole, where
 
 
+def test_file_is_what_make_deployments_writes() -> None:
+    assert FILE == PROJECT / "prefect.yaml"
+    assert FILE.read_text() == written(), "prefect.yaml is older than the flows and configs: run `make deployments`"
+
+
 def test_every_flow_is_deployed() -> None:
     deployed = {flow_of(deployment).name for deployment in DEPLOYMENTS}
-    files = {path.stem for path in (PROJECT / "flows").glob("*.py")} - {"__init__"}
+    files = {path.stem for path in (PROJECT / "flows").glob("*.py")} - {"__init__", "deployments"}
     assert deployed == {name.replace("_", "-") for name in files}
 
 
@@ -76,9 +94,9 @@ def test_on_demand_runs_what_make_nightly_runs_by_default() -> None:
 @pytest.mark.parametrize("seed", [-1, 2**31])
 @pytest.mark.parametrize("name", ["prune", "iterate", "train-baseline"])
 def test_run_form_of_a_stage_refuses_seeds_that_random_generators_do_not_take(name: str, seed: int) -> None:
-    flow, parameters = next((flow_of(one), one["parameters"]) for one in DEPLOYMENTS if flow_of(one).name == name)
+    flow = next(flow_of(one) for one in DEPLOYMENTS if flow_of(one).name == name)
     ids = {"dataset_id": "d", "base_id": "b"}
-    given = parameters | {one: value for one, value in ids.items() if one in inspect.signature(flow.fn).parameters}
+    given = {one: value for one, value in ids.items() if one in inspect.signature(flow.fn).parameters}
     assert flow.validate_parameters(given)["seed"] == 0
     with pytest.raises(ParameterTypeError, match="seed"):
         flow.validate_parameters(given | {"seed": seed})
@@ -86,9 +104,12 @@ def test_run_form_of_a_stage_refuses_seeds_that_random_generators_do_not_take(na
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one['entrypoint']}-{one['name']}")
 def test_deployment_that_has_a_base_starts_from_the_shipped_one(deployment: dict[str, Any]) -> None:
-    config = deployment["parameters"].get("config", {})
-    base = config.get("base", config)
-    assert base.get("checkpoint", "shipped") == "shipped"
+    flow, ids = flow_of(deployment), {"dataset_id": "d", "base_id": "b", "network_id": "n", "release_id": "r"}
+    ids |= {"candidate_ids": ["c"]}
+    needed = {name: value for name, value in ids.items() if name in inspect.signature(flow.fn).parameters}
+    config = flow.validate_parameters(deployment.get("parameters", {}) | needed).get("config")
+    base = getattr(config, "base", config)
+    assert getattr(base, "checkpoint", "shipped") == "shipped"
 
 
 def test_every_flow_explains_itself_in_the_user_interface() -> None:

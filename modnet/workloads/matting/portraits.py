@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modnet.data.archives import Pair
 from modnet.errors import DatasetError
 from modnet.network import PrunableNetwork
-from modnet.workloads.matting.data.images import input_geometry, normalise, read_pair, resize
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import Pair
+from modnet.workloads.matting.data.preprocessing import input_geometry, normalise, resize
 
 
 class Portrait(NamedTuple):

@@ -11,12 +11,13 @@ import torch
 from torch.utils.data import Dataset
 
 from modnet.configs import AugmentationConfig
-from modnet.data.archives import Pair
 from modnet.data.batches import generator_of
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.data.augmentation import alpha_of, augment
 from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair
-from modnet.workloads.matting.data.images import Image, Matte16, normalise
+from modnet.workloads.matting.data.images import Image, Matte16
+from modnet.workloads.matting.data.indexing import Pair
+from modnet.workloads.matting.data.preprocessing import normalise
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
 
 KEPT_SHORT_SIDE = 1.5  # of a decoded image, as a multiple of the sample's side: a crop of half of it grows by 4/3
@@ -181,7 +182,7 @@ class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
 
         Args:
             folder: what the paths of the images are relative to.
-            images: as `modnet.data.archives.find_images` gives them.
+            images: as `modnet.workloads.matting.data.indexing.find_images` gives them.
             size: side S of a sample in pixels, a multiple of 32.
             augment: how; True is the default config, False `AugmentationConfig.none()`.
             cache_bytes: most memory for decoded images.

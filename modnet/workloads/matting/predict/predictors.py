@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from modnet.graph_function import GraphFunction, TorchGraph
 from modnet.protocols import Protocol
-from modnet.workloads.matting.data.images import Alpha, Image, prepare, restore
+from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.preprocessing import prepare, restore
 
 if TYPE_CHECKING:
     from modnet.workloads.matting.network.modnet import MODNet

@@ -131,3 +131,9 @@ def test_config_says_the_forms_when_it_does_not_know_a_pruning(
     error = capsys.readouterr().err
     assert problem in error
     assert "wanted threshold/ratio as 0.5/0.5, MACs as 3.7G" in error
+
+
+def test_config_names_the_flag_whose_value_is_out_of_range(refuse: Refuse) -> None:
+    code, error = refuse("config", "--max-mse-ratio", "0")
+    assert code == 3
+    assert "--max-mse-ratio 0.0: Input should be greater than 0" in error

@@ -22,22 +22,33 @@ from modnet.configs import (
     TrainingConfig,
 )
 from tasks.cli import VERBS, _parser
-from tasks.cli.verbs import FLAGS
+from tasks.cli.values import Whole, amount, batch_sizes
 
 
 def options_of(verb: str) -> Iterator[argparse.Action]:
     parser = argparse.ArgumentParser()
-    FLAGS[verb](parser)
+    VERBS[verb].add_flags(parser)
     yield from (action for action in parser._actions if action.option_strings and action.dest != "help")
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_option_says_what_happens_without_it(verb: str) -> None:
-    """A switch is off, and what is required cannot be left out."""
+def test_every_option_is_a_sentence_that_says_what_happens_without_it(verb: str) -> None:
     for option in options_of(verb):
-        if not option.required and option.nargs != 0:
-            said = option.help or ""
-            assert re.search(r"default: |[Ww]ithout", said), f"modnet {verb} {option.option_strings[0]}: {said}"
+        said = option.help or ""
+        wanted = r"\w.*\((.*; )?(required|default: .+)\)" if option.required else r"\w.*\((.*; )?default: .+\)"
+        assert re.fullmatch(wanted, said), f"modnet {verb} {option.option_strings[0]}: {said}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_number_names_its_range(verb: str) -> None:
+    """What reads 7 and not seven is a number; of lists and amounts each element is."""
+    for option in options_of(verb):
+        read = option.type
+        if read not in (int, float, amount, batch_sizes) and not isinstance(read, Whole):
+            continue
+        said = option.help or ""
+        wanted = r"\((each )?(from |above )?[\d.]+( to (below )?[\d.]+)?;|\(a multiple of \d+;"
+        assert re.search(wanted, said), f"modnet {verb} {option.option_strings[0]}: {said}"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +80,9 @@ def test_help_names_limits() -> None:
     assert said["epochs"] == "Passes over the fit split. (1 to 1000; default: 10)"
     assert said["image_size"].endswith("(64 to 1024; a multiple of 32; default: 256)")
     assert said["learning_rate"].endswith("(above 0 to 1; default: 0.001)")
-    assert said["patience"].endswith("without a better one. Without: never early. (from 1)")
+    assert said["patience"].endswith("without a better one. (from 1; default: never early)")
+    assert said["workers"].endswith("(from 0; default: 0)")
+    assert said["seed"].endswith("(0 to 2147483647; default: 0)")
     assert DistillationConfig.model_fields["features"].description in said["distill_features"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import VERBS
-from tasks.cli.verbs import FLAGS
 
 PROJECT = Path(__file__).resolve().parents[4]
 HEAVY = {"torch", "numpy", "cv2", "openvino", "onnx", "nncf", "matplotlib", "prefect", "ray", "boto3", "PIL", "av"}
@@ -46,8 +46,8 @@ for words in ([], *(name.split() for name in {list(VERBS)})):
         (["dataset fetch"], {"numpy", "cv2"}),
         (["benchmark"], {"numpy", "openvino"}),
         (["infer"], {"numpy", "cv2", "PIL"}),
-        (["evaluate"], {"numpy", "cv2"}),
-        (["prune", "inspect"], {"numpy", "cv2", "torch"}),
+        (["evaluate"], {"numpy", "cv2", "PIL"}),
+        (["prune", "inspect"], {"numpy", "cv2", "torch", "PIL"}),
         (["train", "retrain", "adapt", "sensitivity"], {"numpy", "cv2", "torch", "matplotlib", "PIL"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -64,6 +64,6 @@ print(json.dumps([name for name in sys.modules if "." not in name]))
 
 
 def test_every_verb_has_its_flags_and_a_function_that_does_its_work() -> None:
-    assert list(FLAGS) == list(VERBS)
     for verb in VERBS.values():
+        verb.add_flags(argparse.ArgumentParser())
         assert callable(verb.function())

@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from modnet.configs import RetrainConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.targets import VARIANTS
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import read_matte
+from modnet.workloads.matting.data.indexing import index_dataset
 from tasks.cli import main
 
 Refuse = Callable[..., tuple[int, str]]
@@ -303,10 +304,13 @@ def test_main_returns_code_and_message_without_traceback_when_input_is_bad(
         (["benchmark", "--ir", "x", "--repeats", "0"], "got '0', wanted a whole number from 1 up"),
         (["benchmark", "--ir", "x", "--batch", "1,0"], "got '0', wanted a whole number from 1 up"),
         (["benchmark", "--ir", "x", "--warm-up=-1"], "got '-1', wanted a whole number from 0 up"),
-        (["train", "--dataset", "x", "--out", "y", "--seed=-1"], "got '-1', wanted a whole number from 0 up"),
+        (
+            ["train", "--dataset", "x", "--out", "y", "--seed=-1"],
+            "got '-1', wanted a whole number from 0 to 2147483647",
+        ),
         (
             ["prune", "--checkpoint", "x", "--out", "y", "--seed", "2147483648"],
-            "wanted a whole number below 2147483648",
+            "got '2147483648', wanted a whole number from 0 to 2147483647",
         ),
         (["dataset", "fetch", "synthetic", "--sha256", "ABC"], "got 'ABC', wanted the 64 hexadecimal digits"),
         (["prune", "--checkpoint", "x", "--out", "y", "--max-macs", "9" * 400], "wanted a number with or without K"),

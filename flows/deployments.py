@@ -1,0 +1,79 @@
+"""Writes `prefect.yaml` from the flows and their configs: `make deployments`.
+
+Each flow is deployed as `stage` with the defaults of its function, and `compress` as `nightly` and as `on-demand`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import Flow
+from pydantic.fields import FieldInfo
+
+import flows
+from modnet.configs import CompressConfig, Config
+from modnet.configs.compress import Profile
+from modnet.configs.form import may_be_empty
+
+FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+
+_HEAD = """\
+# Deployments of every flow, written by `make deployments`; `make up` and `make nightly` apply them.
+# Of a config that is given here, every field is: the run form hides the defaults of what is left out.
+"""
+_AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
+
+
+def written() -> str:
+    """What `prefect.yaml` holds."""
+    deployments = [
+        _compress("nightly", "standard") | _AT_NIGHT,
+        _compress("on-demand", "demo"),
+        *(_deployment("stage", flow) for flow in all_flows() if flow.name != "compress"),
+    ]
+    document: str = yaml.safe_dump({"name": "modnet-edge", "deployments": deployments}, sort_keys=False)
+    return _HEAD + document
+
+
+def all_flows() -> list[Flow[..., Any]]:
+    """The flows of this folder: one a file."""
+    modules = [importlib.import_module(f"flows.{found.name}") for found in pkgutil.iter_modules(flows.__path__)]
+    return [
+        found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, Flow) and found.fn.__module__ == module.__name__
+    ]
+
+
+def _compress(name: str, profile: Profile) -> dict[str, Any]:
+    """A run in which one waits for the other; sections that are null are filled in by the profile."""
+    (flow,) = (found for found in all_flows() if found.name == "compress")
+    return _deployment(name, flow) | {
+        "parameters": {"config": _form(CompressConfig) | {"profile": profile}},
+        "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
+    }
+
+
+def _deployment(name: str, flow: Flow[..., Any]) -> dict[str, Any]:
+    path, function = flow.fn.__module__.replace(".", "/"), flow.fn.__name__
+    return {"name": name, "entrypoint": f"{path}.py:{function}", "work_pool": {"name": "modnet"}}
+
+
+def _form(config: type[Config]) -> dict[str, Any]:
+    """A config as the run form first shows it, sections that may be empty closed."""
+    return {name: _shown(field) for name, field in config.model_fields.items()}
+
+
+def _shown(field: FieldInfo) -> Any:
+    if field.json_schema_extra is may_be_empty:
+        return None
+    return _form(type(field.default)) if isinstance(field.default, Config) else field.default
+
+
+if __name__ == "__main__":
+    FILE.write_text(written())
