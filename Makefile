@@ -51,11 +51,8 @@ lint: install  ## format, style, types, import arrows, the Python 3.9 floor of w
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations infra/__init__.py infra/errors.py \
-	  infra/atomic_file.py infra/local_errors.py infra/shown.py infra/store_checks.py infra/object_store.py \
-	  infra/folder_store.py infra/s3_store.py infra/contract.py infra/manifest.py infra/releases.py infra/reports.py \
-	  infra/edge_agent \
-	  modnet/export/legacy_runner.py benchmarks/latency/old_runtime.py
+	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations --eval-annotations $$($(BIN)/python -c \
+	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["ruff"]["per-file-target-version"])')
 
 format: install  ## format and sort imports
 	$(BIN)/ruff check --fix .

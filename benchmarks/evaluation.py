@@ -23,7 +23,8 @@ from modnet.configs import ALL_METRICS, FEW_METRICS
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tasks.leaderboard import markdown_table
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warm_up = pairs[:WARM_UP_IMAGES]
     for number, pair in enumerate((*warm_up, *pairs)):
         image = read_image(folder / pair.image)
-        pixels = prepare(image, "device-512").pixels.numpy()
+        pixels = prepare(image, "device-512").pixels
         alone = index.model_copy(update={"val": (pair,)})
         evaluation = partial(evaluate, predictor, folder, alone, "val", "device-512")
         runs: list[Callable[[], object]] = [

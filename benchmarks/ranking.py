@@ -23,7 +23,6 @@ from matplotlib.figure import Figure
 from benchmarks.inputs import PROTOCOL, RESULTS, extracted, input_parser
 from benchmarks.modelcompression.copying import buildable_settings, copied_network
 from modnet.configs import BudgetPolicy, PruningConfig
-from modnet.data.archives import DatasetIndex
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
 from modnet.pruning.complexity import complexity
@@ -31,6 +30,7 @@ from modnet.pruning.plan import network_digest
 from modnet.pruning.surgery import apply_plan
 from modnet.report.pictures import png
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor

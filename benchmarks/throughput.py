@@ -24,7 +24,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.inputs import HEADLINE_PLAN, extracted, input_parser, networks
 from modnet.configs import TrainingConfig
-from modnet.data.archives import DatasetIndex
 from modnet.data.batches import batch_indices, batch_of
 from modnet.data.loading import BatchLoader
 from modnet.training.execution import Format, fastest_format, predict
@@ -32,6 +31,7 @@ from modnet.training.memory import freed_memory_kept
 from modnet.training.retrain import SGD_MOMENTUM, retrain
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.data.dataset import MattingDataset
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.workload import MATTING

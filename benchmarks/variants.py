@@ -22,7 +22,8 @@ from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.graph_function import TorchGraph
 from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
@@ -71,9 +72,7 @@ def _computed(network: MODNet, options: argparse.Namespace) -> list[dict[str, st
     few = index.model_copy(update={"val": index.val[: options.images]})
     targets = [target for target in VARIANTS if target in options.targets.split(",")]
     count = ExportConfig().calibration_images
-    inputs = [
-        prepare(read_image(folder / one.image), "device-512").pixels.numpy() for one in index.split("fit")[:count]
-    ]
+    inputs = [prepare(read_image(folder / one.image), "device-512").pixels for one in index.split("fit")[:count]]
     with TemporaryDirectory() as temporary:
         exported = Path(temporary) / "export"
         report = export_network(network, exported, targets=targets, calibration=inputs, parity_images=inputs[:2])

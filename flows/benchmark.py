@@ -2,8 +2,8 @@
 
 from prefect import flow, get_run_logger
 
-from infra.reports import LatencyReport
-from infra.shown import shown
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.shown import shown
 from modnet.configs import BenchmarkConfig
 from tasks.benchmark import collect_reports
 

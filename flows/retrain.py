@@ -2,7 +2,7 @@
 
 from prefect import flow, get_run_logger, unmapped
 
-from infra.shown import shown
+from infra.device.shown import shown
 from modnet.configs import ComputeConfig
 from tasks.retrain import retrain_candidate
 

@@ -2,7 +2,7 @@
 
 from prefect import flow, get_run_logger, unmapped
 
-from infra.shown import shown
+from infra.device.shown import shown
 from modnet.configs import ComputeConfig, SensitivityConfig
 from modnet.records import SensitivityReport
 from tasks.sensitivity import measure_group, publish_sensitivity, score_channels

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.errors import SettingsError
+from infra.device.errors import SettingsError
 
 # Linux allows the path of a socket 107 bytes; Ray puts this behind the folder, with a process id of up to 7 digits.
 _SOCKET = "/session_2026-01-31_23-59-59_123456_4194304/sockets/plasma_store"

@@ -38,7 +38,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from infra.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
+from infra.device.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
 from infra.ray_folder import ray_folder
 
 Result = TypeVar("Result")

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.errors import SettingsError
+from infra.device.errors import SettingsError
 
 _RAY_ADDRESS = re.compile(r"auto|local|([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 

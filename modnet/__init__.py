@@ -2,7 +2,7 @@
 
 | step | where | value | shape | range |
 |---|---|---|---|---|
-| pair by stem | `data/archives.py` | image path, matte path | – | – |
+| pair by stem | `data/indexing.py` | image path, matte path | – | – |
 | read | `data/images.py` | `image` uint8 RGB; `alpha` float32 | (H, W, 3); (H, W) | 0–255; [0, 1] |
 | trimap | `data/trimap.py` | `trimap` | (H, W) | {0, 0.5, 1} |
 | augment | `data/augmentation.py` | `image` uint8; `matte` uint16 | (S, S, 3); (S, S) | 0–255; 0–65535 |

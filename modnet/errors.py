@@ -2,6 +2,7 @@
 
     ModnetError
     ├─ ConfigError             a setting out of range; says name, value, allowed
+    ├─ MissingExtraError       a package that an extra of the installation brings; says which
     ├─ DatasetError            missing pair, wrong size, empty split, bad archive
     │  └─ DownloadError        cut connection, 5xx: worth another try
     ├─ LoadingError            a process that loads samples ended by itself
@@ -29,6 +30,10 @@ class ModnetError(Exception):
 
 class ConfigError(ModnetError, ValueError):
     """A setting is out of range."""
+
+
+class MissingExtraError(ModnetError, ImportError):
+    """A part of the project is used whose packages are not installed."""
 
 
 class DatasetError(ModnetError):

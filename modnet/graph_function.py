@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from modnet.network import PrunableNetwork
+if TYPE_CHECKING:
+    from modnet.network import PrunableNetwork
 
 GraphFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """pixels, float32 (B, 3, H, W) in [-1, 1] → what a deployed graph computes of them, float32 (B, C, H, W)."""
@@ -26,6 +27,8 @@ class TorchGraph:
         self._network = copy.deepcopy(network).to(device).deployed().eval()
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch  # here: ONNX files and IRs are used without it
+
         with torch.inference_mode():
             output: NDArray[np.float32] = self._network(torch.tensor(pixels, device=self._device)).cpu().numpy()
         return output

@@ -118,12 +118,17 @@ class Scores(Scored):
         return sum(error in one.errors for one in self.per_image)
 
 
-class StoredFile(Record):
+class FileDigest(Record):
+    """What the bytes of a file must be."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+
+class StoredFile(FileDigest):
     """An object in the store and what its bytes must be."""
 
     key: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size_bytes: int = Field(ge=0)
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         return (self,)

@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import artifacts, get_run_logger
 
-from infra.shown import shown
+from infra.device.shown import shown
 from tasks.leaderboard import Row
 
 

@@ -4,11 +4,12 @@ import time
 
 from prefect import get_run_logger, task
 
-from infra.object_store import open_store
-from infra.releases import read_manifest
-from infra.reports import LatencyReport, read_reports
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.releases import read_manifest
+from infra.device.reports import read_reports
+from infra.device.shown import shown
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
-from infra.shown import shown
 from modnet.configs import BenchmarkConfig
 from tasks.retries import RETRIES, is_transient
 

@@ -1,25 +1,25 @@
 """Tasks of the flow deploy."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from prefect import Task, get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 
-from infra.errors import ConflictError, NotStoredError
-from infra.manifest import Manifest, Pointer, ReleaseFile, TargetFiles
-from infra.object_store import open_store
-from infra.releases import promote, publish_release, read_current, read_manifest
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.documents.pointer import Pointer
+from infra.device.errors import ConflictError, NotStoredError
+from infra.device.releases import promote, publish_release, read_current, read_manifest
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import FEW_METRICS, ComputeConfig, ExportConfig
 from modnet.errors import ExportError
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
 from modnet.targets import VARIANTS, Target
+from modnet.workloads.matting.workload import MATTING
 from tasks import remote_latency
 from tasks.on_ray import recalled_or_computed
 from tasks.retries import RETRIES, is_transient
-from tasks.stored import fetch_to, get_record
+from tasks.stored import digest_of, get_record
 from tasks.stored_network import challenge_key, export_key, scores_key, stored_network
 
 
@@ -32,50 +32,40 @@ def targets_of(release_id: str) -> list[Target]:
 
 @task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def publish(network_id: str, config: ExportConfig, reason: str) -> str:
-    """Stores the release, files first, manifest last, and returns its id; the same content is the same release."""
+    """Copies the export's files into a release, manifest last, and returns its id; same content, same release."""
     settings = Settings.from_env()
     store = open_store(settings.store_url)
     scores = get_record(store, scores_key(store, network_id), NetworkScores)
     export = get_record(store, export_key(store, network_id, config, settings.legacy_folder), ExportRecord)
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
-    with tempfile.TemporaryDirectory() as temporary:
-        files = {name: Path(temporary) / name for name in export.files}
-        for name, path in files.items():
-            fetch_to(store, export.files[name], path)
-        side = export.size
-        shape = (1, side, side, 3) if export.input_format == "uint8-nhwc" else (1, 3, side, side)
-        manifest = Manifest(
-            model="modnet",
-            candidate_id=network_id,
-            targets={
-                target: TargetFiles(
-                    f"modnet-{target}.xml", f"modnet-{target}.bin", "input", shape, VARIANTS[target].precision
-                )
-                for target in export.targets
-            },
-            files=tuple(ReleaseFile.of(name, path) for name, path in sorted(files.items())),
-            scores={
-                **{f"val_{name}": scores.val.errors[name] for name in FEW_METRICS},
-                **{
-                    f"val_{name}_{target}": export.val[target][name]
-                    for target in export.targets
-                    for name in FEW_METRICS
-                },
-            },
-            provenance={
-                "reason": reason,
-                "scores_protocol": scores.val.protocol,
-                "target_scores_protocol": f"device-{export.size}",
-                "refused": export.refused,
-                "legacy": {
-                    target: [check.model_dump() for check in checks] for target, checks in export.legacy.items()
-                },
-                "parameters": scores.complexity.parameters,
-                "macs": scores.complexity.macs,
-            },
-        )
-        release_id = publish_release(store, manifest, files)
+    side = export.size
+    shape = (1, side, side, 3) if export.input_format == "uint8-nhwc" else (1, 3, side, side)
+    manifest = Manifest(
+        workload=MATTING.name,
+        network_id=network_id,
+        targets={
+            target: TargetFiles(
+                f"modnet-{target}.xml", f"modnet-{target}.bin", "input", shape, VARIANTS[target].precision
+            )
+            for target in export.targets
+        },
+        files={name: digest_of(file) for name, file in export.files.items()},
+        scores={
+            **{f"val_{name}": scores.val.errors[name] for name in FEW_METRICS},
+            **{f"val_{name}_{target}": export.val[target][name] for target in export.targets for name in FEW_METRICS},
+        },
+        provenance={
+            "reason": reason,
+            "scores_protocol": scores.val.protocol,
+            "target_scores_protocol": f"device-{export.size}",
+            "refused": export.refused,
+            "legacy": {target: [check.model_dump() for check in checks] for target, checks in export.legacy.items()},
+            "parameters": scores.complexity.parameters,
+            "macs": scores.complexity.macs,
+        },
+    )
+    release_id = publish_release(store, manifest, {name: file.key for name, file in export.files.items()})
     get_run_logger().info("release %s of %s", release_id, network_id)
     return release_id
 

@@ -2,9 +2,9 @@
 
 from prefect import get_run_logger, task
 
-from infra.object_store import open_store
+from infra.device.shown import shown
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
-from infra.shown import shown
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import ExportRecord
 from tasks import remote_export

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.edge_agent.latency import measure_interleaved
-from infra.edge_agent.runtime import load_ir
-from infra.reports import percentile
+from infra.device.documents.latency_summary import percentile
+from infra.device.measuring.latency import measure_interleaved
+from infra.device.measuring.runtime import load_ir
 
 WARM_UP, ROUNDS = 3, 15
 

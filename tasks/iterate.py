@@ -2,7 +2,7 @@
 
 from prefect import get_run_logger, task
 
-from infra.object_store import open_store
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, IterationConfig
 from modnet.pruning.iteration import IterationStep, iteration_steps

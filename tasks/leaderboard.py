@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from infra.reports import LatencyReport
-from infra.shown import shown
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.shown import shown
 from modnet.evaluation.intervals import difference_interval
 from modnet.records import (
     Candidate,

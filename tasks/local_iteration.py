@@ -8,7 +8,6 @@ import torch
 
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import IterationConfig
-from modnet.data.archives import DatasetIndex
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.pruning.complexity import complexity
@@ -17,6 +16,7 @@ from modnet.pruning.surgery import apply_plan
 from modnet.report.gamma_plot import gamma_plot
 from modnet.report.training_plot import training_plot
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.network.modnet import MODNet
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, identify

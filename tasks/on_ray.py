@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from prefect import get_run_logger
 
-from infra.object_store import open_store
+from infra.device.stores.object_store import open_store
 from infra.ray_pool import run_on_ray
 from infra.settings import Settings
 from modnet.configs import ComputeConfig

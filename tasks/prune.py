@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from infra.object_store import open_store
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import UNPRUNED, BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from modnet.configs import PruningConfig
-from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError
 from modnet.network import PrunableNetwork
 from modnet.policies.policy import SteppedPolicy
@@ -16,6 +15,7 @@ from modnet.pruning.criteria import Scores, taylor
 from modnet.pruning.gates import Removed
 from modnet.pruning.plan import MeasureLatency, PruningPlan, plan_pruning
 from modnet.pruning.stepwise import plan_in_steps
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portraits import alpha_mse, read_portraits
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from infra.settings import Settings
 from modnet.configs import FEW_METRICS, ExportConfig
-from modnet.data.archives import DatasetIndex
 from modnet.errors import AccuracyError, LoweringError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.export.export import export_network
@@ -26,7 +25,9 @@ from modnet.records import ExportRecord, LegacyCheck
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.indexing import DatasetIndex
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
@@ -144,4 +145,4 @@ def calibration_inputs(config: ExportConfig, images: Path, index: DatasetIndex) 
     """Network inputs of the first images of fit, float32 (1, 3, size, size) in [-1, 1]."""
     fit = index.split("fit")[: config.calibration_images]
     protocol = device_protocol(config.size)
-    return [prepare(read_image(images / pair.image), protocol).pixels.numpy() for pair in fit]
+    return [prepare(read_image(images / pair.image), protocol).pixels for pair in fit]

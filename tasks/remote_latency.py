@@ -10,18 +10,18 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.errors import ContractError, DigestMismatchError, NotStoredError
-from infra.manifest import Pointer
-from infra.object_store import ObjectStore
-from infra.releases import fetch_release
+from infra.device.documents.pointer import Pointer
+from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.device.releases import fetch_release
+from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig
-from modnet.data.archives import DatasetIndex
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.export import export_network
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tasks.host_latency import interleaved_latencies

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from infra.object_store import ObjectStore
+from infra.device.stores.object_store import ObjectStore
 from modnet.configs import SensitivityConfig
 from modnet.pruning.criteria import score_groups
 from modnet.pruning.sensitivity import analysed_groups

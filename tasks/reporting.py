@@ -2,9 +2,9 @@
 
 from prefect import task
 
-from infra.manifest import manifest_key
-from infra.object_store import open_store
-from infra.reports import LatencyReport
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.manifest import manifest_key
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import CompressConfig
 from modnet.records import (

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from infra.contract import canonical_json
-from infra.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
-from infra.object_store import ObjectStore
+from infra.device.documents.canonical_json import canonical_json
+from infra.device.documents.file_digest import FileDigest
+from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
+from infra.device.stores.object_store import ObjectStore
 from modnet.records import Record, StoredFile
 
 Kind = TypeVar("Kind", bound=Record)
@@ -31,24 +32,28 @@ def put_file(store: ObjectStore, key: str, content: bytes) -> StoredFile:
 
     Two runs that compute the same at once need not agree to the last bit: neither writes over the other's file.
     """
-    digest = hashlib.sha256(content).hexdigest()
-    file = StoredFile(key=_with_digest(key, digest), sha256=digest, size_bytes=len(content))
+    file = _stored_file(key, FileDigest.of_chunks([content]))
     store.put(file.key, content)
     return file
 
 
 def upload(store: ObjectStore, key: str, path: Path) -> StoredFile:
     """Like `put_file`, a local file, without holding it in memory."""
-    digest = _sha256(path)
-    file = StoredFile(key=_with_digest(key, digest), sha256=digest, size_bytes=path.stat().st_size)
+    file = _stored_file(key, FileDigest.of(path))
     store.upload_file(file.key, path)
     return file
 
 
-def _with_digest(key: str, digest: str) -> str:
-    """`a/b.bin` as `a/b-0123456789ab.bin`."""
+def _stored_file(key: str, digest: FileDigest) -> StoredFile:
+    """`a/b.bin` is stored as `a/b-0123456789ab.bin`."""
     path = PurePosixPath(key)
-    return str(path.with_stem(f"{path.stem}-{digest[:12]}"))
+    with_digest = path.with_stem(f"{path.stem}-{digest.sha256[:12]}")
+    return StoredFile(key=str(with_digest), sha256=digest.sha256, size_bytes=digest.size_bytes)
+
+
+def digest_of(file: StoredFile) -> FileDigest:
+    """What the bytes of a stored file must be."""
+    return FileDigest(file.sha256, file.size_bytes)
 
 
 def fetch(store: ObjectStore, file: StoredFile, folder: Path) -> Path:
@@ -65,18 +70,16 @@ def fetch(store: ObjectStore, file: StoredFile, folder: Path) -> Path:
 
 def fetch_to(store: ObjectStore, file: StoredFile, path: Path) -> None:
     """Like `fetch`, to a given path; a file that is there already is used when it is the right one."""
-    if path.exists() and _sha256(path) == file.sha256:
+    wanted = digest_of(file)
+    if path.exists() and FileDigest.of(path) == wanted:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     store.download_file(file.key, path)
-    if (digest := _sha256(path)) != file.sha256:
+    try:
+        wanted.check(f"{store.url}/{file.key}", FileDigest.of(path))
+    except DigestMismatchError:
         path.unlink()
-        raise DigestMismatchError(f"{store.url}/{file.key} has SHA-256 {digest}, its record says {file.sha256}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise
 
 
 def put_record(store: ObjectStore, key: str, record: Record, *, if_absent: bool = False) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.object_store import ObjectStore
+from infra.device.stores.object_store import ObjectStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.data.download import fetch_archive, sha256_of_file
 from modnet.records import DatasetRecord
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, upload
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.errors import NotStoredError
-from infra.manifest import Pointer
-from infra.object_store import ObjectStore
+from infra.device.documents.pointer import Pointer
+from infra.device.errors import NotStoredError
+from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms

@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from infra.object_store import open_store
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.records import TrainingProgress
 from tasks.stored import recall

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from modnet.configs import TrainingConfig
-from modnet.data.archives import DatasetIndex, Pair, find_images
 from modnet.records import TrainingProgress, TrainingReport
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.data.dataset import MattingDataset, UnlabelledDataset
 from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, find_images
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.predictors import TorchPredictor

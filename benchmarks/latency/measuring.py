@@ -16,16 +16,17 @@ from tempfile import TemporaryDirectory
 from benchmarks.inputs import PROJECT, UNPRUNED, Json, extracted, networks
 from benchmarks.latency.layers import profiled
 from benchmarks.latency.tables import STICK
-from infra.edge_agent.device import machine_conditions
-from infra.edge_agent.latency import measure, measure_interleaved
-from infra.edge_agent.runtime import load_ir, runtime_text
-from infra.errors import SettingsError
+from infra.device.errors import SettingsError
+from infra.device.measuring.latency import measure, measure_interleaved
+from infra.device.measuring.machine import machine_conditions
+from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.pruning.complexity import layer_costs
 from modnet.targets import VARIANTS, Target
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.network.modnet import MODNet
 
 TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
@@ -108,7 +109,7 @@ def _irs(
     if missing:
         images, index = extracted(dataset, cache)
         fit = index.split("fit")[:CALIBRATION_IMAGES]
-        calibration = [prepare(read_image(images / pair.image), "device-512").pixels.numpy() for pair in fit]
+        calibration = [prepare(read_image(images / pair.image), "device-512").pixels for pair in fit]
     for name, network in missing.items():
         onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
         convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration)

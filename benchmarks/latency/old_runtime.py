@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from openvino.inference_engine import IECore
 
-from infra.edge_agent.latency import measure_interleaved
+from infra.device.measuring.latency import measure_interleaved
 
 
 def main(threads: str, rounds: str, *xmls: str) -> dict[str, list[float]]:

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 from benchmarks.inputs import HEADLINE_PLAN, PLANS, RESULTS, extracted, input_parser
 from benchmarks.ranking import scored
 from modnet.configs import BudgetPolicy, PruningConfig
-from modnet.data.archives import DatasetIndex
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.network.modnet import MODNet
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence

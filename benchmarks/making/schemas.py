@@ -15,9 +15,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from infra.contract import Document
-from infra.manifest import Manifest, Pointer
-from infra.reports import LatencyReport
+from infra.device.documents.document import Document
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.manifest import Manifest
+from infra.device.documents.pointer import Pointer
 from modnet.checkpoint import FORMAT
 from modnet.configs import CompressConfig
 from modnet.pruning.plan import PruningPlan
@@ -48,7 +49,8 @@ def _plan_file() -> dict[str, Any]:
 def _checkpoint_header() -> dict[str, Any]:
     """The text under `modnet` in the metadata of the safetensors file."""
     spec = _of(ModnetSpec)
-    members = {"format": {"const": FORMAT}, "spec": spec, "provenance": {"type": "object"}}
+    workload = {"type": "string"}  # files of version 0.1.0 do not say it
+    members = {"format": {"const": FORMAT}, "workload": workload, "spec": spec, "provenance": {"type": "object"}}
     return _object(members, spec.pop("$defs", {}))
 
 

@@ -32,7 +32,6 @@ import torch
 from benchmarks.inputs import PROTOCOL, extracted, require_same
 from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import ALL_METRICS, AugmentationConfig, TrainingConfig
-from modnet.data.archives import DatasetIndex, Pair, index_dataset
 from modnet.data.download import sha256_of_file
 from modnet.errors import CheckpointError, DatasetError
 from modnet.files import write_atomically
@@ -41,6 +40,7 @@ from modnet.pruning.complexity import complexity
 from modnet.records import TrainingReport
 from modnet.report.score_tables import intervals
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet

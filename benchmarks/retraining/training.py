@@ -13,7 +13,6 @@ from benchmarks.inputs import PROTOCOL, Json, require_same
 from benchmarks.retraining.results import BASE, Results
 from benchmarks.retraining.runs import Run, Runs
 from modnet.checkpoint import save_checkpoint
-from modnet.data.archives import DatasetIndex
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.pruning.complexity import complexity
@@ -22,6 +21,7 @@ from modnet.pruning.surgery import apply_plan
 from modnet.records import TrainingReport
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.predictors import TorchPredictor

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from infra.errors import InfraError, SettingsError
+from infra.device.errors import InfraError, SettingsError
+from infra.device.shown import ShownParser, shown_lines
 from infra.local_stack.nightly import run_nightly
 from infra.local_stack.services import BUCKET, TARGETS
 from infra.local_stack.stack import Stack
-from infra.shown import ShownParser, shown_lines
 
 DEPLOYMENT = "compress/on-demand"
 

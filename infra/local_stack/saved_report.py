@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.atomic_file import atomic_file
+from infra.device.files.atomic_file import atomic_file
 
 _FILES = {"report": "report.html", "pareto": "plot.png", "mattes": "mattes.png"}  # by key of the artifact
 _LINK = re.compile(r"\[(.*)\]\((\S+)\)")

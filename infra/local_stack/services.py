@@ -54,7 +54,7 @@ def worker_command(name: str) -> list[str]:
 
 def agent_command(work_folder: Path, targets: Sequence[str]) -> list[str]:
     """Starts an edge agent that measures these targets on this machine."""
-    command = [sys.executable, "-m", "infra.edge_agent", "--device", "local", "--store", f"s3://{BUCKET}"]
+    command = [sys.executable, "-m", "infra.device", "--device", "local", "--store", f"s3://{BUCKET}"]
     command += ["--work-folder", str(work_folder), "--interval-s", str(AGENT_INTERVAL_S)]
     for target in targets:
         command += ["--target", target]

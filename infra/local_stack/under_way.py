@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infra.shown import shown
+from infra.device.shown import shown
 
 LINES_EVERY_S = 30.0
 _REDRAW_EVERY_S = 2.0

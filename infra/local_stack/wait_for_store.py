@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 import time
 
-from infra.errors import InfraError, NotStoredError, SettingsError, StoreUnavailableError
-from infra.object_store import ObjectStore, open_store
+from infra.device.errors import InfraError, NotStoredError, SettingsError, StoreUnavailableError
+from infra.device.shown import ShownParser, shown
+from infra.device.stores.object_store import ObjectStore, open_store
 from infra.settings import Settings
-from infra.shown import ShownParser, shown
 
 READY_KEY = "stack/ready"
 _POLL_S = 0.5

@@ -23,22 +23,15 @@ from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_pari
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.graph_function import TorchGraph, image_of, pixels_of
 from modnet.network import PrunableNetwork
-from modnet.records import QuantisationDecision, Record
+from modnet.records import FileDigest, QuantisationDecision, Record
 from modnet.targets import VARIANTS, InputFormat, Precision, Target
-
-
-class ExportedFile(Record):
-    """What the bytes of a file must be."""
-
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size_bytes: int = Field(ge=1)
 
 
 class ExportReport(Record):
     """What an export wrote and how close it is to the network."""
 
     size: int = Field(ge=32, description="side of the square input in pixels")
-    files: dict[str, ExportedFile] = Field(description="by name within the folder")
+    files: dict[str, FileDigest] = Field(description="by name within the folder")
     parity: dict[str, ParityReport] = Field(description="by form: onnx and every target that was written")
     refused: dict[Target, str] = Field({}, description="targets that were not written, and why")
     int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits, where that was decided")
@@ -173,7 +166,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
             raise ExportError(f"cannot move the finished export to {folder}: {error.strerror or error}") from error
 
 
-def _exported_file(path: Path) -> ExportedFile:
+def _exported_file(path: Path) -> FileDigest:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    return ExportedFile(sha256=digest.hexdigest(), size_bytes=path.stat().st_size)
+    return FileDigest(sha256=digest.hexdigest(), size_bytes=path.stat().st_size)

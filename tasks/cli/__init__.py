@@ -1,7 +1,7 @@
 """Console script `modnet`: the stages for people, without Prefect, on files of this machine. One file per kind of verb.
 
 Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that cannot be used · 130 interrupted. Which
-error has which is in `tasks.cli.exit_codes`.
+error has which is in `tasks.cli.exit_codes`. What an extra of the installation brings and is not there is a 3 as well.
 
 What a verb needs is imported when it is asked for, since torch, OpenVINO and their like take seconds: `VERBS` names the
 verbs, `tasks.cli.verbs` has the flags of each, and the file of a verb does its work.
@@ -19,7 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from infra.shown import ShownFormatter, ShownParser, shown, shown_lines
+from infra.device.shown import ShownFormatter, ShownParser, shown, shown_lines
+from modnet.errors import MissingExtraError
+from modnet.extras import missing_extra
 from tasks.cli.exit_codes import EXIT_CODES, PartlyDoneError, exit_code, words
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -32,10 +34,12 @@ class Verb:
     Attributes:
         run: `module:function` of this folder that does the work; takes what was typed, returns what is printed.
         says: what help says of it.
+        bare: how to do without any extra of the installation; empty where nobody can.
     """
 
     run: str
     says: str
+    bare: str = ""
 
     def function(self) -> Callable[[argparse.Namespace], dict[str, Any]]:
         """What `run` names; this is where torch and its like are imported."""
@@ -65,10 +69,15 @@ VERBS: Mapping[str, Verb] = {
         "inspection:inspect",
         "Shows channel groups, parameters and MACs of the deployed graph, before and after pruning.",
     ),
-    "evaluate": Verb("evaluate:evaluate", "Scores a checkpoint, an ONNX file or an IR on one split."),
+    "evaluate": Verb(
+        "evaluate:evaluate",
+        "Scores a checkpoint, an ONNX file or an IR on one split.",
+        "take --onnx or --ir, another protocol than seed, and no --sheet",
+    ),
     "infer": Verb(
         "infer:infer",
         "Cuts people out of images (a PNG each) or a video, at their own size. It uses the shipped network by default.",
+        "leave out --checkpoint and protocol seed",
     ),
     "export": Verb("export:export", "Writes the deployed graph as ONNX."),
     "optimize": Verb(
@@ -76,7 +85,9 @@ VERBS: Mapping[str, Verb] = {
         "Writes OpenVINO IRs of an ONNX file. The fit split calibrates INT8, the tune split bounds its error.",
     ),
     "benchmark": Verb(
-        "benchmark:benchmark", "Measures IRs on this machine for each batch size, with the edge agent's code."
+        "benchmark:benchmark",
+        "Measures IRs on this machine for each batch size, with the edge agent's code.",
+        "leave out --picture",
     ),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
 }
@@ -94,6 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = options.verb.function()(options)
     except PartlyDoneError as error:
         partly, result = error, error.result
+    except ModuleNotFoundError as error:
+        missing = _missing_extra(error, arguments)
+        if missing is None:
+            raise
+        return _fail(missing)
     except tuple(EXIT_CODES) as error:
         return _fail(error)
     try:
@@ -132,6 +148,16 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
             verb.add_flags(added)
             added.set_defaults(verb=verb)
     return parser
+
+
+def _missing_extra(error: ModuleNotFoundError, arguments: Sequence[str]) -> MissingExtraError | None:
+    """In our words, where a verb needs what an extra brings; None where something else is missing."""
+    typed = [word for word in arguments if not word.startswith("-")]
+    name = next((name for name in VERBS if name.split() == typed[: len(name.split())]), None)
+    missing = None if name is None else missing_extra(error, f"modnet {name}")
+    if name is None or missing is None or not VERBS[name].bare:
+        return missing
+    return MissingExtraError(f"{missing}; to do without, {VERBS[name].bare}")
 
 
 def _fail(error: BaseException) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.edge_agent.latency import measure_interleaved
-from infra.edge_agent.runtime import load_ir, runtime_text
-from infra.reports import percentile_note, summarise
+from infra.device.documents.latency_summary import percentile_note, summarise
+from infra.device.measuring.latency import measure_interleaved
+from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.errors import ConfigError
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.graph_file import fixed_side, read_ir, require_side
@@ -24,6 +24,8 @@ def benchmark(options: Options) -> Result:
     for xml in options.ir:
         _require_side(xml, options.size)
     if options.picture is not None:
+        from modnet.report.batch_plot import BatchSamples, batch_plot  # with matplotlib: missed before it measures
+
         require_free(options, options.picture)
     device = device_here(options.device)
     rows: list[dict[str, str]] = []
@@ -62,8 +64,6 @@ def benchmark(options: Options) -> Result:
     if (note := percentile_note(options.repeats)) is not None:
         found["note"] = note
     if options.picture is not None:
-        from modnet.report.batch_plot import BatchSamples, batch_plot  # with matplotlib
-
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         picture = batch_plot([BatchSamples(*one) for one in measured], f"{runtime_text()} on {device}")
         write_atomically(options.picture, picture)

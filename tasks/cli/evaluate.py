@@ -8,7 +8,6 @@ from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
 from modnet.records import Scores
 from modnet.report.score_tables import difference_rows, differences, intervals, score_rows
-from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.evaluate import evaluate as evaluate_predictor
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset, given_predictor
@@ -18,6 +17,8 @@ from tasks.leaderboard import markdown_table
 def evaluate(options: Options) -> Result:
     """Scores a checkpoint, an ONNX file or an IR on one split."""
     require_free(options, *(path for path in (options.scores, options.sheet) if path is not None))
+    if options.sheet is not None:
+        from modnet.workloads.matting.worst_images import worst_sheet  # with matplotlib: missed before it scores
     others = None if options.compare is None else read_scores(options.compare)
     predictor = given_predictor(options)
     folder, index = given_dataset(options.dataset)
@@ -26,12 +27,13 @@ def evaluate(options: Options) -> Result:
         options.scores.parent.mkdir(parents=True, exist_ok=True)
         write_scores(options.scores, scores)
     if options.sheet is not None:
-        from modnet.workloads.matting.worst_images import worst_sheet  # with matplotlib
-
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.sheet, worst_sheet(predictor, folder, index, scores))
     result: Result = {name: getattr(scores, name) for name in ("images", "split", "protocol")}
-    result |= cost(load(options.checkpoint, options.prune_info)) if options.checkpoint else {}
+    if options.checkpoint is not None:
+        from modnet.workloads.matting.checkpoint import load  # with torch, which ONNX files and IRs do without
+
+        result |= cost(load(options.checkpoint, options.prune_info))
     return result | (_described(scores, others) if options.json else {"table": _tables(scores, others)})
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infra.errors import ContractError, InfraError, SettingsError
-from modnet.errors import CheckpointError, ConfigError, DatasetError, GraphError, ModnetError, PruningError
+from infra.device.errors import ContractError, InfraError, SettingsError
+from modnet.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    GraphError,
+    MissingExtraError,
+    ModnetError,
+    PruningError,
+)
 
 
 class UsageError(Exception):
@@ -23,8 +31,9 @@ class PartlyDoneError(Exception):
 
 EXIT_CODES: Mapping[type[BaseException], int] = {
     UsageError: 2,
-    # a setting, file or network that cannot be used
+    # a setting, file, installation or network that cannot be used
     ConfigError: 3,
+    MissingExtraError: 3,
     SettingsError: 3,
     DatasetError: 3,
     CheckpointError: 3,

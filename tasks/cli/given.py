@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import OPEN_PROTOCOL, Options, Result
@@ -32,19 +33,21 @@ def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, Dataset
     return folder, index_dataset(folder)
 
 
-def given_predictor(options: Options, default: Path | None = None) -> Predictor:
+def given_predictor(options: Options, default: tuple[Path, Path] | None = None) -> Predictor:
     """What makes mattes: the checkpoint, the ONNX file or the IR.
 
     Args:
         options: what was typed.
-        default: the checkpoint where none of them was.
+        default: a checkpoint and its IR, where none of them was: the IR where torch is not installed.
 
     Raises:
         UsageError: none of them and no default, or several, or a prune info without a checkpoint.
     """
     networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
+    ir: Path | None = options.ir
     if not networks and default is not None:
-        networks = [default]
+        networks = [default[0]]
+        ir = None if _has_torch() else default[1]
     if len(networks) != 1:
         raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.prune_info is not None and (options.onnx or options.ir) is not None:
@@ -53,10 +56,10 @@ def given_predictor(options: Options, default: Path | None = None) -> Predictor:
         from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 
         return OnnxPredictor(options.onnx, options.protocol, options.device)
-    if options.ir is not None:
+    if ir is not None:
         from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 
-        return IrPredictor(options.ir, options.protocol, options.device)
+        return IrPredictor(ir, options.protocol, options.device)
     from modnet.workloads.matting.checkpoint import load
     from modnet.workloads.matting.predict.predictors import TorchPredictor
 
@@ -83,3 +86,11 @@ def cost(network: MODNet, size: int = 512) -> Result:
 
     found = complexity(network, size)
     return {"parameters": found.parameters, "macs": found.macs}
+
+
+def _has_torch() -> bool:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from modnet.workloads.matting.predict.background import read_background
 from modnet.workloads.matting.predict.infer import infer_images, is_video
 from modnet.workloads.matting.predict.results import renderer
-from modnet.workloads.matting.weights import SHIPPED_BASE
+from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_BASE_IR
 from tasks.cli.exit_codes import PartlyDoneError, UsageError
 from tasks.cli.flags import Options, Result
 from tasks.cli.given import given_predictor
@@ -17,7 +17,7 @@ def infer(options: Options) -> Result:
         raise UsageError("--background says what a composite is on: it goes with --result composite, and only with it")
     background = None if options.background is None else read_background(options.background)
     render = renderer(options.result, background)
-    predictor = given_predictor(options, default=SHIPPED_BASE)
+    predictor = given_predictor(options, default=(SHIPPED_BASE, SHIPPED_BASE_IR))
     if is_video(options.input):
         from modnet.workloads.matting.predict.infer_video import infer_video  # with PyAV, which images need not
 

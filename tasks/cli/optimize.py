@@ -22,7 +22,8 @@ from modnet.protocols import device_protocol
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import prepare, read_image
+from modnet.workloads.matting.data.images import read_image
+from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
@@ -47,7 +48,7 @@ def optimize(options: Options) -> Result:
         protocol = device_protocol(size)
         folder, index = given_dataset(options.dataset)
         pairs = index.split("fit")[: config.calibration_images]
-        calibration = [prepare(read_image(folder / pair.image), protocol).pixels.numpy() for pair in pairs]
+        calibration = [prepare(read_image(folder / pair.image), protocol).pixels for pair in pairs]
         if config.quantisation_aware_steps:
             network = load(options.checkpoint, options.prune_info)
             _require_same_network(TorchGraph(network), options, calibration[0])
@@ -136,7 +137,7 @@ def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], size:
         ExportError: one of them refuses an IR; with its words.
     """
     portrait, _ = render_portrait(np.random.default_rng(0))
-    images = [prepare(portrait, device_protocol(size)).pixels.numpy()]
+    images = [prepare(portrait, device_protocol(size)).pixels]
     reference, folder = OpenvinoGraph(options.onnx), Settings.from_env().legacy_folder
     checks = {
         target: verify_on_legacy(ir.xml, VARIANTS[target], reference, images, folder) for target, ir in files.items()

@@ -11,7 +11,6 @@ import torch
 
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
-from modnet.data.archives import find_images
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.records import TrainingReport
@@ -21,6 +20,7 @@ from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
 from modnet.workloads.matting.adaptation import adapt as adapt_network
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
+from modnet.workloads.matting.data.indexing import find_images
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli.exit_codes import UsageError

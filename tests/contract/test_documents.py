@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.making.schemas import FOLDER, SCHEMAS, schema_text
-from infra.manifest import Manifest, Pointer, ReleaseFile, TargetFiles
-from infra.reports import LatencyReport
+from infra.device.documents.file_digest import FileDigest
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.documents.pointer import Pointer
 from modnet.checkpoint import to_bytes
 from modnet.pruning.plan import PruningPlan
 from modnet.workloads.matting.network.modnet import MODNet
@@ -73,12 +75,12 @@ def test_schemas_are_those_of_the_code() -> None:
 
 
 def _manifest() -> str:
-    files = tuple(ReleaseFile(path=f"modnet.{end}", sha256="0" * 64, size_bytes=1) for end in ("xml", "bin"))
+    files = {f"modnet.{end}": FileDigest("0" * 64, 1) for end in ("xml", "bin")}
     target = TargetFiles(
         ir_xml="modnet.xml", ir_bin="modnet.bin", input_name="input", input_shape=(1, 3, 512, 512), precision="fp32"
     )
     manifest = Manifest(
-        model="modnet", candidate_id="0" * 12, targets={"cpu-fp32": target}, files=files, scores={}, provenance={}
+        workload="matting", network_id="0" * 12, targets={"cpu-fp32": target}, files=files, scores={}, provenance={}
     )
     return manifest.to_json().decode()
 

@@ -1,12 +1,10 @@
-"""What the house promises about its own names: docstrings, the error trees, and the agent's few dependencies."""
+"""What the house promises about its own names: docstrings and the error trees."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +12,7 @@ import pytest
 
 import flows
 import infra
-import infra.errors
+import infra.device.errors
 import modnet
 import modnet.errors
 import tasks
@@ -45,7 +43,7 @@ def test_module_and_its_public_names_have_docstrings(module: ModuleType) -> None
 
 @pytest.mark.parametrize(
     ("errors", "base"),
-    [(modnet.errors, modnet.errors.ModnetError), (infra.errors, infra.errors.InfraError)],
+    [(modnet.errors, modnet.errors.ModnetError), (infra.device.errors, infra.device.errors.InfraError)],
     ids=["modnet", "infra"],
 )
 def test_error_tree_in_the_docstring_is_complete(errors: ModuleType, base: type[Exception]) -> None:
@@ -64,37 +62,10 @@ def test_every_public_error_survives_the_border_of_a_process() -> None:
         modnet.errors.TrainingDivergedError("loss is nan", step=3, last_finite_loss=None),
         modnet.errors.ParityError("differs", 0.5, 0.25),
         modnet.errors.AccuracyError("errs", decision),
-        infra.errors.ConflictError("somebody was first"),
+        infra.device.errors.ConflictError("somebody was first"),
     ]
     for error in made:
         copy = pickle.loads(pickle.dumps(error))
         assert type(copy) is type(error)
         assert str(copy) == str(error)
         assert vars(copy) == vars(error)
-
-
-def test_edge_agent_imports_nothing_but_its_own_files_and_declared_packages() -> None:
-    """Refuses every other top-level package in a fresh process, as a device without it would."""
-    program = """
-import sys
-
-class Refuse:
-    allowed = set(sys.stdlib_module_names) | {"infra", "numpy", "openvino", "boto3"}
-    carried = {"botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3", "certifi", "awscrt"}  # boto3's own
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in self.allowed | self.carried:
-            raise ImportError(f"the edge agent imports {name}")
-        return None
-
-sys.meta_path.insert(0, Refuse())
-import infra.edge_agent.__main__
-import infra.edge_agent.openvino_2022, infra.s3_store  # the agent imports these two when it first needs them
-ours = sorted(name for name in sys.modules if name.startswith("infra."))
-print(*ours, sep="\\n")
-"""
-    result = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    shipped = {"errors", "atomic_file", "local_errors", "store_checks", "object_store", "folder_store", "s3_store"}
-    shipped |= {"contract", "manifest", "releases", "reports", "shown", "edge_agent"}
-    assert {name.split(".")[1] for name in result.stdout.split()} == shipped

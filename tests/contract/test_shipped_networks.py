@@ -14,14 +14,16 @@ import pytest
 import torch
 
 from modnet.data.download import sha256_of_file
+from modnet.export.parity import TOLERANCES
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import network_digest
 from modnet.workloads.matting.checkpoint import read_checkpoint
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from modnet.workloads.matting.predict.predictors import TorchPredictor
-from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_BASE_IR, SHIPPED_SMALL
 
 PROJECT = Path(__file__).resolve().parents[2]
 CARD = SHIPPED_BASE.with_name("README.md")
@@ -75,6 +77,13 @@ def test_shipped_networks_cut_out_rendered_portraits_that_they_have_not_seen(shi
     assert np.mean(errors) < np.mean(errors_of_nothing) / 10
 
 
+def test_the_ir_of_the_shipped_base_computes_what_the_base_does() -> None:
+    base, ir = TorchPredictor(read_checkpoint(SHIPPED_BASE).network, "device-512"), IrPredictor(SHIPPED_BASE_IR)
+    for number in range(2):
+        image, _ = render_portrait(np.random.default_rng(number), (512, 384))
+        assert np.abs(base(image) - ir(image)).mean() <= TOLERANCES["fp16"].mean
+
+
 def test_a_wheel_holds_the_shipped_networks_their_records_and_their_card(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, tmp_path)
@@ -84,5 +93,5 @@ def test_a_wheel_holds_the_shipped_networks_their_records_and_their_card(tmp_pat
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        for path in (*SHIPPED_FILES, CARD):
+        for path in (*SHIPPED_FILES, SHIPPED_BASE_IR, SHIPPED_BASE_IR.with_suffix(".bin"), CARD):
             assert wheel.read(f"modnet/workloads/matting/weights/{path.name}") == path.read_bytes()

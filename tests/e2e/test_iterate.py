@@ -9,7 +9,7 @@ import torch
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.iterate import iterate
-from infra.folder_store import FolderStore
+from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from infra.device.releases import read_current, read_manifest
+from infra.device.reports import read_reports
+from infra.device.stores.object_store import ObjectStore, open_store
 from infra.local_stack.nightly import run_nightly
 from infra.local_stack.stack import Stack
-from infra.object_store import ObjectStore, open_store
-from infra.releases import read_current, read_manifest
-from infra.reports import read_reports
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
     AdaptivePolicy,

@@ -16,8 +16,8 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.errors import SettingsError, StoreUnavailableError
-from infra.s3_store import S3Store
+from infra.device.errors import SettingsError, StoreUnavailableError
+from infra.device.stores.s3_store import S3Store
 
 BUCKET = "modnet"
 _READY_WITHIN_S = 60.0

@@ -13,9 +13,10 @@ from flows.compress import compress
 from flows.deploy import deploy
 from flows.export import export
 from infra import ray_pool
-from infra.folder_store import FolderStore
-from infra.releases import read_current, read_manifest
-from infra.reports import LatencyReport, summarise
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.latency_summary import summarise
+from infra.device.releases import read_current, read_manifest
+from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -10,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from infra import releases
-from infra.manifest import Manifest, ReleaseFile, TargetFiles
-from infra.reports import read_reports
-from infra.s3_store import S3Store
+from infra.device import releases
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.reports import read_reports
+from infra.device.stores.s3_store import S3Store
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.targets import LEGACY_RUNTIMES
 from modnet.workloads.matting.network.spec import ModnetSpec
+from tests.unit.infra.exported import digests, exported
 from tests.unit.modnet.random_network import random_network
 
 ROOT = Path(__file__).parents[2]
@@ -46,15 +48,15 @@ def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPat
     files = {path.name: path for path in (ir.xml, ir.bin)}
     form = TargetFiles(ir.xml.name, ir.bin.name, "input", (1, 3, 64, 64), "fp16")
     manifest = Manifest(
-        model="modnet",
-        candidate_id="0123456789ab",
+        workload="matting",
+        network_id="0123456789ab",
         targets={"ncs2-fp16": form, ON_CPU: form},
-        files=tuple(ReleaseFile.of(path, local) for path, local in files.items()),
+        files=digests(files),
         scores={"mse": 0.01},
         provenance={"run": folder.name},
     )
     store = s3_store("pipeline")
-    published = releases.publish_release(store, manifest, files)
+    published = releases.publish_release(store, manifest, exported(store, files))
     for target in manifest.targets:
         releases.promote(store, target, published)
     return published
@@ -63,17 +65,21 @@ def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
     """An agent that reads from the server's bucket; its targets are still to be added."""
-    command = [str(FOLDER / "python3.9"), "-m", "infra.edge_agent", "--store", "s3://modnet"]
+    command = [str(FOLDER / "python3.9"), "-m", "infra.device", "--store", "s3://modnet"]
     command += ["--device", f"pi-{tmp_path.name}", "--work-folder", str(tmp_path / "work")]
     return [*command, "--warm-up", "1", "--repeats", "3", "--threads", "1"]
 
 
 @pytest.fixture
-def environ(s3_environ: Callable[[str], dict[str, str]]) -> Callable[[str], dict[str, str]]:
-    """A function from a version of OpenVINO to the variables of a device that has it."""
+def environ(
+    s3_environ: Callable[[str], dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], dict[str, str]]:
+    """A function from a version of OpenVINO to the variables of a device that has it, and of us one package alone."""
+    shutil.copytree(ROOT / "infra" / "device", tmp_path / "infra" / "device")
+    monkeypatch.chdir(tmp_path)
 
     def of(version: str) -> dict[str, str]:
-        modules = [ROOT, FOLDER / f"openvino-{version}", FOLDER / "agent"]
+        modules = [tmp_path, FOLDER / f"openvino-{version}", FOLDER / "agent"]
         return {**os.environ, **s3_environ("device"), "PYTHONPATH": os.pathsep.join(map(str, modules))}
 
     return of

@@ -15,11 +15,12 @@ import openvino
 import pytest
 from openvino import opset8
 
-from infra import releases
-from infra.errors import StoreUnavailableError
-from infra.manifest import Manifest, ReleaseFile, TargetFiles
-from infra.reports import read_reports
-from infra.s3_store import S3Store
+from infra.device import releases
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.errors import StoreUnavailableError
+from infra.device.reports import read_reports
+from infra.device.stores.s3_store import S3Store
+from tests.unit.infra.exported import digests, exported
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,14 +30,14 @@ def _publish(store: S3Store, folder: Path) -> str:
     openvino.save_model(openvino.Model([opset8.relu(image)], [image], "relu"), folder / "cpu-fp32.xml")
     files = {name: folder / name for name in ("cpu-fp32.xml", "cpu-fp32.bin")}
     manifest = Manifest(
-        model="modnet",
-        candidate_id="0123456789ab",
+        workload="matting",
+        network_id="0123456789ab",
         targets={"cpu-fp32": TargetFiles("cpu-fp32.xml", "cpu-fp32.bin", "input", (1, 3, 8, 8), "fp32")},
-        files=tuple(ReleaseFile.of(path, local) for path, local in files.items()),
+        files=digests(files),
         scores={"mse": 0.01},
         provenance={"run": folder.name},
     )
-    release = releases.publish_release(store, manifest, files)
+    release = releases.publish_release(store, manifest, exported(store, files))
     releases.promote(store, "cpu-fp32", release)
     return release
 
@@ -46,7 +47,7 @@ def test_agent_measures_a_promoted_release_once_as_the_device_identity(
 ) -> None:
     pipeline = s3_store("pipeline")
     release = _publish(pipeline, tmp_path)
-    agent = [sys.executable, "-m", "infra.edge_agent", "--once", "--target", "cpu-fp32", "--device", "pi"]
+    agent = [sys.executable, "-m", "infra.device", "--once", "--target", "cpu-fp32", "--device", "pi"]
     agent += ["--store", "s3://modnet", "--work-folder", str(tmp_path / "work"), "--warm-up", "1", "--repeats", "3"]
     for _ in range(2):
         ended = subprocess.run(

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import SettingsError, StackError
+from infra.device.errors import SettingsError, StackError
+from infra.device.stores.object_store import open_store
 from infra.local_stack.__main__ import main
 from infra.local_stack.environments import MARKER
 from infra.local_stack.nightly import RunFollower, run_nightly
 from infra.local_stack.processes import Process, end_processes, processes_with
 from infra.local_stack.stack import Stack
 from infra.local_stack.under_way import under_way
-from infra.object_store import open_store
 
 FLOW = '''
 import subprocess, sys, time
@@ -43,7 +43,7 @@ def trivial(seconds: float = 0, reason: str = ""):
 WATCHED = '''
 import time
 from prefect import flow, task
-from infra.object_store import open_store
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.records import TrainingProgress
 from tasks.stored import put_record

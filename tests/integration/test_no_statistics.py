@@ -54,9 +54,9 @@ product = ops.convolution(image, weights, [1, 1], [0, 0], [0, 0], [1, 1])
 quantise(ov.Model([ops.relu(product)], [image]), [np.zeros((1, 3, 8, 8), np.float32)])
 """
 ON_RAY = """
-from infra.errors import WorkerLostError
+from infra.device.errors import WorkerLostError
 from infra.ray_pool import run_on_ray, shutdown
-from infra.edge_agent.runtime import runtime_text
+from infra.device.measuring.runtime import runtime_text
 for tries_left in (2, 1, 0):
     try:
         assert run_on_ray(runtime_text, timeout_s=60).startswith("openvino")
@@ -76,7 +76,7 @@ ENTRY_POINTS = {
     "config": ["-m", "tasks.cli", "config"],
     "infer": ["-m", "tasks.cli", "infer", "--input", "photo.png", "--out", "mattes"],
     "int8": ["-c", QUANTISE],
-    "agent": ["-m", "infra.edge_agent", "--store", "file:///", "--target", "cpu-fp32", "--device", "d", "--once",
+    "agent": ["-m", "infra.device", "--store", "file:///", "--target", "cpu-fp32", "--device", "d", "--once",
               "--work-folder", "work"],
     "flow": ["-c", "import flows.compress"],
     "ray": ["-c", ON_RAY],

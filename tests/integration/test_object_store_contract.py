@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import urllib.request
 from collections.abc import Callable
@@ -12,10 +13,18 @@ from uuid import uuid4
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
-from infra.errors import ConflictError, ContractError, NotStoredError, SettingsError, StoreUnavailableError
-from infra.folder_store import FolderStore
-from infra.object_store import ObjectStore, open_store
-from infra.s3_store import S3Store
+from infra.device.documents.file_digest import FileDigest
+from infra.device.errors import (
+    ConflictError,
+    ContractError,
+    DigestMismatchError,
+    NotStoredError,
+    SettingsError,
+    StoreUnavailableError,
+)
+from infra.device.stores.folder_store import FolderStore
+from infra.device.stores.object_store import ObjectStore, open_store
+from infra.device.stores.s3_store import S3Store
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -121,6 +130,123 @@ def test_upload_file_if_absent_keeps_the_first(store: ObjectStore, tmp_path: Pat
     assert store.get("a") == b"first"
 
 
+def _digest(data: bytes) -> FileDigest:
+    return FileDigest(hashlib.sha256(data).hexdigest(), len(data))
+
+
+CONTENT = bytes(range(256)) * 20_000
+
+
+def _put_without_sha256(store: ObjectStore, key: str, data: bytes) -> None:
+    """As version 0.1.0 and other clients do: the server keeps no SHA-256 of the object."""
+    if isinstance(store, S3Store):
+        store._client.put_object(Bucket="modnet", Key=store._full(key), Body=data, ChecksumAlgorithm="CRC32")
+    else:
+        store.put(key, data)
+
+
+@pytest.mark.parametrize("put", [lambda store, *given: store.put(*given), _put_without_sha256], ids=["ours", "old"])
+def test_digest_says_what_the_bytes_are_and_copy_keeps_them(
+    store: ObjectStore, put: Callable[[ObjectStore, str, bytes], object]
+) -> None:
+    for number, data in enumerate((b"", CONTENT)):
+        put(store, "a/b c+ü%.bin", data)
+        assert store.digest("a/b c+ü%.bin", max_bytes=len(data)) == _digest(data)
+        store.copy("a/b c+ü%.bin", f"copy/{number}", _digest(data), if_absent=True)
+        put(store, "a/b c+ü%.bin", b"the source may change, the copy does not")
+        assert store.get(f"copy/{number}") == data
+        assert store.digest(f"copy/{number}") == _digest(data)
+
+
+@pytest.mark.parametrize("put", [lambda store, *given: store.put(*given), _put_without_sha256], ids=["ours", "old"])
+@pytest.mark.parametrize(
+    ("wanted", "error"),
+    [
+        (FileDigest("0" * 64, 5), DigestMismatchError),
+        (FileDigest(_digest(b"12345").sha256, 6), DigestMismatchError),
+        (FileDigest(_digest(b"12345").sha256, 4), ContractError),
+    ],
+    ids=["other bytes", "longer", "shorter"],
+)
+def test_copy_writes_nothing_when_the_content_is_another(
+    store: ObjectStore,
+    put: Callable[[ObjectStore, str, bytes], object],
+    wanted: FileDigest,
+    error: type[Exception],
+) -> None:
+    put(store, "a", b"12345")
+    with pytest.raises(error, match="a in"):
+        store.copy("a", "b", wanted)
+    assert store.list("") == ["a"]
+
+
+def test_copy_and_digest_say_not_stored_when_the_source_is_missing(store: ObjectStore) -> None:
+    store.put("a/b", b"")
+    for read in (store.digest, lambda key: store.copy(key, "copy", _digest(b""))):
+        for key in ("a", "z"):
+            with pytest.raises(NotStoredError, match=key):
+                read(key)
+    assert not store.exists("copy")
+
+
+def test_copy_if_absent_keeps_the_first(store: ObjectStore) -> None:
+    store.put("a", b"first")
+    store.put("b", b"second")
+    store.copy("a", "c", _digest(b"first"), if_absent=True)
+    with pytest.raises(ConflictError):
+        store.copy("b", "c", _digest(b"second"), if_absent=True)
+    assert store.get("c") == b"first"
+    store.copy("b", "c", _digest(b"second"))
+    assert store.get("c") == b"second"
+
+
+def test_copy_refuses_a_source_that_changed_after_it_was_looked_at(
+    s3_store: Callable[[str], S3Store],
+) -> None:
+    """In a folder, both are one pass over one open file."""
+    store, key = s3_store("pipeline"), f"tests/{uuid4().hex}"
+    store.put(key, b"right")
+
+    def write_over(**_: object) -> None:
+        store.put(key, b"wrong")
+
+    store._client.meta.events.register("before-call.s3.CopyObject", write_over)
+    with pytest.raises(ConflictError):
+        store.copy(key, f"{key}-copy", _digest(b"right"), if_absent=True)
+    assert not store.exists(f"{key}-copy")
+
+
+def test_copy_moves_no_content_through_this_machine_where_the_server_keeps_digests(
+    s3_store: Callable[[str], S3Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, key = s3_store("pipeline"), f"tests/{uuid4().hex}"
+    store.put(key, CONTENT)
+    asked: list[str] = []
+    store._client.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    store.copy(key, f"{key}-copy", _digest(CONTENT), if_absent=True)
+    assert asked == ["HeadObject", "CopyObject"]
+
+
+def test_digest_of_what_another_client_uploaded_in_parts_is_that_of_the_whole(
+    s3_store: Callable[[str], S3Store],
+) -> None:
+    """What S3 keeps of such an object is a digest of its parts' digests."""
+    store, key = s3_store("pipeline"), f"tests/{uuid4().hex}"
+    where = {"Bucket": "modnet", "Key": key}
+    upload = store._client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")["UploadId"]
+    parts = []
+    for number, data in enumerate((CONTENT + CONTENT, b"end"), start=1):
+        part = store._client.upload_part(
+            **where, UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm="SHA256"
+        )
+        parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": part["ChecksumSHA256"]})
+    store._client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+    whole = CONTENT + CONTENT + b"end"
+    assert store.digest(key) == _digest(whole)
+    store.copy(key, f"{key}-copy", _digest(whole))
+    assert store.digest(f"{key}-copy") == _digest(whole)
+
+
 def test_list_gives_every_key_below_a_prefix_in_order(store: ObjectStore) -> None:
     keys = ["a/1", "a/10", "a/2", "ab/1", "b", "a-b/c/d"]
     for key in keys:
@@ -149,6 +275,7 @@ def test_delete_removes_and_may_be_repeated(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("key", ["../a", "/a", "a//b", ""])
 def test_every_operation_refuses_an_unsafe_key(store: ObjectStore, tmp_path: Path, key: str) -> None:
+    store.put("a", b"")
     operations: list[Callable[[str], object]] = [
         lambda key: store.put(key, b""),
         store.get,
@@ -156,6 +283,9 @@ def test_every_operation_refuses_an_unsafe_key(store: ObjectStore, tmp_path: Pat
         store.delete,
         lambda key: store.upload_file(key, Path(__file__)),
         lambda key: store.download_file(key, tmp_path / "copy"),
+        store.digest,
+        lambda key: store.copy(key, "b", _digest(b"")),
+        lambda key: store.copy("a", key, _digest(b"")),
     ]
     for operation in operations:
         with pytest.raises(ContractError, match="key"):
@@ -165,6 +295,17 @@ def test_every_operation_refuses_an_unsafe_key(store: ObjectStore, tmp_path: Pat
 def _write_first(url: str, me: int, winners: multiprocessing.Queue[int]) -> None:
     try:
         open_store(url).put("raced", str(me).encode(), if_absent=True)
+        winners.put(me)
+    except ConflictError:
+        pass
+
+
+def _copy_first(url: str, me: int, winners: multiprocessing.Queue[int]) -> None:
+    content = str(me).encode()
+    store = open_store(url)
+    store.put(f"source/{me}", content)
+    try:
+        store.copy(f"source/{me}", "raced", _digest(content), if_absent=True)
         winners.put(me)
     except ConflictError:
         pass
@@ -191,9 +332,12 @@ def _in_processes(target: Callable[..., None], arguments: list[tuple[object, ...
     assert [process.exitcode for process in processes] == [0] * len(processes)
 
 
-def test_put_if_absent_has_one_winner_when_processes_race(store: ObjectStore) -> None:
+@pytest.mark.parametrize("write", [_write_first, _copy_first])
+def test_put_and_copy_if_absent_have_one_winner_when_processes_race(
+    store: ObjectStore, write: Callable[..., None]
+) -> None:
     winners: multiprocessing.Queue[int] = multiprocessing.Queue()
-    _in_processes(_write_first, [(store.url, me, winners) for me in range(4)])
+    _in_processes(write, [(store.url, me, winners) for me in range(4)])
     assert store.get("raced") == str(winners.get(timeout=5)).encode()
     assert winners.empty()
 

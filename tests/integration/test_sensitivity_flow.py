@@ -11,7 +11,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.sensitivity import sensitivity
 from infra import ray_pool
-from infra.folder_store import FolderStore
+from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, PruningConfig, SensitivityConfig

@@ -25,7 +25,7 @@ held = [OpenvinoGraph(ir.xml) for ir in files.values()]
 """
 AGENT = """
 from pathlib import Path
-from infra.edge_agent.runtime import load_ir
+from infra.device.measuring.runtime import load_ir
 held = [load_ir(Path({folder!r}) / "modnet-cpu-fp32.xml") for _ in range(2)]
 """
 RELEASE_AND_SIGNAL = """

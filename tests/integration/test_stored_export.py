@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.folder_store import FolderStore
-from infra.object_store import open_store
+from infra.device.stores.folder_store import FolderStore
+from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig

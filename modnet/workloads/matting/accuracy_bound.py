@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from modnet.data.archives import Pair
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.graph_function import GraphFunction
 from modnet.protocols import Protocol
 from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import Pair
 from modnet.workloads.matting.evaluate import predict
 from modnet.workloads.matting.metrics import ERROR_MAPS, summarise
 from modnet.workloads.matting.predict.predictors import Predictor

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modnet.configs import ALL_METRICS, FEW_METRICS, Metric
-from modnet.data.archives import DatasetIndex, Pair
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.protocols import Protocol
 from modnet.records import ImageScore, Scores
 from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import DatasetIndex, Pair
 from modnet.workloads.matting.data.trimap import unknown_band
 from modnet.workloads.matting.metrics import ERROR_MAPS, ERROR_NAMES, Alpha, summarise
 

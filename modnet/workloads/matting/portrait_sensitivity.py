@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from modnet.configs import PruningConfig, SensitivityConfig
-from modnet.data.archives import DatasetIndex, Pair
 from modnet.errors import DatasetError
 from modnet.network import ChannelGroup
 from modnet.progress import progress_over
@@ -16,6 +15,7 @@ from modnet.pruning.plan import network_digest
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
 from modnet.pruning.sensitivity_file import append_sensitivity, read_sensitivities, resume_sensitivities
 from modnet.records import ImageSensitivity, Sensitivities, SensitivityQuestion
+from modnet.workloads.matting.data.indexing import DatasetIndex, Pair
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portraits import alpha_mse, read_portraits
 

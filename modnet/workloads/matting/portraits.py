@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modnet.data.archives import Pair
 from modnet.errors import DatasetError
 from modnet.network import PrunableNetwork
-from modnet.workloads.matting.data.images import input_geometry, normalise, read_pair, resize
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import Pair
+from modnet.workloads.matting.data.preprocessing import input_geometry, normalise, resize
 
 
 class Portrait(NamedTuple):
@@ -43,7 +44,8 @@ def read_portraits(folder: Path, pairs: Iterable[Pair], short_side: int) -> list
         scale = short_side / min(alpha.shape)
         height, width = (max(32, round(side * scale / 32) * 32) for side in alpha.shape)
         target = torch.from_numpy(resize(alpha, height, width)).clamp(0, 1)
-        portraits.append(Portrait(normalise(resize(image, height, width))[None], target[None, None]))
+        pixels = torch.from_numpy(normalise(resize(image, height, width)))
+        portraits.append(Portrait(pixels[None], target[None, None]))
     return portraits
 
 

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modnet.configs import SHEET_IMAGES
-from modnet.data.archives import DatasetIndex
 from modnet.records import ImageScore, Scores
 from modnet.report.pictures import MatteRow, matte_sheet
-from modnet.workloads.matting.data.images import read_pair, resize
+from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import DatasetIndex
+from modnet.workloads.matting.data.preprocessing import resize
 from modnet.workloads.matting.evaluate import Predictor
 
 _Value = TypeVar("_Value", bound=np.generic)

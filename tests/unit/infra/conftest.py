@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from infra.folder_store import FolderStore
-from infra.manifest import Manifest, ReleaseFile, TargetFiles
-from infra.releases import publish_release
-from infra.reports import LatencyReport, summarise
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.latency_summary import summarise
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.releases import publish_release
+from infra.device.stores.folder_store import FolderStore
+from tests.unit.infra.exported import digests, exported
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +65,12 @@ def release_files(tmp_path: Path) -> dict[str, Path]:
 @pytest.fixture
 def manifest(release_files: dict[str, Path]) -> Manifest:
     return Manifest(
-        model="modnet",
-        candidate_id="0123456789ab",
+        workload="matting",
+        network_id="0123456789ab",
         targets={
             "cpu-fp32": TargetFiles("model/cpu-fp32.xml", "model/cpu-fp32.bin", "input", (1, 3, 512, 512), "fp32")
         },
-        files=tuple(ReleaseFile.of(path, local) for path, local in release_files.items()),
+        files=digests(release_files),
         scores={"mse": 0.01, "parameters": 1340000},
         provenance={"seed": 7, "code_version": "0.1.0"},
         created_at="20261122T063000.000000Z",
@@ -78,7 +80,7 @@ def manifest(release_files: dict[str, Path]) -> Manifest:
 @pytest.fixture
 def published(store: FolderStore, manifest: Manifest, release_files: dict[str, Path]) -> str:
     """Release id of the manifest, published."""
-    return publish_release(store, manifest, release_files)
+    return publish_release(store, manifest, exported(store, release_files))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra import ray_folder
-from infra.errors import SettingsError
+from infra.device.errors import SettingsError
 
 
 def test_ray_folder_is_that_of_temporary_files(tmp_path: Path) -> None:

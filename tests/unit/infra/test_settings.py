@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import SettingsError
+from infra.device.errors import SettingsError
 from infra.settings import Settings
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from modnet.configs import TrainingConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.data.batches import batch_of
 from modnet.training.retrain import retrain
 from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
 from modnet.workloads.matting.losses import matting_loss

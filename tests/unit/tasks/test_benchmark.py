@@ -10,12 +10,14 @@ import pytest
 from prefect.logging import disable_run_logger
 
 import flows.benchmark
-from infra.folder_store import FolderStore
-from infra.manifest import Manifest, ReleaseFile, TargetFiles
-from infra.releases import publish_release
-from infra.reports import LatencyReport, summarise
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.latency_summary import summarise
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.releases import publish_release
+from infra.device.stores.folder_store import FolderStore
 from modnet.configs import BenchmarkConfig
 from tasks import benchmark
+from tests.unit.infra.exported import digests, exported
 
 TARGETS = ("cpu-fp32", "cpu-int8")
 
@@ -33,14 +35,14 @@ def release_id(store: FolderStore, tmp_path: Path) -> str:
     for path in files.values():
         path.write_bytes(b"x")
     manifest = Manifest(
-        model="modnet",
-        candidate_id="c",
+        workload="matting",
+        network_id="c",
         targets={target: TargetFiles("model.xml", "model.bin", "input", (1, 3, 64, 64), "fp32") for target in TARGETS},
-        files=tuple(ReleaseFile.of(name, path) for name, path in sorted(files.items())),
+        files=digests(files),
         scores={},
         provenance={},
     )
-    return publish_release(store, manifest, files)
+    return publish_release(store, manifest, exported(store, files))
 
 
 def report(release_id: str, target: str, device: str, *, failed: bool = False) -> LatencyReport:

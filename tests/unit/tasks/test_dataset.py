@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.folder_store import FolderStore
+from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.records import DatasetRecord

@@ -11,9 +11,9 @@ import pytest
 import torch
 from prefect.logging import disable_run_logger
 
-from infra.errors import ConflictError
-from infra.folder_store import FolderStore
-from infra.releases import read_current, read_manifest
+from infra.device.errors import ConflictError
+from infra.device.releases import read_current, read_manifest
+from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import flows.benchmark
-from infra.folder_store import FolderStore
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.stores.folder_store import FolderStore
 from infra.local_stack.__main__ import main
 from infra.local_stack.nightly import RunFollower, table_lines
-from infra.reports import LatencyReport
 from modnet.configs import BenchmarkConfig
 from modnet.errors import DatasetError
 from tasks import benchmark, cli

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.folder_store import FolderStore
+from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
@@ -19,12 +19,13 @@ from modnet.configs import (
     SparsityConfig,
     SyntheticConfig,
 )
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import iteration_steps
 from modnet.pruning.plan import PruningPlan
 from modnet.records import BaseRecord, Candidate, RetrainReport
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -9,7 +9,7 @@ import pytest
 import torch
 from prefect.logging import disable_run_logger
 
-from infra.folder_store import FolderStore
+from infra.device.stores.folder_store import FolderStore
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import BaselineConfig, ComputeConfig
 from modnet.errors import CheckpointError

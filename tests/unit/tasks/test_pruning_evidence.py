@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from modnet.configs import LatencyPolicy, PruningConfig
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.pruning.plan import plan_pruning
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

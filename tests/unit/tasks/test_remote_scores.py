@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.folder_store import FolderStore
+from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ContractError, DigestMismatchError, NotStoredError
-from infra.folder_store import FolderStore
+from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.device.stores.folder_store import FolderStore
 from modnet.records import ReleaseRecord, RetrainReport, TrainingReport
 from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, put_record, upload
 
@@ -48,7 +48,7 @@ def test_put_file_never_writes_over_the_file_of_another_answer(store: FolderStor
 def test_fetch_raises_and_keeps_nothing_when_bytes_are_others(store: FolderStore, tmp_path: Path) -> None:
     file = put_file(store, "a/b.bin", b"content")
     store.put(file.key, b"c0ntent")
-    with pytest.raises(DigestMismatchError, match=f"{file.key} has SHA-256"):
+    with pytest.raises(DigestMismatchError, match=f"{file.key}: got SHA-256"):
         fetch(store, file, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from infra.errors import StoreUnavailableError
-from infra.folder_store import FolderStore
+from infra.device.errors import StoreUnavailableError
+from infra.device.stores.folder_store import FolderStore
 from modnet.configs import TrainingConfig
 from modnet.records import TrainingProgress
 from tasks import artifacts, training_progress, training_run

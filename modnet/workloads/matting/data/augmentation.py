@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from modnet.configs import AugmentationConfig
 from modnet.workloads.matting.data.foreground import estimate_foreground
-from modnet.workloads.matting.data.images import Alpha, Image, Matte16, resize
+from modnet.workloads.matting.data.images import Alpha, Image, Matte16
+from modnet.workloads.matting.data.preprocessing import resize
 from modnet.workloads.matting.data.synthetic_background import draw_background
 
 _Value = TypeVar("_Value", bound=np.generic)

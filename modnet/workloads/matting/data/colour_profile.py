@@ -1,6 +1,6 @@
 """Colours as their file means them: from its ICC profile to sRGB, the colours that networks and screens expect.
 
-Pillow, which brings LittleCMS, is imported when a profile is met: training on images without one does without it.
+LittleCMS, which Pillow brings, converts.
 """
 
 from __future__ import annotations
@@ -9,15 +9,10 @@ import io
 import logging
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-from modnet.errors import DatasetError
-
-if TYPE_CHECKING:
-    from PIL import ImageCms
-    from PIL.Image import Image as Picture
+from PIL import Image, ImageCms
+from PIL.Image import Image as Picture
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +33,6 @@ def to_srgb(picture: Picture, profile: bytes, path: Path) -> Picture:
     Colours that sRGB has not are clipped, black stays black. A profile that is damaged, or not for such pictures, is
     left out and named in the log.
     """
-    from PIL import ImageCms
-
     mode = _SPACES.get(space_of(profile))
     problem = f"is for {space_of(profile).decode('latin1').strip()!r} and not for {picture.mode}"
     if mode == picture.mode:
@@ -52,16 +45,9 @@ def to_srgb(picture: Picture, profile: bytes, path: Path) -> Picture:
     return picture.convert("RGB")
 
 
-def needing_pillow(path: Path, why: str) -> DatasetError:
-    """What to say where Pillow is needed and not there."""
-    return DatasetError(f"image {path} {why}, which needs Pillow and pillow-heif: pip install pillow pillow-heif")
-
-
 @lru_cache(maxsize=8)  # a folder has few profiles, and many images of each
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From a profile to sRGB; None when it is sRGB."""
-    from PIL import Image, ImageCms
-
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
         ImageCms.createProfile("sRGB"),

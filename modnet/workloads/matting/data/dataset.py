@@ -11,12 +11,13 @@ import torch
 from torch.utils.data import Dataset
 
 from modnet.configs import AugmentationConfig
-from modnet.data.archives import Pair
 from modnet.data.batches import generator_of
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.data.augmentation import alpha_of, augment
 from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair
-from modnet.workloads.matting.data.images import Image, Matte16, normalise
+from modnet.workloads.matting.data.images import Image, Matte16
+from modnet.workloads.matting.data.indexing import Pair
+from modnet.workloads.matting.data.preprocessing import normalise
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
 
 KEPT_SHORT_SIDE = 1.5  # of a decoded image, as a multiple of the sample's side: a crop of half of it grows by 4/3
@@ -153,7 +154,7 @@ class MattingDataset(_Images, Dataset[Sample]):
         image, matte = self._augmented(index)
         alpha = alpha_of(matte)
         trimap = trimap_from_alpha(alpha, generator_of(self.seed, self.epoch, index, _TRIMAP))
-        return Sample(normalise(image), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
+        return Sample(torch.from_numpy(normalise(image)), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
 
     def _read(self, index: int, short_side: int) -> Decoded:
         pair = self.pairs[index]
@@ -181,7 +182,7 @@ class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
 
         Args:
             folder: what the paths of the images are relative to.
-            images: as `modnet.data.archives.find_images` gives them.
+            images: as `modnet.workloads.matting.data.indexing.find_images` gives them.
             size: side S of a sample in pixels, a multiple of 32.
             augment: how; True is the default config, False `AugmentationConfig.none()`.
             cache_bytes: most memory for decoded images.
@@ -208,7 +209,7 @@ class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
             IndexError: no such index.
             DatasetError: the image cannot be read; names the file.
         """
-        return UnlabelledSample(normalise(self._augmented(index)[0]))
+        return UnlabelledSample(torch.from_numpy(normalise(self._augmented(index)[0])))
 
     def _read(self, index: int, short_side: int) -> Decoded:
         return read_shrunk_image(self.folder / self.images[index], short_side)

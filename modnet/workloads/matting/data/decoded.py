@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.workloads.matting.data.images import Image, Matte16, check_same_size, read_image, read_matte16, resize
+from modnet.workloads.matting.data.images import Image, Matte16, check_same_size, read_image, read_matte16
+from modnet.workloads.matting.data.preprocessing import resize
 
 Decoded = tuple[Image, Matte16]
 

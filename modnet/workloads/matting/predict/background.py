@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from modnet.errors import ConfigError
-from modnet.workloads.matting.data.images import Image, read_image, resize
+from modnet.workloads.matting.data.images import Image, read_image
+from modnet.workloads.matting.data.preprocessing import resize
 
 
 def read_background(text: str) -> Image:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from modnet.data.archives import IMAGE_SUFFIXES, images_in, others_in
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.workloads.matting.data.images import read_image, write_png
+from modnet.workloads.matting.data.indexing import IMAGE_SUFFIXES, images_in, others_in
 from modnet.workloads.matting.evaluate import Predictor, checked_alpha
 from modnet.workloads.matting.predict.results import Render
 from modnet.workloads.matting.predict.transparency import within_opacity

@@ -5,10 +5,15 @@ This module runs without OpenVINO, for training; what needs that is in `openvino
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from modnet.graph_function import GraphFunction, TorchGraph
 from modnet.protocols import Protocol
-from modnet.workloads.matting.data.images import Alpha, Image, prepare, restore
-from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.preprocessing import prepare, restore
+
+if TYPE_CHECKING:
+    from modnet.workloads.matting.network.modnet import MODNet
 
 
 class Predictor:
@@ -20,7 +25,7 @@ class Predictor:
 
     def __call__(self, image: Image) -> Alpha:
         prepared = prepare(image, self.protocol)
-        alpha = self.matte(prepared.pixels.numpy())
+        alpha = self.matte(prepared.pixels)
         return restore(alpha[0, 0], prepared.geometry)
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pillow_heif
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from modnet.errors import DatasetError
-from modnet.workloads.matting.data.images import Alpha
-
-_FORMATS = ("AVIF", "GIF", "HEIF", "PNG", "TIFF", "WEBP")  # that can be; Pillow's other parsers are not needed here
+from modnet.workloads.matting.data.headers import opened_picture, read_bytes
+from modnet.workloads.matting.data.images import Alpha, upright
+from modnet.workloads.matting.data.pixel_limit import pixel_limit
 
 
 def within_opacity(alpha: Alpha, path: Path) -> Alpha:
@@ -19,20 +16,14 @@ def within_opacity(alpha: Alpha, path: Path) -> Alpha:
 
     Args:
         alpha: of the image, at its size, upright.
-        path: the image; `read_image` has read it, and so its size is known to be acceptable.
+        path: the image.
 
     Raises:
-        DatasetError: the file's transparency cannot be read; names it.
+        DatasetError: the file cannot be read, is cut off or damaged; names it.
     """
-    pillow_heif.register_heif_opener()
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which is a fixed one
-    try:
-        with Image.open(path, formats=_FORMATS) as opened:
-            if not opened.has_transparency_data or opened.mode.startswith("I"):  # 16 bits of grey: one shade at most
-                return alpha
-            opacity = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA").getchannel("A"), np.float32)
-    except UnidentifiedImageError:
-        return alpha  # a kind of picture that is never transparent
-    except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow's decoders raise
-        raise DatasetError(f"image {path}: its transparency cannot be read: {error}") from error
+    limit = pixel_limit()
+    with opened_picture(read_bytes(path, limit), path, limit) as opened:
+        if not opened.has_transparency_data or opened.mode.startswith("I"):  # 16 bits of grey: one shade at most
+            return alpha
+        opacity = np.asarray(upright(opened).convert("RGBA").getchannel("A"), np.float32)
     return alpha * (opacity / np.float32(255))

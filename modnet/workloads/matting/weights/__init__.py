@@ -7,8 +7,11 @@ from modnet.configs import SHIPPED, SHIPPED_PRUNED
 SHIPPED_BASE = Path(__file__).with_name("base.safetensors")
 """The unpruned one. Made by `benchmarks/making/shipped_base.py`."""
 
+SHIPPED_BASE_IR = Path(__file__).with_name("base-cpu-fp16.xml")
+"""The same as an IR of target `cpu-fp16`, for cut-outs without torch."""
+
 SHIPPED_SMALL = Path(__file__).with_name("pruned.safetensors")
-"""The same, pruned and retrained. Made by `benchmarks/making/shipped_pruned.py`."""
+"""The unpruned one, pruned and retrained. Made by `benchmarks/making/shipped_pruned.py`."""
 
 
 def checkpoint_path(named: str) -> Path:

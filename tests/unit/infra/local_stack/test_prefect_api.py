@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas import actions, filters, sorting
+from pydantic import BaseModel
 
-from infra.errors import StackError
+from infra.device.errors import StackError
 from infra.local_stack import prefect_api
 from infra.local_stack.prefect_api import PrefectApi
 
@@ -176,3 +179,64 @@ def test_has_worker_wants_the_named_worker_online(api: PrefectApi, answers: Answ
     assert api.has_worker("pool", "old")
     assert not api.has_worker("pool", "new")
     assert not api.has_worker("pool", "none")
+
+
+FILTERS: dict[str, type[BaseModel]] = {
+    "flows": filters.FlowFilter,
+    "flow_runs": filters.FlowRunFilter,
+    "task_runs": filters.TaskRunFilter,
+    "artifacts": filters.ArtifactFilter,
+    "logs": filters.LogFilter,
+}
+SORTS = {
+    "/flow_runs/filter": sorting.FlowRunSort,
+    "/logs/filter": sorting.LogSort,
+    "/artifacts/filter": sorting.ArtifactSort,
+}
+ACTIONS: dict[str, type[BaseModel]] = {
+    "/create_flow_run": actions.DeploymentFlowRunCreate,
+    "/work_pools/": actions.WorkPoolCreate,
+}
+
+
+class RecordingApi(PrefectApi):
+    """A server where there is nothing of what is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("http://nowhere")
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, patience_s: float = 0.0) -> Any:
+        self.asked.append((path, body or {}))
+        return [] if path.endswith("/filter") else {"id": str(uuid4())}
+
+
+def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
+    """Another version may refuse a field, or leave a whole filter out: then runs of others would be found as ours."""
+    api, run = RecordingApi(), str(uuid4())
+    api.work_pools()
+    api.make_work_pool("modnet")
+    api.has_worker("modnet", "local")
+    api.start_run("compress/on-demand", {"config": {}})
+    api.latest_run("compress")
+    api.cancel(run)
+    api.end(run, "CRASHED", "lost")
+    api.open_runs()
+    api.subflow_runs([run])
+    list(api.task_runs([run]))
+    api.under_way([run])
+    api.progress([run])
+    list(api.logs([run], datetime.now(UTC)))
+    api.artifacts([run])
+    assert len(api.asked) == 16
+    for path, body in api.asked:
+        if path.endswith("/filter"):
+            for name in body.keys() - {"sort", "limit", "offset"}:
+                FILTERS[name].model_validate(body[name])  # refuses names that it does not know, as the others do
+            if "sort" in body:
+                assert SORTS[path](body["sort"])
+        elif path.endswith("/set_state"):
+            assert body.keys() <= {"state", "force"}
+            actions.StateCreate.model_validate(body["state"])
+        elif body:
+            next(schema for end, schema in ACTIONS.items() if path.endswith(end)).model_validate(body)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import StoreUnavailableError
-from infra.folder_store import FolderStore
+from infra.device.errors import StoreUnavailableError
+from infra.device.stores.folder_store import FolderStore
 from infra.local_stack.wait_for_store import READY_KEY, wait_for_store
 
 

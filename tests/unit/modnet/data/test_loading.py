@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from modnet.data.archives import Pair
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, DatasetError, LoadingError
 from modnet.workloads.matting.data.dataset import MattingDataset, Sample, UnlabelledDataset
+from modnet.workloads.matting.data.indexing import Pair
 from modnet.workloads.matting.data.synthetic import render_portrait
 
 SIZE, COUNT = 64, 7

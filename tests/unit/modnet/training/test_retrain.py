@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from modnet.configs import DistillationConfig, RetrainConfig, SparsityConfig, TrainingConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.data.loading import BatchLoader
 from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
 from modnet.training import retrain as training
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.data.dataset import MattingDataset, UnlabelledDataset
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet.configs import GlobalThresholdPolicy, PruningConfig, SparsityConfig, TrainingConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.errors import ConfigError
 from modnet.network import ChannelGroup, Producer, PrunableNetwork
 from modnet.pruning.plan import plan_pruning
@@ -26,6 +26,7 @@ from modnet.training.slimming import (
     strength_at,
 )
 from modnet.workloads.matting.data.dataset import MattingDataset
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

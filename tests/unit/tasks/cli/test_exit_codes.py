@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import infra.errors
+import infra.device.errors
 import modnet.errors
 import tasks.cli
-from infra.errors import InfraError
+from infra.device.errors import InfraError
 from modnet.errors import ModnetError
 from tasks.cli import main
 from tasks.cli.exit_codes import EXIT_CODES, UsageError, exit_code, words
@@ -44,7 +44,7 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
 def test_every_error_of_ours_has_its_code() -> None:
     ours = {
         name: one
-        for module in (modnet.errors, infra.errors)
+        for module in (modnet.errors, infra.device.errors)
         for name, one in inspect.getmembers(module, inspect.isclass)
         if issubclass(one, ModnetError | InfraError)
     }

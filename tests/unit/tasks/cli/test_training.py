@@ -11,9 +11,10 @@ import torch
 
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import RetrainConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.pruning.plan import network_digest
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli import main

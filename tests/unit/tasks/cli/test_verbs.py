@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from modnet.configs import RetrainConfig
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.targets import VARIANTS
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import read_matte
+from modnet.workloads.matting.data.indexing import index_dataset
 from tasks.cli import main
 
 Refuse = Callable[..., tuple[int, str]]

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from modnet.configs import AdaptationConfig
-from modnet.data.archives import extract_archive, find_images
+from modnet.data.archives import extract_archive
 from modnet.errors import DatasetError, TrainingDivergedError
 from modnet.workloads.matting.adaptation import adapt, consistency_losses
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
+from modnet.workloads.matting.data.indexing import find_images
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.distillation import uncertain_band
 from modnet.workloads.matting.losses import coarse_matte

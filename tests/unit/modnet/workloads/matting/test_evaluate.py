@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from modnet.configs import ALL_METRICS
-from modnet.data.archives import DatasetIndex, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.errors import DatasetError
 from modnet.records import Scores
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.evaluate import evaluate, score_image
 from modnet.workloads.matting.metrics import ERROR_NAMES

@@ -16,7 +16,7 @@ import torch
 
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, SensitivityConfig
-from modnet.data.archives import DatasetIndex, Pair, extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.errors import DatasetError, PruningError
 from modnet.pruning.sensitivity import analysed_groups
 from modnet.pruning.sensitivity_ratios import choose_ratios
@@ -25,6 +25,7 @@ from modnet.records import Sensitivities
 from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import write_png
+from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
@@ -44,7 +45,7 @@ import sys
 from pathlib import Path
 from modnet.workloads.matting.checkpoint import load
 from modnet.configs import SensitivityConfig
-from modnet.data.archives import index_dataset
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.portrait_sensitivity import analyse_sensitivity
 
 checkpoint, config, folder, out = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""What OpenCV does not read, and colours as their profile means them; what a machine without Pillow does."""
+"""What OpenCV does not read, and colours as their profile means them; what a machine without pillow-heif does."""
 
 from __future__ import annotations
 
@@ -175,23 +175,36 @@ def test_pixel_limit_follows_the_memory_of_the_container(name: str, content: str
     assert pixel_limit.__wrapped__(tmp_path) == LEAST_LIMIT
 
 
-def test_read_image_does_without_pillow_where_no_image_needs_it(
+def test_read_image_does_without_pillow_heif_where_no_image_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = saved(tmp_path / "plain.jpg", patches(), "JPEG")
-    wide = saved(tmp_path / "wide.jpg", patches(), "JPEG", icc_profile=rgb_profile(DISPLAY_P3, None))
     heic = saved(tmp_path / "image.heic", patches(), "HEIF")
-    for name in ("PIL", "pillow_heif"):
-        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     assert read_image(plain).shape == (32, 48, 3)
-    with pytest.raises(DatasetError, match=r"wide\.jpg has a colour profile, which needs Pillow.*pip install pillow"):
-        read_image(wide)
-    with pytest.raises(DatasetError, match=r"image\.heic is neither PNG.*needs Pillow and pillow-heif"):
+    with pytest.raises(DatasetError, match=r"image\.heic is HEIC or AVIF, which needs pillow-heif: pip install"):
         read_image(heic)
 
 
-def test_training_is_imported_where_there_is_neither_pillow_nor_pyav() -> None:
+def test_read_image_names_the_formats_also_where_pillow_heif_was_never_imported(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
     program = (
-        "import sys\nfor name in ('PIL', 'pillow_heif', 'av'): sys.modules[name] = None\nimport tasks.training_run"
+        "import sys\nfor name in ('pillow_heif', 'av'): sys.modules[name] = None\n"
+        "import pathlib, tasks.training_run, modnet.workloads.matting.data.images as images\n"
+        "try: images.read_image(pathlib.Path(sys.argv[1]))\n"
+        "except images.DatasetError as error: sys.exit(f'refused: {error}')"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).resolve().parents[6])
+    command = [sys.executable, "-c", program, str(tmp_path / "text.jpg")]
+    done = subprocess.run(command, cwd=Path(__file__).resolve().parents[6], capture_output=True, text=True)
+    assert done.stderr.startswith(f"refused: image {tmp_path / 'text.jpg'} (10 bytes): empty, cut off, or neither PNG,")
+
+
+def test_read_image_says_nothing_of_the_pictures_behind_a_photograph(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Phones put a preview or a map of brightness there; Pillow gives such a JPEG another name."""
+    others = [Pillow.fromarray(255 - patches())]
+    path = saved(tmp_path / "phone.jpg", patches(), "MPO", save_all=True, append_images=others)
+    plain = saved(tmp_path / "plain.jpg", patches(), "JPEG", quality=75)
+    assert np.array_equal(read_image(path), read_image(plain))
+    assert caplog.text == ""

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modnet.data.archives import extract_archive, index_dataset
+from modnet.data.archives import extract_archive
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import render_portrait, write_synthetic_archive
 from modnet.workloads.matting.data.synthetic_layers import Layers, ellipse
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from modnet.errors import DatasetError
 from modnet.workloads.matting.data.images import Alpha, read_image
@@ -51,6 +51,18 @@ def test_within_opacity_is_upright_as_the_image_is(tmp_path: Path) -> None:
     assert np.allclose(alpha, np.rot90(OPACITY / 255, -1))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_within_opacity_is_not_turned_where_the_image_is_not(tmp_path: Path, suffix: str) -> None:
+    """Only its XMP asks for it, which neither OpenCV nor a browser heeds."""
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    path = tmp_path / f"a{suffix}"
+    with_opacity("RGBA").save(path, lossless=True, pnginfo=text, xmp=xmp.encode())
+    assert read_image(path).shape[:2] == OPACITY.shape
+    assert np.allclose(within_opacity(ALL, path), OPACITY / 255)
+
+
 def test_within_opacity_takes_the_transparent_colour_of_a_palette(tmp_path: Path) -> None:
     picture = Image.fromarray(np.array([[0, 1, 1]], np.uint8), "P")
     picture.putpalette([10, 20, 30, 40, 50, 60])
@@ -68,7 +80,7 @@ def test_within_opacity_names_a_file_that_is_cut_off(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:9000])
-    with pytest.raises(DatasetError, match=r"a\.png.*transparency"):
+    with pytest.raises(DatasetError, match=r"a\.png.*cut off or damaged"):
         within_opacity(np.ones((64, 64), np.float32), tmp_path / "a.png")
 
 

@@ -1,0 +1,186 @@
+"""What a release is: its manifest, the name that its content gives it, and the keys of its objects.
+
+Version 2 names the workload, calls the network that was exported `network_id`, and keeps files by their paths. Version
+1 named a model, called the network `candidate_id`, and kept a list of files. It is still read, and keeps its
+release_id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar
+
+from infra.device.documents.canonical_json import canonical_json
+from infra.device.documents.checks import check_finite, check_name, check_release_id, check_time, utc_now
+from infra.device.documents.document import Document
+from infra.device.documents.file_digest import FileDigest
+from infra.device.documents.json_object import JsonObject
+from infra.device.errors import ContractError
+
+# All that manifests of version 1 speak of.
+_MODEL_1, _WORKLOAD_1 = "modnet", "matting"
+_PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class TargetFiles:
+    """The IR that one target runs.
+
+    Attributes:
+        ir_xml, ir_bin: paths in the release; one name with two endings, as the runtime looks for them.
+        input_name: of the network's only input.
+        input_shape: as exported, batch first.
+        precision: of the stored weights: `fp32`, `fp16`, `int8`.
+    """
+
+    ir_xml: str
+    ir_bin: str
+    input_name: str
+    input_shape: tuple[int, ...]
+    precision: str
+
+    def __post_init__(self) -> None:
+        _check_path("manifest.targets.ir_xml", self.ir_xml)
+        if not self.ir_xml.endswith(".xml") or self.ir_bin != self.ir_xml[:-4] + ".bin":
+            raise ContractError(f"manifest.targets: got {self.ir_xml!r} and {self.ir_bin!r}, wanted NAME.xml, NAME.bin")
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise ContractError(f"manifest.targets.input_shape: got {list(self.input_shape)}, wanted positive sizes")
+
+
+@dataclass(frozen=True)
+class Manifest(Document):
+    """What a release consists of and where it comes from.
+
+    Attributes:
+        workload: the family of networks that it belongs to, as `matting`.
+        network_id: of the network that was exported, unpruned or pruned.
+        targets: target -> its files.
+        files: path below the release -> what its bytes are; every file of the release.
+        scores: what the exported model reached; name -> finite number.
+        provenance: how it came about (digests, configs, versions); JSON values, no times: they would give every
+            rebuild of the same content another release_id.
+        created_at: UTC, see `checks.utc_now`; not part of the identity.
+    """
+
+    kind: ClassVar[str] = "manifest"
+    newest: ClassVar[int] = 2
+    max_bytes: ClassVar[int] = 1 << 20
+
+    workload: str
+    network_id: str
+    targets: Mapping[str, TargetFiles]
+    files: Mapping[str, FileDigest]
+    scores: Mapping[str, float]
+    provenance: Mapping[str, object]
+    created_at: str = field(default_factory=utc_now)
+    schema_version: int = newest
+
+    def __post_init__(self) -> None:
+        self.check_schema_version(self.schema_version)
+        check_name("manifest.workload", self.workload)
+        check_name("manifest.network_id", self.network_id)
+        check_time("manifest.created_at", self.created_at)
+        # Read back from JSON they are floats: an int here would give the same content another release_id.
+        object.__setattr__(self, "scores", {name: float(value) for name, value in self.scores.items()})
+        check_finite("manifest.scores", self.scores)
+        for path in self.files:
+            _check_path("manifest.files", path)
+        if not self.targets:
+            raise ContractError("manifest.targets: got none, wanted at least one")
+        for target, target_files in self.targets.items():
+            check_name("manifest.targets", target)
+            for path in (target_files.ir_xml, target_files.ir_bin):
+                if path not in self.files:
+                    raise ContractError(f"manifest.targets.{target}: {path!r} is not among manifest.files")
+
+    def members(self) -> dict[str, object]:
+        """The members of the JSON object, as the document's own schema_version has them."""
+        members = asdict(self)
+        if self.schema_version == 1:
+            del members["workload"]
+            members["model"] = _MODEL_1
+            members["candidate_id"] = members.pop("network_id")
+            members["files"] = [{"path": path, **asdict(digest)} for path, digest in sorted(self.files.items())]
+        return members
+
+    @classmethod
+    def _read(cls, manifest: JsonObject) -> Manifest:
+        version = manifest.integer("schema_version")
+        is_first = version == 1
+        manifest.only_fields_of(cls, {"workload": "model", "network_id": "candidate_id"} if is_first else {})
+        return cls(
+            schema_version=version,
+            workload=_workload_of_version_1(manifest) if is_first else manifest.text("workload"),
+            network_id=manifest.text("candidate_id" if is_first else "network_id"),
+            targets={name: _target_files(value) for name, value in manifest.nested_by_name("targets").items()},
+            files=_files_of_version_1(manifest) if is_first else _files(manifest),
+            scores=manifest.numbers_by_name("scores"),
+            provenance=manifest.plain("provenance"),
+            created_at=manifest.text("created_at"),
+        )
+
+
+def _target_files(value: JsonObject) -> TargetFiles:
+    value.only_fields_of(TargetFiles)
+    return TargetFiles(
+        ir_xml=value.text("ir_xml"),
+        ir_bin=value.text("ir_bin"),
+        input_name=value.text("input_name"),
+        input_shape=value.integers("input_shape"),
+        precision=value.text("precision"),
+    )
+
+
+def _files(manifest: JsonObject) -> dict[str, FileDigest]:
+    found = manifest.nested_by_name("files")
+    return {path: _digest(value.only_fields_of(FileDigest)) for path, value in found.items()}
+
+
+def _workload_of_version_1(manifest: JsonObject) -> str:
+    if (model := manifest.text("model")) != _MODEL_1:
+        raise ContractError(f"manifest.model: got {model[:80]!r}, wanted {_MODEL_1!r}, which version 1 is of")
+    return _WORKLOAD_1
+
+
+def _files_of_version_1(manifest: JsonObject) -> dict[str, FileDigest]:
+    listed = manifest.nested_list("files")
+    files = {value.text("path"): _digest(value) for value in listed}
+    if len(files) != len(listed):
+        raise ContractError("manifest.files: a path stands twice, wanted each once")
+    return files
+
+
+def _digest(value: JsonObject) -> FileDigest:
+    sha256, size_bytes = value.text("sha256"), value.integer("size_bytes")
+    try:
+        return FileDigest(sha256, size_bytes)
+    except ContractError as error:
+        raise ContractError(f"{value.where}.{error}") from error
+
+
+def release_id_of(manifest: Manifest) -> str:
+    """First 12 hexadecimal digits of SHA-256 over the manifest without its time: same content, same release."""
+    content = manifest.members()
+    del content["created_at"]
+    return hashlib.sha256(canonical_json(content)).hexdigest()[:12]
+
+
+def manifest_key(release_id: str) -> str:
+    """`releases/<release_id>/manifest.json`."""
+    return f"releases/{check_release_id('release_id', release_id)}/manifest.json"
+
+
+def release_file_key(release_id: str, path: str) -> str:
+    """`releases/<release_id>/<path>`."""
+    return f"releases/{check_release_id('release_id', release_id)}/{_check_path('path', path)}"
+
+
+def _check_path(where: str, path: str) -> str:
+    if len(path) > 512 or not all(_PATH_PART.fullmatch(part) for part in path.split("/")):
+        raise ContractError(f"{where}: got {path[:80]!r}, wanted a relative path of A-Z a-z 0-9 . _ - and /")
+    if path == "manifest.json":
+        raise ContractError(f"{where}: got 'manifest.json', which is the manifest's own place")
+    return path

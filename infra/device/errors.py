@@ -1,0 +1,68 @@
+"""Every error that `infra` raises on purpose, on devices and above them.
+
+InfraError
+├─ StoreUnavailableError       network, throttling: worth another try
+├─ WorkerLostError             a Ray worker or node died: worth another try
+├─ ResourcesUnavailableError   the cluster cannot give what was asked
+├─ SettingsError               an environment variable or key is missing or wrong
+│  ├─ StoreRefusesError        the store answers, and refuses this identity, bucket or request
+│  └─ DeviceMissingError       what a model is to run on is not there, or cannot be opened
+├─ StackError                  a local service did not start, or a port is taken
+├─ DiskFullError
+├─ NotStoredError              no such key
+├─ ConflictError               somebody else wrote first
+├─ DigestMismatchError         bytes are not what the manifest says
+└─ ContractError               a manifest, pointer or report is cut off, malformed or of another version
+"""
+
+
+class InfraError(Exception):
+    """Base of every error raised on purpose by `infra`."""
+
+
+class StoreUnavailableError(InfraError):
+    """The object store does not answer, or not now; another try may succeed."""
+
+
+class WorkerLostError(InfraError):
+    """A Ray worker or its node died while it computed; another try may succeed."""
+
+
+class ResourcesUnavailableError(InfraError):
+    """The cluster has less than what was asked and would wait for ever."""
+
+
+class SettingsError(InfraError, ValueError):
+    """An environment variable, credential or command-line value is missing or wrong."""
+
+
+class StoreRefusesError(SettingsError):
+    """The store answers, and refuses this identity, bucket or request: for good, or until somebody mends it there."""
+
+
+class DeviceMissingError(SettingsError):
+    """A device that the runtime knows is not there now, or cannot be opened."""
+
+
+class StackError(InfraError):
+    """A local service did not start, did not answer, or its port is taken."""
+
+
+class DiskFullError(InfraError):
+    """No room to write; what was there before is untouched."""
+
+
+class NotStoredError(InfraError):
+    """The store has no object under this key."""
+
+
+class ConflictError(InfraError):
+    """A conditional write lost: the object exists already or is not the one that was read."""
+
+
+class DigestMismatchError(InfraError):
+    """Bytes are not what the manifest says."""
+
+
+class ContractError(InfraError, ValueError):
+    """A manifest, pointer or report is cut off, malformed or of an unknown version."""

@@ -1,0 +1,101 @@
+"""OpenVINO 2021.4 behind `runtime.Runtime`: the last that pip installs with the plugin of a Neural Compute Stick 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infra.device.errors import ContractError
+
+
+class Openvino2021:
+    """The Inference Engine's interface; its one core lives as long as this object."""
+
+    def __init__(self) -> None:
+        from openvino.inference_engine import IECore, get_version  # newer versions have no such module
+
+        self.version = str(get_version())
+        self._core = IECore()
+
+    def devices(self) -> list[str]:
+        """Asks the core."""
+        return [str(name) for name in self._core.available_devices]
+
+    def has_plugin(self, device: str) -> bool:
+        """Loads the plugin by asking for its version."""
+        try:
+            self._core.get_versions(device)
+        except RuntimeError as error:
+            if "is not registered" in str(error):
+                return False
+            raise
+        return True
+
+    def compile(
+        self,
+        ir_xml: Path,
+        *,
+        device: str,
+        threads: int | None,
+        precision: str | None,
+        batch: int | None,
+        open_side: int,
+    ) -> Compiled2021:
+        """Reads, reshapes and loads; `open_side` has no use, as this reader refuses sizes that are left open."""
+        with _runtime_errors():
+            network = self._core.read_network(str(ir_xml), str(ir_xml.with_suffix(".bin")))
+            inputs = network.input_info
+        if len(inputs) != 1:
+            raise ContractError(f"network: got {len(inputs)} inputs, wanted 1")
+        (name,) = inputs
+        properties = {}
+        if threads is not None:
+            properties["CPU_THREADS_NUM"] = str(threads)
+        if precision is not None:
+            properties["ENFORCE_BF16"] = "YES" if precision == "bf16" else "NO"
+        with _runtime_errors():
+            if batch is not None:
+                network.reshape({name: [batch, *inputs[name].input_data.shape[1:]]})
+            loaded = self._core.load_network(network, device, config=properties, num_requests=1)
+            only = self._core.get_metric(device, "OPTIMIZATION_CAPABILITIES") == ["FP16"]
+        return Compiled2021(loaded, name, only_precision="f16" if only else None)
+
+
+class Compiled2021:
+    """One network with one request, see `runtime.CompiledNetwork`."""
+
+    def __init__(self, loaded: Any, name: str, only_precision: str | None) -> None:
+        self._loaded = loaded  # a request does not keep its network
+        self._request = loaded.requests[0]
+        self.input_data: np.ndarray[Any, Any] = self._request.input_blobs[name].buffer
+        properties = loaded.get_metric("SUPPORTED_CONFIG_KEYS")
+        self.precision = only_precision
+        if "ENFORCE_BF16" in properties:
+            self.precision = "bf16" if loaded.get_config("ENFORCE_BF16") == "YES" else "f32"
+        threads = int(loaded.get_config("CPU_THREADS_NUM")) if "CPU_THREADS_NUM" in properties else 0
+        self.threads = threads or None  # 0 leaves them to the runtime, which does not say how many it takes
+
+    def run_once(self) -> None:
+        """Waits for an asynchronous request, as newer runtimes do."""
+        with _runtime_errors():
+            self._request.async_infer()
+            status = self._request.wait()
+        if status != 0:
+            raise RuntimeError(f"the request ended with status {status}")
+
+    def output(self) -> np.ndarray[Any, Any]:
+        """Copies the blob."""
+        return np.array(next(iter(self._request.output_blobs.values())).buffer)
+
+
+@contextmanager
+def _runtime_errors() -> Iterator[None]:
+    """This interface raises plain Exceptions beside RuntimeErrors; newer ones raise RuntimeErrors alone."""
+    try:
+        yield
+    except Exception as error:  # it has no narrower class for what a network or a device refuses
+        raise RuntimeError(str(error)) from error

@@ -1,0 +1,96 @@
+"""OpenVINO 2022.1 and newer behind `runtime.Runtime`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infra.device.errors import ContractError
+
+try:
+    from openvino import Core, Type, get_version
+except ImportError:  # 2022
+    from openvino.runtime import Core, Type, get_version
+
+
+class Openvino2022:
+    """The interface of API 2.0; its one core lives as long as this object."""
+
+    def __init__(self) -> None:
+        self.version = str(get_version())
+        self._core = Core()
+
+    def devices(self) -> list[str]:
+        """Asks the core."""
+        return [str(name) for name in self._core.available_devices]
+
+    def has_plugin(self, device: str) -> bool:
+        """Loads the plugin by asking for its version; without one 2022 raises, and newer ones answer nothing."""
+        try:
+            return bool(self._core.get_versions(device))
+        except RuntimeError as error:
+            if "is not registered" in str(error):
+                return False
+            raise
+
+    def compile(
+        self,
+        ir_xml: Path,
+        *,
+        device: str,
+        threads: int | None,
+        precision: str | None,
+        batch: int | None,
+        open_side: int,
+    ) -> Compiled2022:
+        """Reads, reshapes and compiles for low latency."""
+        properties = {"PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = str(threads)
+        if precision is not None:
+            properties["INFERENCE_PRECISION_HINT"] = precision
+        network = self._core.read_model(str(ir_xml))
+        _reshape(network, batch, open_side)
+        return Compiled2022(self._core.compile_model(network, device, properties))
+
+
+class Compiled2022:
+    """One network with one request, see `runtime.CompiledNetwork`."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
+        self.input_data: np.ndarray[Any, Any] = self._request.get_input_tensor().data
+        precision = _property(compiled, "INFERENCE_PRECISION_HINT")
+        self.precision: str | None = precision.get_type_name() if isinstance(precision, Type) else precision or None
+        threads = _property(compiled, "INFERENCE_NUM_THREADS")
+        self.threads = None if threads is None else int(threads)
+
+    def run_once(self) -> None:
+        """Waits for an asynchronous request."""
+        self._request.start_async()
+        self._request.wait()
+
+    def output(self) -> np.ndarray[Any, Any]:
+        """Copies the tensor."""
+        return np.array(self._request.get_output_tensor(0).data)
+
+
+def _reshape(network: Any, batch: int | None, open_side: int) -> None:
+    """Fixes every size of the input, also the batch where one is asked for."""
+    if len(network.inputs) != 1:
+        raise ContractError(f"network: got {len(network.inputs)} inputs, wanted 1")
+    only = network.inputs[0]
+    shape = only.partial_shape
+    if shape.rank.is_dynamic:
+        raise ContractError(f"network: got input shape {shape}, wanted one of a known number of dimensions")
+    if batch is not None or shape.is_dynamic:
+        sizes = [open_side if size.is_dynamic else size.get_length() for size in shape]
+        sizes[0] = batch or (1 if shape[0].is_dynamic else sizes[0])
+        network.reshape({only: sizes})
+
+
+def _property(compiled: Any, name: str) -> Any:
+    """A property of a compiled network; None when its device does not have it."""
+    return compiled.get_property(name) if name in compiled.get_property("SUPPORTED_PROPERTIES") else None

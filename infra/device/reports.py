@@ -1,0 +1,41 @@
+"""The reports that devices wrote on a release, told from what is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.device.documents.checks import check_release_id
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.errors import ContractError, NotStoredError
+from infra.device.stores.object_store import ObjectStore
+
+
+@dataclass(frozen=True)
+class RefusedReport:
+    """An object among the reports that is not a report, and why."""
+
+    key: str
+    reason: str
+
+
+def read_reports(store: ObjectStore, release_id: str) -> tuple[list[LatencyReport], list[RefusedReport]]:
+    """Every valid report on a release in the order of their keys, and every refused one.
+
+    Devices may write anything under `reports/`: what is not a report never stops the others.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+    """
+    check_release_id("release_id", release_id)
+    reports: list[LatencyReport] = []
+    refused: list[RefusedReport] = []
+    for key in store.list(f"reports/{release_id}/"):
+        try:
+            report = LatencyReport.from_json(store.get(key, max_bytes=LatencyReport.max_bytes))
+            if report.key() != key:
+                raise ContractError(f"report: stored under {key[:200]!r}, wanted {report.key()!r}")
+        except (ContractError, NotStoredError) as error:
+            refused.append(RefusedReport(key, str(error)))
+        else:
+            reports.append(report)
+    return reports, refused

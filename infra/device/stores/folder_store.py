@@ -1,0 +1,153 @@
+"""A folder as object store, for one machine and for tests."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from infra.device.documents.file_digest import FileDigest
+from infra.device.errors import ConflictError, NotStoredError, SettingsError
+from infra.device.files.atomic_file import atomic_file
+from infra.device.files.local_errors import local_errors
+from infra.device.stores.checks import check_key, check_prefix, check_size
+
+_CHUNK_BYTES = 1 << 20
+
+
+class FolderStore:
+    """A folder as object store; conditions hold between threads and processes.
+
+    Writers take turns on one lock file, readers need none: an object is replaced by a rename. Not for network file
+    systems, whose locks and renames promise less.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.url = self.address = self.folder.as_uri()
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """Writes to a neighbour, then renames it; the etag is SHA-256 of the content."""
+        with self._writing(key, if_absent=if_absent, if_match=if_match) as partial:
+            partial.write(data)
+        return _sha256(data)
+
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        """The file's content."""
+        with self._reading(key) as stored:
+            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
+            return stored.read()
+
+    def get_with_etag(self, key: str, *, max_bytes: int | None = None) -> tuple[bytes, str]:
+        """The file's content and its SHA-256."""
+        data = self.get(key, max_bytes=max_bytes)
+        return data, _sha256(data)
+
+    def exists(self, key: str) -> bool:
+        """The key is a file."""
+        return self._path(key).is_file()
+
+    def list(self, prefix: str) -> list[str]:
+        """Walks the folders below the prefix."""
+        start = self.folder / check_prefix(prefix).rpartition("/")[0]
+        found = (Path(parent) / name for parent, _, names in os.walk(start) for name in names if name[0] != ".")
+        keys = (path.relative_to(self.folder).as_posix() for path in found)
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def upload_file(self, key: str, path: Path, *, if_absent: bool = False) -> None:
+        """Copies the file as `put` does."""
+        with open(path, "rb") as source, self._writing(key, if_absent=if_absent) as partial:
+            shutil.copyfileobj(source, partial, _CHUNK_BYTES)
+
+    def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
+        """Copies the object to a neighbour of `path`, then renames it."""
+        with self._reading(key) as stored:
+            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
+            with local_errors(str(path)), atomic_file(path) as partial:
+                shutil.copyfileobj(stored, partial, _CHUNK_BYTES)
+
+    def digest(self, key: str, *, max_bytes: int | None = None) -> FileDigest:
+        """Reads the file."""
+        with self._reading(key) as stored:
+            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
+            return FileDigest.of_chunks(_chunks(stored))
+
+    def copy(self, source: str, key: str, digest: FileDigest, *, if_absent: bool = False) -> None:
+        """Copies and hashes the file in one pass; the copy has no name until it is known to be right."""
+        where = f"{source} in {self.url}"
+        with self._reading(source) as stored:
+            check_size(where, os.fstat(stored.fileno()).st_size, digest.size_bytes)
+            with self._writing(key, if_absent=if_absent) as partial:
+                digest.check(where, FileDigest.of_chunks(_written(stored, partial)))
+
+    def delete(self, key: str) -> None:
+        """Unlinks the file."""
+        path = self._path(key)
+        if path.is_file():
+            with local_errors(f"{key} in {self.url}"), self._lock():
+                path.unlink(missing_ok=True)
+
+    def link(self, key: str) -> str:
+        """The file's address, which only this machine can open."""
+        return self._path(key).resolve().as_uri()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / check_key(key)
+
+    @contextmanager
+    def _writing(self, key: str, *, if_absent: bool = False, if_match: str | None = None) -> Iterator[IO[bytes]]:
+        path = self._path(key)
+        where = f"{key} in {self.url}"
+        with local_errors(where):
+            try:
+                with atomic_file(path, gate=self._condition(path, where, if_absent, if_match)) as partial:
+                    yield partial
+            except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+                raise ConflictError(f"{where}: a folder cannot hold both a key and keys below it") from error
+
+    @contextmanager
+    def _condition(self, path: Path, where: str, if_absent: bool, if_match: str | None) -> Iterator[None]:
+        """Holds the lock when the condition is met; without the lock two writers could both find it met."""
+        with self._lock():
+            if if_absent and path.exists():
+                raise ConflictError(f"{where}: exists already, wanted to be the first to write it")
+            if if_match is not None and (not path.exists() or _sha256(path.read_bytes()) != if_match):
+                raise ConflictError(f"{where}: is not what was read, somebody else wrote or removed it")
+            yield
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with open(self.folder / ".lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[IO[bytes]]:
+        try:
+            stored = self._path(key).open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise NotStoredError(f"{key}: not in {self.url}") from error
+        except PermissionError as error:
+            raise SettingsError(f"{key} in {self.url}: not permitted: {error}") from error
+        with stored:
+            yield stored
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_CHUNK_BYTES), b"")
+
+
+def _written(source: IO[bytes], target: IO[bytes]) -> Iterator[bytes]:
+    """Every chunk of the source, as soon as the target has it."""
+    for chunk in _chunks(source):
+        target.write(chunk)
+        yield chunk
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,219 @@
+"""What the agent does about each answer: one row each. A loop goes on after all of them, and measures once all is well.
+
+The store is a small server that speaks as much S3 as the agent asks for, over a folder, and gives one wrong answer
+until the agent waits for the first time.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import infra.device.__main__ as main_module
+from infra.device import releases
+from infra.device.__main__ import main
+from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.errors import NotStoredError
+from infra.device.reports import read_reports
+from infra.device.stores.folder_store import FolderStore
+from infra.device.stores.s3_store import S3Store
+from tests.unit.infra.exported import digests, exported
+
+PAGE = b"<!doctype html><html><body>Please log in<br></body></html>"
+POINTER, WEIGHTS, REPORT = "GET targets/", ".bin", "PUT reports/"
+
+
+def error(status: int, code: str) -> Answer:
+    """An error as S3 sends it."""
+    body = f"<Error><Code>{code}</Code><Message>scripted</Message></Error>".encode()
+    return Answer(status, body, {"Content-Type": "application/xml"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One wrong answer; `chunked` sends it without a Content-Length, `cut` closes the connection before its end."""
+
+    status: int
+    body: bytes | None
+    headers: dict[str, str]
+    chunked: bool = False
+    cut: bool = False
+
+
+def page(status: int, **headers: str) -> Answer:
+    return Answer(status, PAGE, {"Content-Type": "text/html; charset=utf-8", **headers})
+
+
+ETAG = {"ETag": '"scripted"'}
+# what is asked, the answer, the exit code of that round, words of the log, reports of a failure
+ANSWERS = {
+    "clock off": (POINTER, error(403, "RequestTimeTooSkewed"), 4, "clock of this machine is wrong", 0),
+    "refused": (POINTER, error(403, "AccessDenied"), 3, "which identity AWS_ACCESS_KEY_ID names", 0),
+    "wrong secret": (POINTER, error(403, "SignatureDoesNotMatch"), 3, "its secret", 0),
+    "token expired": (POINTER, error(400, "ExpiredToken"), 3, "ExpiredToken", 0),
+    "no bucket": (POINTER, error(404, "NoSuchBucket"), 3, "bucket does not exist", 0),
+    "nothing promoted": (POINTER, error(404, "NoSuchKey"), 0, "no release was promoted", 0),
+    "page of 404": (POINTER, page(404), 4, "not the store", 0),
+    "page of 403": (POINTER, page(403), 4, "not the store", 0),
+    "redirect to a login": (POINTER, page(302, Location="http://127.0.0.1:9/login"), 4, "not the store", 0),
+    "page of a portal": (POINTER, page(200), 4, "not the store", 0),
+    "page with an etag": (POINTER, page(200, ETag='"p"'), 4, "not the store", 0),
+    "busy": (POINTER, error(503, "SlowDown"), 4, "503 SlowDown", 0),
+    "too many": (POINTER, error(429, "TooManyRequests"), 4, "429", 0),
+    "broken": (POINTER, page(502), 4, "502", 0),
+    "closed": (POINTER, Answer(200, b"", ETAG, cut=True), 4, "targets/cpu-fp32", 0),
+    "no json": (POINTER, Answer(200, b'{"schema_version": 1', ETAG), 5, "not JSON", 0),
+    "chunked": (POINTER, Answer(200, None, ETAG, chunked=True), 0, "measured", 0),
+    "chunked and cut": (POINTER, Answer(200, b"12", ETAG, chunked=True, cut=True), 4, "targets/cpu-fp32", 0),
+    "chunked without end": (POINTER, Answer(200, bytes(3 << 20), ETAG, chunked=True), 5, "wanted at most", 0),
+    "weights chunked": (WEIGHTS, Answer(200, None, ETAG, chunked=True), 0, "measured", 0),
+    "weights refused": (WEIGHTS, error(403, "AccessDenied"), 3, "AccessDenied", 0),
+    "weights are a page": (WEIGHTS, page(200, ETag='"p"'), 4, "not the store", 0),
+    "weights missing": (WEIGHTS, error(404, "NoSuchKey"), 5, "no such key", 1),
+    "weights changed": (WEIGHTS, Answer(200, b"evil", ETAG), 5, "got 4 bytes", 1),
+    "report refused": (REPORT, error(403, "AccessDenied"), 3, "AccessDenied", 0),
+    "report to a portal": (REPORT, page(200), 4, "the store answered 500", 0),  # boto3 takes such a 200 for a 500
+    "report swallowed": (REPORT, Answer(200, b"", {}), 4, "not the store", 0),
+    "report while busy": (REPORT, error(503, "SlowDown"), 4, "503", 0),
+}
+
+
+class _Store(ThreadingHTTPServer):
+    folder: FolderStore
+    asked: str
+    wrong: Answer | None = None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Store
+
+    def do_GET(self) -> None:
+        key = self._key()
+        if not self._gave_wrong_answer(key):
+            try:
+                self._send(Answer(200, self.server.folder.get(key), ETAG))
+            except NotStoredError:
+                self._send(error(404, "NoSuchKey"))
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self._gave_wrong_answer(self._key()):
+            self.server.folder.put(self._key(), body)
+            self._send(Answer(200, b"", ETAG))
+
+    def _key(self) -> str:
+        return unquote(urlsplit(self.path).path).removeprefix("/bucket/")
+
+    def _gave_wrong_answer(self, key: str) -> bool:
+        wrong = self.server.wrong
+        if wrong is None or self.server.asked not in f"{self.command} {key}":
+            return False
+        self._send(wrong if wrong.body is not None else Answer(200, self.server.folder.get(key), ETAG, chunked=True))
+        return True
+
+    def _send(self, answer: Answer) -> None:
+        assert answer.body is not None
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
+        if answer.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n" % (len(answer.body), answer.body) + b"0\r\n\r\n"
+        else:
+            self.send_header("Content-Length", str(len(answer.body) + 10 * answer.cut))
+            body = answer.body
+        self.end_headers()
+        with suppress(BrokenPipeError, ConnectionResetError):  # the agent has read enough
+            self.wfile.write(body[:4] if answer.cut else body)
+        self.close_connection = True
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server_and_store(
+    set_aws: Callable[[pytest.MonkeyPatch, str], None],
+) -> Iterator[tuple[_Store, S3Store]]:
+    """One server and one client for all rows: making a client takes longer than they do."""
+    with _Store(("127.0.0.1", 0), _Handler) as server, pytest.MonkeyPatch.context() as environment:
+        set_aws(environment, f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server, S3Store("bucket")
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("asked", "answer", "code", "words", "failures"), ANSWERS.values(), ids=ANSWERS)
+def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
+    server_and_store: tuple[_Store, S3Store],
+    store: FolderStore,
+    ir_xml: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    asked: str,
+    answer: Answer,
+    code: int,
+    words: str,
+    failures: int,
+) -> None:
+    caplog.set_level(logging.INFO)
+    server, s3 = server_and_store
+    server.folder, server.asked, server.wrong = store, asked, answer
+    release = _promoted(store, ir_xml)
+    codes, log_of_first_round = [], []
+
+    def run_round(*arguments: object) -> int:
+        codes.append(real_run_round(*arguments))  # type: ignore[arg-type]
+        return codes[-1]
+
+    def sleep(seconds: float) -> None:
+        if server.wrong is None:
+            sys.exit(0)
+        server.wrong = None
+        log_of_first_round.append(caplog.text)
+
+    real_run_round = main_module._run_round
+    monkeypatch.setattr(main_module, "_run_round", run_round)
+    monkeypatch.setattr(main_module, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
+
+    options = ["--target", "cpu-fp32", "--device", "pi", "--store", "s3://bucket", "--warm-up", "0", "--repeats", "1"]
+    with pytest.raises(SystemExit):
+        main([*options, "--work-folder", str(tmp_path / "work")])
+
+    assert codes == [code, 0]
+    assert words in log_of_first_round[0]
+    reports, refused = read_reports(store, release)
+    assert [report.status for report in reports] == ["failed"] * failures + ["measured"]
+    assert refused == []
+
+
+def _promoted(store: FolderStore, ir_xml: Path) -> str:
+    files = {path.name: path for path in (ir_xml, ir_xml.with_suffix(".bin"))}
+    manifest = Manifest(
+        workload="matting",
+        network_id="0123456789ab",
+        targets={"cpu-fp32": TargetFiles("cpu-fp32.xml", "cpu-fp32.bin", "input", (1, 3, 8, 8), "fp32")},
+        files=digests(files),
+        scores={},
+        provenance={},
+    )
+    release = releases.publish_release(store, manifest, exported(store, files))
+    releases.promote(store, "cpu-fp32", release)
+    return release

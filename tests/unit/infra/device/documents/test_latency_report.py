@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from infra.device.documents.latency_report import LatencyReport, report_key
+from infra.device.errors import ContractError
+
+MakeReport = Callable[..., LatencyReport]
+
+
+def test_from_json_gives_an_equal_report_when_measured(make_report: MakeReport) -> None:
+    assert LatencyReport.from_json(make_report().to_json()) == make_report()
+
+
+def test_from_json_gives_an_equal_report_when_failed(make_failed_report: MakeReport) -> None:
+    assert LatencyReport.from_json(make_failed_report().to_json()) == make_failed_report()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schema_version", 2),
+        ("release_id", "../../targets"),
+        ("target", "a/b"),
+        ("device", ""),
+        ("started_at", "yesterday"),
+        ("status", "skipped"),
+        ("reason", "none"),
+        ("samples_ms", []),
+        ("samples_ms", [1.0, 0.0]),
+        ("samples_ms", [1.0, -1.0]),
+        ("samples_ms", [1e308, 1e308]),
+        ("warm_up_ms", [-1.0]),
+        ("load_ms", None),
+        ("load_ms", -1.0),
+        ("input_shape", [0]),
+        ("input_shape", []),
+        ("summary", None),
+        ("summary", {"mean_ms": 2.5}),
+        ("summary", {"mean_ms": 2.4, "p50_ms": 2.0, "p90_ms": 4.0, "p99_ms": 4.0, "drift_ratio": 2 / 3}),
+        ("summary", {"mean_ms": 2.5, "p50_ms": 2.0, "p90_ms": 3.0, "p99_ms": 4.0, "drift_ratio": 2 / 3}),
+        ("conditions", {"hot_text": True}),
+        ("conditions", {"nested": {}}),
+        ("conditions", {"long_text": 2001 * "x"}),
+        ("conditions", {2001 * "x": 1}),
+        ("conditions", {f"{number}_count": 1 for number in range(101)}),
+        ("runtime", 2001 * "x"),
+    ],
+)
+def test_from_json_refuses_a_measured_report_that_is_not_consistent(
+    make_report: MakeReport, field: str, value: object
+) -> None:
+    members = {**json.loads(make_report().to_json()), field: value}
+    with pytest.raises(ContractError, match=field.split("_")[0]):
+        LatencyReport.from_json(json.dumps(members).encode())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"reason": None}, {"reason": ""}, {"samples_ms": (1.0,)}, {"load_ms": 1.0}, {"warm_up_ms": (1.0,)}]
+)
+def test_latency_report_refuses_a_failed_report_without_reason_or_with_measurements(
+    make_failed_report: MakeReport, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ContractError, match="report"):
+        make_failed_report(**changes)
+
+
+@pytest.mark.parametrize("spoilt", ["missing", "unknown"])
+def test_from_json_refuses_missing_and_unknown_fields(make_report: MakeReport, spoilt: str) -> None:
+    members = json.loads(make_report().to_json())
+    if spoilt == "missing":
+        del members["runtime"]
+    else:
+        members["surprise"] = 1
+    with pytest.raises(ContractError, match=r"runtime|surprise"):
+        LatencyReport.from_json(json.dumps(members).encode())
+
+
+def test_report_key_says_release_device_target_and_time() -> None:
+    key = report_key("0123456789ab", "pi", "cpu-fp32", "20261122T063000.000000Z")
+    assert key == "reports/0123456789ab/pi/cpu-fp32-20261122T063000.000000Z.json"
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_report_key_refuses_an_unsafe_part(position: int) -> None:
+    parts = ["0123456789ab", "pi", "cpu-fp32", "20261122T063000.000000Z"]
+    parts[position] = "../x"
+    with pytest.raises(ContractError):
+        report_key(*parts)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from infra.device.documents.manifest import Manifest, release_id_of
+from infra.device.documents.pointer import Pointer
+from infra.device.errors import ContractError
+
+LATER = "20261123T063000.000000Z"
+UNSAFE_PATHS = ["", "a//b", "../a", "a/../b", "/etc/passwd", ".hidden", "a\\b", "a b"]
+
+
+def test_manifest_from_json_gives_an_equal_manifest(manifest: Manifest) -> None:
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_pointer_from_json_gives_an_equal_pointer() -> None:
+    pointer = Pointer("cpu-fp32", "0123456789ab", "0" * 64)
+    assert Pointer.from_json(pointer.to_json()) == pointer
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schema_version", 0),
+        ("schema_version", 3),
+        ("schema_version", "2"),
+        ("workload", "../x"),
+        ("model", "modnet"),
+        ("network_id", ""),
+        ("candidate_id", "0123456789ab"),
+        ("created_at", "now"),
+        ("scores", {"mse": "low"}),
+        ("targets", {}),
+        ("targets", {"../x": {}}),
+        ("files", {}),
+        ("files", []),
+        *(("files", {path: {"sha256": "0" * 64, "size_bytes": 1}}) for path in UNSAFE_PATHS),
+        ("files", {"manifest.json": {"sha256": "0" * 64, "size_bytes": 1}}),
+        ("files", {"a.xml": {"sha256": "0" * 63, "size_bytes": 1}}),
+        ("files", {"a.xml": {"sha256": "0" * 64, "size_bytes": -1}}),
+        ("files", {"a.xml": {"sha256": "0" * 64, "size_bytes": 1, "path": "a.xml"}}),
+        ("provenance", None),
+        ("surprise", 1),
+    ],
+)
+def test_manifest_from_json_names_the_field_that_is_wrong(manifest: Manifest, field: str, value: object) -> None:
+    members = {**json.loads(manifest.to_json()), field: value}
+    with pytest.raises(ContractError, match=field):
+        Manifest.from_json(json.dumps(members).encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ir_bin": "model/other.bin"},
+        {"ir_xml": "model/a.txt"},
+        {"input_shape": [0]},
+        {"ir_xml": "m.xml", "ir_bin": "m.bin"},
+    ],
+    ids=["two names", "no xml", "empty shape", "not among files"],
+)
+def test_manifest_from_json_refuses_a_target_that_cannot_run(manifest: Manifest, change: dict[str, object]) -> None:
+    members = json.loads(manifest.to_json())
+    members["targets"]["cpu-fp32"].update(change)
+    with pytest.raises(ContractError, match=r"manifest\.targets"):
+        Manifest.from_json(json.dumps(members).encode())
+
+
+def test_release_id_ignores_time_and_order_of_files(manifest: Manifest) -> None:
+    same = replace(manifest, created_at=LATER, files=dict(reversed(manifest.files.items())))
+    assert release_id_of(same) == release_id_of(manifest)
+
+
+def test_release_id_survives_json_when_scores_are_whole_numbers(manifest: Manifest) -> None:
+    manifest = replace(manifest, scores={"parameters": 6})
+    assert release_id_of(Manifest.from_json(manifest.to_json())) == release_id_of(manifest)
+
+
+@pytest.mark.parametrize(
+    "change", [{"scores": {"mse": 0.02}}, {"provenance": {"seed": 8}}, {"network_id": "ba9876543210"}]
+)
+def test_release_id_changes_with_the_content(manifest: Manifest, change: dict[str, object]) -> None:
+    assert release_id_of(replace(manifest, **change)) != release_id_of(manifest)  # type: ignore[arg-type]

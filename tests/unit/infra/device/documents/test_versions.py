@@ -1,0 +1,117 @@
+"""Documents of every earlier version are read, and those of a later one are refused in words.
+
+`version_1/` holds what version 0.1.0 wrote: one release with its pointer, and two reports on it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.device.documents.document import Document
+from infra.device.documents.file_digest import FileDigest
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.manifest import Manifest, manifest_key, release_id_of
+from infra.device.documents.pointer import Pointer, pointer_key
+from infra.device.errors import ContractError
+from infra.device.releases import fetch_release, promote, read_current, read_manifest
+from infra.device.reports import read_reports
+from infra.device.stores.folder_store import FolderStore
+
+VERSION_1 = Path(__file__).parent / "version_1"
+KINDS: dict[str, type[Document]] = {
+    "manifest.json": Manifest,
+    "pointer.json": Pointer,
+    "report.json": LatencyReport,
+    "failed_report.json": LatencyReport,
+}
+RELEASE_ID = "0320fb8bccac"  # what version 0.1.0 called the release
+
+
+@pytest.fixture
+def old_store(store: FolderStore) -> FolderStore:
+    """A store as version 0.1.0 left it."""
+    store.put(manifest_key(RELEASE_ID), (VERSION_1 / "manifest.json").read_bytes())
+    for name in ("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin", "modnet.onnx"):
+        store.put(f"releases/{RELEASE_ID}/{name}", b"content of " + name.encode())
+    store.put(pointer_key("cpu-fp32"), (VERSION_1 / "pointer.json").read_bytes())
+    for name in ("report.json", "failed_report.json"):
+        report = LatencyReport.from_json((VERSION_1 / name).read_bytes())
+        store.put(report.key(), (VERSION_1 / name).read_bytes())
+    return store
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_version_1_is_read_and_written_again_as_it_was(name: str) -> None:
+    written = (VERSION_1 / name).read_bytes()
+    document = KINDS[name].from_json(written)
+    assert json.loads(document.to_json()).keys() == json.loads(written).keys()
+    assert KINDS[name].from_json(document.to_json()) == document
+
+
+def test_a_manifest_of_version_1_says_what_version_2_says() -> None:
+    manifest = Manifest.from_json((VERSION_1 / "manifest.json").read_bytes())
+    assert manifest.schema_version == 1
+    assert (manifest.workload, manifest.network_id) == ("matting", "0123456789ab")
+    assert manifest.files["modnet.onnx"] == FileDigest(
+        "639c5794642e77053a7d030ee60fba7eefbbe9a6e8a34564a2c99db296f83479", 22
+    )
+    assert release_id_of(manifest) == RELEASE_ID
+
+
+def test_a_release_of_version_1_is_promoted_fetched_and_read_with_its_reports(
+    old_store: FolderStore, tmp_path: Path
+) -> None:
+    pointer = read_current(old_store, "cpu-fp32")
+    assert promote(old_store, "cpu-fp32", RELEASE_ID) == pointer
+    assert fetch_release(old_store, pointer, tmp_path / "work").read_bytes() == b"content of modnet-cpu-fp32.xml"
+    assert set(read_manifest(old_store, RELEASE_ID).targets) == {"cpu-fp32"}
+    reports, refused = read_reports(old_store, RELEASE_ID)
+    assert ([report.status for report in reports], refused) == (["measured", "failed"], [])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", "esrgan"),
+        ("workload", "matting"),
+        ("network_id", "0123456789ab"),
+        ("files", {"modnet.onnx": {"sha256": "0" * 64, "size_bytes": 1}}),
+        ("files", [{"path": "modnet.onnx", "sha256": "0" * 64, "size_bytes": 1}] * 2),
+        ("files", [{"path": "../x", "sha256": "0" * 64, "size_bytes": 1}]),
+        ("files", [{"path": "modnet.onnx", "sha256": "0" * 63, "size_bytes": 1}]),
+    ],
+)
+def test_a_manifest_of_version_1_is_held_to_the_form_of_version_1(field: str, value: object) -> None:
+    members = {**json.loads((VERSION_1 / "manifest.json").read_bytes()), field: value}
+    with pytest.raises(ContractError, match=field):
+        Manifest.from_json(json.dumps(members).encode())
+
+
+def test_a_manifest_of_version_1_names_its_own_field_when_it_is_missing() -> None:
+    members = json.loads((VERSION_1 / "manifest.json").read_bytes())
+    del members["candidate_id"]
+    with pytest.raises(ContractError, match=r"manifest\.candidate_id: missing"):
+        Manifest.from_json(json.dumps(members).encode())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_later_version_is_refused_in_words_whatever_else_it_holds(name: str) -> None:
+    kind = KINDS[name]
+    later = {"schema_version": kind.newest + 1, "signatures": [], "what_nobody_knows_yet": None}
+    with pytest.raises(ContractError) as refused:
+        kind.from_json(json.dumps(later).encode())
+    assert str(refused.value) == (
+        f"{kind.kind}.schema_version: got {kind.newest + 1}, wanted at most {kind.newest}; "
+        "its writer is newer than its reader: update the reader"
+    )
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("version", [0, -1, True, "1", None, 1.0])
+def test_what_is_no_version_is_refused(name: str, version: object) -> None:
+    members = {**json.loads((VERSION_1 / name).read_bytes()), "schema_version": version}
+    with pytest.raises(ContractError, match="schema_version"):
+        KINDS[name].from_json(json.dumps(members).encode())

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.device.measuring.machine import UNITS, machine_conditions
+
+MACHINE = {
+    "proc/cpuinfo": "processor\t: 0\nmodel name\t: Example CPU @ 2.0GHz\n\nprocessor\t: 1\nmodel name\t: Other\n",
+    "proc/meminfo": "MemTotal:        2048 kB\nMemFree:  1 kB\nMemAvailable:    1024 kB\n",
+    "proc/loadavg": "0.25 0.10 0.05 1/200 4242\n",
+    "proc/device-tree/model": "Example Board\0",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1500000\n",
+    "sys/class/thermal/thermal_zone0/temp": "41500\n",
+    "sys/class/thermal/thermal_zone1/temp": "52250\n",
+    "sys/class/power_supply/AC/type": "Mains\n",
+    "sys/class/power_supply/AC/online": "0\n",
+    "sys/class/power_supply/BAT0/type": "Battery\n",
+}
+READ_FROM_FILES = {
+    "cpu_model_text": "Example CPU @ 2.0GHz",
+    "memory_total_bytes": 2048 * 1024,
+    "memory_available_bytes": 1024 * 1024,
+    "load_average_1min_processes": 0.25,
+    "board_model_text": "Example Board",
+    "cpu_governor_text": "powersave",
+    "cpu_frequency_khz": 1500000,
+    "temperature_celsius": 52.25,
+    "power_supply_text": "battery",
+}
+
+
+def _write_machine(root: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def test_machine_conditions_reads_what_the_machine_says(tmp_path: Path) -> None:
+    _write_machine(tmp_path, MACHINE)
+    conditions = machine_conditions(tmp_path)
+    assert {name: conditions[name] for name in READ_FROM_FILES} == READ_FROM_FILES
+    assert "cpu_frequency_limit_khz" not in conditions
+
+
+def test_machine_conditions_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
+    assert not set(machine_conditions(tmp_path)) & set(READ_FROM_FILES)
+
+
+def test_machine_conditions_leaves_out_what_makes_no_sense(tmp_path: Path) -> None:
+    _write_machine(tmp_path, dict.fromkeys(MACHINE, "\x00garbage \xff 12 kB"))
+    found = set(machine_conditions(tmp_path)) & set(READ_FROM_FILES)
+    assert found <= {"board_model_text", "cpu_governor_text"}
+
+
+def test_machine_conditions_shortens_what_a_report_could_not_hold(tmp_path: Path) -> None:
+    _write_machine(tmp_path, {"proc/cpuinfo": "model name : " + 5000 * "x", "proc/device-tree/model": 5000 * "x"})
+    conditions = machine_conditions(tmp_path)
+    assert conditions["cpu_model_text"] == conditions["board_model_text"] == 200 * "x"
+
+
+def test_machine_conditions_says_mains_when_it_is_plugged_in(tmp_path: Path) -> None:
+    _write_machine(tmp_path, {**MACHINE, "sys/class/power_supply/AC/online": "1\n"})
+    assert machine_conditions(tmp_path)["power_supply_text"] == "mains"
+
+
+def test_machine_conditions_names_end_in_their_unit() -> None:
+    assert [name for name in machine_conditions() if name.rpartition("_")[2] not in UNITS] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        (
+            {
+                "proc/self/cgroup": "0::/system.slice/agent.service\n",
+                "sys/fs/cgroup/system.slice/agent.service/cpu.max": "200000 100000\n",
+                "sys/fs/cgroup/system.slice/cpu.max": "50000 100000\n",
+                "sys/fs/cgroup/cpu.max": "max 100000\n",
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "3:memory:/docker/1\n2:cpu,cpuacct:/docker/1\n0::/\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "25000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/memory/cpu.max": "1 100000\n",
+            },
+            0.25,
+        ),
+        ({"proc/self/cgroup": "2:cpu:/\n", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n"}, None),
+        ({"proc/self/cgroup": "0::/../other\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ({"proc/self/cgroup": "nonsense\n", "sys/fs/cgroup/cpu.max": "100000 0\n"}, None),
+    ],
+    ids=["container", "service", "version 1", "no limit of version 1", "no limit", "nonsense"],
+)
+def test_machine_conditions_say_how_many_cpus_a_container_or_a_service_may_use(
+    tmp_path: Path, files: dict[str, str], quota: float | None
+) -> None:
+    _write_machine(tmp_path, files)
+    assert machine_conditions(tmp_path).get("cpu_quota_count") == quota

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.reports import read_reports
+from infra.device.stores.folder_store import FolderStore
+
+MakeReport = Callable[..., LatencyReport]
+
+
+def test_read_reports_keeps_the_valid_and_explains_the_refused(
+    store: FolderStore, make_report: MakeReport, make_failed_report: MakeReport
+) -> None:
+    good = make_report()
+    failed = make_failed_report(started_at="20261122T063001.000000Z")
+    for report in (good, failed):
+        store.put(report.key(), report.to_json())
+    liar = make_report(device="liar")
+    hostile = {
+        "reports/0123456789ab/liar/cut.json": good.to_json()[:50],
+        "reports/0123456789ab/liar/other-place.json": good.to_json(),
+        "reports/0123456789ab/liar/huge.json": b" " * (9 << 20),
+        liar.key(): liar.to_json().replace(b"Example", rb"\ud800"),
+    }
+    for key, data in hostile.items():
+        store.put(key, data)
+    other = make_report(release_id="ba9876543210")
+    store.put(other.key(), other.to_json())
+
+    reports, refused = read_reports(store, "0123456789ab")
+
+    assert reports == [good, failed]
+    assert [report.key for report in refused] == sorted(hostile)
+    assert all(report.reason for report in refused)
+
+
+def test_read_reports_gives_nothing_when_no_device_reported(store: FolderStore) -> None:
+    assert read_reports(store, "0123456789ab") == ([], [])
