@@ -12,7 +12,7 @@ import benchmarks
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "benchmarks" / "README.md"
 STARTED_BY_ANOTHER = {"benchmarks.latency.old_runtime"}
-WRITTEN = ("*.md", "docs/**/*.md", "Makefile", "*.toml", "benchmarks/**/*.md", "modnet/**/*.md", "*/**/*.py")
+WRITTEN = ("*.md", "docs/**/*.md", "Makefile", "*.toml", "benchmarks/**/*.md", "modnet/**/*.md", "[a-z]*/**/*.py")
 
 
 def commands() -> set[str]:
