@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
 PLANS = RESULTS / "plans"
 HEADLINE_PLAN = PLANS / "headline.json"
-PROTOCOL: Protocol = "seed"  # of all scores that are compared with MODNet-ModelCompression's
+PROTOCOL: Protocol = "modelcompression"  # of all scores that are compared with MODNet-ModelCompression's
 UNPRUNED = "unpruned"
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 from modnet.errors import ConfigError
 
 DeviceProtocol = Literal["device-256", "device-320", "device-384", "device-448", "device-512", "device-640"]
-Protocol = Literal["seed", "aspect", DeviceProtocol]
+Protocol = Literal["modelcompression", "aspect", DeviceProtocol]
 
 STRIDE = 32  # of sizes of the input: the backbone halves it five times
 

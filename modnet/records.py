@@ -91,6 +91,8 @@ class Scored(Record):
         if not isinstance(content, dict) or "errors" in content:
             return content
         own = {name: value for name, value in content.items() if name in cls.model_fields}
+        if own.get("protocol") == "seed":  # its name then
+            own["protocol"] = "modelcompression"
         others = {name: value for name, value in content.items() if name not in own and value is not None}
         return own | {
             "errors": {

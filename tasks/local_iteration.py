@@ -44,7 +44,7 @@ def prune_iteratively(
     Args:
         checkpoint: the unpruned network, of any layout that `modnet.checkpoint` reads.
         folder: what the paths of `index` are relative to.
-        prune_info: the seed's JSON beside a pruned seed checkpoint.
+        prune_info: ModelCompression's JSON beside a pruned checkpoint of it.
         device: where to train: `cpu` or `cuda`.
 
     Raises:

@@ -217,11 +217,11 @@ def score_network(network_id: str, key: str, cpus: int) -> NetworkScores:
         began = time.monotonic()
         network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
         folder, index = open_dataset(dataset_id, settings, store)
-        predictor = TorchPredictor(network, "seed")
+        predictor = TorchPredictor(network, "modelcompression")
         return NetworkScores(
             network_id=network_id,
-            tune=evaluate(predictor, folder, index, "tune", "seed"),
-            val=evaluate(predictor, folder, index, "val", "seed", ALL_METRICS),
+            tune=evaluate(predictor, folder, index, "tune", "modelcompression"),
+            val=evaluate(predictor, folder, index, "val", "modelcompression", ALL_METRICS),
             complexity=complexity(network),
             size_bytes=checkpoint.size_bytes,
             seconds=time.monotonic() - began,
@@ -242,7 +242,9 @@ def draw_mattes(base_id: str, candidate_id: str, key: str, cpus: int) -> StoredF
         predictors = []
         for network_id in (base_id, candidate_id):
             checkpoint, dataset_id = stored_network(store, network_id)
-            predictors.append(TorchPredictor(load(fetch(store, checkpoint, settings.cache_folder / "objects")), "seed"))
+            predictors.append(
+                TorchPredictor(load(fetch(store, checkpoint, settings.cache_folder / "objects")), "modelcompression")
+            )
         folder, index = open_dataset(dataset_id, settings, store)
         rows = []
         for pair in index.split("val")[:SHOWN_MATTES]:

@@ -109,16 +109,21 @@ def progress_key(folder: str) -> str:
 
 
 def scores_key(store: ObjectStore, network_id: str) -> str:
-    """Key of a network's NetworkScores on its data set, in the `seed` protocol."""
+    """Key of a network's NetworkScores on its data set, in the `modelcompression` protocol."""
     checkpoint, dataset_id = stored_network(store, network_id)
-    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "protocol": "seed"}
+    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "protocol": "modelcompression"}
     return f"scores/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
 def mattes_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
-    """Key of the StoredFile of sample mattes of a base and a candidate of it, in the `seed` protocol."""
+    """Key of the StoredFile of sample mattes of a base and a candidate of it, in the `modelcompression` protocol."""
     (base, dataset_id), (candidate, _) = (stored_network(store, name) for name in (base_id, candidate_id))
-    question = {"base": base.sha256, "candidate": candidate.sha256, "dataset": dataset_id, "protocol": "seed"}
+    question = {
+        "base": base.sha256,
+        "candidate": candidate.sha256,
+        "dataset": dataset_id,
+        "protocol": "modelcompression",
+    }
     return f"mattes/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 

@@ -154,8 +154,8 @@ def start_from_backbone(
 
 
 def mean_mse(network: MODNet, folder: Path, pairs: Sequence[Pair], device: str) -> float:
-    """Mean over pairs of the MSE at original size, protocol `seed`."""
-    predictor = TorchPredictor(network, "seed", device)
+    """Mean over pairs of the MSE at original size, protocol `modelcompression`."""
+    predictor = TorchPredictor(network, "modelcompression", device)
     errors = []
     for pair in pairs:
         image, alpha = read_pair(folder / pair.image, folder / pair.matte)

@@ -27,7 +27,7 @@ from modnet.errors import PruningError
 from modnet.pruning.cost import cost_model
 from modnet.workloads.matting.network.groups import channel_groups
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.published.modelcompression_rule import SeedRule
+from modnet.workloads.matting.published.modelcompression_rule import ModelCompressionRule
 
 THRESHOLDS = tuple(step / 20 for step in range(1, 21))
 RATIOS = tuple(step / 16 for step in range(16))
@@ -44,7 +44,7 @@ class Setting(NamedTuple):
 
 def buildable_settings(network: MODNet) -> Iterator[Setting]:
     """Every setting of the grid at which the rule builds a network that works."""
-    rule = SeedRule(network)
+    rule = ModelCompressionRule(network)
     for threshold in THRESHOLDS:
         costs = None
         for ratio in RATIOS:
@@ -67,7 +67,7 @@ def copied_network(network: MODNet, threshold: float, ratio: float) -> MODNet:
     Raises:
         PruningError: the rule builds no network that works at this setting.
     """
-    pruned = MODNet(SeedRule(network).spec(threshold=threshold, ratio=ratio)).eval()
+    pruned = MODNet(ModelCompressionRule(network).spec(threshold=threshold, ratio=ratio)).eval()
     kept = _copied_backbone_and_semantic_branch(network, pruned)
     for path, module in pruned.named_modules():
         if isinstance(module, nn.Conv2d) and path.startswith(("detail.", "fusion.")):

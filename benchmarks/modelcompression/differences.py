@@ -22,7 +22,7 @@ from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part, plan_
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.published.modelcompression import prune_like_seed
+from modnet.workloads.matting.published.modelcompression import prune_like_modelcompression
 from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import Images, plan_with_evidence
 
@@ -59,7 +59,7 @@ def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tup
         yield "MODNet-ModelCompression: its widths, its copying", copied_network(network, threshold, 0)
         yield (
             "its widths, channels aligned",
-            prune_like_seed(network, threshold=threshold, ratio=0, inherit=True).network,
+            prune_like_modelcompression(network, threshold=threshold, ratio=0, inherit=True).network,
         )
     except PruningError as error:
         print(error)

@@ -77,7 +77,7 @@ VERBS: Mapping[str, Verb] = {
     "infer": Verb(
         "infer:infer",
         "Cuts people out of images (a PNG each) or a video, at their own size. It uses the shipped network by default.",
-        "leave out --checkpoint and protocol seed",
+        "leave out --checkpoint and protocol modelcompression",
     ),
     "export": Verb("export:export", "Writes the deployed graph as ONNX."),
     "optimize": Verb(

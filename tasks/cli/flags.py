@@ -18,7 +18,7 @@ Options = argparse.Namespace
 Result = dict[str, Any]
 """What a verb found: printed as one JSON object, or as lines `name: value`, the value of `table` by itself."""
 
-OPEN_PROTOCOL: Protocol = "seed"
+OPEN_PROTOCOL: Protocol = "modelcompression"
 """How images are prepared for a network of open input size."""
 
 CHECKPOINT = (

@@ -15,7 +15,10 @@ from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.published.modelcompression import prune_like_seed, write_seed_files
+from modnet.workloads.matting.published.modelcompression import (
+    prune_like_modelcompression,
+    write_modelcompression_files,
+)
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_dataset
 from tasks.cli.pruning_config import iteration_config, pruning_config
@@ -28,7 +31,7 @@ def prune(options: Options) -> Result:
     """Removes channels from a network. The channels that stay keep their weights."""
     require_flags_that_fit(options)
     if options.policy == MODELCOMPRESSION:
-        return _pruned_like_seed(options)
+        return _pruned_like_modelcompression(options)
     if options.iterations is not None:
         return _pruned_in_steps(options)
     checkpoint_file, plan_file = options.out / "pruned.safetensors", options.out / "plan.json"
@@ -71,10 +74,10 @@ def _threads(options: Options) -> int:
     return TIMING_THREADS if options.threads is None else options.threads
 
 
-def _pruned_like_seed(options: Options) -> Result:
+def _pruned_like_modelcompression(options: Options) -> Result:
     network = load(options.checkpoint, options.prune_info)
     default = AdaptivePolicy()
-    pruned = prune_like_seed(
+    pruned = prune_like_modelcompression(
         network,
         threshold=default.backbone_threshold if options.backbone_threshold is None else options.backbone_threshold,
         ratio=default.global_ratio if options.global_ratio is None else options.global_ratio,
@@ -82,7 +85,7 @@ def _pruned_like_seed(options: Options) -> Result:
         inherit=options.inherit,
     )
     require_free(options, *pruned.files_in(options.out))
-    written = write_seed_files(options.out, pruned)
+    written = write_modelcompression_files(options.out, pruned)
     files = {"checkpoint": str(written.checkpoint), "prune_info": str(written.prune_info)}
     return _result(files, cost(network), cost(pruned.network), {}, (), as_json=options.json)
 

@@ -28,7 +28,7 @@ from tasks.cli.fields import Flags, add_fields, add_flag, field_says, flag_field
 from tasks.cli.flags import Options
 from tasks.cli.values import SEED, Whole, texts
 
-MODELCOMPRESSION = "seed"
+MODELCOMPRESSION = "modelcompression"
 """The word for the published pruner's own rule, which is no policy of ours."""
 
 DEFAULT_POLICY: str = PruningConfig().policy.kind

@@ -68,7 +68,7 @@ def test_record_and_card_are_those_of_the_shipped_network(shipped: Path) -> None
 @SHIPPED
 def test_shipped_networks_cut_out_rendered_portraits_that_they_have_not_seen(shipped: Path) -> None:
     """The demo compresses them on such portraits. A tenth of the error of background everywhere is far from good."""
-    predictor = TorchPredictor(read_checkpoint(shipped).network, "seed")
+    predictor = TorchPredictor(read_checkpoint(shipped).network, "modelcompression")
     errors, errors_of_nothing = [], []
     for number in range(3):
         image, alpha = render_portrait(np.random.default_rng(number), (512, 384))

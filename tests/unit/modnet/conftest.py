@@ -48,7 +48,7 @@ def recordings() -> Recordings:
 
 @pytest.fixture(scope="session")
 def portraits_base() -> Path:
-    """Checkpoint of an unpruned network trained on photographs, in the seed's layout."""
+    """Checkpoint of an unpruned network trained on photographs, in ModelCompression's layout."""
     path = SHARED / "weights" / "modnet_portraits_base.ckpt"
     if not path.is_file():
         pytest.skip("the trained base network is not here")

@@ -33,7 +33,9 @@ def assert_outputs(network: MODNet, image: torch.Tensor, recorded: dict) -> None
 
 
 @pytest.mark.parametrize(
-    ("file", "layout"), [("seed_visible.json", "seed"), ("official_visible.json", "official")], ids=["seed", "official"]
+    ("file", "layout"),
+    [("seed_visible.json", "modelcompression"), ("official_visible.json", "official")],
+    ids=["modelcompression", "official"],
 )
 def test_load_reproduces_recorded_outputs_when_checkpoint_is_published(
     recordings, tmp_path: Path, file: str, layout: str
@@ -47,7 +49,9 @@ def test_load_reproduces_recorded_outputs_when_checkpoint_is_published(
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_load_reproduces_recorded_outputs_when_seed_checkpoint_is_pruned(recordings, tmp_path: Path, case: int) -> None:
+def test_load_reproduces_recorded_outputs_when_modelcompression_checkpoint_is_pruned(
+    recordings, tmp_path: Path, case: int
+) -> None:
     recorded = recordings.read("seed_visible.json")
     pruned = recorded["cases"][case]
     info = tmp_path / "pruned.json"

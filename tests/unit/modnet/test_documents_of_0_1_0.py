@@ -18,7 +18,7 @@ from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.published.modelcompression import prune_like_seed
+from modnet.workloads.matting.published.modelcompression import prune_like_modelcompression
 from modnet.workloads.matting.published.modelcompression_info import require_agreement
 from modnet.workloads.matting.weights import SHIPPED_BASE
 
@@ -48,7 +48,7 @@ def test_a_plan_leaves_of_its_checkpoint_what_it_left_then_and_is_made_again_to_
 
 
 def test_a_prune_info_of_the_published_pruner_is_read_and_written_as_it_was() -> None:
-    pruned = prune_like_seed(load(SHIPPED_BASE), threshold=0.01, ratio=0.25)
+    pruned = prune_like_modelcompression(load(SHIPPED_BASE), threshold=0.01, ratio=0.25)
     require_agreement(pruned.network.spec, FOLDER / "prune_info.json")
     assert pruned.prune_info() == (FOLDER / "prune_info.json").read_text()
 

@@ -19,7 +19,7 @@ from modnet.errors import CheckpointError
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import BlockSpec, ModnetSpec, SplitWidth
-from modnet.workloads.matting.published.layout import seed_state
+from modnet.workloads.matting.published.layout import modelcompression_state
 
 State = dict[str, Tensor]
 
@@ -61,7 +61,7 @@ def network() -> MODNet:
 
 @pytest.fixture(scope="module")
 def state(network: MODNet) -> State:
-    return seed_state(network)
+    return modelcompression_state(network)
 
 
 def assert_same(read: MODNet, wanted: MODNet) -> None:
@@ -92,7 +92,7 @@ def test_load_gives_the_network_when_a_published_one_is_in_safetensors(
 ) -> None:
     save_file({name: value.clone() for name, value in state.items()}, tmp_path / "a.safetensors")
     checkpoint = read_checkpoint(tmp_path / "a.safetensors")
-    assert checkpoint.layout == "seed"
+    assert checkpoint.layout == "modelcompression"
     assert_same(checkpoint.network, network)
 
 

@@ -33,7 +33,7 @@ def network(name: str, *errors: float, sad: float | None = None) -> NetworkScore
     )
     mean = sum(errors) / len(errors)
     means = {"mse": mean, "mad": mean} | ({} if sad is None else {"sad": sad})
-    scores = Scores(split="val", protocol="seed", images=len(images), errors=means, per_image=images)
+    scores = Scores(split="val", protocol="modelcompression", images=len(images), errors=means, per_image=images)
     tune = scores.model_copy(update={"split": "tune"})
     return NetworkScores(network_id=name, tune=tune, val=scores, complexity=COST, size_bytes=4_000_000, seconds=1)
 

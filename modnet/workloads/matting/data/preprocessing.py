@@ -4,7 +4,7 @@ The network reads `pixels`: float32 (1, 3, h, w), RGB, `value / 127.5 - 1`, so i
 
 A *protocol* says how an image becomes `pixels` and how the predicted alpha gets back to the size of the image:
 
-seed
+modelcompression
     As the published MODNet-ModelCompression evaluates: when the long side is below 512 or the short side above 512,
     the short side becomes 512 and the other `floor(long / short * 512)`, otherwise the size stays. Then both sides are
     floored to a multiple of 32. Normalised first, then resized by torch's "area" (adaptive average); back likewise.
@@ -73,7 +73,7 @@ def prepare(image: Image, protocol: Protocol) -> Prepared:
         DatasetError: the image is so narrow that the network could not read it, or only at an absurd size.
     """
     geometry = input_geometry(image.shape[0], image.shape[1], protocol)
-    if protocol == "seed":
+    if protocol == "modelcompression":
         return Prepared(_adaptive_average(normalise(image), geometry.input_size)[None], geometry)
     (top, left), (height, width) = geometry.content_offset, geometry.content_size
     pixels = np.zeros((1, 3, *geometry.input_size), np.float32)
@@ -89,7 +89,7 @@ def restore(alpha: Alpha, geometry: Geometry) -> Alpha:
     """
     if alpha.shape != geometry.input_size:
         raise ValueError(f"wanted an alpha of (h, w) = {geometry.input_size}, got {alpha.shape}")
-    if geometry.protocol == "seed":
+    if geometry.protocol == "modelcompression":
         restored: Alpha = _adaptive_average(np.ascontiguousarray(alpha, dtype=np.float32)[None], geometry.image_size)[0]
     else:
         (top, left), (height, width) = geometry.content_offset, geometry.content_size
@@ -129,8 +129,8 @@ def input_geometry(height: int, width: int, protocol: Protocol) -> Geometry:
     Raises:
         ConfigError, DatasetError: as `prepare`.
     """
-    if protocol == "seed":
-        content = _seed_size(height, width)
+    if protocol == "modelcompression":
+        content = _modelcompression_size(height, width)
     elif protocol == "aspect":
         scale = SIDE / min(height, width)
         content = (_nearest(height * scale, STRIDE), _nearest(width * scale, STRIDE))
@@ -149,7 +149,7 @@ def input_geometry(height: int, width: int, protocol: Protocol) -> Geometry:
     return Geometry(protocol, (height, width), input_size, content, offset)
 
 
-def _seed_size(height: int, width: int) -> tuple[int, int]:
+def _modelcompression_size(height: int, width: int) -> tuple[int, int]:
     short, long = min(height, width), max(height, width)
     if long < SIDE or short > SIDE:
         short, long = SIDE, int(long / short * SIDE)

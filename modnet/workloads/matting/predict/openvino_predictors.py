@@ -17,7 +17,7 @@ from modnet.workloads.matting.predict.predictors import Predictor
 class OnnxPredictor(Predictor):
     """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`.
 
-    Without a protocol it is that one, and "seed" where the size is open.
+    Without a protocol it is that one, and "modelcompression" where the size is open.
     """
 
     def __init__(self, path: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
@@ -27,7 +27,7 @@ class OnnxPredictor(Predictor):
 class IrPredictor(Predictor):
     """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`.
 
-    Without a protocol it is that one, and "seed" where the size is open.
+    Without a protocol it is that one, and "modelcompression" where the size is open.
     """
 
     def __init__(self, xml: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
@@ -37,12 +37,12 @@ class IrPredictor(Predictor):
 def _graph_for(
     path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
 ) -> tuple[OpenvinoGraph, Protocol]:
-    """The network in `path`, and the protocol that it is given; None: the letterbox of its size, "seed" where open."""
+    """The network and its protocol; None: the letterbox of its size, "modelcompression" where the size is open."""
     graph = OpenvinoGraph(path, device, read)
     height, width = graph.input_shape[2:]
     is_open = height is None and width is None
     if protocol is None:
-        protocol = "seed" if height is None else device_protocol(height)
+        protocol = "modelcompression" if height is None else device_protocol(height)
     if not is_open and (height != width or protocol != f"device-{height}"):
         raise ConfigError(
             f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}; "

@@ -1,7 +1,7 @@
 """The state dicts of published MODNets: their names of our tensors, and the widths that their shapes imply.
 
-Two layouts are known: that of the official release, and that of MODNet-ModelCompression ("the seed"), pruned or not.
-The seed's has other names for two layers of the official one; a single table serves both, in both directions.
+Two layouts are known: that of the official release, and that of MODNet-ModelCompression, pruned or not.
+It has other names for two layers of the official one. One table serves both, in both directions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLOCK_STRIDES = tuple(
     stride if repeat == 0 else 1 for _, _, repeats, stride in MOBILENET_V2_STAGES for repeat in range(repeats)
 )
 
-# Layers of the branches, the seed's path → ours, in the order of its state dict.
+# Layers of the branches, ModelCompression's path → ours, in the order of its state dict.
 _BRANCH_LAYERS = {
     "lr_branch.conv_lr16x": "semantic.lr16x",
     "lr_branch.conv_lr8x": "semantic.lr8x",
@@ -41,8 +41,8 @@ _BRANCH_LAYERS = {
 _HEADS = frozenset({"semantic.head", "detail.head", "fusion.head"})
 
 
-def is_seed_layout(published: Mapping[str, Tensor]) -> bool:
-    """True for the seed's names, False for those of the official release."""
+def is_modelcompression_layout(published: Mapping[str, Tensor]) -> bool:
+    """True for ModelCompression's names, False for those of the official release."""
     return any(".cbr." in name for name in published)
 
 
@@ -55,17 +55,17 @@ def our_state(published: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a name that no published MODNet has, or one that comes twice; `where` says whose.
     """
-    names = {name: _seed_name(name) for name in published}
+    names = {name: _modelcompression_name(name) for name in published}
     found = set(names.values())
     if len(found) < len(names):
         raise CheckpointError(f"{where} holds several networks, one under another prefix: save one of them alone")
     expands = [f"backbone.model.features.{i}.conv.6.weight" in found for i in range(1, len(BLOCK_STRIDES) + 1)]
     ours = _module_paths(expands)
     state, counters = {}, {}
-    for name, seed_name in names.items():
-        if seed_name.startswith("lr_branch.backbone."):
+    for name, their_name in names.items():
+        if their_name.startswith("lr_branch.backbone."):
             continue  # the backbone is registered twice; both names hold one tensor
-        module, _, leaf = seed_name.rpartition(".")
+        module, _, leaf = their_name.rpartition(".")
         if module not in ours:
             raise CheckpointError(f"{where} is of another network: it holds {name!r}, which no MODNet has")
         state[f"{ours[module]}.{leaf}"] = published[name]
@@ -74,15 +74,15 @@ def our_state(published: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     return counters | state
 
 
-def seed_state(network: MODNet, *, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a network under the seed's names, in the seed's order.
+def modelcompression_state(network: MODNet, *, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a network under ModelCompression's names, in its order.
 
     Args:
         network: the tensors are its own, not copies; those of the backbone appear under both of their names.
-        prefix: none as in checkpoints that the seed's pruner writes; "module." as in those that it trained.
+        prefix: none as in checkpoints that ModelCompression's pruner writes; "module." as in those that it trained.
 
     Raises:
-        CheckpointError: the seed's code would build another network around these tensors.
+        CheckpointError: ModelCompression's code would build another network around these tensors.
     """
     state = network.state_dict()
     _require_expressible(network.spec, state)
@@ -91,7 +91,7 @@ def seed_state(network: MODNet, *, prefix: str = "") -> dict[str, Tensor]:
         module, _, leaf = name.rpartition(".")
         leaves.setdefault(module, []).append(leaf)
     paths = _module_paths(block.expands for block in network.spec.blocks)
-    named = {f"{seed}.{leaf}": state[f"{ours}.{leaf}"] for seed, ours in paths.items() for leaf in leaves[ours]}
+    named = {f"{theirs}.{leaf}": state[f"{ours}.{leaf}"] for theirs, ours in paths.items() for leaf in leaves[ours]}
     backbone = {name: tensor for name, tensor in named.items() if name.startswith("backbone.")}
     second = {f"lr_branch.{name}": tensor for name, tensor in backbone.items()}
     return {f"{prefix}{name}": tensor for name, tensor in (backbone | second | named).items()}
@@ -157,14 +157,14 @@ def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
         raise CheckpointError(f"the weights in {where} imply an impossible network: {error}") from error
 
 
-def _seed_name(published: str) -> str:
-    """A published tensor's name as the seed writes it, without what DataParallel, Lightning or compiling put before."""
+def _modelcompression_name(published: str) -> str:
+    """A published name as ModelCompression has it, without the prefix of DataParallel, Lightning or compiling."""
     name = re.sub(r"^((module|model|_orig_mod)\.)+", "", published)
     return re.sub(r"(backbone\.model\.features\.(?:0|18))\.(\d)\.", r"\1.cbr.\2.", name)
 
 
 def _module_paths(expands: Iterable[bool]) -> dict[str, str]:
-    """The seed's path of every module that holds tensors → ours.
+    """ModelCompression's path of every module that holds tensors → ours.
 
     Args:
         expands: for each block whether it has an expand convolution; without one the others move up in their
@@ -172,30 +172,30 @@ def _module_paths(expands: Iterable[bool]) -> dict[str, str]:
     """
     paths = _conv_bn("backbone.model.features.0.cbr", 0, "backbone.stem")
     for index, has_expand in enumerate(expands):
-        seed, ours = f"backbone.model.features.{index + 1}.conv", f"backbone.blocks.{index}"
+        theirs, ours = f"backbone.model.features.{index + 1}.conv", f"backbone.blocks.{index}"
         layers = ("expand", "depthwise", "project") if has_expand else ("depthwise", "project")
         for place, layer in enumerate(layers):
-            paths |= _conv_bn(seed, 3 * place, f"{ours}.{layer}")  # convolution, norm, ReLU6
+            paths |= _conv_bn(theirs, 3 * place, f"{ours}.{layer}")  # convolution, norm, ReLU6
     paths |= _conv_bn("backbone.model.features.18.cbr", 0, "backbone.last")
     paths["lr_branch.se_block.fc.0"] = "semantic.squeeze_excite.squeeze"
     paths["lr_branch.se_block.fc.2"] = "semantic.squeeze_excite.excite"
-    for seed, ours in _BRANCH_LAYERS.items():
+    for theirs, ours in _BRANCH_LAYERS.items():
         if ours in _HEADS:
-            paths[f"{seed}.layers.0"] = ours
+            paths[f"{theirs}.layers.0"] = ours
         else:
-            paths |= {f"{seed}.layers.0": f"{ours}.conv", f"{seed}.layers.1.bnorm": f"{ours}.norm.batch"}
+            paths |= {f"{theirs}.layers.0": f"{ours}.conv", f"{theirs}.layers.1.bnorm": f"{ours}.norm.batch"}
     return paths
 
 
-def _conv_bn(seed: str, position: int, ours: str) -> dict[str, str]:
-    return {f"{seed}.{position}": f"{ours}.conv", f"{seed}.{position + 1}": f"{ours}.norm"}
+def _conv_bn(theirs: str, position: int, ours: str) -> dict[str, str]:
+    return {f"{theirs}.{position}": f"{ours}.conv", f"{theirs}.{position + 1}": f"{ours}.norm"}
 
 
 def _require_expressible(spec: ModnetSpec, state: Mapping[str, Tensor]) -> None:
-    """Refuses a network whose strides, skips or IBNorm splits the seed's layout cannot say: it writes down none."""
+    """Refuses strides, skips and IBNorm splits that ModelCompression's layout cannot say: it writes down none."""
     if len(spec.blocks) != len(BLOCK_STRIDES) or spec_from_shapes(state, "the network") != spec:
         raise CheckpointError(
-            "the seed's layout has MobileNetV2's 17 blocks, with a skip wherever stride 1 meets equal widths; "
+            "ModelCompression's layout has MobileNetV2's 17 blocks, with a skip wherever stride 1 meets equal widths; "
             "this network has others"
         )
     for layer in sorted(set(_BRANCH_LAYERS.values()) - _HEADS):
@@ -203,5 +203,6 @@ def _require_expressible(spec: ModnetSpec, state: Mapping[str, Tensor]) -> None:
         batch = len(state.get(f"{layer}.norm.batch.weight", ()))
         if batch == 0 or batch != channels // 2:
             raise CheckpointError(
-                f"the seed's layout gives half of a layer's channels to batch norm; {layer} gives {batch} of {channels}"
+                f"ModelCompression's layout gives half of a layer's channels to batch norm; {layer} gives {batch} of "
+                f"{channels}"
             )

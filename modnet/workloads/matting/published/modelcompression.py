@@ -1,7 +1,7 @@
-"""Pruning as MODNet-ModelCompression ("the seed") does it, into the two files that its trainer and exporter read.
+"""Pruning as MODNet-ModelCompression does it, into the two files that its trainer and exporter read.
 
-The seed decides widths alone and starts from random weights. Weights can be inherited instead: then our channel groups
-say which channels stay, so that partners fit.
+It decides widths alone and starts from random weights. Weights can be inherited instead: then our channel groups say
+which channels stay, so that partners fit.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.published.layout import seed_state
+from modnet.workloads.matting.published.layout import modelcompression_state
 from modnet.workloads.matting.published.modelcompression_info import prune_info
-from modnet.workloads.matting.published.modelcompression_rule import SeedRule
+from modnet.workloads.matting.published.modelcompression_rule import ModelCompressionRule
 
 
-class SeedFiles(NamedTuple):
+class ModelCompressionFiles(NamedTuple):
     """Where the two files of a pruned network lie."""
 
     checkpoint: Path
@@ -36,8 +36,8 @@ class SeedFiles(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SeedPruned:
-    """A network that the seed's rule builds, and the setting that it was built at."""
+class ModelCompressionPruned:
+    """A network that ModelCompression's rule builds, and the setting that it was built at."""
 
     network: MODNet
     threshold: float
@@ -48,20 +48,20 @@ class SeedPruned:
         """Name of both files, without their suffixes."""
         return f"modnet_p_ratio_{self.ratio}_thresh_{self.threshold}"
 
-    def files_in(self, folder: Path) -> SeedFiles:
-        """Where `write_seed_files` puts the two files."""
-        return SeedFiles(folder / f"{self.stem}.ckpt", folder / f"{self.stem}.json")
+    def files_in(self, folder: Path) -> ModelCompressionFiles:
+        """Where `write_modelcompression_files` puts the two files."""
+        return ModelCompressionFiles(folder / f"{self.stem}.ckpt", folder / f"{self.stem}.json")
 
     def prune_info(self) -> str:
-        """The seed's JSON, character by character."""
+        """ModelCompression's JSON, character by character."""
         info = prune_info(self.network.spec, threshold=self.threshold, ratio=self.ratio)
         return json.dumps(info, separators=(",", ":"))
 
 
-def prune_like_seed(
+def prune_like_modelcompression(
     network: MODNet, *, threshold: float, ratio: float, seed: int = 0, inherit: bool = False
-) -> SeedPruned:
-    """The network that the seed's pruner builds from `network`, which is not touched.
+) -> ModelCompressionPruned:
+    """The network that ModelCompression's pruner builds from `network`, which is not touched.
 
     Args:
         network: the published architecture, unpruned.
@@ -71,22 +71,23 @@ def prune_like_seed(
         inherit: start from the weights of the channels that score best instead (`inherited`).
 
     Raises:
-        PruningError: the seed would fail or build what cannot work; names the layer and the nearest setting that works.
+        PruningError: ModelCompression would fail or build what cannot work; names the layer and the nearest setting
+            that works.
     """
-    threshold, ratio = float(threshold), float(ratio)  # the seed writes 0.0, never 0
-    spec = SeedRule(network).spec(threshold=threshold, ratio=ratio)
+    threshold, ratio = float(threshold), float(ratio)  # ModelCompression writes 0.0, never 0
+    spec = ModelCompressionRule(network).spec(threshold=threshold, ratio=ratio)
     pruned = inherited(network, spec) if inherit else fresh(spec, seed)
-    return SeedPruned(pruned.eval(), threshold, ratio)
+    return ModelCompressionPruned(pruned.eval(), threshold, ratio)
 
 
-def write_seed_files(folder: Path, pruned: SeedPruned) -> SeedFiles:
+def write_modelcompression_files(folder: Path, pruned: ModelCompressionPruned) -> ModelCompressionFiles:
     """Writes `modnet_p_ratio_{ratio}_thresh_{threshold}.ckpt` and `.json`; equal networks give equal bytes.
 
     Raises:
         CheckpointError: the folder or a file cannot be written.
     """
     content = io.BytesIO()
-    torch.save(seed_state(pruned.network), content)
+    torch.save(modelcompression_state(pruned.network), content)
     files = pruned.files_in(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The JSON beside a pruned checkpoint of MODNet-ModelCompression ("the seed"), from which it rebuilds the network."""
+"""The JSON beside a pruned checkpoint of MODNet-ModelCompression, from which it rebuilds the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNPRUNED_DETAIL_WIDTH = 32
 
 
 def prune_info(spec: ModnetSpec, *, threshold: float, ratio: float) -> dict[str, Any]:
-    """What the seed's JSON says of a network; the widths of its detail and fusion branches follow from `ratio`."""
+    """What ModelCompression's JSON says of a network. The widths of detail and fusion branch follow from `ratio`."""
     outputs = [block.out_channels for block in spec.blocks]
     return {
         "ratio": ratio,
@@ -35,7 +35,7 @@ def require_agreement(spec: ModnetSpec, path: Path) -> None:
     """Refuses a prune info file that describes another network than `spec`, which was read from tensors.
 
     Raises:
-        CheckpointError: unreadable, not the seed's JSON, or of another network; names the entry.
+        CheckpointError: unreadable, not ModelCompression's JSON, or of another network; names the entry.
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def require_agreement(spec: ModnetSpec, path: Path) -> None:
     except OSError as error:
         raise CheckpointError(f"cannot read prune info {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not the seed's prune info: {error!r}") from error
+        raise CheckpointError(f"{path} is not ModelCompression's prune info: {error!r}") from error
     for name, there, here in compared:
         if there != here:
             raise CheckpointError(f"{path} is of another checkpoint: {name} is {there} there, the tensors have {here}")

@@ -1,8 +1,8 @@
-"""How wide MODNet-ModelCompression ("the seed") makes each layer of a pruned MODNet.
+"""How wide MODNet-ModelCompression makes each layer of a pruned MODNet.
 
 A threshold on the spread of L1 norms decides in the backbone and lr16x, a ratio in the detail and fusion branches.
 Layers are judged one by one, hidden widths fall to multiples of what the block reads, and skips go and come with the
-widths: not what the policies of `modnet.pruning` do, but what the seed's files mean.
+widths: not what the policies of `modnet.pruning` do, but what ModelCompression's files mean.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ THRESHOLD_STEPS = 100
 
 
 def kept_count(relative_norms: Tensor, threshold: float) -> int:
-    """Filters that the seed keeps of one layer: those that reach the threshold and one more, in multiples of 8.
+    """Filters that ModelCompression keeps of one layer: those that reach the threshold and one more, in multiples of 8.
 
     Args:
         relative_norms: L1 norms of the filters, scaled to 0 … 1; (n,), n a multiple of 8.
@@ -33,7 +33,7 @@ def kept_count(relative_norms: Tensor, threshold: float) -> int:
     """
     channels = len(relative_norms)
     share = (int((relative_norms >= threshold).sum()) + 1) / channels
-    # The seed rounds share · channels, not the count itself: of 960 filters 492 become 491.99… and so 488, not 496.
+    # It rounds share · channels, not the count itself: of 960 filters 492 become 491.99… and so 488, not 496.
     count = share * channels
     rounded = max(8, int(count + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * count else rounded
@@ -47,8 +47,8 @@ class _BlockCounts(NamedTuple):
     outputs: int
 
 
-class SeedRule:
-    """The seed's rule on one unpruned network, whose norms are looked at once.
+class ModelCompressionRule:
+    """ModelCompression's rule on one unpruned network, whose norms are looked at once.
 
     Raises:
         PruningError: the network is not the published one, or a layer's norms are all equal or not finite, so that no
@@ -57,7 +57,9 @@ class SeedRule:
 
     def __init__(self, network: MODNet) -> None:
         if network.spec != ModnetSpec.full():
-            raise PruningError("the seed's rule prunes the published network alone; this one has other widths or skips")
+            raise PruningError(
+                "ModelCompression's rule prunes the published network alone; this one has other widths or skips"
+            )
         self._unpruned = network.spec
         layers = ["backbone.stem", "backbone.last", "semantic.lr16x"]
         for index, block in enumerate(network.spec.blocks):
@@ -81,7 +83,7 @@ class SeedRule:
         if problem := _ratio_problem(ratio):
             problems.append(f"{problem}; the nearest ratio that works is {min(LARGEST_RATIO, max(0.0, ratio)):g}")
         if problems:
-            raise PruningError(f"the seed's rule builds no network that works: {'. '.join(problems)}")
+            raise PruningError(f"ModelCompression's rule builds no network that works: {'. '.join(problems)}")
         return self._spec(threshold, ratio)
 
     def _spec(self, threshold: float, ratio: float) -> ModnetSpec:
@@ -137,7 +139,7 @@ class SeedRule:
         index, block = broken[0]
         others = ", ".join(str(other) for other, _ in broken[1:])
         return (
-            f"at threshold {threshold:g} backbone.blocks.{index} (the seed's features.{index + 1}) keeps "
+            f"at threshold {threshold:g} backbone.blocks.{index} (ModelCompression's features.{index + 1}) keeps "
             f"{block.hidden} hidden channels, fewer than the {block.inputs} that it reads: expansion factor 0"
             + (f", and so do blocks {others}" if others else "")
         )
@@ -156,7 +158,9 @@ def _relative_norms(network: MODNet, layer: str) -> Tensor:
     low, high = norms.min(), norms.max()
     if not torch.isfinite(norms).all() or low == high:
         found = f"all have the L1 norm {float(low):g}" if low == high else "their L1 norms are not finite"
-        raise PruningError(f"the seed's rule cannot tell the filters of {layer} apart: {found}; no threshold works")
+        raise PruningError(
+            f"ModelCompression's rule cannot tell the filters of {layer} apart: {found}; no threshold works"
+        )
     return (norms - low) / (high - low)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.published.layout import is_seed_layout, our_state, spec_from_shapes
+from modnet.workloads.matting.published.layout import is_modelcompression_layout, our_state, spec_from_shapes
 from modnet.workloads.matting.published.modelcompression_info import require_agreement
 
 
@@ -30,4 +30,4 @@ def read_published(
     spec = spec_from_shapes(ours, where)
     if prune_info is not None:
         require_agreement(spec, prune_info)
-    return spec, ours, "seed" if is_seed_layout(state) else "official"
+    return spec, ours, "modelcompression" if is_modelcompression_layout(state) else "official"

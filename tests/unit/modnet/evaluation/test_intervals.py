@@ -19,7 +19,7 @@ def scores(values: Sequence[float], *, bands: Sequence[float | None] | None = No
         errors = {"mse": value, "mad": value} | ({} if band is None else {"unknown_mse": band})
         images.append(ImageScore(stem=f"{number:04d}", errors=errors))
     means = dict.fromkeys(("mse", "mad"), float(np.mean(values)))
-    made = Scores(split="val", protocol="seed", images=len(images), errors=means, per_image=tuple(images))
+    made = Scores(split="val", protocol="modelcompression", images=len(images), errors=means, per_image=tuple(images))
     return made.model_copy(update=changes)
 
 
@@ -88,7 +88,7 @@ def test_ratio_interval_lies_below_a_factor_where_the_difference_to_as_many_time
     ("others", "message"),
     [
         (scores(VALUES, split="tune"), "different splits cannot be compared: 'val' and 'tune'"),
-        (scores(VALUES, protocol="aspect"), "different protocols cannot be compared: 'seed' and 'aspect'"),
+        (scores(VALUES, protocol="aspect"), "different protocols cannot be compared: 'modelcompression' and 'aspect'"),
         (scores(VALUES[:-1]), "only the first has 0059, only the second none"),
         (scores(VALUES[:50]), "0054 and 5 more"),
     ],

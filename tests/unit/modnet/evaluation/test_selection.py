@@ -21,7 +21,7 @@ def scores(
 ) -> NetworkScores:
     def on(split: str, value: float) -> Scores:
         image = ImageScore(stem="a", errors={"mse": value, "mad": value})
-        return Scores(split=split, protocol="seed", images=1, errors=image.errors, per_image=(image,))
+        return Scores(split=split, protocol="modelcompression", images=1, errors=image.errors, per_image=(image,))
 
     cost = Complexity(parameters=parameters, macs=int(gmacs * 1e9), size=512)
     tune, val = on("tune", tune_mse), on("val", val_mse)

@@ -57,7 +57,7 @@ def test_onnx_predictor_agrees_with_torch_when_sizes_are_open(exported_dynamic, 
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("protocol", ["seed", "aspect", "device-512"])
+@pytest.mark.parametrize("protocol", ["modelcompression", "aspect", "device-512"])
 def test_ir_predictor_raises_when_fixed_size_does_not_fit_protocol(ir: IrFiles, protocol: Protocol) -> None:
     with pytest.raises(ConfigError, match=f"reads 64×64 pixels only, got protocol '{protocol}'"):
         IrPredictor(ir.xml, protocol)

@@ -10,14 +10,14 @@ import torch
 
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.published.layout import seed_state
+from modnet.workloads.matting.published.layout import modelcompression_state
 
 Refuse = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in seed_state(MODNet(ModnetSpec.full())).items()}
+    return {name: tensor.clone() for name, tensor in modelcompression_state(MODNet(ModnetSpec.full())).items()}
 
 
 @pytest.mark.parametrize("verb", ["prune", "retrain", "export"])

@@ -32,7 +32,7 @@ def test_evaluate_measures_all_metrics_with_intervals_and_compares_with_an_earli
         assert low <= found[name] <= high
     stored = json.loads((tmp_path / "new" / "scores.json").read_text())
     assert [image["stem"] for image in stored["per_image"]] == ["0000", "0001"]
-    assert stored["protocol"] == found["protocol"] == "seed"
+    assert stored["protocol"] == found["protocol"] == "modelcompression"
     assert (tmp_path / "new" / "worst.png").read_bytes().startswith(b"\x89PNG")
 
     again = run(*common, "--compare", tmp_path / "new" / "scores.json")
@@ -56,7 +56,7 @@ def test_evaluate_prints_tables_when_text_is_asked_for(
     assert main([*common, "--scores", str(tmp_path / "scores.json")]) == 0
     assert main([*common, "--compare", str(tmp_path / "scores.json")]) == 0
     printed = capsys.readouterr().out
-    assert "protocol: seed" in printed
+    assert "protocol: modelcompression" in printed
     assert "| error | mean | 95 % interval | images |" in printed
     assert "| equal |" in printed
 

@@ -66,7 +66,7 @@ def test_prune_refuses_to_replace_the_files_of_the_seed(tmp_path: Path, refuse: 
     full = save_checkpoint(MODNet(ModnetSpec.full()), tmp_path / "full.safetensors", {})
     there = tmp_path / "modnet_p_ratio_0.0_thresh_0.01.json"
     there.write_text("{}")
-    flags = ("--policy", "seed", "--backbone-threshold", 0.01, "--global-ratio", 0, "--out", tmp_path)
+    flags = ("--policy", "modelcompression", "--backbone-threshold", 0.01, "--global-ratio", 0, "--out", tmp_path)
     code, error = refuse("prune", "--checkpoint", full, *flags)
     assert (code, f"{there} is there already" in error) == (3, True), error
 

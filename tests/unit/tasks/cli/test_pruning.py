@@ -166,11 +166,11 @@ def test_prune_in_steps_arrives_at_the_budget(archive: Path, checkpoint: Path, t
     assert run("inspect", "--checkpoint", pruned["checkpoint"])["macs"] == pruned["macs"]
 
 
-def test_prune_writes_the_seed_files_when_the_policy_is_seed(tmp_path: Path, run: Run) -> None:
+def test_prune_writes_modelcompression_files_when_the_policy_is_modelcompression(tmp_path: Path, run: Run) -> None:
     torch.manual_seed(0)
     base = save_checkpoint(MODNet(ModnetSpec.full()), tmp_path / "full.safetensors", {})
-    flags = ("--policy", "seed", "--backbone-threshold", 0.3, "--global-ratio", 0.5, "--inherit")
-    pruned = run("prune", "--checkpoint", base, *flags, "--out", tmp_path / "seed")
+    flags = ("--policy", "modelcompression", "--backbone-threshold", 0.3, "--global-ratio", 0.5, "--inherit")
+    pruned = run("prune", "--checkpoint", base, *flags, "--out", tmp_path / "modelcompression")
     assert Path(pruned["checkpoint"]).name == "modnet_p_ratio_0.5_thresh_0.3.ckpt"
     again = run("inspect", "--checkpoint", pruned["checkpoint"], "--prune-info", pruned["prune_info"])
     assert again["parameters"] == pruned["parameters"] < pruned["before"]["parameters"]
@@ -230,7 +230,7 @@ def test_prune_refuses_flags_that_do_not_go_together(
         ("--policy layer-ratios --pruned-params detial --pruned-ratios 0.3", "pattern 'detial' names no prunable"),
         ("--exclude nothing.*", "pattern 'nothing.*' names no prunable group"),
         ("--batch-only nothing.*", "pattern 'nothing.*' names no prunable group"),
-        ("--policy seed --backbone-threshold 0.5", "the seed's rule prunes the published network alone"),
+        ("--policy seed --backbone-threshold 0.5", "ModelCompression's rule prunes the published network alone"),
         ("--plan nothing.json", "cannot read plan nothing.json"),
     ],
     ids=lambda value: value[:60],

@@ -50,7 +50,9 @@ def test_prune_retrain_evaluate_infer_work_one_after_another(
     assert read_checkpoint(out).provenance["retrain"]["epochs"] == 1
     assert not list(tmp_path.glob("*.training-state"))
 
-    scores = run("evaluate", "--checkpoint", out, "--dataset", archive, "--split", "val", "--protocol", "seed")
+    scores = run(
+        "evaluate", "--checkpoint", out, "--dataset", archive, "--split", "val", "--protocol", "modelcompression"
+    )
     assert {"mse", "mad", "images", "split", "protocol", "parameters", "macs"} <= set(scores)
     assert scores["images"] == 2
     assert 0 < scores["mse"] < scores["mad"] < 1
@@ -182,7 +184,7 @@ def test_optimize_and_infer_read_images_of_another_size_without_being_told_the_p
     irs = run("optimize", "--onnx", exported["onnx"], *targets, "--verify-on-legacy", "--out", tmp_path / "ir")
     assert irs["ncs2-fp16, OpenVINO 2021.4.2"].startswith("not verified: not installed in ")
     images = next(extract_archive(archive, tmp_path / "extracted").rglob("val/fg"))
-    for target, protocol in (("cpu-fp32-dynamic", "seed"), ("ncs2-fp16", "device-256")):
+    for target, protocol in (("cpu-fp32-dynamic", "modelcompression"), ("ncs2-fp16", "device-256")):
         assert run("infer", "--ir", irs[target], "--input", images, "--out", tmp_path / target)["mattes"] == 2
         assert run("evaluate", "--ir", irs[target], "--dataset", archive)["protocol"] == protocol
     timing = ("--size", 64, "--warm-up", 1, "--repeats", 2, "--threads", 1)

@@ -31,18 +31,18 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetIn
 
 def test_evaluate_gives_mean_over_images_of_each_image_mean(portraits: tuple[Path, DatasetIndex]) -> None:
     folder, index = portraits
-    scores = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed")
+    scores = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "modelcompression")
     alphas = [read_pair(folder / pair.image, folder / pair.matte)[1] for pair in index.val]
     assert scores.errors["mad"] == pytest.approx(np.mean([alpha.mean() for alpha in alphas]), rel=1e-5)
     assert scores.errors["mse"] == pytest.approx(np.mean([(alpha**2).mean() for alpha in alphas]), rel=1e-5)
-    assert (scores.images, scores.split, scores.protocol) == (3, "val", "seed")
+    assert (scores.images, scores.split, scores.protocol) == (3, "val", "modelcompression")
     assert [score.stem for score in scores.per_image] == [pair.stem for pair in index.val]
 
 
 def test_evaluate_raises_when_predictor_gives_another_size(portraits: tuple[Path, DatasetIndex]) -> None:
     folder, index = portraits
     with pytest.raises(DatasetError, match=r"gave a matte of \(4, 4\), wanted \(96, 64\)"):
-        evaluate(lambda image: np.zeros((4, 4), np.float32), folder, index, "val", "seed")
+        evaluate(lambda image: np.zeros((4, 4), np.float32), folder, index, "val", "modelcompression")
 
 
 @pytest.mark.parametrize("value", [np.nan, 1.5, -0.5], ids=["not a number", "above 1", "below 0"])
@@ -51,7 +51,7 @@ def test_evaluate_raises_and_names_the_image_when_predictor_gives_no_alpha(
 ) -> None:
     folder, index = portraits
     with pytest.raises(DatasetError, match=rf"{index.val[0].stem}: the predictor gave values from .*wanted \[0, 1\]"):
-        evaluate(lambda image: np.full(image.shape[:2], value, np.float32), folder, index, "val", "seed")
+        evaluate(lambda image: np.full(image.shape[:2], value, np.float32), folder, index, "val", "modelcompression")
 
 
 def test_evaluate_names_the_file_when_an_image_cannot_be_read(portraits: tuple[Path, DatasetIndex]) -> None:
@@ -59,7 +59,7 @@ def test_evaluate_names_the_file_when_an_image_cannot_be_read(portraits: tuple[P
     gone = index.val[0].model_copy(update={"image": "gone/0000.png"})
     broken = index.model_copy(update={"val": (gone,)})
     with pytest.raises(DatasetError, match=r"gone/0000\.png cannot be read"):
-        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, broken, "val", "seed")
+        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, broken, "val", "modelcompression")
 
 
 def test_evaluate_names_every_pair_that_cannot_be_read_at_once(portraits: tuple[Path, DatasetIndex]) -> None:
@@ -69,17 +69,19 @@ def test_evaluate_names_every_pair_that_cannot_be_read_at_once(portraits: tuple[
     broken = index.model_copy(update={"val": (gone[0], second, gone[1])})
     message = rf"2 of 3 pairs .* cannot be read: .*gone/{first.stem}\.png.*; .*gone/{third.stem}\.png"
     with pytest.raises(DatasetError, match=message):
-        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, broken, "val", "seed")
+        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, broken, "val", "modelcompression")
 
 
 def test_evaluate_measures_everything_when_all_metrics_are_asked_for(portraits: tuple[Path, DatasetIndex]) -> None:
     folder, index = portraits
-    scores = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed", ALL_METRICS)
+    scores = evaluate(
+        lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "modelcompression", ALL_METRICS
+    )
     assert tuple(scores.errors) == ERROR_NAMES
     for name, mean in scores.errors.items():
         assert mean == pytest.approx(np.mean([image.errors[name] for image in scores.per_image]))
     assert scores.images_with("unknown_mse") == 3
-    few = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "seed")
+    few = evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, index, "val", "modelcompression")
     assert few.errors == {name: scores.errors[name] for name in ("mse", "mad", "unknown_mse", "unknown_mad")}
 
 
@@ -111,7 +113,7 @@ def test_evaluate_raises_when_split_is_empty(portraits: tuple[Path, DatasetIndex
     folder, index = portraits
     empty = index.model_copy(update={"val": ()})
     with pytest.raises(DatasetError, match="nothing to evaluate"):
-        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, empty, "val", "seed")
+        evaluate(lambda image: np.zeros(image.shape[:2], np.float32), folder, empty, "val", "modelcompression")
 
 
 @pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="the shared base and portraits are not here")
@@ -120,7 +122,9 @@ def test_evaluate_reproduces_recorded_scores_of_the_shared_base(tmp_path: Path) 
     recorded = json.loads((SHARED / "weights" / "modnet_portraits_base.json").read_text())["val"]
     folder = extract_archive(SHARED / "data" / "portraits.zip", tmp_path)
     network = load(SHARED / "weights" / "modnet_portraits_base.ckpt")
-    scores = evaluate(TorchPredictor(network, "seed"), folder, index_dataset(folder), "val", "seed")
+    scores = evaluate(
+        TorchPredictor(network, "modelcompression"), folder, index_dataset(folder), "val", "modelcompression"
+    )
     assert scores.images == recorded["images"]
     assert round(scores.errors["mse"], 6) == recorded["mse"]
     assert round(scores.errors["mad"], 6) == recorded["mad"]

@@ -23,7 +23,7 @@ def test_worst_sheet_draws_what_worst_images_names(tmp_path: Path) -> None:
     archive = write_synthetic_archive(tmp_path / "s.zip", train=6, val=SHEET_IMAGES + 2, size=(96, 64), seed=2)
     folder = extract_archive(archive, tmp_path / "extracted")
     index = index_dataset(folder)
-    scores = evaluate(predictor, folder, index, "val", "seed")
+    scores = evaluate(predictor, folder, index, "val", "modelcompression")
     worst = worst_images(scores)
     assert len(worst) == SHEET_IMAGES
     assert [one.error for one in worst] == sorted((one.error for one in scores.per_image), reverse=True)[:SHEET_IMAGES]

@@ -24,12 +24,12 @@ def random_image(height: int = 7, width: int = 5, dtype: Any = np.uint8, channel
 @pytest.mark.parametrize(
     ("protocol", "image_size", "input_size"),
     [
-        ("seed", (600, 800), (512, 672)),  # both sides above: short 512, long int(682.67) floored
-        ("seed", (800, 600), (672, 512)),
-        ("seed", (300, 400), (512, 672)),  # both below
-        ("seed", (500, 801), (480, 800)),  # 512 in between: kept, floored
-        ("seed", (512, 512), (512, 512)),
-        ("seed", (1, 1), (512, 512)),
+        ("modelcompression", (600, 800), (512, 672)),  # both sides above: short 512, long int(682.67) floored
+        ("modelcompression", (800, 600), (672, 512)),
+        ("modelcompression", (300, 400), (512, 672)),  # both below
+        ("modelcompression", (500, 801), (480, 800)),  # 512 in between: kept, floored
+        ("modelcompression", (512, 512), (512, 512)),
+        ("modelcompression", (1, 1), (512, 512)),
         ("aspect", (600, 800), (512, 672)),  # 682.67 is nearer to 672 than to 704
         ("aspect", (825, 550), (768, 512)),
         ("aspect", (500, 801), (512, 832)),  # 820.2
@@ -51,11 +51,11 @@ def test_prepare_gives_the_size_of_its_protocol(
     assert restore(np.zeros(input_size, np.float32), prepared.geometry).shape == image_size
 
 
-def test_prepare_and_restore_follow_the_seed_step_by_step() -> None:
+def test_prepare_and_restore_follow_modelcompression_step_by_step() -> None:
     image = random_image(530, 700)
     normalised = (torch.from_numpy(image).permute(2, 0, 1)[None] / 255.0 - 0.5) / 0.5
     wanted = interpolate(normalised, size=(512, 672), mode="area")  # int(700 / 530 * 512) = 676
-    prepared = prepare(image, "seed")
+    prepared = prepare(image, "modelcompression")
     assert np.allclose(prepared.pixels, wanted.numpy(), rtol=0, atol=1e-6)
     alpha = torch.rand(1, 1, 512, 672, generator=torch.Generator().manual_seed(0))
     back = restore(alpha[0, 0].numpy(), prepared.geometry)
@@ -108,7 +108,9 @@ def test_restore_clips_when_the_network_overshoots(protocol: Protocol) -> None:
     assert (restore(np.full(geometry.input_size, -0.5, np.float32), geometry) == 0.0).all()
 
 
-@pytest.mark.parametrize(("protocol", "size"), [("seed", (20, 600)), ("seed", (1, 100)), ("aspect", (1, 3000))])
+@pytest.mark.parametrize(
+    ("protocol", "size"), [("modelcompression", (20, 600)), ("modelcompression", (1, 100)), ("aspect", (1, 3000))]
+)
 def test_prepare_refuses_an_image_when_it_is_a_sliver(protocol: Protocol, size: tuple[int, int]) -> None:
     with pytest.raises(DatasetError, match=f"{size[1]} × {size[0]}.*too narrow"):
         prepare(np.zeros((*size, 3), np.uint8), protocol)

@@ -1,4 +1,4 @@
-"""Our tensors under the seed's names and back; what the seed's layout cannot say is refused."""
+"""Our tensors under ModelCompression's names and back; what ModelCompression's layout cannot say is refused."""
 
 import pytest
 import torch
@@ -6,7 +6,12 @@ import torch
 from modnet.errors import CheckpointError
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec, SplitWidth
-from modnet.workloads.matting.published.layout import is_seed_layout, our_state, seed_state, spec_from_shapes
+from modnet.workloads.matting.published.layout import (
+    is_modelcompression_layout,
+    modelcompression_state,
+    our_state,
+    spec_from_shapes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,31 +25,33 @@ def without_skip(spec: ModnetSpec, index: int) -> ModnetSpec:
     return spec.model_copy(update={"blocks": tuple(blocks)})
 
 
-def test_seed_state_has_the_recorded_names_shapes_and_order_when_unpruned(network: MODNet, recordings) -> None:
+def test_modelcompression_state_has_the_recorded_names_shapes_and_order_when_unpruned(
+    network: MODNet, recordings
+) -> None:
     recorded = recordings.read("seed_visible.json")["base"]["keys"]
-    state = seed_state(network, prefix="module.")
+    state = modelcompression_state(network, prefix="module.")
     assert [(name, list(tensor.shape)) for name, tensor in state.items()] == list(recorded.items())
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_seed_state_has_the_recorded_names_shapes_and_order_when_pruned(recordings, case: int) -> None:
+def test_modelcompression_state_has_the_recorded_names_shapes_and_order_when_pruned(recordings, case: int) -> None:
     recorded = recordings.read("seed_visible.json")["cases"][case]["keys"]
     published = {name: torch.zeros(shape) for name, shape in recorded.items()}
-    state = seed_state(MODNet(spec_from_shapes(our_state(published, "it"), "it")))
+    state = modelcompression_state(MODNet(spec_from_shapes(our_state(published, "it"), "it")))
     assert [(name, list(tensor.shape)) for name, tensor in state.items()] == list(recorded.items())
 
 
 @pytest.mark.parametrize("prefix", ["", "module."], ids=["pruner's", "trainer's"])
-def test_our_state_gives_back_every_tensor_when_seed_state_wrote_it(network: MODNet, prefix: str) -> None:
-    published = seed_state(network, prefix=prefix)
-    assert is_seed_layout(published)
+def test_our_state_gives_back_every_tensor_when_modelcompression_state_wrote_it(network: MODNet, prefix: str) -> None:
+    published = modelcompression_state(network, prefix=prefix)
+    assert is_modelcompression_layout(published)
     state = our_state(published, "it")
     assert state.keys() == network.state_dict().keys()
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in state.items())
 
 
-def test_seed_state_holds_one_tensor_under_both_names_of_the_backbone(network: MODNet) -> None:
-    state = seed_state(network)
+def test_modelcompression_state_holds_one_tensor_under_both_names_of_the_backbone(network: MODNet) -> None:
+    state = modelcompression_state(network)
     name = "backbone.model.features.18.cbr.0.weight"
     assert state[name].data_ptr() == state[f"lr_branch.{name}"].data_ptr()
 
@@ -65,13 +72,15 @@ def test_seed_state_holds_one_tensor_under_both_names_of_the_backbone(network: M
     ],
     ids=["other blocks", "skip left out", "other split", "no batch norm"],
 )
-def test_seed_state_raises_when_the_seed_would_build_another_network(spec: ModnetSpec, message: str) -> None:
+def test_modelcompression_state_raises_when_modelcompression_would_build_another_network(
+    spec: ModnetSpec, message: str
+) -> None:
     with pytest.raises(CheckpointError, match=message):
-        seed_state(MODNet(spec))
+        modelcompression_state(MODNet(spec))
 
 
 def test_our_state_raises_when_a_name_is_unknown(network: MODNet) -> None:
-    published = seed_state(network) | {"hr_branch.extra.weight": torch.zeros(1)}
+    published = modelcompression_state(network) | {"hr_branch.extra.weight": torch.zeros(1)}
     with pytest.raises(CheckpointError, match="the file is of another network: it holds 'hr_branch.extra.weight'"):
         our_state(published, "the file")
 

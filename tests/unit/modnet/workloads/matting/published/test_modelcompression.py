@@ -1,4 +1,4 @@
-"""The seed's two files, written: what is in them, that they load, and which weights are inherited."""
+"""ModelCompression's two files, written: what is in them, that they load, and which weights are inherited."""
 
 import copy
 import json
@@ -16,8 +16,13 @@ from modnet.workloads.matting.network.blocks import ConvIBNormReLU
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.published.layout import our_state
-from modnet.workloads.matting.published.modelcompression import fresh, inherited, prune_like_seed, write_seed_files
-from modnet.workloads.matting.published.modelcompression_rule import SeedRule
+from modnet.workloads.matting.published.modelcompression import (
+    fresh,
+    inherited,
+    prune_like_modelcompression,
+    write_modelcompression_files,
+)
+from modnet.workloads.matting.published.modelcompression_rule import ModelCompressionRule
 
 SETTING = {"threshold": 0.5, "ratio": 0.5}  # on `unpruned` some skips vanish, some stay, and one block loses its expand
 
@@ -47,12 +52,14 @@ def channels(network: MODNet, layer: str) -> list[int]:
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_write_seed_files_writes_what_the_seed_wrote(recordings, tmp_path: Path, case: int) -> None:
+def test_write_modelcompression_files_writes_what_modelcompression_wrote(recordings, tmp_path: Path, case: int) -> None:
     recorded = recordings.read("seed_visible.json")
     pruned = recorded["cases"][case]
     base = MODNet(ModnetSpec.full())
     base.load_state_dict(our_state(recordings.state(recorded["base"]["keys"], recorded["salt"]), "recorded"))
-    files = write_seed_files(tmp_path, prune_like_seed(base, threshold=pruned["threshold"], ratio=pruned["ratio"]))
+    files = write_modelcompression_files(
+        tmp_path, prune_like_modelcompression(base, threshold=pruned["threshold"], ratio=pruned["ratio"])
+    )
     assert files.checkpoint.name == f"modnet_p_ratio_{pruned['ratio']}_thresh_{pruned['threshold']}.ckpt"
     assert files.prune_info.name == f"modnet_p_ratio_{pruned['ratio']}_thresh_{pruned['threshold']}.json"
     assert files.prune_info.read_text() == json.dumps(pruned["prune_info"], separators=(",", ":"))
@@ -61,27 +68,31 @@ def test_write_seed_files_writes_what_the_seed_wrote(recordings, tmp_path: Path,
 
 
 @pytest.mark.parametrize("inherit", [False, True], ids=["fresh", "inherited"])
-def test_load_gives_back_the_network_that_write_seed_files_wrote(
+def test_load_gives_back_the_network_that_write_modelcompression_files_wrote(
     unpruned: MODNet, tmp_path: Path, inherit: bool
 ) -> None:
-    pruned = prune_like_seed(unpruned, **SETTING, inherit=inherit)
-    files = write_seed_files(tmp_path / "deep" / "folder", pruned)
+    pruned = prune_like_modelcompression(unpruned, **SETTING, inherit=inherit)
+    files = write_modelcompression_files(tmp_path / "deep" / "folder", pruned)
     checkpoint = read_checkpoint(files.checkpoint, files.prune_info)
-    assert checkpoint.layout == "seed"
+    assert checkpoint.layout == "modelcompression"
     assert checkpoint.network.spec == pruned.network.spec
     assert network_digest(checkpoint.network) == network_digest(pruned.network)
     assert sorted(files.checkpoint.parent.iterdir()) == sorted([files.checkpoint, files.prune_info])
 
 
-def test_write_seed_files_names_whole_numbers_as_the_seed_does(unpruned: MODNet, tmp_path: Path) -> None:
-    files = write_seed_files(tmp_path, prune_like_seed(unpruned, threshold=1, ratio=0))
+def test_write_modelcompression_files_names_whole_numbers_as_modelcompression_does(
+    unpruned: MODNet, tmp_path: Path
+) -> None:
+    files = write_modelcompression_files(tmp_path, prune_like_modelcompression(unpruned, threshold=1, ratio=0))
     assert files.prune_info.name == "modnet_p_ratio_0.0_thresh_1.0.json"
     assert files.prune_info.read_text().startswith('{"ratio":0.0,"threshold":1.0,"new_cfg":[8,8,')
 
 
-def test_write_seed_files_writes_equal_bytes_when_seed_is_equal(unpruned: MODNet, tmp_path: Path) -> None:
+def test_write_modelcompression_files_writes_equal_bytes_when_seed_is_equal(unpruned: MODNet, tmp_path: Path) -> None:
     def content(folder: str, seed: int) -> list[bytes]:
-        files = write_seed_files(tmp_path / folder, prune_like_seed(unpruned, **SETTING, seed=seed))
+        files = write_modelcompression_files(
+            tmp_path / folder, prune_like_modelcompression(unpruned, **SETTING, seed=seed)
+        )
         return [files.checkpoint.read_bytes(), files.prune_info.read_bytes()]
 
     first = content("a", 7)
@@ -89,15 +100,15 @@ def test_write_seed_files_writes_equal_bytes_when_seed_is_equal(unpruned: MODNet
     assert content("c", 8)[0] != first[0]
 
 
-def test_write_seed_files_raises_when_a_file_is_in_the_way(unpruned: MODNet, tmp_path: Path) -> None:
+def test_write_modelcompression_files_raises_when_a_file_is_in_the_way(unpruned: MODNet, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CheckpointError, match="cannot write modnet_p_ratio_0.5_thresh_0.5"):
-        write_seed_files(tmp_path / "file", prune_like_seed(unpruned, **SETTING))
+        write_modelcompression_files(tmp_path / "file", prune_like_modelcompression(unpruned, **SETTING))
 
 
-def test_prune_like_seed_raises_when_the_seed_would_fail(portraits_base: Path) -> None:
+def test_prune_like_modelcompression_raises_when_modelcompression_would_fail(portraits_base: Path) -> None:
     with pytest.raises(PruningError, match="nearest threshold that works is 0.36"):
-        prune_like_seed(load(portraits_base), threshold=0.5, ratio=0.5)
+        prune_like_modelcompression(load(portraits_base), threshold=0.5, ratio=0.5)
 
 
 def test_fresh_draws_kaiming_uniform_weights_without_touching_others_random_numbers() -> None:
@@ -115,20 +126,20 @@ def test_fresh_draws_kaiming_uniform_weights_without_touching_others_random_numb
             assert module.bias is None or not module.bias.any()
 
 
-def test_prune_like_seed_inherits_everything_when_nothing_goes(unpruned: MODNet) -> None:
-    pruned = prune_like_seed(unpruned, threshold=1e-9, ratio=0, inherit=True).network
+def test_prune_like_modelcompression_inherits_everything_when_nothing_goes(unpruned: MODNet) -> None:
+    pruned = prune_like_modelcompression(unpruned, threshold=1e-9, ratio=0, inherit=True).network
     assert pruned.spec == unpruned.spec
     assert network_digest(pruned) == network_digest(unpruned)
 
 
-def test_prune_like_seed_does_not_touch_the_network(unpruned: MODNet) -> None:
+def test_prune_like_modelcompression_does_not_touch_the_network(unpruned: MODNet) -> None:
     before = network_digest(unpruned)
-    prune_like_seed(unpruned, **SETTING, inherit=True)
+    prune_like_modelcompression(unpruned, **SETTING, inherit=True)
     assert network_digest(unpruned) == before
 
 
 def test_inherited_partners_keep_the_same_channels(unpruned: MODNet) -> None:
-    pruned = prune_like_seed(unpruned, **SETTING, inherit=True).network
+    pruned = prune_like_modelcompression(unpruned, **SETTING, inherit=True).network
     skips = {True: 0, False: 0}
     for index, (block, before) in enumerate(zip(pruned.spec.blocks, unpruned.spec.blocks, strict=True)):
         path = f"backbone.blocks.{index}"
@@ -143,7 +154,7 @@ def test_inherited_partners_keep_the_same_channels(unpruned: MODNet) -> None:
 
 
 def test_inherited_weights_are_those_of_the_kept_channels(unpruned: MODNet) -> None:
-    pruned = prune_like_seed(unpruned, **SETTING, inherit=True).network
+    pruned = prune_like_modelcompression(unpruned, **SETTING, inherit=True).network
     last, before = channels(pruned, "backbone.last"), channels(pruned, "backbone.blocks.16.project")
     wanted = unpruned.backbone.last.conv.weight[last][:, before]
     assert torch.equal(pruned.backbone.last.conv.weight, wanted)
@@ -157,7 +168,7 @@ def test_inherited_layers_take_up_what_removed_channels_leave_behind(unpruned: M
     with torch.no_grad():
         for layer in ("backbone.blocks.6.expand", "backbone.blocks.6.depthwise"):
             constant.get_submodule(f"{layer}.norm").weight.zero_()
-    spec = SeedRule(constant).spec(threshold=1e-9, ratio=0)
+    spec = ModelCompressionRule(constant).spec(threshold=1e-9, ratio=0)
     narrower = list(spec.blocks)
     narrower[6] = narrower[6].model_copy(update={"hidden_channels": 8})
     pruned = inherited(constant, spec.model_copy(update={"blocks": tuple(narrower)}))
@@ -168,7 +179,7 @@ def test_inherited_layers_take_up_what_removed_channels_leave_behind(unpruned: M
 
 
 def test_inherited_channels_keep_their_half_of_an_ibnorm(unpruned: MODNet) -> None:
-    pruned = prune_like_seed(unpruned, **SETTING, inherit=True).network
+    pruned = prune_like_modelcompression(unpruned, **SETTING, inherit=True).network
     for path, half in (("semantic.lr16x", 48), ("detail.enc4x", 32), ("fusion.head_features", 8)):
         layer = pruned.get_submodule(path)
         kept = layer.conv.weight[:, 0, 0, 0].int().tolist()
@@ -178,7 +189,7 @@ def test_inherited_channels_keep_their_half_of_an_ibnorm(unpruned: MODNet) -> No
 
 
 def test_inherited_network_computes_when_blocks_lose_their_expand_convolution(unpruned: MODNet) -> None:
-    pruned = prune_like_seed(unpruned, threshold=1.0, ratio=0.5, inherit=True).network
+    pruned = prune_like_modelcompression(unpruned, threshold=1.0, ratio=0.5, inherit=True).network
     assert not any(block.expands for block in pruned.spec.blocks)
     with torch.inference_mode():
         assert pruned(torch.rand(1, 3, 64, 64)).alpha.isfinite().all()

@@ -1,4 +1,4 @@
-"""The seed's JSON is compared entry by entry with the tensors beside it."""
+"""ModelCompression's JSON is compared entry by entry with the tensors beside it."""
 
 import json
 from pathlib import Path
@@ -43,9 +43,9 @@ def test_require_agreement_accepts_what_describes_the_network(tmp_path: Path) ->
         ({"new_hr_channels": [8, 8]}, "new_hr_channels is"),
         ({"new_f_channels": [16]}, "new_f_channels is"),
         ({"ratio": 0.5}, r"ratio \(detail width\) is 16 there, the tensors have 32"),
-        ({"ratio": "half"}, "not the seed's prune info"),
-        ({"ratio": float("inf")}, "not the seed's prune info"),
-        ({"ratio": None}, "not the seed's prune info"),
+        ({"ratio": "half"}, "not ModelCompression's prune info"),
+        ({"ratio": float("inf")}, "not ModelCompression's prune info"),
+        ({"ratio": None}, "not ModelCompression's prune info"),
     ],
     ids=["outputs", "expansions", "lr", "hr", "f", "ratio", "a word", "infinite", "nothing"],
 )
@@ -64,7 +64,7 @@ def test_require_agreement_raises_when_an_entry_is_of_another_network(
 def test_require_agreement_raises_when_file_is_no_prune_info(tmp_path: Path, text: str) -> None:
     path = tmp_path / "info.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(CheckpointError, match="info.json is not the seed's prune info"):
+    with pytest.raises(CheckpointError, match="info.json is not ModelCompression's prune info"):
         require_agreement(SPEC, path)
 
 

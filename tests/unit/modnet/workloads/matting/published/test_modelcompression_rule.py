@@ -1,4 +1,4 @@
-"""The seed's widths: counts worked out by hand, what it wrote when it was run, and where it fails."""
+"""ModelCompression's widths: counts worked out by hand, what it wrote when it was run, and where it fails."""
 
 import copy
 import re
@@ -12,7 +12,7 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.published.layout import our_state
 from modnet.workloads.matting.published.modelcompression_info import prune_info
-from modnet.workloads.matting.published.modelcompression_rule import SeedRule, kept_count
+from modnet.workloads.matting.published.modelcompression_rule import ModelCompressionRule, kept_count
 
 
 @pytest.fixture(scope="module")
@@ -61,35 +61,37 @@ def test_kept_count_counts_a_norm_equal_to_the_threshold(threshold: float, kept:
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_spec_is_what_the_seed_wrote(recordings, case: int) -> None:
+def test_spec_is_what_modelcompression_wrote(recordings, case: int) -> None:
     recorded = recordings.read("seed_visible.json")
     pruned = recorded["cases"][case]
     unpruned = MODNet(ModnetSpec.full())
     unpruned.load_state_dict(our_state(recordings.state(recorded["base"]["keys"], recorded["salt"]), "recorded"))
     setting = {"threshold": pruned["threshold"], "ratio": pruned["ratio"]}
-    spec = SeedRule(unpruned).spec(**setting)
+    spec = ModelCompressionRule(unpruned).spec(**setting)
     assert prune_info(spec, **setting) == pruned["prune_info"]
     assert sum(p.numel() for p in MODNet(spec).parameters()) == pruned["parameters"]
 
 
 @pytest.mark.parametrize("case", range(2))
-def test_spec_is_what_the_seed_wrote_when_network_is_trained(recordings, portraits_base, case: int) -> None:
+def test_spec_is_what_modelcompression_wrote_when_network_is_trained(recordings, portraits_base, case: int) -> None:
     recorded = recordings.read("seed_portraits_base.json")["cases"][case]
     setting = {"threshold": recorded["threshold"], "ratio": recorded["ratio"]}
-    assert prune_info(SeedRule(load(portraits_base)).spec(**setting), **setting) == recorded["prune_info"]
+    assert prune_info(ModelCompressionRule(load(portraits_base)).spec(**setting), **setting) == recorded["prune_info"]
 
 
 @pytest.mark.parametrize("threshold", [0.4, 0.45, 0.5, 0.6])
-def test_spec_raises_where_the_seed_fails_on_a_trained_network(portraits_base, threshold: float) -> None:
-    rule = SeedRule(load(portraits_base))
+def test_spec_raises_where_modelcompression_fails_on_a_trained_network(portraits_base, threshold: float) -> None:
+    rule = ModelCompressionRule(load(portraits_base))
     with pytest.raises(PruningError, match=r"backbone.blocks.\d+ .*expansion factor 0.* nearest .* works is 0.36"):
         rule.spec(threshold=threshold, ratio=0.5)
     rule.spec(threshold=0.36, ratio=0.5)
 
 
 def test_spec_raises_with_the_nearest_threshold_when_a_block_keeps_too_little(outlier: MODNet) -> None:
-    rule = SeedRule(outlier)
-    with pytest.raises(PruningError, match=r"backbone.blocks.7 \(the seed's features.8\) keeps 8 hidden") as caught:
+    rule = ModelCompressionRule(outlier)
+    with pytest.raises(
+        PruningError, match=r"backbone.blocks.7 \(ModelCompression's features.8\) keeps 8 hidden"
+    ) as caught:
         rule.spec(threshold=0.2, ratio=0.5)
     nearest = float(re.search(r"nearest threshold that works is ([\d.]+)", str(caught.value))[1])
     rule.spec(threshold=nearest, ratio=0.5)
@@ -118,11 +120,11 @@ def test_spec_raises_with_the_nearest_threshold_when_a_block_keeps_too_little(ou
 )
 def test_spec_raises_when_setting_cannot_work(network: MODNet, threshold: float, ratio: float, message: str) -> None:
     with pytest.raises(PruningError, match=message):
-        SeedRule(network).spec(threshold=threshold, ratio=ratio)
+        ModelCompressionRule(network).spec(threshold=threshold, ratio=ratio)
 
 
 def test_spec_gives_the_narrowest_detail_branch_at_the_largest_ratio(network: MODNet) -> None:
-    spec = SeedRule(network).spec(threshold=1e-9, ratio=0.875)
+    spec = ModelCompressionRule(network).spec(threshold=1e-9, ratio=0.875)
     assert (spec.to_enc2x.total, spec.enc4x.total, spec.fusion_head.total) == (4, 8, 2)
 
 
@@ -131,13 +133,13 @@ def test_spec_gives_the_narrowest_detail_branch_at_the_largest_ratio(network: MO
     [(1.0, "all have the L1 norm 144; no threshold"), (float("nan"), "not finite")],
     ids=["equal", "nan"],
 )
-def test_seed_rule_raises_when_norms_say_nothing(network: MODNet, value: float, message: str) -> None:
+def test_modelcompression_rule_raises_when_norms_say_nothing(network: MODNet, value: float, message: str) -> None:
     changed = copy.deepcopy(network)
     torch.nn.init.constant_(changed.get_submodule("backbone.blocks.3.project.conv").weight, value)
     with pytest.raises(PruningError, match=f"filters of backbone.blocks.3.project.conv apart: .*{message}"):
-        SeedRule(changed)
+        ModelCompressionRule(changed)
 
 
-def test_seed_rule_raises_when_network_is_not_the_published_one() -> None:
+def test_modelcompression_rule_raises_when_network_is_not_the_published_one() -> None:
     with pytest.raises(PruningError, match="other widths or skips"):
-        SeedRule(MODNet(ModnetSpec.tiny()))
+        ModelCompressionRule(MODNet(ModnetSpec.tiny()))
