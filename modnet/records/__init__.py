@@ -1,0 +1,55 @@
+"""What a stage reports: small, frozen, JSON; never a tensor, never a path of one machine."""
+
+from modnet.records.choice import Choice, HostLatencies, TimedForms
+from modnet.records.export import ExportRecord, LayerDecision, LegacyCheck, QuantisationDecision
+from modnet.records.networks import BaseRecord, Candidate, DatasetRecord, Failure, NetworkScores, RetrainReport
+from modnet.records.record import FileDigest, Record, StoredFile
+from modnet.records.release import Challenge, Promotion, ReleaseRecord
+from modnet.records.scores import Complexity, ImageScore, Scored, Scores
+from modnet.records.sensitivity import (
+    ChannelScores,
+    ImageSensitivity,
+    Sensitivities,
+    SensitivityChoice,
+    SensitivityCurve,
+    SensitivityQuestion,
+    SensitivityReport,
+)
+from modnet.records.training import EpochReport, ScaleDistribution, TrainingProgress, TrainingReport
+
+__all__ = [
+    "BaseRecord",
+    "Candidate",
+    "Challenge",
+    "ChannelScores",
+    "Choice",
+    "Complexity",
+    "DatasetRecord",
+    "EpochReport",
+    "ExportRecord",
+    "Failure",
+    "FileDigest",
+    "HostLatencies",
+    "ImageScore",
+    "ImageSensitivity",
+    "LayerDecision",
+    "LegacyCheck",
+    "NetworkScores",
+    "Promotion",
+    "QuantisationDecision",
+    "Record",
+    "ReleaseRecord",
+    "RetrainReport",
+    "ScaleDistribution",
+    "Scored",
+    "Scores",
+    "Sensitivities",
+    "SensitivityChoice",
+    "SensitivityCurve",
+    "SensitivityQuestion",
+    "SensitivityReport",
+    "StoredFile",
+    "TimedForms",
+    "TrainingProgress",
+    "TrainingReport",
+]

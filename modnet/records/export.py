@@ -1,0 +1,106 @@
+"""The deployable forms of a network, and how they came to be good enough."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modnet.records.record import Record, StoredFile
+from modnet.targets import InputFormat, Target
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class LayerDecision(Record):
+    """What became of one quantised layer, and why."""
+
+    layer: str = Field(description="its name in the graph")
+    harm: float | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="fall of the MSE on some tune images when only it is float; absent when nothing had to go back",
+    )
+    mse_when_put_back: float | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="MSE on all of tune once it and those before it were float; absent when it stays in 8 bits",
+    )
+
+
+class QuantisationDecision(Record):
+    """How an INT8 network came to be within the error that is allowed, or not."""
+
+    tune_images: int = Field(ge=1)
+    float_mse: float = Field(ge=0, description="of the float network on tune")
+    allowed_mse: float = Field(ge=0)
+    all_rounded_mse: float = Field(ge=0, description="with every layer in 8 bits")
+    mse: float = Field(ge=0, description="of the network as decided")
+    layers: tuple[LayerDecision, ...] = Field(description="every quantised layer; by harm, where that was measured")
+    training_steps: int = Field(0, ge=0, description="of quantisation-aware training before; 0: the weights as given")
+
+    @property
+    def is_within_bound(self) -> bool:
+        """Whether the network may be used."""
+        return self.mse <= self.allowed_mse
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """Layers that went back to float, in the order in which they did."""
+        return tuple(one.layer for one in self.layers if one.mse_when_put_back is not None)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence of what was decided, with the numbers."""
+        trained = f" after {self.training_steps} steps of training" if self.training_steps else ""
+        return (
+            f"tune MSE {self.mse:.6f}{trained} with {len(self.float_layers)} of {len(self.layers)} layers in float, "
+            f"allowed {self.allowed_mse:.6f} (float {self.float_mse:.6f}, all layers in 8 bits "
+            f"{self.all_rounded_mse:.6f})"
+        )
+
+
+class LegacyCheck(Record):
+    """What an old runtime, or a compiler of one, says of an IR."""
+
+    by: str
+    status: Literal["ok", "failed", "not verified"]
+    words: str = Field("", description="its own when it failed, or why it was not asked")
+    mean_difference: float | None = Field(None, ge=0, description="of alpha to the network's")
+    max_difference: float | None = Field(None, ge=0)
+    blob_bytes: int | None = Field(None, ge=1, description="what the compiler made")
+    stages: int | None = Field(None, ge=1, description="steps of what the compiler made")
+
+
+class ExportRecord(Record):
+    """The deployable forms of one network in the store, keys by file name."""
+
+    network_id: str
+    size: int
+    files: dict[str, StoredFile]
+    input_format: InputFormat
+    targets: tuple[Target, ...] = Field(description="those that are good enough to be released")
+    refused: dict[str, str] = Field(description="the others, with the reason")
+    parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
+    tune_mse: dict[str, float] = Field(description="per target, and of torch, in the protocol of the size")
+    int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits; None without cpu-int8")
+    val: dict[str, dict[str, float]] = Field(
+        description="errors by name of what is released, and of torch, in the protocol of the size"
+    )
+    legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
+    seconds: float
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing of the network can be released, each reason with its targets; None when a target can."""
+        if self.targets:
+            return None
+        refused_for: dict[str, list[str]] = {}
+        for target, reason in self.refused.items():
+            refused_for.setdefault(reason, []).append(target)
+        return "; ".join(f"{', '.join(targets)}: {reason}" for reason, targets in refused_for.items())
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return tuple(self.files.values())

@@ -1,0 +1,94 @@
+"""Data sets and networks in the store, from the unpruned one to the retrained candidate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from modnet.configs import PruningConfig, RetrainConfig, shown_source
+from modnet.records.record import Record, StoredFile
+from modnet.records.scores import Complexity, Scores
+from modnet.records.training import TrainingReport
+
+
+class DatasetRecord(Record):
+    """A data set in the store. `dataset_id` names its content."""
+
+    dataset_id: str
+    archive: StoredFile
+    source: Annotated[str, AfterValidator(shown_source)] = Field(description="for people, without secrets")
+    is_synthetic: bool
+    fit: int
+    tune: int
+    val: int
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.archive,)
+
+
+class BaseRecord(Record):
+    """An unpruned network in the store, and the data set it is compressed for."""
+
+    base_id: str
+    dataset_id: str
+    checkpoint: StoredFile
+    complexity: Complexity
+    origin: str = Field(description="where it came from, for people")
+    training: TrainingReport | None = Field(description="None when a checkpoint was given")
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.checkpoint,)
+
+
+class Candidate(Record):
+    """One pruning config applied to one network: a smaller network waiting to be retrained."""
+
+    candidate_id: str
+    base_id: str = Field(description="the unpruned network that reports compare with")
+    parent_id: str = Field(description="the network that was pruned: the base, or a retrained candidate of it")
+    dataset_id: str
+    pruning: PruningConfig
+    retrain: RetrainConfig
+    seed: int
+    pruned: StoredFile
+    complexity: Complexity
+    remarks: tuple[str, ...] = Field((), description="where its plan is not what was asked, and why; for people")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and plots."""
+        return self.pruning.label
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.pruned,)
+
+
+class RetrainReport(Record):
+    """A retrained candidate."""
+
+    candidate_id: str
+    checkpoint: StoredFile
+    training: TrainingReport
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self.checkpoint,)
+
+
+class NetworkScores(Record):
+    """A network on the split that choices read and on the one that only reports."""
+
+    network_id: str = Field(description="a base_id or a candidate_id")
+    tune: Scores
+    val: Scores
+    complexity: Complexity
+    size_bytes: int = Field(description="of its checkpoint file")
+    seconds: float = Field(ge=0)
+
+
+class Failure(Record):
+    """A configuration that did not make it: a row in every summary, never an absence."""
+
+    candidate_id: str
+    label: str
+    reason: str

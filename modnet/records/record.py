@@ -1,0 +1,31 @@
+"""The base of all records, and the files that they speak of."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        """The objects in the store that the record speaks of; without them it is worth nothing."""
+        return ()
+
+
+class FileDigest(Record):
+    """What the bytes of a file must be."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+
+class StoredFile(FileDigest):
+    """An object in the store and what its bytes must be."""
+
+    key: str
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return (self,)

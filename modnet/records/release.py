@@ -1,0 +1,73 @@
+"""What becomes of a release on each target."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from modnet.records.record import Record
+from modnet.targets import Target
+
+
+class Challenge(Record):
+    """A new network against the release that a target runs: on the same images, and in turns on one machine."""
+
+    target: Target
+    release_id: str = Field(description="what the target runs")
+    problem: str | None = Field(None, description="why that release cannot be used at all; nothing was measured then")
+    current_mse: float | None = Field(None, ge=0, description="on tune")
+    new_mse: float | None = Field(None, ge=0, description="on tune")
+    latency_ratio: float | None = Field(None, gt=0, description="new by current: the median of the rounds' ratios")
+    low: float | None = Field(None, gt=0, description="of its interval of 95 %")
+    high: float | None = Field(None, gt=0)
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why the current release stays: a higher error, or a latency that is surely higher."""
+        found = []
+        if self.current_mse is not None and self.new_mse is not None and self.new_mse > self.current_mse:
+            found.append(f"the new network errs more: tune MSE {self.new_mse:.6f} against {self.current_mse:.6f}")
+        if self.low is not None and self.low > 1:
+            found.append(f"the new network is slower: {self.latency}")
+        return tuple(found)
+
+    @property
+    def latency(self) -> str:
+        """The ratio of latencies with its interval, for people."""
+        return f"{self.latency_ratio:.2f} times the latency of {self.release_id} ({self.low:.2f} to {self.high:.2f})"
+
+    @property
+    def verdict(self) -> str:
+        """One sentence of what was found."""
+        if self.problem is not None:
+            return f"release {self.release_id} cannot be used: {self.problem}"
+        if self.objections:
+            return f"release {self.release_id} stays: {'; '.join(self.objections)}"
+        return (
+            f"not worse than release {self.release_id}: tune MSE {self.new_mse:.6f} against {self.current_mse:.6f}, "
+            f"{self.latency}"
+        )
+
+
+class Promotion(Record):
+    """What became of one target when a release was deployed."""
+
+    target: str
+    release_id: str = Field(description="what the target runs now")
+    is_moved: bool = Field(description="whether it runs the deployed release")
+    reason: str
+
+
+class ReleaseRecord(Record):
+    """A published release, and what each of its targets runs now."""
+
+    release_id: str
+    promotions: tuple[Promotion, ...]
+
+    @property
+    def running(self) -> dict[str, tuple[str, ...]]:
+        """Which targets run which release now: the deployed one first, then those that were kept."""
+        releases = dict.fromkeys([self.release_id, *(one.release_id for one in self.promotions)])
+        running = {
+            release: tuple(one.target for one in self.promotions if one.release_id == release) for release in releases
+        }
+        return {release: targets for release, targets in running.items() if targets}
