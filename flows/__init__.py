@@ -6,8 +6,8 @@
 | train_baseline | data set, BaselineConfig | `bases/<base_id>/base-….safetensors`, `base.json` |
 | prune | base, PruningConfigs | `candidates/<candidate_id>/pruned-….safetensors`, `plan.json`, `candidate.json` |
 | retrain (on Ray) | candidates | `candidates/<candidate_id>/retrained-….safetensors`, `retrained.json` |
-| evaluate | base, retrained candidates | `scores/….json`; the winner, and why not the others |
-| export | winner, others for timing | `exports/…/{modnet-….onnx, modnet-<target>-….{xml,bin}}`, `export.json` |
+| evaluate | base, retrained candidates | `scores/….json`, `timed/…`, `latencies/….json`; the winner, and why it won |
+| export | winner | `exports/…/{modnet-….onnx, modnet-<target>-….{xml,bin}}`, `export.json` |
 | deploy | winner's export | `releases/<release_id>/{…, manifest.json}`, then `targets/<target>/current.json` |
 | benchmark | release | `reports/<release_id>/<device>/….json`, written by the devices |
 
