@@ -168,7 +168,7 @@ def test_load_says_that_the_installation_is_broken_when_the_shipped_base_is_miss
 ) -> None:
     for module in ("modnet.workloads.matting.checkpoint", "modnet.workloads.matting.weights"):
         monkeypatch.setattr(f"{module}.SHIPPED_BASE", tmp_path / "base.safetensors")
-    with pytest.raises(CheckpointError, match="No such file or directory; this installation lacks"):
+    with pytest.raises(CheckpointError, match="this installation lacks"):
         load(checkpoint_path("shipped"))
 
 

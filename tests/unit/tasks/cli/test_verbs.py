@@ -22,6 +22,7 @@ from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import read_matte
 from modnet.workloads.matting.data.indexing import index_dataset
+from modnet.workloads.matting.workload import MATTING
 from tasks.cli import main
 
 Refuse = Callable[..., tuple[int, str]]
@@ -88,7 +89,7 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
     dataset = MattingDataset(folder, index_dataset(folder).split("fit"), size=64, seed=0)
     config = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32")
     with pytest.raises(KilledError):
-        retrain(load(checkpoint), dataset, config, seed=0, after_step=kill)
+        retrain(load(checkpoint), dataset, config, workload=MATTING, seed=0, after_step=kill)
 
     code, error = refuse("retrain", *common, "--epochs", 3, "--learning-rate", 0.002, "--out", cut)
     state = f"{cut}.training-state"

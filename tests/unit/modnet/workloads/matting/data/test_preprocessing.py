@@ -117,7 +117,7 @@ def test_prepare_refuses_an_image_when_it_is_a_sliver(protocol: Protocol, size: 
 
 
 def test_prepare_names_the_protocols_when_it_knows_none_of_that_name() -> None:
-    with pytest.raises(ConfigError, match=r"'square', allowed: seed, aspect, device-256"):
+    with pytest.raises(ConfigError, match=r"'square', allowed: modelcompression, aspect, device-256"):
         prepare(random_image(), "square")  # type: ignore[arg-type]
 
 
