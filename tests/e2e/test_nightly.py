@@ -97,7 +97,7 @@ def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
     checks = manifest.provenance["legacy"][STICK]
     assert len(checks) == 3
     assert {check["status"] for check in checks} <= {"ok", "not verified"}  # the latter where none is installed
-    assert all(store.exists(f"releases/{release}/{file.path}") for file in manifest.files)
+    assert all(store.exists(f"releases/{release}/{path}") for path in manifest.files)
     reports, refused = read_reports(store, release)
     assert {report.target for report in reports if report.summary} == set(TARGETS)
     assert not refused
