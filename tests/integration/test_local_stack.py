@@ -183,7 +183,8 @@ def test_a_run_ends_well_when_the_server_that_shows_its_progress_goes_away(stack
 
     assert RunFollower(stack.api, run).follow(stack.check, limit_s=240)["type"] == "COMPLETED"
     said = [line["message"] for line in stack.api.logs([run], datetime.now(UTC) - timedelta(hours=1))]
-    assert sum("progress of candidates/a cannot be shown, the work goes on" in line for line in said) == 1
+    # Prefect's client tries for about half a minute, so that nothing may have failed at all.
+    assert sum("progress of candidates/a cannot be shown, the work goes on" in line for line in said) <= 1
 
 
 def test_a_schedule_has_runs_to_come(stack: Stack) -> None:
@@ -218,6 +219,7 @@ def test_a_renamed_project_runs(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
     (before / "trivial.py").write_text(FLOW)
+    (before / "watched.py").write_text(WATCHED)
     (before / "prefect.yaml").write_text(DEPLOYMENTS)
     stack = Stack(before / ".modnet", before, os.environ, targets=())
     moved = Stack(after / ".modnet", after, os.environ, targets=())
