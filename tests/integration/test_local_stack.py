@@ -155,6 +155,7 @@ def test_up_frees_the_slot_of_a_run_that_was_killed_with_its_server(stack: Stack
     for process in [services["prefect"], services["worker"], *processes_with("PREFECT__FLOW_RUN_ID", lost)]:
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
+    _wait_until(lambda: stack.status()["prefect"] is stack.status()["worker"] is None)  # dying takes a moment
 
     stack.up()
 
