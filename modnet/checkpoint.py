@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,13 +19,11 @@ from torch import Tensor
 
 from modnet.errors import CheckpointError
 from modnet.files import write_atomically
-from modnet.network import NetworkSpec, PrunableNetwork
+from modnet.network import Network, NetworkSpec, PrunableNetwork
 from modnet.torch_file import START_BYTES, read_torch_file
 from modnet.workload import Workload
 
 FORMAT = "modnet-checkpoint-1"
-
-Network = TypeVar("Network", bound=PrunableNetwork)
 
 
 @dataclass(frozen=True)

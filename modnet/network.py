@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
@@ -150,3 +150,6 @@ class PrunableNetwork(nn.Module, ABC):
     def pretrained_part(self) -> nn.Module | None:
         """What was trained for something else before, and may stay as it is in a training; None: there is none."""
         return None
+
+
+Network = TypeVar("Network", bound=PrunableNetwork)

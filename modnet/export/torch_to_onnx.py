@@ -18,7 +18,7 @@ from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
 
 OPSET = 11  # every OpenVINO since 2021.4 reads this graph directly
-INPUT_NAME, OUTPUT_NAME = "input", "output"
+OUTPUT_NAME = "output"
 
 # What the tracer warns of by itself: (category, start of the message, module that it blames). A warning about a line of
 # this project is none of these and still shows.
@@ -74,6 +74,7 @@ def _require_finite_weights(network: PrunableNetwork) -> None:
 
 def _traced(network: PrunableNetwork, size: int, dynamic: bool) -> bytes:
     model = folded(network)
+    names = [one.name for one in network.inputs]
     open_axes = {0: "batch", 2: "height", 3: "width"}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "traced.onnx"
@@ -81,13 +82,13 @@ def _traced(network: PrunableNetwork, size: int, dynamic: bool) -> bytes:
             with _without_expected_warnings():
                 torch.onnx.export(
                     model,
-                    (torch.zeros(1, 3, size, size),),
+                    tuple(torch.zeros(1, one.channels, size, size) for one in network.inputs),
                     path,
                     dynamo=False,
                     opset_version=OPSET,
-                    input_names=[INPUT_NAME],
+                    input_names=names,
                     output_names=[OUTPUT_NAME],
-                    dynamic_axes={INPUT_NAME: open_axes, OUTPUT_NAME: open_axes} if dynamic else None,
+                    dynamic_axes=dict.fromkeys((*names, OUTPUT_NAME), open_axes) if dynamic else None,
                 )
         except RuntimeError as error:  # torch.onnx's own errors are RuntimeErrors
             raise ExportError(f"torch could not export the network at {size}×{size} to ONNX: {error}") from error

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from modnet.network import ChannelGroup, PrunableNetwork
+from modnet.network import ChannelGroup, Network, PrunableNetwork
 from modnet.pruning.gates import Removed
-
-Network = TypeVar("Network", bound=PrunableNetwork)
 
 
 def silenced(model: Network, removed: Removed) -> Network:

@@ -60,5 +60,5 @@ def layer_costs(network: PrunableNetwork, size: int = 512) -> dict[str, tuple[in
         if any(True for _ in module.parameters(recurse=False)):
             module.register_forward_hook(count(path))
     with torch.inference_mode():
-        shadow.deployed()(torch.zeros(1, 3, _RUN_AT, _RUN_AT))
+        shadow.deployed()(*(torch.zeros(1, one.channels, _RUN_AT, _RUN_AT) for one in network.inputs))
     return costs

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import torch
 
 from modnet.errors import PruningError
-from modnet.network import PrunableNetwork
+from modnet.network import Network, PrunableNetwork
 from modnet.pruning.compensation import compensation_for
 from modnet.pruning.groups import tensor_slices
 from modnet.pruning.plan import PruningPlan, network_digest
-
-Network = TypeVar("Network", bound=PrunableNetwork)
 
 
 def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -> Network:

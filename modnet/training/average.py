@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Generic, TypeVar
+from typing import Generic
 
 import torch
 
-from modnet.network import PrunableNetwork
-
-Network = TypeVar("Network", bound=PrunableNetwork)
+from modnet.network import Network
 
 
 class WeightAverage(Generic[Network]):

@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +15,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from modnet.errors import ConfigError, TrainingDivergedError
-from modnet.network import PrunableNetwork
+from modnet.network import Network
 from modnet.progress import progress_over
 from modnet.training.memory import freed_memory_kept
-
-Network = TypeVar("Network", bound=PrunableNetwork)
 
 _MEMORY = 0.95  # of the running range of activations
 
@@ -34,11 +31,11 @@ def train_quantisation_aware(
     learning_rate: float = 1e-5,
     seed: int = 0,
 ) -> Network:
-    """A copy of the network whose matte changes less when weights and activations are rounded to 8 bits.
+    """A copy of the network whose output changes less when weights and activations are rounded to 8 bits.
 
     Each step takes one image, mirrored or not, rounds what every convolution and linear layer reads and multiplies
     with (Jacob et al. 2018, arXiv 1712.05877; gradients pass the rounding unchanged), and moves the weights towards
-    the matte that the network itself has in float. So it needs no true mattes, and learns nothing but to bear the
+    the output that the network itself has in float. So it needs no labels, and learns nothing but to bear the
     rounding. Rounding is as in `modnet.export.quantise`: weights symmetric by channel, activations by tensor with a
     zero point, norms in float. Batch norm keeps its statistics. Same seed, same weights.
 
@@ -51,7 +48,7 @@ def train_quantisation_aware(
 
     Raises:
         ConfigError: no inputs, or no steps.
-        TrainingDivergedError: the difference of the mattes is not finite.
+        TrainingDivergedError: the difference of the outputs is not finite.
     """
     if not inputs or steps < 1:
         raise ConfigError(

@@ -20,11 +20,11 @@ from modnet.configs import RetrainConfig, TrainingConfig
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
-from modnet.network import PrunableNetwork
+from modnet.network import Network, PrunableNetwork
 from modnet.progress import Progress
 from modnet.pruning.plan import network_digest
 from modnet.records import EpochReport, TrainingReport
-from modnet.training.average import Network, WeightAverage
+from modnet.training.average import WeightAverage
 from modnet.training.execution import Format, computes_bf16, fastest_format, leave_training_layout, predict
 from modnet.training.memory import freed_memory_kept
 from modnet.training.schedule import SCHEDULES
@@ -112,7 +112,7 @@ def retrain(
             dataset.set_epoch(epoch)
             batches = batch_indices(len(dataset), config.batch_size, seed, epoch)
             done = len(state.step_losses)
-            images = _without_mattes(more, len(batches), done, config, seed, epoch)
+            images = _taught_alone(more, len(batches), done, config, seed, epoch)
             for batch, extra in zip(loader.load(batches[done:]), images, strict=False):
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
@@ -253,7 +253,7 @@ def _number_format(
     return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)), workload.loss)
 
 
-def _without_mattes(
+def _taught_alone(
     loader: BatchLoader[Sample] | None, count: int, done: int, config: TrainingConfig, seed: int, epoch: int
 ) -> Iterable[Sample | None]:
     """What the teacher alone teaches on in each of an epoch's `count` steps but the first `done`; None: nothing."""

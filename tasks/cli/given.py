@@ -90,7 +90,7 @@ def cost(network: MODNet, size: int = 512) -> Result:
 
 def _has_torch() -> bool:
     try:
-        import torch  # noqa: F401
+        import torch  # noqa: F401 - asked only whether it is there
     except ModuleNotFoundError:
         return False
     return True

@@ -21,7 +21,7 @@ from modnet.records import Promotion
 from modnet.targets import Target
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import deploy, remote, remote_export, remote_latency
+from tasks import deploy, host_latency, remote, remote_export, remote_latency
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
@@ -71,12 +71,10 @@ def store(exported: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture(autouse=True)
-def equal_latencies(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def equal_latencies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two networks of one size are as fast: by chance, one measurement in forty says that the new one is slower."""
-    if "measured" not in request.node.name:
-        monkeypatch.setattr(
-            remote_latency, "interleaved_latencies", lambda irs, *_: dict.fromkeys(irs, (10.0, 20.0) * 15)
-        )
+    samples = (10.0, 20.0) * 15
+    monkeypatch.setattr(remote_latency, "interleaved_latencies", lambda irs, *_: dict.fromkeys(irs, samples))
 
 
 @pytest.fixture
@@ -167,8 +165,9 @@ def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(
 
 
 def test_a_comparison_is_measured_on_this_machine(
-    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remote_latency, "interleaved_latencies", host_latency.interleaved_latencies)
     deploy_network(networks["first"])
     deploy_network(networks["worse"])
     (key,) = store.list("challenges/")
