@@ -27,7 +27,7 @@ from modnet.workloads.matting.data.foreground import estimate_foreground
 from modnet.workloads.matting.data.synthetic_background import draw_background
 from modnet.workloads.matting.data.synthetic_layers import Layers
 from modnet.workloads.matting.data.synthetic_person import draw_person
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 Float = NDArray[np.float32]
 MATTE_BLUR = 1.5  # pixels

@@ -9,11 +9,11 @@ from typing import Any
 
 from modnet.data.archives import extract_archive
 from modnet.errors import ConfigError
-from modnet.protocols import Protocol
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
+from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.network.modnet import MODNet
 
 PROJECT = Path(__file__).resolve().parents[1]

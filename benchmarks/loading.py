@@ -27,7 +27,7 @@ from modnet.configs import AugmentationConfig
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.workloads.matting.data.dataset import CACHE_BYTES, MattingDataset
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 BATCH_SIZE = 4
 PROFILED = (

@@ -23,7 +23,7 @@ from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 BUDGET = BudgetPolicy(max_macs=7_000_000_000)
 CONFIGS = {

@@ -33,9 +33,11 @@ from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
-from tasks.leaderboard import markdown_table
+from modnet.workloads.matting.workload import MATTING
 from tasks.pruning_evidence import plan_with_evidence
+from tasks.tables import markdown_table
 
 DONE, PLOT = RESULTS / "ranking.json", RESULTS / "ranking.png"
 REDUCTIONS = (0.1, 0.2, 0.3, 0.4)
@@ -142,7 +144,9 @@ def _cells(network: MODNet, folder: Path, index: DatasetIndex) -> Iterator[Cell]
 
 
 def _pruned(network: MODNet, config: PruningConfig, folder: Path, index: DatasetIndex) -> MODNet:
-    return apply_plan(network, plan_with_evidence(network, config, lambda: (folder, index), threads=2))
+    return apply_plan(
+        network, plan_with_evidence(network, config, MATTING, lambda: Portraits(folder, index), threads=2)
+    )
 
 
 def scored(

@@ -27,7 +27,7 @@ from modnet.pruning.gates import gated
 from modnet.pruning.sensitivity import RecordedImage, analysed_groups, closed_gates
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.portraits import Portrait, alpha_mse, read_portraits
+from modnet.workloads.matting.portraits import Portrait, Portraits, alpha_mse
 
 WAYS = ("whole runs", "analysis")
 
@@ -49,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scores = score_groups(network, PruningConfig())
     gates = {group.name: closed_gates(group, scores[group.name], options.ratios) for group in analysed_groups(network)}
     with tempfile.TemporaryDirectory() as folder:
-        images, index = extracted(options.dataset, Path(folder))
-        portraits = read_portraits(images, index.split("tune")[: options.images], options.short_side)
+        data = Portraits(*extracted(options.dataset, Path(folder)))
+        count = min(options.images, len(data.names("tune")))
+        portraits = [data.sample("tune", position, options.short_side) for position in range(count)]
 
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     difference = 0.0

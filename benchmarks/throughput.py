@@ -35,7 +35,7 @@ from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.workload import MATTING
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 BATCH, SIZE = 4, 512
 AHEAD = 2  # batches that our loop loads before it needs them

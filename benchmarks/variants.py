@@ -28,7 +28,7 @@ from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from modnet.workloads.matting.predict.predictors import TorchPredictor
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 STICK: Target = "ncs2-fp16"
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Py
     from modnet.workloads.matting.evaluate import evaluate as evaluate
     from modnet.workloads.matting.network.modnet import MODNet as MODNet
     from modnet.workloads.matting.network.spec import ModnetSpec as ModnetSpec
+    from modnet.workloads.matting.portraits import Portraits as Portraits
     from modnet.workloads.matting.portraits import alpha_mse as alpha_mse
-    from modnet.workloads.matting.portraits import read_portraits as read_portraits
     from modnet.workloads.matting.predict.infer import infer_images as infer_images
     from modnet.workloads.matting.predict.openvino_predictors import IrPredictor as IrPredictor
     from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor as OnnxPredictor
@@ -80,7 +80,7 @@ _NAMES = {
     "modnet.workloads.matting.evaluate": ("evaluate",),
     "modnet.workloads.matting.network.modnet": ("MODNet",),
     "modnet.workloads.matting.network.spec": ("ModnetSpec",),
-    "modnet.workloads.matting.portraits": ("alpha_mse", "read_portraits"),
+    "modnet.workloads.matting.portraits": ("Portraits", "alpha_mse"),
     "modnet.workloads.matting.predict.infer": ("infer_images",),
     "modnet.workloads.matting.predict.openvino_predictors": ("IrPredictor", "OnnxPredictor"),
     "modnet.workloads.matting.predict.predictors": ("TorchPredictor",),

@@ -92,11 +92,12 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
         CheckpointError: the file is missing, cut off, of another network or workload, holds values that are not finite,
             or does not agree with `beside`.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(START_BYTES)
-    except OSError as error:
-        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
+    if path in workload.shipped.values() and not path.is_file():
+        raise CheckpointError(
+            f"cannot read checkpoint {path}: this installation lacks what it should bring along: install modnet-edge "
+            "again"
+        )
+    start = _start_of(path)
     # safetensors: the length of a header in eight bytes, and the header, a JSON object. Ours says that it is.
     header, state = _read_safetensors(path) if start[8:9] == b"{" else (None, read_torch_file(path, start))
     _require_finite(state, f"checkpoint {path}")
@@ -112,12 +113,35 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
     return _own(header, state, path, workload)
 
 
-def _read_safetensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
+def workload_in(path: Path) -> str | None:
+    """The name of the workload that a checkpoint of ours is of.
+
+    None in published ones, and in those of version 0.1.0, which do not say it.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    if _start_of(path)[8:9] != b"{":
+        return None
+    text = _read_safetensors(path, tensors=False)[0]
+    return None if text is None else _parsed(text, path).get("workload")
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(START_BYTES)
+    except OSError as error:
+        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
+
+
+def _read_safetensors(path: Path, *, tensors: bool = True) -> tuple[str | None, dict[str, Tensor]]:
     """The text of our header, None in a file that is not ours, and the tensors."""
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("modnet")
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            names = file.keys() if tensors else ()
+            return header, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
 
@@ -137,19 +161,33 @@ def _require_finite(state: Mapping[str, Tensor], where: str) -> None:
 
 
 def _own(text: str, state: Mapping[str, Tensor], path: Path, workload: Workload[Network]) -> Checkpoint[Network]:
+    header = _parsed(text, path)
+    of = header.get("workload")
+    if of not in (None, workload.name):
+        raise CheckpointError(f"{path} holds a network of workload {of!r}, wanted {workload.name!r}")
     try:
-        header = json.loads(text)
-        found = header.get("format")
-        if found != FORMAT:
-            raise CheckpointError(f"{path} is of format {found!r}, wanted {FORMAT!r}")
-        of = header.get("workload", workload.name)
-        if of != workload.name:
-            raise CheckpointError(f"{path} holds a network of workload {of!r}, wanted {workload.name!r}")
         spec = workload.spec.from_json(json.dumps(header["spec"]))
         provenance = dict(header["provenance"])
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the header of checkpoint {path} is damaged: {error!r}") from error
+    except CheckpointError as error:
+        if of is not None:
+            raise
+        why = "does not say its workload, as those of version 0.1.0, and is no network of"
+        raise CheckpointError(f"{path} {why} {workload.name!r}: {error}") from error
     return Checkpoint(_network(workload, spec, state, path), provenance, "modnet")
+
+
+def _parsed(text: str, path: Path) -> dict[str, Any]:
+    """Our header, of a format that this version reads."""
+    try:
+        header: dict[str, Any] = json.loads(text)
+        found = header.get("format")
+    except (AttributeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"the header of checkpoint {path} is damaged: {error!r}") from error
+    if found != FORMAT:
+        raise CheckpointError(f"{path} is of format {found!r}, wanted {FORMAT!r}")
+    return header
 
 
 def _network(workload: Workload[Network], spec: NetworkSpec, state: Mapping[str, Tensor], path: Path) -> Network:

@@ -11,7 +11,7 @@
     ├─ UnsteadyLatencyError    no network's latency held when it was measured again
     ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
     └─ ExportError             conversion failed
-       ├─ GraphError           an ONNX file or IR that cannot be read, or is no matting network
+       ├─ GraphError           an ONNX file or IR that cannot be read, or is of another kind
        ├─ LoweringError        an operation that the target's runtimes do not read
        ├─ ParityError          differs beyond tolerance; carries the numbers
        └─ AccuracyError        errs more than is allowed; carries the decisions
@@ -37,7 +37,7 @@ class MissingExtraError(ModnetError, ImportError):
 
 
 class DatasetError(ModnetError):
-    """A data set, archive, image or matte cannot be used."""
+    """A data set, archive, image or label cannot be used."""
 
 
 class DownloadError(DatasetError):
@@ -91,7 +91,7 @@ class ExportError(ModnetError):
 
 
 class GraphError(ExportError):
-    """An ONNX file or an IR cannot be read, or is no matting network."""
+    """An ONNX file or an IR cannot be read, or is not of the kind of network that is wanted."""
 
 
 class LoweringError(ExportError):
@@ -118,8 +118,8 @@ class ParityError(ExportError):
     """An exported network differs from its source by more than the tolerance.
 
     Attributes:
-        max_difference: largest absolute difference of alpha, in [0, 1].
-        mean_difference: mean absolute difference of alpha, in [0, 1].
+        max_difference: largest absolute difference of the output.
+        mean_difference: mean absolute difference of the output.
         layer: the first layer that computes something else; None when it is not known.
     """
 

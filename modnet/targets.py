@@ -10,6 +10,9 @@ Precision = Literal["fp32", "fp16", "int8"]
 InputFormat = Literal["float-nchw", "uint8-nhwc"]
 """`float-nchw`: float32 (1, 3, H, W) in [-1, 1], RGB. `uint8-nhwc`: the image itself, uint8 (1, H, W, 3), RGB."""
 
+STRIDE = 32
+"""Height and width of what a network reads are multiples of it: backbones halve them five times."""
+
 Target = Literal["cpu-fp32", "cpu-fp16", "cpu-int8", "cpu-fp32-dynamic", "ncs2-fp16"]
 
 CURRENT_RUNTIME = "2026.4.1"
@@ -25,7 +28,7 @@ class Variant:
         ir_version: of the file format.
         opset_ceiling: newest opset of which operations may come; None: whatever the current runtime reads.
         is_static: the input size is fixed; otherwise batch, height and width are open.
-        runtimes: OpenVINO versions that must read it and compute the same matte.
+        runtimes: OpenVINO versions that must read it and compute the same.
         device: OpenVINO's name of what compiles it on the oldest of `runtimes`.
         input_format: what it reads unless an export says otherwise.
         has_safe_norm: instance norm in a form that stays in range where sums are kept in float16.

@@ -6,20 +6,27 @@ one over, or the parts of one that a function needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modnet.configs import DistillationConfig
+from modnet.configs import DistillationConfig, SyntheticConfig, TrainingConfig
 from modnet.data.loading_worker import Samples
 from modnet.errors import ConfigError
+from modnet.graph_function import GraphFunction
 from modnet.network import NetworkSpec, PrunableNetwork
+from modnet.records import Scores
 
 Sample = tuple[Tensor, ...]
 """What a data set gives: a named tuple of tensors. The network's inputs come first, in their order."""
+
+Split = Literal["fit", "tune", "val"]
+"""Networks learn on `fit`, choices are made on `tune`, and `val` only reports."""
 
 Loss = Callable[[Any, Any], dict[str, Tensor]]
 """(prediction, batch) → the terms of the loss by name, scalars of at least 0. Their sum is minimised."""
@@ -42,6 +49,67 @@ class TrainingSet(Samples[SampleT_co], Protocol[SampleT_co]):
 
     @property
     def files(self) -> tuple[str, ...]: ...
+
+
+class LabelledData(Protocol):
+    """A data set on this machine: what networks learn from, and what says how much they err.
+
+    A split is a row of labelled images, and a position in it counts from 0.
+    """
+
+    def names(self, split: Split) -> Sequence[str]:
+        """What its images are called, in order; as many as there are.
+
+        Raises:
+            DatasetError: there is no such split in so small a data set.
+        """
+
+    def files(self, split: Split, position: int) -> tuple[Path, ...]:
+        """What an image and its label are read from."""
+
+    def training_set(self, split: Split, config: TrainingConfig, seed: int) -> TrainingSet[Any]:
+        """Samples of side `config.image_size`, changed at random as the config says."""
+
+    def sample(self, split: Split, position: int, short_side: int) -> Sample:
+        """An image at network size as a batch of one, unchanged otherwise.
+
+        Args:
+            split: where it is from.
+            position: in the split.
+            short_side: of the image, in pixels, a multiple of 32.
+        """
+
+    def pixels(self, split: Split, position: int, size: int) -> NDArray[np.float32]:
+        """What a network of fixed input size reads of an image, as devices give it: (1, C, size, size) in [-1, 1]."""
+
+    def error(self, graph: GraphFunction, split: Split, position: int, size: int | None = None) -> float:
+        """The deciding error of a deployed graph on one image.
+
+        Args:
+            graph: what the network computes.
+            split: where the image is from.
+            position: in the split.
+            size: side of the square that the network reads, pixels; None where it reads any: candidates are compared
+                so.
+        """
+
+    def scores(
+        self, graph: GraphFunction, split: Split, size: int | None = None, *, every_error: bool = False
+    ) -> Scores:
+        """The errors of a deployed graph on a split.
+
+        Args:
+            graph: what the network computes.
+            split: where it is looked at.
+            size: see `error`.
+            every_error: also those that take long.
+
+        Raises:
+            DatasetError: the split is empty, or images cannot be read; all of these are counted.
+        """
+
+    def sheet(self, graphs: Mapping[str, GraphFunction], split: Split, count: int) -> bytes:
+        """The first images of a split with what is true and what each named graph makes of them, PNG."""
 
 
 ReadPublished = Callable[[Mapping[str, Tensor], str, Path | None], tuple[NetworkSpec, Mapping[str, Tensor], str]]
@@ -75,23 +143,46 @@ Network_co = TypeVar("Network_co", bound=PrunableNetwork, covariant=True)
 
 @dataclass(frozen=True)
 class Workload(Generic[Network_co]):
-    """A family of networks and what the engine needs to train and keep one.
+    """A family of networks with its data, its loss, its errors and its published forms.
 
     Attributes:
-        name: as its networks have it.
+        name: as its networks, data sets, checkpoints and manifests have it.
         spec: the sizes of its networks.
         network: a spec → the network with random weights.
         loss: see `Loss`.
+        errors: names of what `LabelledData.scores` measures, with the titles that tables give them. The first one
+            decides. Lower is better: where a published figure grows with quality, as mAP does, the error is 1 minus it.
+        error: (network, batch) → (B,), the deciding error of the deployed graph at network size, differentiable.
+        open: the folder of an extracted archive → its data. Raises DatasetError where it is no such data set.
+        draw: writes the archive of the data set `synthetic`; None: there is none.
+        shipped: words → checkpoints that the project brings along.
         teaching: (teacher, student, config) → a `Teaching`; None: its networks cannot teach.
         read_published: reads checkpoints of others; None: there are none.
+        start_from: gives an unpruned network a published backbone: (network, file, images (1, C, S, S) that its norms
+            are measured on); None: there is none.
     """
 
     name: str
     spec: type[NetworkSpec]
     network: Callable[[Any], Network_co]
     loss: Loss
+    errors: Mapping[str, str]
+    error: Callable[[PrunableNetwork, Sequence[Tensor]], Tensor]
+    open: Callable[[Path], LabelledData]
+    draw: Callable[[Path, SyntheticConfig], None] | None = None
+    shipped: Mapping[str, Path] = field(default_factory=dict)
     teaching: Callable[[Any, Any, DistillationConfig], Teaching] | None = None
     read_published: ReadPublished | None = None
+    start_from: Callable[[Any, Path, Sequence[Tensor]], object] | None = None
+
+    @property
+    def title(self) -> str:
+        """Of the deciding error, in tables and sentences."""
+        return next(iter(self.errors.values()))
+
+    def overall(self, scores: Scores) -> dict[str, float]:
+        """Those of its errors that were measured: what scores hold of parts of images is left out."""
+        return {name: scores.errors[name] for name in self.errors if name in scores.errors}
 
 
 def inputs_of(network: PrunableNetwork, sample: Sample) -> Sample:

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import artifacts, get_run_logger
 
 from infra.device.shown import shown
-from tasks.leaderboard import Row
+from modnet.report.run_tables import Row
 
 
 def create_table_artifact(table: list[Row], *, key: str, description: str) -> None:

@@ -11,15 +11,15 @@ from infra.device.errors import ConflictError, NotStoredError
 from infra.device.releases import promote, publish_release, read_current, read_manifest
 from infra.device.stores.object_store import open_store
 from infra.settings import Settings
-from modnet.configs import FEW_METRICS, ComputeConfig, ExportConfig
+from modnet.configs import ComputeConfig, ExportConfig
 from modnet.errors import ExportError
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
 from modnet.targets import VARIANTS, Target
-from modnet.workloads.matting.workload import MATTING
-from tasks import remote_latency
 from tasks.on_ray import recalled_or_computed
+from tasks.remote import latency
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import digest_of, get_record
+from tasks.stored_dataset import read_dataset
 from tasks.stored_network import challenge_key, export_key, scores_key, stored_network
 
 
@@ -39,26 +39,29 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     export = get_record(store, export_key(store, network_id, config, settings.legacy_folder), ExportRecord)
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
-    side = export.size
-    shape = (1, side, side, 3) if export.input_format == "uint8-nhwc" else (1, 3, side, side)
+    (input_name, shape), *others = export.inputs.items()
+    if others:
+        raise ExportError(f"{network_id} cannot be released: it reads {len(export.inputs)} inputs, a manifest has one")
     manifest = Manifest(
-        workload=MATTING.name,
+        workload=read_dataset(store, stored_network(store, network_id)[1]).workload,
         network_id=network_id,
         targets={
             target: TargetFiles(
-                f"modnet-{target}.xml", f"modnet-{target}.bin", "input", shape, VARIANTS[target].precision
+                f"modnet-{target}.xml", f"modnet-{target}.bin", input_name, shape, VARIANTS[target].precision
             )
             for target in export.targets
         },
         files={name: digest_of(file) for name, file in export.files.items()},
         scores={
-            **{f"val_{name}": scores.val.errors[name] for name in FEW_METRICS},
-            **{f"val_{name}_{target}": export.val[target][name] for target in export.targets for name in FEW_METRICS},
+            **{f"val_{name}": scores.val.errors[name] for name in export.val["torch"]},
+            **{
+                f"val_{name}_{target}": error for target in export.targets for name, error in export.val[target].items()
+            },
         },
         provenance={
             "reason": reason,
             "scores_protocol": scores.val.protocol,
-            "target_scores_protocol": f"device-{export.size}",
+            "target_scores_protocol": export.protocol,
             "refused": export.refused,
             "legacy": {target: [check.model_dump() for check in checks] for target, checks in export.legacy.items()},
             "parameters": scores.complexity.parameters,
@@ -111,7 +114,7 @@ def _challenge(
     return recalled_or_computed(
         key,
         Challenge,
-        remote_latency.challenge_current,
+        latency.challenge_current,
         *(target, current.release_id, current.manifest_sha256, network_id, exported_at, key, compute.base_cpus),
         cpus=compute.base_cpus,
         compute=compute,

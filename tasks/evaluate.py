@@ -7,9 +7,10 @@ from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig, WinnerLimits
 from modnet.evaluation.selection import choose_best
 from modnet.records import Choice, HostLatencies, NetworkScores, TimedForms
-from tasks import remote, remote_latency
 from tasks.on_ray import recalled_or_computed
-from tasks.remote_latency import deciding_form, timed_targets
+from tasks.remote import latency
+from tasks.remote import scores as remote_scores
+from tasks.remote.latency import deciding_form, timed_targets
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import latencies_key, scores_key, timed_key
 
@@ -21,13 +22,13 @@ def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
     scores = recalled_or_computed(
         key,
         NetworkScores,
-        remote.score_network,
+        remote_scores.score_network,
         *(network_id, key, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"score {network_id}",
     )
-    get_run_logger().info("%s: tune MSE %.6f, val MSE %.6f", network_id, scores.tune.error, scores.val.error)
+    get_run_logger().info("%s: tune error %.6f, val error %.6f", network_id, scores.tune.error, scores.val.error)
     return scores
 
 
@@ -38,7 +39,7 @@ def make_timed_forms(network_id: str, config: ExportConfig, compute: ComputeConf
     forms = recalled_or_computed(
         key,
         TimedForms,
-        remote_latency.make_timed_forms,
+        latency.make_timed_forms,
         *(network_id, config, key, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
@@ -56,7 +57,7 @@ def measure_on_host(forms: list[TimedForms], config: ExportConfig, compute: Comp
     return recalled_or_computed(
         key,
         HostLatencies,
-        remote_latency.measure_on_host,
+        latency.measure_on_host,
         *(forms, deciding_form(config), key, compute.base_cpus),
         cpus=compute.base_cpus,
         compute=compute,

@@ -7,10 +7,10 @@ from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import ExportRecord
-from tasks import remote_export
+from modnet.report.run_tables import int8_rows
 from tasks.artifacts import create_table_artifact
-from tasks.leaderboard import int8_rows
 from tasks.on_ray import recalled_or_computed
+from tasks.remote import exports
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import export_key
 
@@ -23,14 +23,14 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
     record = recalled_or_computed(
         key,
         ExportRecord,
-        remote_export.export_stored,
+        exports.export_stored,
         *(network_id, config, key, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"export {network_id}",
     )
-    for form, mse in record.tune_mse.items():
-        get_run_logger().info("%s %s: tune MSE %.6f", network_id, form, mse)
+    for form, error in record.tune_error.items():
+        get_run_logger().info("%s %s: tune error %.6f", network_id, form, error)
     if record.int8 is not None:
         get_run_logger().info("%s cpu-int8: %s", network_id, record.int8.verdict)
         create_table_artifact(int8_rows(record.int8), key="int8-layers", description=record.int8.verdict)

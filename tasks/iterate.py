@@ -7,8 +7,8 @@ from infra.settings import Settings
 from modnet.configs import ComputeConfig, IterationConfig
 from modnet.pruning.iteration import IterationStep, iteration_steps
 from modnet.records import BaseRecord, RetrainReport
-from tasks import remote
 from tasks.on_ray import recalled_or_computed
+from tasks.remote import candidates
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record
 from tasks.stored_network import base_key, pruned_id, retrained_key
@@ -30,7 +30,7 @@ def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeCo
     report = recalled_or_computed(
         retrained_key(candidate_id),
         RetrainReport,
-        remote.take_step,
+        candidates.take_step,
         *(parent_id, step, seed, candidate_id, compute.base_cpus, compute.training_gpus),
         cpus=compute.base_cpus,
         gpus=compute.training_gpus,

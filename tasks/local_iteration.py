@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 
-from modnet.checkpoint import save_checkpoint
+from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.configs import IterationConfig
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
+from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import IterationStep, iteration_steps
 from modnet.pruning.surgery import apply_plan
 from modnet.report.gamma_plot import gamma_plot
 from modnet.report.training_plot import training_plot
-from modnet.workloads.matting.checkpoint import load, read_checkpoint
-from modnet.workloads.matting.data.indexing import DatasetIndex
-from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workload import LabelledData, Split, Workload
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, identify
 from tasks.training_run import run_training
@@ -25,12 +25,12 @@ from tasks.training_run import run_training
 
 def prune_iteratively(
     checkpoint: Path,
-    folder: Path,
-    index: DatasetIndex,
+    unpruned: PrunableNetwork,
+    workload: Workload[Any],
+    data: LabelledData,
     config: IterationConfig,
     out: Path,
     *,
-    prune_info: Path | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> list[Path]:
@@ -42,9 +42,10 @@ def prune_iteratively(
     goes on in the one that was cut, at its last saved state.
 
     Args:
-        checkpoint: the unpruned network, of any layout that `modnet.checkpoint` reads.
-        folder: what the paths of `index` are relative to.
-        prune_info: ModelCompression's JSON beside a pruned checkpoint of it.
+        checkpoint: file of the unpruned network.
+        unpruned: what is in it.
+        workload: of the network.
+        data: what it learns from.
         device: where to train: `cpu` or `cuda`.
 
     Raises:
@@ -52,8 +53,7 @@ def prune_iteratively(
         PruningError: a step cannot meet its budget.
         TrainingDivergedError: the loss is not finite.
     """
-    network = unpruned = load(checkpoint, prune_info)
-    parent, retrained = checkpoint, []
+    network, parent, retrained = unpruned, checkpoint, []
     for step in iteration_steps(config, complexity(network)):
         parent_sha256 = sha256_of_file(parent)
         question = {
@@ -62,37 +62,44 @@ def prune_iteratively(
             "retrain": step.retrain.model_dump(),
             "seed": seed,
         }
+        names = {split: data.names(split) for split in get_args(Split)}
         versions = {stage: STAGE_VERSIONS[stage] for stage in ("dataset", "prune", "retrain")}
-        name = f"step-{step.number}-{identify(**question, dataset=index.model_dump(), versions=versions)}"
+        name = f"step-{step.number}-{identify(**question, dataset=names, versions=versions)}"
         parent = out / name / "retrained.safetensors"
         if not parent.exists():
             (out / name).mkdir(parents=True, exist_ok=True)
             provenance = {**question, "parent_spec": network.spec.model_dump()}
-            compact = _pruned(network, step, folder, index, out / name, provenance)
-            _retrain(compact, unpruned, step, folder, index, out / name, provenance, seed, device)
-        network = load(parent)
+            compact = _pruned(network, step, workload, data, out / name, provenance)
+            _retrain(compact, unpruned, step, workload, data, out / name, provenance, seed, device)
+        network = read_checkpoint(parent, workload).network
         retrained.append(parent)
     return retrained
 
 
 def _pruned(
-    network: MODNet, step: IterationStep, folder: Path, index: DatasetIndex, out: Path, provenance: dict[str, object]
-) -> MODNet:
+    network: PrunableNetwork,
+    step: IterationStep,
+    workload: Workload[Any],
+    data: LabelledData,
+    out: Path,
+    provenance: dict[str, object],
+) -> PrunableNetwork:
     """The step's pruned network; planned once, since a plan that looked at images is not made again to the last bit."""
     path = out / "pruned.safetensors"
     if not path.exists():
-        plan = plan_with_evidence(network, step.pruning, lambda: (folder, index), threads=torch.get_num_threads())
+        plan = plan_with_evidence(network, step.pruning, workload, lambda: data, threads=torch.get_num_threads())
         write_atomically(out / "plan.json", plan.to_json().encode())
         save_checkpoint(apply_plan(network, plan), path, provenance)
-    return read_checkpoint(path).network
+    compact: PrunableNetwork = read_checkpoint(path, workload).network
+    return compact
 
 
 def _retrain(
-    network: MODNet,
-    teacher: MODNet,
+    network: PrunableNetwork,
+    teacher: PrunableNetwork,
     step: IterationStep,
-    folder: Path,
-    index: DatasetIndex,
+    workload: Workload[Any],
+    data: LabelledData,
     out: Path,
     provenance: dict[str, object],
     seed: int,
@@ -101,12 +108,12 @@ def _retrain(
     """Writes the step's retrained network; the state of the training lies beside it until then."""
     if step.retrain.initialise == "scratch":
         torch.manual_seed(seed)
-        network = MODNet(network.spec)
+        network = workload.network(network.spec)
     state = out / "training-state.pt"
     report = run_training(
         network,
-        folder,
-        index,
+        workload,
+        data,
         step.retrain,
         seed=seed,
         device=device,

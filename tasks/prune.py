@@ -8,10 +8,9 @@ from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import UNPRUNED, BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
-from modnet.workloads.matting.weights import checkpoint_path
-from tasks import remote
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence
+from tasks.remote import bases, candidates
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
 from tasks.training_progress import shown_training
@@ -21,15 +20,15 @@ from tasks.training_progress import shown_training
 def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: ComputeConfig) -> BaseRecord:
     """The unpruned network in the store: the shipped or given checkpoint, or one trained on Ray."""
     if config.checkpoint is not None:
-        record = remote.import_base(dataset_id, checkpoint_path(config.checkpoint))
+        record = bases.import_base(dataset_id, config.checkpoint)
     else:
-        backbone = None if config.backbone is None else remote.import_backbone(Path(config.backbone))
+        backbone = None if config.backbone is None else bases.import_backbone(Path(config.backbone))
         question = (dataset_id, config.training, seed, backbone)
         base_id = trained_base_id(*question)
         record = recalled_or_computed(
             base_key(base_id),
             BaseRecord,
-            remote.train_base,
+            bases.train_base,
             *(*question, base_id, compute.base_cpus, compute.training_gpus),
             cpus=compute.base_cpus,
             gpus=compute.training_gpus,
@@ -47,7 +46,7 @@ def put_start(base_id: str, start: str) -> str | None:
     if start == UNPRUNED:
         return None
     dataset_id = stored_network(open_store(Settings.from_env().store_url), base_id)[1]
-    record = remote.import_base(dataset_id, checkpoint_path(start))
+    record = bases.import_base(dataset_id, start)
     get_run_logger().info("candidates start from %s: %s", record.base_id, record.origin)
     return record.base_id
 
@@ -69,14 +68,14 @@ def prune_base(
         candidate = recalled_or_computed(
             candidate_key(candidate_id),
             Candidate,
-            remote.prune_network,
+            candidates.prune_network,
             *(*question, candidate_id, compute.base_cpus, other_base),
             cpus=compute.base_cpus,
             compute=compute,
             name=f"prune {pruning.label}",
         )
     else:
-        candidate = remote.prune_network(*question, candidate_id, cpus=1, base_id=other_base)
+        candidate = candidates.prune_network(*question, candidate_id, cpus=1, base_id=other_base)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
     for remark in candidate.remarks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from modnet.configs import PruningConfig
 from modnet.errors import ConfigError
@@ -15,14 +16,9 @@ from modnet.pruning.criteria import Scores, taylor
 from modnet.pruning.gates import Removed
 from modnet.pruning.plan import MeasureLatency, PruningPlan, plan_pruning
 from modnet.pruning.stepwise import plan_in_steps
-from modnet.workloads.matting.data.indexing import DatasetIndex
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.portraits import alpha_mse, read_portraits
+from modnet.workload import LabelledData, Sample, Workload
 
-TAYLOR_SHORT_SIDE = 256
-
-Images = tuple[Path, DatasetIndex]
-"""A data set on this machine: the folder that the index's paths are relative to, and the index."""
+TAYLOR_SHORT_SIDE = 256  # pixels
 
 
 def needs_evidence(config: PruningConfig) -> bool:
@@ -31,35 +27,40 @@ def needs_evidence(config: PruningConfig) -> bool:
 
 
 def plan_with_evidence(
-    network: MODNet, config: PruningConfig, images: Callable[[], Images] | None, *, threads: int
+    network: PrunableNetwork,
+    config: PruningConfig,
+    workload: Workload[Any],
+    data: Callable[[], LabelledData] | None,
+    *,
+    threads: int,
 ) -> PruningPlan:
     """The plan for any config, with Taylor scores or latencies where it asks for them.
 
     Args:
         network: in evaluation mode.
         config: policy, criterion, limits.
-        images: opens the data set; called for the criterion `taylor` alone.
+        workload: of the network; its error is what Taylor looks at.
+        data: opens the data set; called for the criterion `taylor` alone.
         threads: of the inferences that the latency policy times.
 
     Raises:
         ConfigError: `taylor` without images.
-        DatasetError: a pair cannot be read.
+        DatasetError: an image cannot be read.
         PruningError: what `plan_pruning` and `plan_in_steps` raise.
     """
     if config.criterion != "taylor":
         return plan_pruning(network, config, measure_latency=measure_latency(threads))
-    if images is None:
+    if data is None:
         raise ConfigError("the criterion taylor looks at labelled images: say which data set")
-    folder, index = images()
-    portraits = read_portraits(folder, index.split("fit")[: config.taylor_images], TAYLOR_SHORT_SIDE)
+    samples = _taylor_samples(config, data())
 
     is_stepped = isinstance(config.policy, SteppedPolicy)
     steps = config.taylor_steps if is_stepped else 1
 
-    with Progress("looking by taylor", steps * len(portraits), "image") as progress:
+    with Progress("looking by taylor", steps * len(samples), "image") as progress:
 
         def look(removed: Removed) -> Scores:
-            return taylor(network, progress.passing(portraits), alpha_mse, removed)
+            return taylor(network, progress.passing(samples), workload.error, removed)
 
         if is_stepped:
             return plan_in_steps(network, config, look, steps=steps)
@@ -67,25 +68,26 @@ def plan_with_evidence(
     return plan_pruning(network, config, scores=scores, measure_latency=measure_latency(threads))
 
 
-def scores_for(network: MODNet, config: PruningConfig, folder: Path, index: DatasetIndex) -> Scores | None:
-    """Taylor scores of the error of alpha, where the config's criterion is `taylor`.
+def scores_for(
+    network: PrunableNetwork, config: PruningConfig, workload: Workload[Any], data: LabelledData
+) -> Scores | None:
+    """Taylor scores of the workload's error, where the config's criterion is `taylor`.
 
     The first `config.taylor_images` of the fit split are read, at a short side of 256 pixels. None for every other
     criterion: `plan_pruning` scores the weights by itself.
 
-    Args:
-        network: in evaluation mode.
-        folder: what the paths of `index` are relative to.
-
     Raises:
-        DatasetError: a pair cannot be read.
+        DatasetError: an image cannot be read.
         PruningError: the fit split is empty.
     """
     if config.criterion != "taylor":
         return None
-    pairs = index.split("fit")[: config.taylor_images]
-    portraits = progress_over(read_portraits(folder, pairs, TAYLOR_SHORT_SIDE), "looking by taylor", "image")
-    return taylor(network, portraits, alpha_mse)
+    return taylor(network, progress_over(_taylor_samples(config, data), "looking by taylor", "image"), workload.error)
+
+
+def _taylor_samples(config: PruningConfig, data: LabelledData) -> list[Sample]:
+    count = min(config.taylor_images, len(data.names("fit")))
+    return [data.sample("fit", position, TAYLOR_SHORT_SIDE) for position in range(count)]
 
 
 def measure_latency(threads: int) -> MeasureLatency:

@@ -18,8 +18,9 @@ from modnet.records import (
     ReleaseRecord,
     StoredFile,
 )
+from modnet.report import run_tables
 from modnet.report.pictures import pareto_plot
-from tasks import leaderboard, remote
+from modnet.workloads import workload_named
 from tasks.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -27,9 +28,11 @@ from tasks.artifacts import (
     create_table_artifact,
 )
 from tasks.on_ray import recalled_or_computed
+from tasks.remote.scores import draw_sheet
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record, identify
-from tasks.stored_network import export_key, mattes_key
+from tasks.stored_network import export_key, sheet_key
+from tasks.tables import device_rows, html_page
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -45,40 +48,42 @@ def publish_report(
     reports: list[LatencyReport],
     config: CompressConfig,
 ) -> str:
-    """Leaderboard, Pareto plot, mattes and page of one run; returns the page's address."""
+    """Leaderboard, Pareto plot, sheet of pictures and page of one run; returns the page's address."""
     settings = Settings.from_env()
     store = open_store(settings.store_url)
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
-    networks = leaderboard.network_rows(base, scores, by_id, latencies, choice, failures)
+    workload = workload_named(dataset.workload)
+    networks = run_tables.network_rows(base, scores, by_id, latencies, choice, failures, workload.errors)
     export_at = export_key(store, choice.winner, config.export, settings.legacy_folder)
     export = get_record(store, export_at, ExportRecord)
-    targets = leaderboard.target_rows(export, release.promotions)
-    devices = leaderboard.device_rows(reports)
-    note = leaderboard.data_note(dataset, base.val.protocol)
+    targets = run_tables.target_rows(export, workload.errors, release.promotions)
+    devices = device_rows(reports)
+    note = run_tables.data_note(dataset, base.val.protocol)
     winner = next(one for one in scores if one.network_id == choice.winner)
-    gained = leaderboard.what_was_gained(base, winner, by_id[choice.winner].label, latencies, export)
+    gained = run_tables.what_was_gained(base, winner, by_id[choice.winner].label, latencies, export, workload.errors)
     pareto = pareto_plot(
-        leaderboard.pareto_points(base, scores, by_id, latencies, choice),
+        run_tables.pareto_points(base, scores, by_id, latencies, choice),
         "Accuracy against latency",
         form=latencies.deciding_form,
-        bound=config.winner_limits.max_mse_ratio,
+        bound=config.winner_limits.max_error_ratio,
+        error=workload.title,
     )
 
     folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
-    key = mattes_key(store, base.network_id, choice.winner)
-    mattes = recalled_or_computed(
+    key = sheet_key(store, base.network_id, choice.winner)
+    sheet = recalled_or_computed(
         key,
         StoredFile,
-        remote.draw_mattes,
+        draw_sheet,
         *(base.network_id, choice.winner, key, config.compute.base_cpus),
         cpus=config.compute.base_cpus,
         compute=config.compute,
-        name="draw mattes",
+        name="draw sheet",
     )
-    pictures = {"Accuracy against latency": pareto, "Sample mattes": store.get(mattes.key)}
+    pictures = {"Accuracy against latency": pareto, "Sample images": store.get(sheet.key)}
     tables = {"Networks": networks, "Targets of the winner": targets, "Devices": devices}
-    page = leaderboard.html_page(
-        "MODNet compression run", gained, f"{note} {leaderboard.target_note(export)}", tables, pictures
+    page = html_page(
+        f"Compression run, {workload.name}", gained, f"{note} {run_tables.target_note(export)}", tables, pictures
     )
     store.put(f"{folder}/pareto.png", pareto)
     store.put(f"{folder}/report.html", page)
@@ -86,10 +91,10 @@ def publish_report(
     address = store.link(f"{folder}/report.html")
     create_markdown_artifact(gained, key="gained", description="The winner against the unpruned network.")
     create_table_artifact(networks, key="leaderboard", description=note)
-    create_table_artifact(targets, key="targets", description=leaderboard.target_note(export))
+    create_table_artifact(targets, key="targets", description=run_tables.target_note(export))
     create_table_artifact(devices, key="devices", description="Latency as devices report it.")
     create_image_artifact(store.link(f"{folder}/pareto.png"), key="pareto", description="Accuracy against latency.")
-    create_image_artifact(store.link(mattes.key), key="mattes", description="Image, true matte, unpruned, pruned.")
+    create_image_artifact(store.link(sheet.key), key="sheet", description="Images, what is true, unpruned, pruned.")
     manifest = manifest_key(release.release_id)
     create_link_artifact(store.link(manifest), key="release", link_text=release.release_id, description=manifest)
     create_link_artifact(address, key="report", link_text="Report of this run", description=f"{folder}/report.html")

@@ -4,8 +4,8 @@ from prefect import get_run_logger, task
 
 from modnet.configs import ComputeConfig
 from modnet.records import RetrainReport
-from tasks import remote
 from tasks.on_ray import recalled_or_computed
+from tasks.remote import candidates
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import retrained_key
 from tasks.training_progress import shown_training
@@ -17,7 +17,7 @@ def retrain_candidate(candidate_id: str, compute: ComputeConfig) -> RetrainRepor
     report = recalled_or_computed(
         retrained_key(candidate_id),
         RetrainReport,
-        remote.retrain_candidate,
+        candidates.retrain_candidate,
         *(candidate_id, compute.candidate_cpus, compute.training_gpus),
         cpus=compute.candidate_cpus,
         gpus=compute.training_gpus,

@@ -7,9 +7,9 @@ from infra.settings import Settings
 from modnet.configs import ComputeConfig, SensitivityConfig
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
 from modnet.report.sensitivity_plot import sensitivity_rows
-from tasks import remote_sensitivity
 from tasks.artifacts import create_image_artifact, create_table_artifact
 from tasks.on_ray import recalled_or_computed
+from tasks.remote import sensitivity
 from tasks.retries import RETRIES, is_transient
 
 
@@ -20,11 +20,11 @@ def score_channels(network_id: str, config: SensitivityConfig, compute: ComputeC
     Returns:
         The groups to look at, and the key of the ChannelScores.
     """
-    key = remote_sensitivity.channel_scores_key(_store(), network_id, config)
+    key = sensitivity.channel_scores_key(_store(), network_id, config)
     ranked = recalled_or_computed(
         key,
         ChannelScores,
-        remote_sensitivity.score_channels,
+        sensitivity.score_channels,
         *(network_id, config, key, compute.base_cpus),
         cpus=compute.base_cpus,
         compute=compute,
@@ -38,11 +38,11 @@ def measure_group(
     network_id: str, group: str, config: SensitivityConfig, ranked_at: str, compute: ComputeConfig
 ) -> str:
     """Measures one group on Ray; returns the key of its Sensitivities."""
-    key = remote_sensitivity.group_key(_store(), network_id, group, config)
+    key = sensitivity.group_key(_store(), network_id, group, config)
     recalled_or_computed(
         key,
         Sensitivities,
-        remote_sensitivity.measure_group,
+        sensitivity.measure_group,
         *(network_id, group, config, ranked_at, key, compute.candidate_cpus),
         cpus=compute.candidate_cpus,
         compute=compute,
@@ -54,7 +54,7 @@ def measure_group(
 @task(retry_condition_fn=is_transient, **RETRIES)
 def publish_sensitivity(network_id: str, measured_at: list[str], config: SensitivityConfig) -> SensitivityReport:
     """Curves as plot and table, and the ratios; takes seconds, so it runs here and not on Ray."""
-    report = remote_sensitivity.summarise(network_id, measured_at, config)
+    report = sensitivity.summarise(network_id, measured_at, config)
     choice = report.choice
     note = (
         f"Allowed loss {choice.allowed_loss:.3g} of each group by itself leaves {choice.parameters} parameters and "

@@ -109,22 +109,17 @@ def progress_key(folder: str) -> str:
 
 
 def scores_key(store: ObjectStore, network_id: str) -> str:
-    """Key of a network's NetworkScores on its data set, in the `modelcompression` protocol."""
+    """Key of a network's NetworkScores on its data set."""
     checkpoint, dataset_id = stored_network(store, network_id)
-    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "protocol": "modelcompression"}
+    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id}
     return f"scores/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
-def mattes_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
-    """Key of the StoredFile of sample mattes of a base and a candidate of it, in the `modelcompression` protocol."""
+def sheet_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
+    """Key of the StoredFile of what a base and a candidate of it make of some images."""
     (base, dataset_id), (candidate, _) = (stored_network(store, name) for name in (base_id, candidate_id))
-    question = {
-        "base": base.sha256,
-        "candidate": candidate.sha256,
-        "dataset": dataset_id,
-        "protocol": "modelcompression",
-    }
-    return f"mattes/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
+    question = {"base": base.sha256, "candidate": candidate.sha256, "dataset": dataset_id}
+    return f"sheets/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
 def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy_folder: Path) -> str:
@@ -148,7 +143,7 @@ def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy
 def timed_key(store: ObjectStore, network_id: str, config: ExportConfig, targets: Sequence[Target]) -> str:
     """Key of a network's TimedForms; the data set counts because it calibrates INT8."""
     checkpoint, dataset_id = stored_network(store, network_id)
-    read = config.model_dump(include={"size", "input_format", "max_alpha_difference", "calibration_images"})
+    read = config.model_dump(include={"size", "input_format", "max_output_difference", "calibration_images"})
     question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "export": read, "targets": list(targets)}
     return f"timed/{identify(**question, version=STAGE_VERSIONS['export'])}/forms.json"
 

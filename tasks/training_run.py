@@ -5,23 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from modnet.configs import TrainingConfig
+from modnet.configs import AugmentationConfig, TrainingConfig
+from modnet.errors import ConfigError
+from modnet.graph_function import TorchGraph
+from modnet.network import PrunableNetwork
 from modnet.records import TrainingProgress, TrainingReport
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
-from modnet.workloads.matting.data.dataset import MattingDataset, UnlabelledDataset
-from modnet.workloads.matting.data.images import read_pair
-from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, find_images
-from modnet.workloads.matting.metrics import mse
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.predict.predictors import TorchPredictor
-from modnet.workloads.matting.published.folded_backbone import load_folded_backbone
-from modnet.workloads.matting.workload import MATTING
+from modnet.workload import LabelledData, TrainingSet, Workload
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +28,9 @@ STATISTICS_IMAGES = 32  # on which a folded backbone's norms are measured
 
 
 def run_training(
-    network: MODNet,
-    folder: Path,
-    index: DatasetIndex,
+    network: PrunableNetwork,
+    workload: Workload[Any],
+    data: LabelledData,
     config: TrainingConfig,
     *,
     seed: int,
@@ -43,14 +40,15 @@ def run_training(
     saved: bytes | None = None,
     saved_in: str = "the saved state",
     workers: int = 0,
-    teacher: MODNet | None = None,
-    unlabelled: Path | None = None,
-    keep: Callable[[int, MODNet], None] | None = None,
+    teacher: PrunableNetwork | None = None,
+    unlabelled: TrainingSet[Any] | None = None,
+    keep: Callable[[int, PrunableNetwork], None] | None = None,
 ) -> TrainingReport:
     """Trains `network` on `fit`, scores it on `tune` meanwhile, and leaves it on the CPU.
 
     Args:
-        folder: what the paths of `index` are relative to.
+        network: of the workload.
+        data: what it learns from and is scored on.
         device: where to train: `cpu` or `cuda`.
         save: called every `SAVE_STATE_EVERY_S` seconds, and after every `keep`.
         tell: called every `TELL_EVERY_S` seconds and after every epoch. Watching never ends work: what it raises is
@@ -59,19 +57,12 @@ def run_training(
         saved_in: where they are from, for errors.
         workers: see `retrain`.
         teacher: see `retrain`.
-        unlabelled: a folder of images on which the teacher teaches as well.
+        unlabelled: see `retrain`.
         keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
             Of a run that is resumed only with the epochs that end in it.
     """
-    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=seed, augment=config.augmentation)
-    tune = evenly_spread(index.split("tune"), config.validation_images)
-    images = None
-    if unlabelled is not None:
-        images = UnlabelledDataset(
-            unlabelled, find_images(unlabelled), size=config.image_size, seed=seed, augment=config.augmentation
-        )
     saved_at = time.monotonic()
-    tell_of = None if tell is None else _Told(tell, config)
+    tell_of = None if tell is None else _Told(tell, config, workload.title)
     epochs: int | None = None
 
     def after_step(state: TrainingState) -> None:
@@ -82,7 +73,7 @@ def run_training(
         is_due = time.monotonic() - saved_at >= SAVE_STATE_EVERY_S
         if keep is not None and has_ended:
             averaged = state.modules["average"]
-            assert isinstance(averaged, MODNet)
+            assert isinstance(averaged, PrunableNetwork)
             keep(epochs, averaged)
             is_due = True  # what was kept is never without a state to go on from, and the state never ahead of it
         if is_due:
@@ -91,14 +82,14 @@ def run_training(
 
     report = retrain(
         network.to(device),
-        samples,
+        data.training_set("fit", config, seed),
         config,
-        workload=MATTING,
+        workload=workload,
         seed=seed,
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),
-        unlabelled=images,
-        validate=lambda averaged: mean_mse(averaged, folder, tune, device),
+        unlabelled=unlabelled,
+        validate=lambda averaged: _tune_error(averaged, data, config, device),
         resume_from=saved,
         resume_name=saved_in,
         after_step=after_step,
@@ -110,8 +101,8 @@ def run_training(
 class _Told:
     """Says now and then how far a training is."""
 
-    def __init__(self, tell: Callable[[TrainingProgress], None], config: TrainingConfig) -> None:
-        self._tell, self._epochs = tell, config.epochs
+    def __init__(self, tell: Callable[[TrainingProgress], None], config: TrainingConfig, title: str) -> None:
+        self._tell, self._epochs, self._title = tell, config.epochs, title
         self._at, self._epoch, self._has_failed = -math.inf, 0, False
 
     def __call__(self, state: TrainingState) -> None:
@@ -122,8 +113,8 @@ class _Told:
         facts = [f"epoch {min(epoch + 1, self._epochs)} of {self._epochs}"]
         if state.step_losses:
             facts.append(f"loss {math.fsum(state.step_losses[-1].values()):.3f}")
-        if scored := [one.tune_mse for one in state.history if one.tune_mse is not None]:
-            facts.append(f"tune MSE {scored[-1]:.5f}")
+        if scored := [one.tune_error for one in state.history if one.tune_error is not None]:
+            facts.append(f"tune {self._title} {scored[-1]:.5f}")
         try:
             self._tell(TrainingProgress(step=state.step, steps=state.total_steps, text=", ".join(facts)))
         except Exception as error:  # whatever a store that is away raises: the training is none of its business
@@ -132,38 +123,38 @@ class _Told:
                 logger.warning("progress cannot be told, the training goes on: %s: %s", type(error).__name__, error)
 
 
-def tune_mse(network: MODNet, folder: Path, index: DatasetIndex, config: TrainingConfig, device: str) -> float:
+def tune_error(network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str) -> float:
     """The error that a training by `config` scores, of any network; it is left on the CPU."""
-    scored = network.to(device).eval()
-    error = mean_mse(scored, folder, evenly_spread(index.split("tune"), config.validation_images), device)
+    error = _tune_error(network.to(device).eval(), data, config, device)
     network.to("cpu")
     return error
 
 
+def _tune_error(network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str) -> float:
+    """Mean of the deciding error over images from all along tune."""
+    graph = TorchGraph(network, device)
+    positions = evenly_spread(len(data.names("tune")), config.validation_images)
+    return float(np.mean([data.error(graph, "tune", position) for position in positions]))
+
+
 def start_from_backbone(
-    network: MODNet, path: Path, folder: Path, index: DatasetIndex, config: TrainingConfig, seed: int
+    network: PrunableNetwork, workload: Workload[Any], path: Path, data: LabelledData, config: TrainingConfig, seed: int
 ) -> None:
-    """Gives an unpruned network the folded backbone in `path`, its norms measured on `fit`.
+    """Gives an unpruned network the published backbone in `path`, its norms measured on `fit`.
 
     Raises:
-        CheckpointError: see `load_folded_backbone`.
+        CheckpointError: the file cannot be read, or is of another backbone.
+        ConfigError: the workload has no such backbone.
     """
-    samples = MattingDataset(folder, index.split("fit"), size=config.image_size, seed=seed)
+    if workload.start_from is None:
+        raise ConfigError(f"workload {workload.name!r} starts from no backbone, got {path}")
+    whole = config.model_copy(update={"augmentation": AugmentationConfig()})
+    samples = data.training_set("fit", whole, seed)
     count = min(STATISTICS_IMAGES, len(samples))
-    load_folded_backbone(network, path, [samples[number].image[None] for number in range(count)])
+    workload.start_from(network, path, [samples[number][0][None] for number in range(count)])
 
 
-def mean_mse(network: MODNet, folder: Path, pairs: Sequence[Pair], device: str) -> float:
-    """Mean over pairs of the MSE at original size, protocol `modelcompression`."""
-    predictor = TorchPredictor(network, "modelcompression", device)
-    errors = []
-    for pair in pairs:
-        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
-        errors.append(mse(predictor(image), alpha))
-    return float(np.mean(errors))
-
-
-def evenly_spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most `count` pairs, from all along the sequence."""
-    count = min(count, len(pairs))
-    return [pairs[position * len(pairs) // count] for position in range(count)]
+def evenly_spread(images: int, count: int) -> list[int]:
+    """At most `count` positions, from all along a split of so many images."""
+    count = min(count, images)
+    return [position * images // count for position in range(count)]

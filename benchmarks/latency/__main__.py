@@ -29,7 +29,7 @@ from benchmarks.inputs import HEADLINE_PLAN, input_parser
 from benchmarks.latency.measuring import measured, missing_runtimes
 from benchmarks.latency.tables import tables
 from modnet.files import write_atomically
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

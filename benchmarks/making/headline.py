@@ -25,8 +25,10 @@ from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.network.modnet import MODNet
-from tasks.leaderboard import markdown_table
+from modnet.workloads.matting.portraits import Portraits
+from modnet.workloads.matting.workload import MATTING
 from tasks.pruning_evidence import plan_with_evidence
+from tasks.tables import markdown_table
 
 SETTINGS_DONE = RESULTS / "headline-settings.json"
 
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if setting == SETTINGS[-1]:
             write_atomically(HEADLINE_PLAN, plan.to_json().encode())
         done.append(
-            {"setting": setting, "tune_mse": tune["mse"], "macs": tune["macs"]}
+            {"setting": setting, "tune_error": tune["mse"], "macs": tune["macs"]}
             | {"parameters": tune["parameters"], "seconds": round(seconds, 1)}
         )
         write_atomically(SETTINGS_DONE, json.dumps(done, indent=1).encode())
@@ -89,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "batch only": ", ".join(row["setting"].get("batch_only", ())),
             "parameters M": f"{row['parameters'] / 1e6:.3f}",
             "GMAC": f"{row['macs'] / 1e9:.3f}",
-            "tune MSE": f"{row['tune_mse']:.4f}",
+            "tune MSE": f"{row['tune_error']:.4f}",
             "planning s": f"{row['seconds']:.0f}",
         }
-        for row in sorted(done, key=lambda row: row["tune_mse"])
+        for row in sorted(done, key=lambda row: row["tune_error"])
     ]
     print(markdown_table(rows))
     return 0
@@ -109,7 +111,7 @@ def planned(network: MODNet, budget: Budget, setting: dict[str, Any], folder: Pa
         min_channels=setting["multiple"],
         batch_only=tuple(setting.get("batch_only", ())),
     )
-    return plan_with_evidence(network, config, lambda: (folder, index), threads=2)
+    return plan_with_evidence(network, config, MATTING, lambda: Portraits(folder, index), threads=2)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from modnet.protocols import Protocol
 from modnet.pruning.complexity import complexity
 from modnet.workloads.matting.checkpoint import read_checkpoint
+from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.predict.composition import composite
 from modnet.workloads.matting.predict.predictors import TorchPredictor

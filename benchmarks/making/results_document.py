@@ -24,7 +24,7 @@ from benchmarks.retraining.report import (
 from benchmarks.retraining.results import LATENCY, RETRAINING, Results
 from benchmarks.retraining.runs import OTHERS, SIZES, STUDY
 from modnet.files import write_atomically
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 DOCUMENT = PROJECT / "docs" / "results.md"
 MARKED = re.compile(r"(<!-- table: (?P<name>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

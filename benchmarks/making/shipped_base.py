@@ -31,22 +31,25 @@ import torch
 
 from benchmarks.inputs import PROTOCOL, extracted, require_same
 from modnet.checkpoint import save_checkpoint, to_bytes
-from modnet.configs import ALL_METRICS, AugmentationConfig, TrainingConfig
+from modnet.configs import AugmentationConfig, TrainingConfig
 from modnet.data.download import sha256_of_file
 from modnet.errors import CheckpointError, DatasetError
 from modnet.files import write_atomically
-from modnet.protocols import Protocol
 from modnet.pruning.complexity import complexity
 from modnet.records import TrainingReport
 from modnet.report.score_tables import intervals
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
+from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.names import ALL_METRICS
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.predictors import TorchPredictor
 from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
+from modnet.workloads.matting.workload import MATTING
 from tasks.training_run import run_training, start_from_backbone
 
 PORTRAITS = 120
@@ -127,14 +130,14 @@ def train(options: argparse.Namespace) -> Path:
         require_same(recipe, read_checkpoint(trained).provenance, trained, "--out")
         return trained
     torch.manual_seed(options.seed)
-    network = MODNet(ModnetSpec.full())
+    network, data = MODNet(ModnetSpec.full()), Portraits(mixed.folder, mixed.index)
     if options.backbone is not None:
-        start_from_backbone(network, options.backbone, mixed.folder, mixed.index, config, options.seed)
+        start_from_backbone(network, MATTING, options.backbone, data, config, options.seed)
     state = options.out / "training-state"
     report = run_training(
         network,
-        mixed.folder,
-        mixed.index,
+        MATTING,
+        data,
         config,
         seed=options.seed,
         device=options.device,
@@ -258,7 +261,7 @@ def score(options: argparse.Namespace) -> str:
 
 def _table(record: dict[str, Any], unpruned: dict[str, Any] | None) -> str:
     """What a reader of the README wants of a record; errors as multiples of the unpruned network's, where given."""
-    from tasks.leaderboard import markdown_table  # which draws as well: training has no matplotlib
+    from tasks.tables import markdown_table  # which draws as well: training has no matplotlib
 
     def times(one: dict[str, Any], error: str, unpruned: dict[str, Any]) -> str:
         names = ("data", "split", "protocol", "images")
@@ -302,7 +305,7 @@ def _summary(report: TrainingReport) -> dict[str, Any]:
         "steps": report.steps,
         "images_seen": report.images_seen,
         "best_epoch": best,
-        "tune_mse": None if best is None else report.history[best - 1].tune_mse,
+        "tune_error": None if best is None else report.history[best - 1].tune_error,
         "precision": report.precision,
         "seconds": round(report.seconds, 1),
     }

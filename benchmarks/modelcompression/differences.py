@@ -22,9 +22,11 @@ from modnet.pruning.plan import GroupPlan, PruningPlan, best_of_each_part, plan_
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.published.modelcompression import prune_like_modelcompression
-from tasks.leaderboard import markdown_table
-from tasks.pruning_evidence import Images, plan_with_evidence
+from modnet.workloads.matting.workload import MATTING
+from tasks.pruning_evidence import plan_with_evidence
+from tasks.tables import markdown_table
 
 THRESHOLDS = (0.1, 0.3)
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     images = extracted(options.dataset, options.cache)
     rows = []
     for threshold in THRESHOLDS:
-        for name, pruned in _variants(network, threshold, images):
+        for name, pruned in _variants(network, threshold, Portraits(*images)):
             score = scored(pruned, *images)
             rows.append(
                 {
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tuple[str, MODNet]]:
+def _variants(network: MODNet, threshold: float, data: Portraits) -> Iterator[tuple[str, MODNet]]:
     config = PruningConfig(policy=AdaptivePolicy(backbone_threshold=threshold, global_ratio=0))
     try:
         yield "MODNet-ModelCompression: its widths, its copying", copied_network(network, threshold, 0)
@@ -72,7 +74,7 @@ def _variants(network: MODNet, threshold: float, images: Images) -> Iterator[tup
     taylor = PruningConfig(policy=budget, criterion="taylor")
     yield (
         "ours: a budget of the same MACs, Taylor",
-        apply_plan(network, plan_with_evidence(network, taylor, lambda: images, threads=2)),
+        apply_plan(network, plan_with_evidence(network, taylor, MATTING, lambda: data, threads=2)),
     )
 
 

@@ -41,8 +41,10 @@ from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks.leaderboard import markdown_table
+from modnet.workloads.matting.portraits import Portraits
+from modnet.workloads.matting.workload import MATTING
 from tasks.pruning_evidence import plan_with_evidence
+from tasks.tables import markdown_table
 
 SHARE = 0.5  # of every branch, as published
 STARTS = {"inherited": "pruned", "scratch": "scratch"}
@@ -142,7 +144,7 @@ def _plans(base: MODNet, place: Place, folder: Path, tiny: bool) -> dict[str, Pa
         if tiny:
             return plan_pruning(base, config)
         config = config.model_copy(update={"criterion": "taylor"})
-        return plan_with_evidence(base, config, lambda: (place.images, place.index), threads=2)
+        return plan_with_evidence(base, config, MATTING, lambda: Portraits(place.images, place.index), threads=2)
 
     def headline() -> PruningPlan:
         return uniform(()) if tiny else planned(base, HEADLINE, SETTINGS[-1], place.images, place.index)

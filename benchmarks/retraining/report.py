@@ -14,7 +14,7 @@ from benchmarks.retraining.results import BASE, LATENCY, Results, scores_of
 from benchmarks.retraining.runs import FACTORS, WAYS, Runs
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval, ratio_interval
 from modnet.records import Scored, Scores
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 ACCEPTED = 1.1  # times the unpruned network's MSE
 

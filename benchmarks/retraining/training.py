@@ -24,7 +24,9 @@ from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.network.modnet import MODNet
+from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.predictors import TorchPredictor
+from modnet.workloads.matting.workload import MATTING
 from tasks.training_run import run_training
 
 
@@ -85,8 +87,8 @@ def carry_out(name: str, run: Run, question: Json, base: MODNet, place: Place, r
         else:
             report = run_training(
                 network,
-                place.images,
-                place.index,
+                MATTING,
+                Portraits(place.images, place.index),
                 phase,
                 seed=run.seed,
                 device=place.device,

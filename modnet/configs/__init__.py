@@ -12,9 +12,8 @@ from modnet.configs.benchmark import BenchmarkConfig
 from modnet.configs.compress import DEMO_LOOKS, CompressConfig
 from modnet.configs.compute import ComputeConfig
 from modnet.configs.dataset import DatasetConfig, SyntheticConfig, shown_source
-from modnet.configs.evaluation import ALL_METRICS, FEW_METRICS, SHEET_IMAGES, Metric, WinnerLimits
+from modnet.configs.evaluation import WinnerLimits
 from modnet.configs.export import ExportConfig
-from modnet.configs.inference import ResultKind
 from modnet.configs.iteration import IterationConfig
 from modnet.configs.pruning import PruningConfig
 from modnet.configs.sensitivity import SensitivityConfig
@@ -40,11 +39,8 @@ from modnet.policies import (
 )
 
 __all__ = [
-    "ALL_METRICS",
     "DEMO_LOOKS",
-    "FEW_METRICS",
     "POLICIES",
-    "SHEET_IMAGES",
     "SHIPPED",
     "SHIPPED_PRUNED",
     "STEPPED_KINDS",
@@ -67,10 +63,8 @@ __all__ = [
     "LatencyPolicy",
     "LayerRatio",
     "LayerRatiosPolicy",
-    "Metric",
     "Policy",
     "PruningConfig",
-    "ResultKind",
     "RetrainConfig",
     "Seed",
     "SensitivityConfig",

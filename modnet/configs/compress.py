@@ -120,7 +120,7 @@ class CompressConfig(Config):
         if "epochs" in filled:
             filled["retrain"] = {**_members(retrain), "epochs": filled["epochs"]}
         filled.setdefault(
-            "export", ExportConfig(calibration_images=8, max_alpha_difference=0.02) if is_demo else ExportConfig()
+            "export", ExportConfig(calibration_images=8, max_output_difference=0.02) if is_demo else ExportConfig()
         )
         filled.setdefault("benchmark", BenchmarkConfig(wait_s=120, min_reports=1) if is_demo else BenchmarkConfig())
         filled.setdefault("compute", ComputeConfig())

@@ -22,8 +22,11 @@ class SyntheticConfig(Config):
 
 
 class DatasetConfig(Config):
-    """Where the portraits come from."""
+    """Where the labelled images come from, and what they are for."""
 
+    workload: str = Field(
+        "matting", min_length=1, description="The family of networks that learns from it. There is: matting."
+    )
     source: str = Field(
         "synthetic",
         min_length=1,

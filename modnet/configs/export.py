@@ -25,12 +25,12 @@ class ExportConfig(Config):
         "float-nchw",
         description="uint8-nhwc: the network reads the image itself, and devices compute nothing before it.",
     )
-    max_alpha_difference: float = Field(
+    max_output_difference: float = Field(
         1e-3,
         gt=0,
         le=1,
-        description="FP32 forms may differ from torch by at most this in any pixel of alpha. Hardly trained networks "
-        "reached 0.005: OpenVINO's instance norm loses digits on large flat areas.",
+        description="FP32 forms may differ from torch by at most this in any pixel of the output. Hardly trained "
+        "networks reached 0.005: OpenVINO's instance norm loses digits on large flat areas.",
     )
     verify_on_legacy: bool = Field(
         False,
@@ -38,10 +38,10 @@ class ExportConfig(Config):
         "installs them.",
     )
     calibration_images: int = Field(24, ge=1, le=1000, description="Images of the fit split that calibrate INT8.")
-    max_relative_mse_increase: float = Field(
+    max_relative_error_increase: float = Field(
         0.05,
         ge=0,
-        description="A form is not released if its tune MSE exceeds torch's by more than this share. INT8 returns "
+        description="A form is not released if its tune error exceeds torch's by more than this share. INT8 returns "
         "layers to float until it holds.",
     )
     max_float_layers: int = Field(16, ge=0, le=1000, description="At most this many layers of INT8 return to float.")

@@ -12,7 +12,7 @@ from modnet.targets import Target
 
 
 def pareto_front(scores: Sequence[NetworkScores], p50_ms: Mapping[str, float]) -> tuple[NetworkScores, ...]:
-    """Networks that no other beats in both tune MSE and latency, from the fastest on.
+    """Networks that no other beats in both tune error and latency, from the fastest on.
 
     Args:
         p50_ms: median latency in milliseconds by network_id; a network that is missing counts as slower than any.
@@ -34,7 +34,7 @@ def choose_best(
 ) -> Choice:
     """The fastest candidate that errs little enough, with a reason for every other. `val` is never looked at.
 
-    Where none is within `limits.max_mse_ratio`, the one with the lowest tune MSE.
+    Where none is within `limits.max_error_ratio`, the one with the lowest tune error.
 
     Args:
         base: the unpruned network.
@@ -53,7 +53,7 @@ def choose_best(
         listing = "; ".join(f"{name}: {problem}" for name, problem in over.items()) or "there is no candidate"
         raise ConfigError(f"no candidate can be released: {listing}")
     p50_ms = latencies.deciding_ms
-    bound = limits.max_mse_ratio * base.tune.error
+    bound = limits.max_error_ratio * base.tune.error
     accurate = [one for one in possible if one.tune.error <= bound]
     if accurate:
         winner = min(accurate, key=lambda one: (_latency(one, p50_ms), one.tune.error, one.network_id))
@@ -67,9 +67,9 @@ def choose_best(
             else ("not timed")
         )
         ratio = times(one.tune.error, base.tune.error)
-        return f"{latency}, tune MSE {one.tune.error:.6f}, {ratio} the unpruned network's"
+        return f"{latency}, tune error {one.tune.error:.6f}, {ratio} the unpruned network's"
 
-    allowed = f"{limits.max_mse_ratio:g} times the unpruned network's error"
+    allowed = f"{limits.max_error_ratio:g} times the unpruned network's error"
     reasons = {}
     for one in candidates:
         if one is winner and accurate:
@@ -91,17 +91,17 @@ def times(error: float, reference: float) -> str:
     return f"{error / reference:.2f} times" if reference else "not comparable to"
 
 
-def refused_targets(tune_mse: Mapping[str, float], config: ExportConfig) -> dict[str, str]:
+def refused_targets(tune_error: Mapping[str, float], config: ExportConfig) -> dict[str, str]:
     """Targets that lost too much accuracy against torch, with the numbers.
 
     Args:
-        tune_mse: MSE on `tune` by target, all under the same protocol; "torch" is what the others are held against.
+        tune_error: error on `tune` by target, all under the same protocol; "torch" is what the others are held against.
     """
-    allowed = tune_mse["torch"] * (1 + config.max_relative_mse_increase)
+    allowed = tune_error["torch"] * (1 + config.max_relative_error_increase)
     return {
-        target: f"tune MSE {mse:.6f}, allowed {allowed:.6f} (torch {tune_mse['torch']:.6f})"
-        for target, mse in tune_mse.items()
-        if mse > allowed
+        target: f"tune error {error:.6f}, allowed {allowed:.6f} (torch {tune_error['torch']:.6f})"
+        for target, error in tune_error.items()
+        if error > allowed
     }
 
 

@@ -27,16 +27,16 @@ class AccuracyBound:
 
     Attributes:
         images: how many images there are, all of a split that choices read and never those of the calibration.
-        error_of: a network and the index of an image → its MSE; what is held is the mean over all images.
-        float_mse: that mean for the float network.
-        max_relative_increase: the mean may be up to float_mse · (1 + max_relative_increase); at least 0.
+        error_of: a network and the index of an image → its error; what is held is the mean over all images.
+        float_error: that mean for the float network.
+        max_relative_increase: the mean may be up to float_error · (1 + max_relative_increase); at least 0.
         max_float_layers: layers that may go back to float before the attempt ends beyond the bound.
         training_steps: of quantisation-aware training that the network has behind it, for the record.
     """
 
     images: int
     error_of: Callable[[GraphFunction, int], float]
-    float_mse: float
+    float_error: float
     max_relative_increase: float = 0.05
     max_float_layers: int = 16
     training_steps: int = 0
@@ -68,30 +68,30 @@ def restore_accuracy(
     if bound.images < 1:
         raise DatasetError("INT8 accuracy control needs images of the tune split, got none")
     if not bound.max_relative_increase >= 0:
-        raise ConfigError(f"max_relative_mse_increase: got {bound.max_relative_increase}, wanted at least 0")
-    if not (math.isfinite(bound.float_mse) and bound.float_mse >= 0):
-        raise ExportError(f"tune MSE of the float network: got {bound.float_mse}, wanted a finite number from 0 up")
-    allowed = bound.float_mse * (1 + bound.max_relative_increase)
+        raise ConfigError(f"max_relative_error_increase: got {bound.max_relative_increase}, wanted at least 0")
+    if not (math.isfinite(bound.float_error) and bound.float_error >= 0):
+        raise ExportError(f"tune error of the float network: got {bound.float_error}, wanted a finite number from 0 up")
+    allowed = bound.float_error * (1 + bound.max_relative_increase)
     current = quantised.clone()
     layers = rounded_layers(quantised)
-    all_rounded = mse = _mean_error(current, bound, bound.images)
+    all_rounded = error = _mean_error(current, bound, bound.images)
     decisions = {layer: LayerDecision(layer=layer) for layer in layers}
-    if mse > allowed and bound.max_float_layers:
+    if error > allowed and bound.max_float_layers:
         harms = _harms(model, quantised, layers, bound)
         ranked = sorted(layers, key=lambda layer: -harms[layer])  # stable: equals in order of running
         decisions = {layer: LayerDecision(layer=layer, harm=harms[layer]) for layer in ranked}
         for layer in progress_over(ranked[: bound.max_float_layers], "putting layers back to float", "layer"):
-            if mse <= allowed:
+            if error <= allowed:
                 break
             put_back(current, model, layer)
-            mse = _mean_error(current, bound, bound.images)
-            decisions[layer] = LayerDecision(layer=layer, harm=harms[layer], mse_when_put_back=mse)
+            error = _mean_error(current, bound, bound.images)
+            decisions[layer] = LayerDecision(layer=layer, harm=harms[layer], error_when_put_back=error)
     return current, QuantisationDecision(
         tune_images=bound.images,
-        float_mse=bound.float_mse,
-        allowed_mse=allowed,
-        all_rounded_mse=all_rounded,
-        mse=mse,
+        float_error=bound.float_error,
+        allowed_error=allowed,
+        all_rounded_error=all_rounded,
+        error=error,
         layers=tuple(decisions.values()),
         training_steps=bound.training_steps,
     )
@@ -141,12 +141,12 @@ def _harms(model: ov.Model, quantised: ov.Model, layers: list[str], bound: Accur
 def _mean_error(model: ov.Model, bound: AccuracyBound, count: int) -> float:
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    def matte(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def graph(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array(compiled(pixels)[0])
 
-    mean = math.fsum(bound.error_of(matte, index) for index in range(count)) / count
+    mean = math.fsum(bound.error_of(graph, index) for index in range(count)) / count
     if not math.isfinite(mean):
-        raise ExportError(f"tune MSE of the quantised network: got {mean}, wanted a finite number")
+        raise ExportError(f"tune error of the quantised network: got {mean}, wanted a finite number")
     return mean
 
 

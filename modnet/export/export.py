@@ -64,7 +64,7 @@ def export_network(
         size: side of the network's input in pixels, a multiple of 32.
         targets: which IRs; the ONNX file is of open size when one of them is.
         input_format: what the IRs read; None leaves it to each target.
-        max_difference: largest difference of alpha in any pixel that an FP32 form may have.
+        max_difference: largest difference of the output in any pixel that an FP32 form may have.
         calibration: network inputs, float32 (1, 3, size, size) in [-1, 1], for int8.
         bound: what int8 must keep; None does not look.
         quantisation_aware_steps: see `QuantisationAwareTraining`; 0 does not try.

@@ -1,4 +1,4 @@
-"""ONNX files and IRs, which may come from anywhere: what is read is a matting network, or is refused in our words."""
+"""ONNX files and IRs, which may come from anywhere: what is read is a network of images, or is refused in our words."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import openvino as ov
 
 from modnet.errors import ConfigError, GraphError
 from modnet.export.runtime import core
-from modnet.protocols import STRIDE
+from modnet.targets import STRIDE
 
 _LONGEST = 300  # characters of the runtime's own words
 _FLOATS = (ov.Type.f16, ov.Type.f32, ov.Type.f64)
 
 
 def read_graph(path: Path) -> ov.Model:
-    """The matting network in an IR (`.xml`) or an ONNX file (any other name).
+    """The network in an IR (`.xml`) or an ONNX file (any other name).
 
     Raises:
         GraphError: as `read_ir` and `read_onnx` do.
@@ -26,10 +26,10 @@ def read_graph(path: Path) -> ov.Model:
 
 
 def read_onnx(path: Path) -> ov.Model:
-    """The matting network in an ONNX file.
+    """The network in an ONNX file.
 
     Raises:
-        GraphError: missing, unreadable, or no graph of (B, 3, H, W) → (B, 1, H, W).
+        GraphError: missing, unreadable, or no graph of one image → one tensor.
     """
     if path.suffix == ".xml":
         raise GraphError(f"cannot load {path}: an .xml belongs to an IR, wanted an ONNX file")
@@ -38,11 +38,11 @@ def read_onnx(path: Path) -> ov.Model:
 
 
 def read_ir(xml: Path) -> ov.Model:
-    """The matting network in an IR.
+    """The network in an IR.
 
     Raises:
-        GraphError: one of its two files is missing, cut off or of another network, or it is no graph of
-            (B, 3, H, W) → (B, 1, H, W).
+        GraphError: one of its two files is missing, cut off or of another network, or it is no graph of one
+            image → one tensor.
     """
     if xml.suffix != ".xml":
         raise GraphError(f"cannot load {xml}: an IR is named by its .xml, which has its .bin beside it")
@@ -122,7 +122,7 @@ def _read(path: Path) -> ov.Model:
         model = core().read_model(path)  # convert_model reads ONNX likewise, and sends usage statistics
     except Exception as error:  # what OpenVINO's readers raise has no other base in common
         raise GraphError(f"cannot load {path}: OpenVINO cannot read it: {runtime_words(error)}") from error
-    _require_matting_network(model, path)
+    _require_network_of_images(model, path)
     for constant in model.get_ops():
         if constant.get_type_name() != "Constant" or constant.get_element_type() not in _FLOATS:
             continue
@@ -131,22 +131,25 @@ def _read(path: Path) -> ov.Model:
     return model
 
 
-def _require_matting_network(model: ov.Model, path: Path) -> None:
+def _require_network_of_images(model: ov.Model, path: Path) -> None:
     inputs, outputs = [pixel_shape(port) for port in model.inputs], [port.partial_shape for port in model.outputs]
-    ports = len(inputs) == len(outputs) == 1
-    shapes = ports and all(
-        got.compatible(ov.PartialShape([-1, channels, -1, -1])) for got, channels in ((inputs[0], 3), (outputs[0], 1))
-    )
-    if not shapes or not all(outputs[0][axis].compatible(inputs[0][axis]) for axis in (0, 2, 3)):
+    is_single = len(inputs) == len(outputs) == 1
+    if not is_single or not inputs[0].compatible(ov.PartialShape([-1] * 4)) or outputs[0].rank == ov.Dimension(0):
         raise GraphError(
-            f"{path} is no matting network: wanted (B, 3, H, W) → (B, 1, H, W), got "
-            f"{_listed(inputs)} → {_listed(outputs)}"
+            f"{path} is no network of images: wanted one input (B, C, H, W) and one output, got {shapes_of(model)}"
         )
     if model.input().element_type not in (ov.Type.f32, ov.Type.u8):
         raise GraphError(
-            f"{path} is no matting network: wanted an input of float32 pixels, or uint8 images, got "
+            f"{path} is no network of images: wanted an input of float32 pixels, or uint8 images, got "
             f"{model.input().element_type.get_type_name()}"
         )
+
+
+def shapes_of(model: ov.Model) -> str:
+    """`(1, 3, H, W) → (1, 1, H, W)`, for errors."""
+    return (
+        f"{_listed([pixel_shape(port) for port in model.inputs])} → {_listed([p.partial_shape for p in model.outputs])}"
+    )
 
 
 def _listed(shapes: list[ov.PartialShape]) -> str:

@@ -22,7 +22,7 @@ BLOB_MAGIC = 9709
 
 
 def run(xml: Path, inputs: Path, outputs: Path) -> dict[str, Any]:
-    """Runs the IR on every row of `inputs` (N, …) and writes alpha (N, 1, H, W) to `outputs`, computing in float32."""
+    """Runs the IR on every row of `inputs` (N, …) in float32, and writes what it computes, (N, …), to `outputs`."""
     import numpy as np
 
     core = _core()

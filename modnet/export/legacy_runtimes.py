@@ -1,4 +1,4 @@
-"""Whether the old runtimes of a target read its IR, compute its matte, and compile it for its device."""
+"""Whether the old runtimes of a target read its IR, compute what it should, and compile it for its device."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class LegacyRuntime(NamedTuple):
             given, found = Path(temporary) / "inputs.npy", Path(temporary) / "outputs.npy"
             np.save(given, inputs)
             self._answer("run", xml, given, found)
-            alpha: NDArray[np.float32] = np.load(found)
-        return alpha
+            output: NDArray[np.float32] = np.load(found)
+        return output
 
     def compile_for_stick(self, xml: Path) -> dict[str, Any]:
         """What the Neural Compute Stick 2's compiler says, see `legacy_runner.compile_for_stick`.
@@ -137,9 +137,9 @@ def _run_check(
 ) -> LegacyCheck:
     name = f"OpenVINO {runtime.version}"
     try:
-        alphas = iter(runtime.run(xml, inputs))
+        outputs = iter(runtime.run(xml, inputs))
         report = check_parity(
-            *(reference, lambda _: next(alphas)[None], images),
+            *(reference, lambda _: next(outputs)[None], images),
             max_tolerance=tolerance.maximum,
             mean_tolerance=tolerance.mean,
             names=("the network", f"{xml.name} on {name}"),

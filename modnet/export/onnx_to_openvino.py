@@ -88,7 +88,7 @@ def convert_ir(
     Raises:
         AccuracyError: int8 cannot be brought within `bound`.
         ConfigError: `size` is no positive multiple of 32.
-        GraphError: the ONNX file cannot be read, or is no matting network.
+        GraphError: the ONNX file cannot be read, or is no network of images.
         LoweringError: an operation that a target's runtimes do not read.
         ExportError: an unknown target or one that this ONNX file cannot serve, unfit calibration images, or files that
             cannot be written.

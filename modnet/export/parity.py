@@ -17,7 +17,7 @@ from modnet.targets import Precision
 
 
 class Tolerance(NamedTuple):
-    """Largest acceptable absolute difference of alpha: of any pixel, and of the mean over all pixels."""
+    """Largest acceptable absolute difference of the output: of any pixel, and of the mean over all pixels."""
 
     maximum: float
     mean: float
@@ -36,7 +36,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
 
 
 class ParityReport(Record):
-    """Absolute differences of alpha between two forms of one network, in [0, 1], over all pixels of all images."""
+    """Absolute differences of the output between two forms of one network, over all pixels of all images."""
 
     max_difference: float = Field(ge=0)
     mean_difference: float = Field(ge=0)
@@ -64,7 +64,7 @@ def check_parity(
 
     Raises:
         ParityError: a tolerance is exceeded or a value is not finite; names the worst image and pixel.
-        ExportError: no images, or alphas of different shapes.
+        ExportError: no images, or outputs of different shapes.
     """
     worst, where, total, pixels, count = 0.0, "nowhere", 0.0, 0, 0
     for index, image in enumerate(images):
@@ -84,8 +84,8 @@ def check_parity(
     mean = total / pixels
     if not (math.isfinite(worst) and worst <= max_tolerance and mean <= mean_tolerance):
         raise ParityError(
-            f"alpha of {names[1]} differs from {names[0]} by {worst:.3g} at {where} (accepted {max_tolerance:.3g}) "
-            f"and on average by {mean:.3g} (accepted {mean_tolerance:.3g}) over {count} images",
+            f"the output of {names[1]} differs from {names[0]} by {worst:.3g} at {where} (accepted "
+            f"{max_tolerance:.3g}) and on average by {mean:.3g} (accepted {mean_tolerance:.3g}) over {count} images",
             worst,
             mean,
         )
@@ -94,5 +94,5 @@ def check_parity(
 
 def _difference(wanted: NDArray[np.float32], got: NDArray[np.float32], names: tuple[str, str]) -> NDArray[np.float64]:
     if wanted.shape != got.shape:
-        raise ExportError(f"alpha of {names[1]} has shape {got.shape}, that of {names[0]} {wanted.shape}")
+        raise ExportError(f"the output of {names[1]} has shape {got.shape}, that of {names[0]} {wanted.shape}")
     return np.abs(wanted.astype(np.float64) - got)

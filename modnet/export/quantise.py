@@ -19,7 +19,7 @@ from modnet.export.merge_norm import NORMS
 def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.Model:
     """The model with 8-bit weights and activations, by post-training quantisation for CPUs.
 
-    Where settings differ from nncf's defaults, it is because a matte is judged pixel by pixel. Measured on the trained
+    Where settings differ from nncf's defaults, it is because outputs are judged pixel by pixel. Measured on the trained
     unpruned network:
 
     * preset MIXED: activations that can be negative get a zero point, which lost a third of what symmetric ones lose.

@@ -15,7 +15,7 @@ class Choice(Record):
 
     winner: str
     front: tuple[str, ...] = Field(
-        description="candidates that no other beats in both tune MSE and latency, the fastest first"
+        description="candidates that no other beats in both tune error and latency, the fastest first"
     )
     reasons: dict[str, str] = Field(description="one sentence for every candidate, the winner's included")
 

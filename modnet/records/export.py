@@ -21,12 +21,12 @@ class LayerDecision(Record):
     harm: float | None = Field(
         None,
         exclude_if=_is_none,
-        description="fall of the MSE on some tune images when only it is float; absent when nothing had to go back",
+        description="fall of the error on some tune images when only it is float; absent when nothing had to go back",
     )
-    mse_when_put_back: float | None = Field(
+    error_when_put_back: float | None = Field(
         None,
         exclude_if=_is_none,
-        description="MSE on all of tune once it and those before it were float; absent when it stays in 8 bits",
+        description="error on all of tune once it and those before it were float; absent when it stays in 8 bits",
     )
 
 
@@ -34,31 +34,31 @@ class QuantisationDecision(Record):
     """How an INT8 network came to be within the error that is allowed, or not."""
 
     tune_images: int = Field(ge=1)
-    float_mse: float = Field(ge=0, description="of the float network on tune")
-    allowed_mse: float = Field(ge=0)
-    all_rounded_mse: float = Field(ge=0, description="with every layer in 8 bits")
-    mse: float = Field(ge=0, description="of the network as decided")
+    float_error: float = Field(ge=0, description="of the float network on tune")
+    allowed_error: float = Field(ge=0)
+    all_rounded_error: float = Field(ge=0, description="with every layer in 8 bits")
+    error: float = Field(ge=0, description="of the network as decided")
     layers: tuple[LayerDecision, ...] = Field(description="every quantised layer; by harm, where that was measured")
     training_steps: int = Field(0, ge=0, description="of quantisation-aware training before; 0: the weights as given")
 
     @property
     def is_within_bound(self) -> bool:
         """Whether the network may be used."""
-        return self.mse <= self.allowed_mse
+        return self.error <= self.allowed_error
 
     @property
     def float_layers(self) -> tuple[str, ...]:
         """Layers that went back to float, in the order in which they did."""
-        return tuple(one.layer for one in self.layers if one.mse_when_put_back is not None)
+        return tuple(one.layer for one in self.layers if one.error_when_put_back is not None)
 
     @property
     def verdict(self) -> str:
         """One sentence of what was decided, with the numbers."""
         trained = f" after {self.training_steps} steps of training" if self.training_steps else ""
         return (
-            f"tune MSE {self.mse:.6f}{trained} with {len(self.float_layers)} of {len(self.layers)} layers in float, "
-            f"allowed {self.allowed_mse:.6f} (float {self.float_mse:.6f}, all layers in 8 bits "
-            f"{self.all_rounded_mse:.6f})"
+            f"tune error {self.error:.6f}{trained} with {len(self.float_layers)} of {len(self.layers)} layers in "
+            f"float, allowed {self.allowed_error:.6f} (float {self.float_error:.6f}, all layers in 8 bits "
+            f"{self.all_rounded_error:.6f})"
         )
 
 
@@ -68,7 +68,7 @@ class LegacyCheck(Record):
     by: str
     status: Literal["ok", "failed", "not verified"]
     words: str = Field("", description="its own when it failed, or why it was not asked")
-    mean_difference: float | None = Field(None, ge=0, description="of alpha to the network's")
+    mean_difference: float | None = Field(None, ge=0, description="of the output to the network's")
     max_difference: float | None = Field(None, ge=0)
     blob_bytes: int | None = Field(None, ge=1, description="what the compiler made")
     stages: int | None = Field(None, ge=1, description="steps of what the compiler made")
@@ -81,14 +81,14 @@ class ExportRecord(Record):
     size: int
     files: dict[str, StoredFile]
     input_format: InputFormat
+    inputs: dict[str, tuple[int, ...]] = Field(description="shapes that the forms read, by name")
+    protocol: str = Field(description="how images became what the forms read")
     targets: tuple[Target, ...] = Field(description="those that are good enough to be released")
     refused: dict[str, str] = Field(description="the others, with the reason")
-    parity: dict[str, float] = Field(description="mean |alpha - torch's alpha| per form, on the same pixels")
-    tune_mse: dict[str, float] = Field(description="per target, and of torch, in the protocol of the size")
+    parity: dict[str, float] = Field(description="mean |output - torch's output| per form, on the same pixels")
+    tune_error: dict[str, float] = Field(description="per target, and of torch")
     int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits; None without cpu-int8")
-    val: dict[str, dict[str, float]] = Field(
-        description="errors by name of what is released, and of torch, in the protocol of the size"
-    )
+    val: dict[str, dict[str, float]] = Field(description="errors by name of what is released, and of torch")
     legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
     seconds: float
 

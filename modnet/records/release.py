@@ -14,8 +14,10 @@ class Challenge(Record):
     target: Target
     release_id: str = Field(description="what the target runs")
     problem: str | None = Field(None, description="why that release cannot be used at all; nothing was measured then")
-    current_mse: float | None = Field(None, ge=0, description="on tune")
-    new_mse: float | None = Field(None, ge=0, description="on tune")
+    current_error: float | None = Field(None, ge=0, description="on tune")
+    new_error: float | None = Field(None, ge=0, description="on tune")
+    workload: str | None = Field(None, description="of the current release, where the new network is of another")
+    new_workload: str | None = Field(None, description="of the new network, likewise")
     latency_ratio: float | None = Field(None, gt=0, description="new by current: the median of the rounds' ratios")
     low: float | None = Field(None, gt=0, description="of its interval of 95 %")
     high: float | None = Field(None, gt=0)
@@ -23,9 +25,11 @@ class Challenge(Record):
     @property
     def objections(self) -> tuple[str, ...]:
         """Why the current release stays: a higher error, or a latency that is surely higher."""
+        if self.workload is not None:
+            return (f"it is of workload {self.workload!r}, the new network of {self.new_workload!r}",)
         found = []
-        if self.current_mse is not None and self.new_mse is not None and self.new_mse > self.current_mse:
-            found.append(f"the new network errs more: tune MSE {self.new_mse:.6f} against {self.current_mse:.6f}")
+        if self.current_error is not None and self.new_error is not None and self.new_error > self.current_error:
+            found.append(f"the new network errs more: tune error {self.new_error:.6f} against {self.current_error:.6f}")
         if self.low is not None and self.low > 1:
             found.append(f"the new network is slower: {self.latency}")
         return tuple(found)
@@ -43,8 +47,8 @@ class Challenge(Record):
         if self.objections:
             return f"release {self.release_id} stays: {'; '.join(self.objections)}"
         return (
-            f"not worse than release {self.release_id}: tune MSE {self.new_mse:.6f} against {self.current_mse:.6f}, "
-            f"{self.latency}"
+            f"not worse than release {self.release_id}: tune error {self.new_error:.6f} against "
+            f"{self.current_error:.6f}, {self.latency}"
         )
 
 

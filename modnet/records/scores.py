@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from modnet.protocols import Protocol
 from modnet.records.record import Record
 
 
@@ -55,7 +54,7 @@ class Scores(Scored):
     """Mean errors of a network on one split under one preprocessing protocol, each image counting the same."""
 
     split: Literal["tune", "val", "fit", "train"]
-    protocol: Protocol
+    protocol: str = Field(description="how images became what the network reads, and its answers were brought back")
     images: int = Field(ge=1)
     per_image: tuple[ImageScore, ...]
 

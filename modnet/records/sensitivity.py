@@ -20,7 +20,7 @@ class SensitivityQuestion(Record):
     network_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of its weights, see plan.network_digest")
     data_sha256: str = Field(
         pattern="^[0-9a-f]{64}$",
-        description="of the files of images and mattes, also those that channels were ranked on",
+        description="of the files of images and labels, also those that channels were ranked on",
     )
     images: tuple[str, ...] = Field(min_length=1, description="their stems")
     short_side: int = Field(ge=32, description="pixels of the network's input")

@@ -23,7 +23,7 @@ class EpochReport(Record):
 
     losses: dict[str, float] = Field(description="by term, in the mean over steps")
     learning_rate: float = Field(ge=0, description="of the last step")
-    tune_mse: float | None = Field(None, description="of the averaged weights; None where it was not measured")
+    tune_error: float | None = Field(None, description="of the averaged weights; None where it was not measured")
 
     @property
     def loss(self) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Alpha = NDArray[np.float32]
+Picture = NDArray[np.uint8] | NDArray[np.float32]
+"""uint8 (H, W, 3), RGB, or float32 (H, W) in [0, 1], drawn in greys."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ParetoPoint:
     Attributes:
         latency_ms: of the form that devices run.
         fp32_ms: of its FP32 form; None where that was not timed.
-        error_ratio: its MSE as a multiple of the unpruned network's.
+        error_ratio: its error as a multiple of the unpruned network's.
     """
 
     label: str
@@ -33,15 +33,14 @@ class ParetoPoint:
 
 
 @dataclass(frozen=True)
-class MatteRow:
-    """One image of a matte sheet: uint8 (H, W, 3) RGB, and mattes of it, float32 (H, W) in [0, 1]."""
+class SheetRow:
+    """One image of a sheet: the pictures of it, from left to right."""
 
     label: str
-    image: Image
-    mattes: tuple[Alpha, ...]
+    pictures: tuple[Picture, ...]
 
 
-def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: float) -> bytes:
+def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: float, error: str) -> bytes:
     """Error against latency, as what devices run and in FP32; the Pareto front is joined by a line.
 
     Args:
@@ -49,6 +48,7 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: 
         title: of the plot.
         form: what devices run, as `cpu-int8`.
         bound: largest error that a winner may have, as a multiple of the unpruned network's.
+        error: title of what is measured, as `MSE`.
     """
     colours = {"unpruned": "tab:gray", "candidate": "tab:blue", "winner": "tab:red"}
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
@@ -76,7 +76,7 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: 
     axes.margins(x=0.15, y=0.2)
     axes.set(
         xlabel="median latency on the machine of the run [ms]",
-        ylabel="MSE on val, times the unpruned network's",
+        ylabel=f"{error} on val, times the unpruned network's",
         title=title,
     )
     axes.grid(alpha=0.3)
@@ -84,23 +84,21 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: 
     return png(figure)
 
 
-def matte_sheet(rows: Sequence[MatteRow], titles: Sequence[str]) -> bytes:
-    """One line per image: the image, then its mattes.
+def sheet(rows: Sequence[SheetRow], titles: Sequence[str]) -> bytes:
+    """One line of pictures per image.
 
     Args:
         rows: at least one.
-        titles: of the mattes, as many as each row has.
+        titles: of the pictures, as many as each row has.
     """
-    figure = Figure(figsize=(2 * (1 + len(titles)), 2.7 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), 1 + len(titles), squeeze=False)
+    figure = Figure(figsize=(2 * len(titles), 2.7 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(titles), squeeze=False)
     for line, row in zip(grid, rows, strict=True):
-        line[0].imshow(row.image)
-        for axes, alpha in zip(line[1:], row.mattes, strict=True):
-            axes.imshow(alpha, cmap="gray", vmin=0, vmax=1)
-        for axes in line:
+        for axes, picture in zip(line, row.pictures, strict=True):
+            axes.imshow(picture, **({} if picture.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 1}))
             axes.set(xticks=[], yticks=[])
         line[0].set_ylabel(row.label, fontsize=8)
-    for axes, title in zip(grid[0], ("image", *titles), strict=True):
+    for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
     return png(figure)
 

@@ -15,7 +15,7 @@ _STYLES = ("solid", "dashed", "dotted")
 
 
 def training_plot(history: Sequence[EpochReport], title: str) -> bytes:
-    """Loss by term, and tune MSE where it was measured, epoch by epoch; PNG.
+    """Loss by term, and tune error where it was measured, epoch by epoch; PNG.
 
     Args:
         history: of at least one epoch.
@@ -33,10 +33,10 @@ def training_plot(history: Sequence[EpochReport], title: str) -> bytes:
     axes.set(yscale="log", xlabel="epoch", ylabel="loss on fit, mean over steps", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3, which="both")
-    scores = [(epoch, one.tune_mse) for epoch, one in zip(epochs, history, strict=True) if one.tune_mse is not None]
+    scores = [(epoch, one.tune_error) for epoch, one in zip(epochs, history, strict=True) if one.tune_error is not None]
     if scores:
         errors = axes.twinx()
-        errors.plot(*zip(*scores, strict=True), color="tab:red", marker="o", label="tune MSE")
-        errors.set(yscale="log", ylabel="tune MSE of the averaged weights")
+        errors.plot(*zip(*scores, strict=True), color="tab:red", marker="o", label="tune error")
+        errors.set(yscale="log", ylabel="tune error of the averaged weights")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     return png(figure)

@@ -63,8 +63,8 @@ def retrain(
         seed: of the order of samples; the data set has its own for what happens inside one.
         workers: processes that compute samples beside this one; the samples are the same for any number.
         teacher: the network to learn from where `config` has a `distillation`, on the same device.
-        unlabelled: images without mattes, of the same size, on which the teacher teaches as well: as many in a step.
-        validate: tune MSE of a network in evaluation mode; None keeps the last weights.
+        unlabelled: images without labels, of the same size, on which the teacher teaches as well: as many in a step.
+        validate: tune error of a network in evaluation mode; None keeps the last weights.
         resume_from: `to_bytes()` of the state that an earlier, cut run of the same question gave to `after_step`.
         resume_name: where these bytes are from, for errors.
         after_step: called after every step, and after every epoch with the epoch's report in the state.
@@ -285,16 +285,16 @@ def _end_epoch(
     """Scores the averaged weights when it is time to, keeps the best, and puts the epoch into the history."""
     number = len(state.history) + 1
     is_due = config.validate_every is not None and (number % config.validate_every == 0 or number == config.epochs)
-    tune_mse = validate(averaged) if validate is not None and is_due else None
+    tune_error = validate(averaged) if validate is not None and is_due else None
     best = _best_epoch(state.history)
-    if tune_mse is not None and (best is None or tune_mse < (state.history[best - 1].tune_mse or 0)):
+    if tune_error is not None and (best is None or tune_error < (state.history[best - 1].tune_error or 0)):
         state.best_weights = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
     terms = state.step_losses[0]
     state.history.append(
         EpochReport(
             losses={name: math.fsum(one[name] for one in state.step_losses) / len(state.step_losses) for name in terms},
             learning_rate=state.optimiser.param_groups[0]["lr"],
-            tune_mse=tune_mse,
+            tune_error=tune_error,
         )
     )
     state.step_losses = []
@@ -303,12 +303,12 @@ def _end_epoch(
 def _facts(epoch: EpochReport) -> dict[str, str]:
     """What is shown of an epoch that is over."""
     facts = {"loss": f"{epoch.loss:.3f}"}
-    return facts if epoch.tune_mse is None else facts | {"tune MSE": f"{epoch.tune_mse:.5f}"}
+    return facts if epoch.tune_error is None else facts | {"tune error": f"{epoch.tune_error:.5f}"}
 
 
 def _best_epoch(history: Sequence[EpochReport]) -> int | None:
-    """Number of the first epoch with the lowest tune MSE, from 1; None when none has one."""
-    scored = {number: one.tune_mse for number, one in enumerate(history, start=1) if one.tune_mse is not None}
+    """Number of the first epoch with the lowest tune error, from 1; None when none has one."""
+    scored = {number: one.tune_error for number, one in enumerate(history, start=1) if one.tune_error is not None}
     return min(scored, key=lambda number: scored[number]) if scored else None
 
 
@@ -319,7 +319,7 @@ def _is_over(history: Sequence[EpochReport], config: TrainingConfig) -> bool:
     best = _best_epoch(history)
     if config.patience is None or best is None:
         return False
-    return sum(one.tune_mse is not None for one in history[best:]) >= config.patience
+    return sum(one.tune_error is not None for one in history[best:]) >= config.patience
 
 
 def _diverged(loss: float, state: TrainingState, config: TrainingConfig) -> TrainingDivergedError:

@@ -31,7 +31,7 @@ class TrainingState:
         step_losses: the loss by term of each step of the epoch that is under way.
         history: of the epochs that are done.
         scales: see `TrainingReport`.
-        best_weights: of the epoch with the lowest tune MSE; None without validation.
+        best_weights: of the epoch with the lowest tune error; None without validation.
         seconds: that the steps so far took, in all the runs they were made in.
     """
 

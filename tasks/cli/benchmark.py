@@ -14,7 +14,7 @@ from modnet.export.runtime import device_here
 from modnet.files import write_atomically
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import SIZE, Options, Result, require_free
-from tasks.leaderboard import markdown_table
+from tasks.tables import markdown_table
 
 
 def benchmark(options: Options) -> Result:
@@ -74,7 +74,7 @@ def benchmark(options: Options) -> Result:
 
 
 def _require_side(xml: Path, size: int | None) -> None:
-    """Refuses what is no matting network, and a side that it does not read.
+    """Refuses what is no network of images, and a side that it does not read.
 
     Raises:
         ConfigError: `--size` is no multiple of 32, or another than the IR's.

@@ -8,10 +8,11 @@ from modnet.evaluation.scores_file import read_scores, write_scores
 from modnet.files import write_atomically
 from modnet.records import Scores
 from modnet.report.score_tables import difference_rows, differences, intervals, score_rows
+from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.evaluate import evaluate as evaluate_predictor
 from tasks.cli.flags import Options, Result, require_free
-from tasks.cli.given import cost, given_dataset, given_predictor
-from tasks.leaderboard import markdown_table
+from tasks.cli.given import cost, given_folder, given_predictor
+from tasks.tables import markdown_table
 
 
 def evaluate(options: Options) -> Result:
@@ -21,7 +22,8 @@ def evaluate(options: Options) -> Result:
         from modnet.workloads.matting.worst_images import worst_sheet  # with matplotlib: missed before it scores
     others = None if options.compare is None else read_scores(options.compare)
     predictor = given_predictor(options)
-    folder, index = given_dataset(options.dataset)
+    folder = given_folder(options.dataset)
+    index = index_dataset(folder)
     scores = evaluate_predictor(predictor, folder, index, options.split, predictor.protocol, options.metrics)
     if options.scores is not None:
         options.scores.parent.mkdir(parents=True, exist_ok=True)

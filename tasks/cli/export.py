@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.workloads.matting.checkpoint import load
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import SIZE, Options, Result, require_free
+from tasks.cli.given import given_network
 
 
 def export(options: Options) -> Result:
@@ -14,7 +14,7 @@ def export(options: Options) -> Result:
         raise UsageError(f"--size {options.size} would do nothing: with --dynamic height and width stay open")
     file = options.out / "model.onnx"
     require_free(options, file)
-    network = load(options.checkpoint, options.prune_info)
+    network = given_network(options.checkpoint, options.prune_info)[1].network
     options.out.mkdir(parents=True, exist_ok=True)
     path = export_onnx(network, file, size=options.size or SIZE, dynamic=options.dynamic)
     return {"onnx": str(path), "size_bytes": path.stat().st_size}

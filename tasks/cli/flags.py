@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from modnet.configs import SHIPPED, SparsityConfig, TrainingConfig
 from modnet.errors import ConfigError
-from modnet.protocols import Protocol
+from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import values
 from tasks.cli.fields import Flags, add_fields, add_flag, flag_fields

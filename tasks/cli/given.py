@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive
-from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
+from modnet.workloads import workload_named
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import OPEN_PROTOCOL, Options, Result
@@ -19,18 +19,36 @@ from tasks.cli.values import torch_device
 from tasks.stored_dataset import local_archive
 
 if TYPE_CHECKING:
-    from modnet.workloads.matting.network.modnet import MODNet
+    from modnet.checkpoint import Checkpoint
+    from modnet.network import PrunableNetwork
+    from modnet.workload import LabelledData, Workload
     from modnet.workloads.matting.predict.predictors import Predictor
 
 
-def given_dataset(source: str, sha256: str | None = None) -> tuple[Path, DatasetIndex]:
-    """Folder and index of a folder, zip, URL or preset."""
+USUAL_WORKLOAD = "matting"
+"""Of what does not say its workload: published checkpoints, and those of version 0.1.0."""
+
+
+def given_network(path: Path, prune_info: Path | None = None) -> tuple[Workload[Any], Checkpoint[PrunableNetwork]]:
+    """The workload that a checkpoint names, and what is in it."""
+    from modnet.checkpoint import read_checkpoint, workload_in
+
+    workload = workload_named(workload_in(path) or USUAL_WORKLOAD)
+    return workload, read_checkpoint(path, workload, prune_info)
+
+
+def given_data(workload: Workload[Any], source: str, sha256: str | None = None) -> LabelledData:
+    """The data set of a workload in a folder, zip, URL or preset."""
+    return workload.open(given_folder(source, sha256, workload.name))
+
+
+def given_folder(source: str, sha256: str | None = None, workload: str = USUAL_WORKLOAD) -> Path:
+    """The folder of a data set: as it is, or extracted."""
     if Path(source).is_dir():
-        return Path(source), index_dataset(Path(source))
+        return Path(source)
     cache = Settings.from_env().cache_folder
-    archive = local_archive(DatasetConfig(source=source, sha256=sha256), cache / "archives")
-    folder = extract_archive(archive, cache / "datasets")
-    return folder, index_dataset(folder)
+    config = DatasetConfig(workload=workload, source=source, sha256=sha256)
+    return extract_archive(local_archive(config, cache / "archives"), cache / "datasets")
 
 
 def given_predictor(options: Options, default: tuple[Path, Path] | None = None) -> Predictor:
@@ -80,7 +98,7 @@ def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) 
     return given_config(kind, options, sparsity=sparsity, **fields)
 
 
-def cost(network: MODNet, size: int = 512) -> Result:
+def cost(network: PrunableNetwork, size: int = 512) -> Result:
     """Parameters and MACs of the deployed graph."""
     from modnet.pruning.complexity import complexity
 

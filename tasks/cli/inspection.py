@@ -7,23 +7,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from modnet.files import write_atomically
+from modnet.network import PrunableNetwork
 from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes, inspect_network
 from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
-from modnet.workloads.matting.checkpoint import load, read_checkpoint
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workload import Workload
 from tasks.cli.flags import Options, Result, require_free
-from tasks.leaderboard import markdown_table
+from tasks.cli.given import given_network
+from tasks.tables import markdown_table
 
 
 def inspect(options: Options) -> Result:
     """Shows channel groups, parameters and MACs of the deployed graph, before and after pruning."""
     if options.picture is not None:
         require_free(options, options.picture)
-    checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
+    workload, checkpoint = given_network(options.checkpoint, options.prune_info)
     network = inspect_network(checkpoint.network, options.size)
-    earlier = load(options.against) if options.against is not None else _pruned_from(checkpoint.provenance)
+    earlier = _pruned_from(checkpoint.provenance, workload)
+    if options.against is not None:
+        earlier = given_network(options.against)[1].network
     before = None if earlier is None else inspect_network(earlier, options.size)
     if options.picture is not None:
         from modnet.report.channel_chart import channel_chart  # with matplotlib
@@ -38,10 +40,10 @@ def inspect(options: Options) -> Result:
     return {"table": "\n\n".join(markdown_table(rows) for rows in tables)}
 
 
-def _pruned_from(provenance: Mapping[str, Any]) -> MODNet | None:
+def _pruned_from(provenance: Mapping[str, Any], workload: Workload[Any]) -> PrunableNetwork | None:
     """A network of the widths before pruning, where a checkpoint tells them."""
     spec = provenance.get("parent_spec")
-    return None if spec is None else MODNet(ModnetSpec.from_json(json.dumps(spec)))
+    return None if spec is None else workload.network(workload.spec.from_json(json.dumps(spec)))
 
 
 def _described(network: Inspection, before: Inspection | None) -> Result:

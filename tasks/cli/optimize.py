@@ -12,25 +12,24 @@ from infra.settings import Settings
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes
+from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.graph_file import fixed_side, read_onnx, require_side
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, check_parity
 from modnet.graph_function import TorchGraph
-from modnet.protocols import device_protocol
 from modnet.targets import VARIANTS, Target
-from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.preprocessing import prepare
+from modnet.workloads.matting.data.protocols import device_protocol
 from modnet.workloads.matting.data.synthetic import render_portrait
-from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config, typed
 from tasks.cli.flags import SIZE, Options, Result, require_free
-from tasks.cli.given import given_dataset
+from tasks.cli.given import given_folder
 from tasks.cli.verbs import INT8_FIELDS
 
 _OF_INT8 = ("dataset", *INT8_FIELDS, "checkpoint", "prune_info")
@@ -45,20 +44,19 @@ def optimize(options: Options) -> Result:
     config: ExportConfig = given_config(ExportConfig, options, size=SIZE, targets=tuple(options.targets))
     calibration, bound, training = None, None, None
     if _has_int8(options):
-        protocol = device_protocol(size)
-        folder, index = given_dataset(options.dataset)
-        pairs = index.split("fit")[: config.calibration_images]
-        calibration = [prepare(read_image(folder / pair.image), protocol).pixels for pair in pairs]
+        data = Portraits(given_folder(options.dataset))
+        count = min(config.calibration_images, len(data.names("fit")))
+        calibration = [data.pixels("fit", position, size) for position in range(count)]
         if config.quantisation_aware_steps:
             network = load(options.checkpoint, options.prune_info)
             _require_same_network(TorchGraph(network), options, calibration[0])
             training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
-        float_scores = evaluate(OnnxPredictor(options.onnx, protocol), folder, index, "tune", protocol)
-        bound = bound_on(
-            *(folder, index.split("tune"), protocol),
-            float_mse=float_scores.error,
-            max_relative_increase=config.max_relative_mse_increase,
-            max_float_layers=config.max_float_layers,
+        bound = AccuracyBound(
+            len(data.names("tune")),
+            lambda graph, position: data.error(graph, "tune", position, size),
+            data.scores(OnnxPredictor(options.onnx, device_protocol(size)).matte, "tune", size).error,
+            config.max_relative_error_increase,
+            config.max_float_layers,
         )
     files = convert_ir(
         options.onnx,
@@ -103,7 +101,7 @@ def _side(options: Options) -> int:
 
     Raises:
         ConfigError: `--size` is no multiple of 32, or another than the file's.
-        GraphError: the file cannot be read, or is no matting network.
+        GraphError: the file cannot be read, or is no network of images.
     """
     fixed = fixed_side(read_onnx(options.onnx))
     size = options.size or fixed or SIZE

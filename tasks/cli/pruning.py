@@ -7,24 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import AdaptivePolicy, PruningConfig
+from modnet.configs import AdaptivePolicy
 from modnet.data.download import sha256_of_file
 from modnet.errors import PruningError
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.published.modelcompression import (
     prune_like_modelcompression,
     write_modelcompression_files,
 )
 from tasks.cli.flags import Options, Result, require_free
-from tasks.cli.given import cost, given_dataset
+from tasks.cli.given import cost, given_data, given_network
 from tasks.cli.pruning_config import iteration_config, pruning_config
 from tasks.cli.pruning_flags import MODELCOMPRESSION, TIMING_THREADS, require_flags_that_fit
-from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import plan_with_evidence
+from tasks.tables import markdown_table
 
 
 def prune(options: Options) -> Result:
@@ -36,12 +35,14 @@ def prune(options: Options) -> Result:
         return _pruned_in_steps(options)
     checkpoint_file, plan_file = options.out / "pruned.safetensors", options.out / "plan.json"
     require_free(options, checkpoint_file, plan_file)
-    if options.plan is not None:
-        network, plan = load(options.checkpoint, options.prune_info), _read_plan(options.plan)
+    config = None if options.plan is not None else pruning_config(options)  # wrong flags are told before files
+    workload, given = given_network(options.checkpoint, options.prune_info)
+    network = given.network
+    if config is None:
+        plan = _read_plan(options.plan)
     else:
-        config = pruning_config(options)
-        network = load(options.checkpoint, options.prune_info)
-        plan = _plan(network, config, options)
+        data = None if options.dataset is None else lambda: given_data(workload, options.dataset)
+        plan = plan_with_evidence(network, config, workload, data, threads=_threads(options))
     compact = apply_plan(network, plan, compensate=options.compensate)
     provenance = {
         "parent": sha256_of_file(options.checkpoint),
@@ -56,11 +57,6 @@ def prune(options: Options) -> Result:
     if plan.latency is not None and options.plan is None:
         before["ms"], after["ms"] = plan.latency.unpruned_ms[-1], plan.latency.ms
     return _result(files, before, after, limits, plan.remarks, as_json=options.json)
-
-
-def _plan(network: MODNet, config: PruningConfig, options: Options) -> PruningPlan:
-    images = None if options.dataset is None else lambda: given_dataset(options.dataset)
-    return plan_with_evidence(network, config, images, threads=_threads(options))
 
 
 def _read_plan(path: Path) -> PruningPlan:
@@ -94,18 +90,20 @@ def _pruned_in_steps(options: Options) -> Result:
     from tasks.local_iteration import prune_iteratively  # which draws curves
 
     config = iteration_config(options)
+    workload, given = given_network(options.checkpoint, options.prune_info)
     checkpoints = prune_iteratively(
         options.checkpoint,
-        *given_dataset(options.dataset),
+        given.network,
+        workload,
+        given_data(workload, options.dataset),
         config,
         options.out,
-        prune_info=options.prune_info,
         seed=options.seed or 0,
         device=options.device,
     )
     paths = [str(path) for path in checkpoints]
     files = {"steps": paths} if options.json else {f"step {n}": path for n, path in enumerate(paths, start=1)}
-    before, after = cost(load(options.checkpoint, options.prune_info)), cost(load(checkpoints[-1]))
+    before, after = cost(given.network), cost(given_network(checkpoints[-1])[1].network)
     limits = dict(config.pruning.policy.limits)
     remarks = [
         f"step {number}: {remark}"

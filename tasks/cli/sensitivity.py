@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
+from modnet.evaluation.group_sensitivity import analyse_sensitivity, channel_ranking
 from modnet.files import write_atomically
+from modnet.network import PrunableNetwork
 from modnet.pruning.plan import network_digest, plan_pruning
 from modnet.pruning.sensitivity_file import read_sensitivities, write_sensitivities
 from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import merge_sensitivities, sensitivity_curves
 from modnet.records import SensitivityQuestion
 from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
-from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.portrait_sensitivity import analyse_sensitivity, channel_ranking
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config, typed
 from tasks.cli.flags import Options, Result, require_free
-from tasks.cli.given import given_dataset
+from tasks.cli.given import given_data, given_network
 from tasks.cli.pruning_flags import require_aggregate_that_fits
-from tasks.leaderboard import markdown_table
 from tasks.pruning_evidence import scores_for
+from tasks.tables import markdown_table
 
 _MEASURING = ("ratios", "images", "short_side", "exclude")
 
@@ -32,13 +31,14 @@ def sensitivity(options: Options) -> Result:
     require_free(options, plot, plan_file)  # what was measured is not replaced: a cut run goes on
     pruning = given_config(PruningConfig, options)
     config: SensitivityConfig = given_config(SensitivityConfig, options, pruning=pruning)
-    network = load(options.checkpoint, options.prune_info)
+    workload, checkpoint = given_network(options.checkpoint, options.prune_info)
+    network = checkpoint.network
     file, scores = options.out / "sensitivities.jsonl", None
     if options.dataset is not None:
-        folder, index = given_dataset(options.dataset)
-        scores = scores_for(network, pruning, folder, index)
+        data = given_data(workload, options.dataset)
+        scores = scores_for(network, pruning, workload, data)
     if options.merge is None:
-        measured = analyse_sensitivity(network, config, folder, index, file, scores)
+        measured = analyse_sensitivity(network, config, workload, data, file, scores)
     else:
         measured = merge_sensitivities([read_sensitivities(path) for path in options.merge])
         _require_same(measured.question, network, pruning)
@@ -80,7 +80,7 @@ def _require_flags_that_fit(options: Options) -> None:
         raise UsageError(f"--merge measures nothing: {typed(*idle)} would do nothing")
 
 
-def _require_same(question: SensitivityQuestion, network: MODNet, pruning: PruningConfig) -> None:
+def _require_same(question: SensitivityQuestion, network: PrunableNetwork, pruning: PruningConfig) -> None:
     """The files to be merged speak of this network and of channels ranked in this way."""
     if question.network_sha256 != (digest := network_digest(network)):
         raise PruningError(

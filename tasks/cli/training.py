@@ -6,28 +6,30 @@ import glob
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from modnet.checkpoint import save_checkpoint
+from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
+from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport
 from modnet.report.gamma_plot import gamma_plot
 from modnet.report.training_plot import training_plot
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
+from modnet.workload import Workload
+from modnet.workloads import workload_named
 from modnet.workloads.matting.adaptation import adapt as adapt_network
-from modnet.workloads.matting.checkpoint import load, read_checkpoint
+from modnet.workloads.matting.checkpoint import read_checkpoint as read_matting
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.data.indexing import find_images
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config, typed
 from tasks.cli.flags import Options, Result, require_free, warn
-from tasks.cli.given import cost, given_dataset, given_training
-from tasks.training_run import run_training, start_from_backbone, tune_mse
+from tasks.cli.given import USUAL_WORKLOAD, cost, given_data, given_network, given_training
+from tasks.training_run import run_training, start_from_backbone, tune_error
 
 _TAUGHT = ("distill_features", "unlabelled")
 
@@ -36,19 +38,21 @@ def train(options: Options) -> Result:
     """Trains an unpruned network from random weights or from a MobileNetV2 backbone."""
     torch.manual_seed(options.seed)
     config = given_training(TrainingConfig, options)
-    network = MODNet(ModnetSpec.full())
+    workload = workload_named(USUAL_WORKLOAD)
+    network = workload.network(workload.spec.full())
     provenance = {"training": config.model_dump()}
     if options.backbone is not None:
-        start_from_backbone(network, options.backbone, *given_dataset(options.dataset), config, options.seed)
+        data = given_data(workload, options.dataset)
+        start_from_backbone(network, workload, options.backbone, data, config, options.seed)
         provenance["backbone"] = {"file": options.backbone.name, "sha256": sha256_of_file(options.backbone)}
-    return _trained(network, config, options, provenance)
+    return _trained(network, workload, config, options, provenance)
 
 
 def adapt(options: Options) -> Result:
     """Adapts a trained network to images without mattes."""
     require_free(options, options.out)
     config = given_config(AdaptationConfig, options)
-    checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
+    checkpoint = read_matting(options.checkpoint, options.prune_info)
     images = UnlabelledDataset(options.images, find_images(options.images), size=config.image_size, seed=options.seed)
     report = adapt_network(checkpoint.network.to(options.device), images, config, seed=options.seed)
     provenance = {**checkpoint.provenance, "adapt": config.model_dump(), "seed": options.seed}
@@ -61,7 +65,7 @@ def retrain(options: Options) -> Result:
     """Retrains a pruned network."""
     if options.teacher is None and (idle := [name for name in _TAUGHT if getattr(options, name) is not None]):
         raise UsageError(f"{typed(*idle)} would do nothing without --teacher")
-    checkpoint = read_checkpoint(options.checkpoint, options.prune_info)
+    workload, checkpoint = given_network(options.checkpoint, options.prune_info)
     distillation = None
     if options.teacher is not None:
         distillation = given_config(DistillationConfig, options)
@@ -69,36 +73,38 @@ def retrain(options: Options) -> Result:
     network = checkpoint.network
     if config.initialise == "scratch":
         torch.manual_seed(options.seed)
-        network = MODNet(network.spec)
-    teacher = None if options.teacher is None else load(options.teacher)
+        network = workload.network(network.spec)
+    teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
     return _trained(
-        network, config, options, {**checkpoint.provenance, "retrain": config.model_dump()}, teacher, options.unlabelled
+        network, workload, config, options, {**checkpoint.provenance, "retrain": config.model_dump()}, teacher
     )
 
 
 def _trained(
-    network: MODNet,
+    network: PrunableNetwork,
+    workload: Workload[Any],
     config: TrainingConfig,
     options: Options,
     provenance: Result,
-    teacher: MODNet | None = None,
-    unlabelled: Path | None = None,
+    teacher: PrunableNetwork | None = None,
 ) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
     out = options.out
     state, curve = out.with_name(out.name + ".training-state"), out.with_suffix(".training.jsonl")
     require_free(options, out, curve)
     norms = _plotted_norms(network, config, options)
-    folder, index = given_dataset(options.dataset)
-    taught_by = None if teacher is None else tune_mse(teacher, folder, index, config, options.device)
+    data, unlabelled = given_data(workload, options.dataset), None
+    if options.unlabelled is not None:
+        unlabelled = _unlabelled(options.unlabelled, config, options.seed)
+    taught_by = None if teacher is None else tune_error(teacher, data, config, options.device)
     if taught_by is not None:
-        _warn_of_teacher(taught_by, tune_mse(network, folder, index, config, options.device), "at the start")
+        _warn_of_teacher(taught_by, tune_error(network, data, config, options.device), "at the start")
     out.parent.mkdir(parents=True, exist_ok=True)
     provenance = {**provenance, "seed": options.seed}
     report = run_training(
         network,
-        folder,
-        index,
+        workload,
+        data,
         config,
         seed=options.seed,
         device=options.device,
@@ -115,21 +121,26 @@ def _trained(
     plot = out.with_suffix(".training.png")
     write_atomically(curve, "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
     write_atomically(plot, training_plot(report.history, out.name))
-    reached = None if report.best_epoch is None else report.history[report.best_epoch - 1].tune_mse
+    reached = None if report.best_epoch is None else report.history[report.best_epoch - 1].tune_error
     final = {
         "loss": report.history[-1].loss,
-        "tune_mse": reached,
+        "tune_error": reached,
         "best_epoch": report.best_epoch,
         "images_seen": report.images_seen,
         "precision": report.precision,
         "seconds": round(report.seconds, 1),
     }
     if taught_by is not None:
-        final["teacher_tune_mse"] = taught_by
+        final["teacher_tune_error"] = taught_by
         if reached is not None:
             _warn_of_teacher(taught_by, reached, "at the end")
     written = {"checkpoint": str(out), "curve": str(curve), "plot": str(plot)}
     return {**written, **_written_scales(report, out, norms), **final, **cost(network)}
+
+
+def _unlabelled(folder: Path, config: TrainingConfig, seed: int) -> UnlabelledDataset:
+    augmentation = config.augmentation
+    return UnlabelledDataset(folder, find_images(folder), size=config.image_size, seed=seed, augment=augmentation)
 
 
 def _warn_of_teacher(teacher: float, student: float, when: str) -> None:
@@ -140,7 +151,7 @@ def _warn_of_teacher(teacher: float, student: float, when: str) -> None:
         )
 
 
-def _keeper(options: Options, state: Path, provenance: Result) -> Callable[[int, MODNet], None]:
+def _keeper(options: Options, state: Path, provenance: Result) -> Callable[[int, PrunableNetwork], None]:
     """What writes the checkpoint of an epoch beside `--out`; those of an earlier run go before a new one begins.
 
     Raises:
@@ -153,14 +164,14 @@ def _keeper(options: Options, state: Path, provenance: Result) -> Callable[[int,
         for path in earlier:
             path.unlink()
 
-    def keep(epoch: int, averaged: MODNet) -> None:
+    def keep(epoch: int, averaged: PrunableNetwork) -> None:
         path = out.with_name(f"{out.stem}-epoch-{epoch:03d}{out.suffix}")
         save_checkpoint(averaged, path, {**provenance, "epoch": epoch})
 
     return keep
 
 
-def _plotted_norms(network: MODNet, config: TrainingConfig, options: Options) -> list[str]:
+def _plotted_norms(network: PrunableNetwork, config: TrainingConfig, options: Options) -> list[str]:
     """The norms whose scales get a plot of their own; none without sparse training.
 
     Raises:

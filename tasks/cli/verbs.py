@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from modnet.configs import (
-    ALL_METRICS,
-    FEW_METRICS,
-    SHEET_IMAGES,
     SHIPPED,
     SHIPPED_PRUNED,
     TRAIN,
@@ -23,20 +20,19 @@ from modnet.configs import (
     DatasetConfig,
     DistillationConfig,
     ExportConfig,
-    Metric,
-    ResultKind,
     RetrainConfig,
     SensitivityConfig,
     WinnerLimits,
 )
 from modnet.targets import VARIANTS
+from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS, SHEET_IMAGES, Metric, ResultKind
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import flags, values
 from tasks.cli.fields import add_fields, add_flag, flag_fields
 from tasks.cli.pruning_flags import add_channel_flags, add_pruning_flags
 from tasks.cli.pruning_shorthand import FORMS, prunings
 
-INT8_FIELDS = ("calibration_images", "max_relative_mse_increase", "max_float_layers", "quantisation_aware_steps")
+INT8_FIELDS = ("calibration_images", "max_relative_error_increase", "max_float_layers", "quantisation_aware_steps")
 DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
 
 
@@ -189,7 +185,7 @@ def config(verb: ArgumentParser) -> None:
         "of another small network.",
         without=f"{SHIPPED_PRUNED} in a demo without --base and --pruning, else {UNPRUNED}",
     )
-    add_fields(verb, WinnerLimits, "max_mse_ratio")
+    add_fields(verb, WinnerLimits, "max_error_ratio")
 
 
 def _add_training(verb: ArgumentParser) -> None:

@@ -147,7 +147,7 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     schema = CompressConfig.model_json_schema()
     shown = shown_fields(schema, schema["$defs"], value)
     assert len(shown) <= 20
-    changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "winner_limits.max_mse_ratio", "epochs"]
+    changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "winner_limits.max_error_ratio", "epochs"]
     assert [field for field in shown if field in changed] == changed
     assert set(shown[: shown.index("epochs") + 1]) - set(changed) <= {
         *("dataset.sha256", "dataset.synthetic", "base.backbone", "base.training"),

@@ -56,7 +56,7 @@ def test_every_public_error_survives_the_border_of_a_process() -> None:
     import pickle
 
     decision = QuantisationDecision(
-        tune_images=1, float_mse=0.1, allowed_mse=0.1, all_rounded_mse=0.2, mse=0.2, layers=()
+        tune_images=1, float_error=0.1, allowed_error=0.1, all_rounded_error=0.2, error=0.2, layers=()
     )
     made = [
         modnet.errors.TrainingDivergedError("loss is nan", step=3, last_finite_loss=None),

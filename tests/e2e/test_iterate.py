@@ -24,7 +24,7 @@ from modnet.configs import (
 from modnet.records import Candidate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import remote
+from tasks.remote import bases
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import candidate_key
@@ -49,7 +49,7 @@ def test_iterate_reaches_the_budget_and_does_no_work_twice(tmp_path: Path, monke
     dataset = publish_dataset(portraits, Settings.from_env(), store)
     torch.manual_seed(0)
     checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
-    base = remote.import_base(dataset.dataset_id, checkpoint)
+    base = bases.import_base(dataset.dataset_id, str(checkpoint))
 
     with prefect_test_harness(server_startup_timeout=120):
         ids = iterate(base.base_id, CONFIG, compute=ComputeConfig(base_cpus=1))

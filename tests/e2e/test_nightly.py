@@ -74,8 +74,8 @@ def parameters(checkpoint: Path, **changes: object) -> dict:
             targets=(*TARGETS, STICK),
             verify_on_legacy=True,
             calibration_images=2,
-            max_relative_mse_increase=1.0,
-            max_alpha_difference=0.02,  # these networks are hardly trained
+            max_relative_error_increase=1.0,
+            max_output_difference=0.02,  # these networks are hardly trained
         ),
         benchmark=BenchmarkConfig(wait_s=120, min_reports=2),
     )

@@ -92,24 +92,24 @@ def test_restore_accuracy_leaves_every_layer_when_the_bound_holds(decide, models
     assert decision.float_layers == ()
     assert [one.layer for one in decision.layers] == rounded_layers(models[1])
     assert {one.harm for one in decision.layers} == {None}
-    assert decision.mse == decision.all_rounded_mse > FLOAT_MSE
+    assert decision.error == decision.all_rounded_error > FLOAT_MSE
 
 
 def test_restore_accuracy_puts_the_most_harmful_back_until_the_bound_holds(
     decide, models: Models, tune: AccuracyBound
 ) -> None:
     _, loose = decide(10.0)
-    increase = 0.5 * (loose.all_rounded_mse / FLOAT_MSE - 1)  # half of the damage is allowed
+    increase = 0.5 * (loose.all_rounded_error / FLOAT_MSE - 1)  # half of the damage is allowed
     network, decision = decide(increase)
     assert decision.is_within_bound
     assert 1 <= len(decision.float_layers) < len(decision.layers)
     harms = [one.harm for one in decision.layers]
     assert harms == sorted(harms, reverse=True)
     assert decision.float_layers == tuple(one.layer for one in decision.layers[: len(decision.float_layers)])
-    steps = [one.mse_when_put_back for one in decision.layers[: len(decision.float_layers)]]
-    assert all(step > decision.allowed_mse for step in steps[:-1])
+    steps = [one.error_when_put_back for one in decision.layers[: len(decision.float_layers)]]
+    assert all(step > decision.allowed_error for step in steps[:-1])
     measured = sum(tune.error_of(matte_of(network), index) for index in range(COUNT)) / COUNT
-    assert measured == pytest.approx(decision.mse) == pytest.approx(steps[-1])
+    assert measured == pytest.approx(decision.error) == pytest.approx(steps[-1])
     assert not set(rounded_layers(network)) & set(decision.float_layers)
     assert len(rounded_layers(models[1])) == len(decision.layers)  # the given network is as it was
     assert decide(increase)[1] == decision
@@ -119,7 +119,7 @@ def test_restore_accuracy_says_so_when_the_bound_cannot_be_met(decide) -> None:
     _, decision = decide(0.0, max_float_layers=1)
     assert not decision.is_within_bound
     assert len(decision.float_layers) == 1
-    assert decision.mse > decision.allowed_mse == FLOAT_MSE
+    assert decision.error > decision.allowed_error == FLOAT_MSE
 
 
 def test_restore_accuracy_raises_when_its_input_is_unfit(models: Models, tune: AccuracyBound) -> None:
@@ -128,10 +128,10 @@ def test_restore_accuracy_raises_when_its_input_is_unfit(models: Models, tune: A
 
     with pytest.raises(DatasetError, match="needs images of the tune split, got none"):
         restore(images=0)
-    with pytest.raises(ConfigError, match=r"max_relative_mse_increase: got -0.1, wanted at least 0"):
+    with pytest.raises(ConfigError, match=r"max_relative_error_increase: got -0.1, wanted at least 0"):
         restore(max_relative_increase=-0.1)
     with pytest.raises(ExportError, match="float network: got nan"):
-        restore(float_mse=float("nan"))
+        restore(float_error=float("nan"))
     with pytest.raises(ExportError, match="quantised network: got nan"):
         restore(error_of=lambda matte, index: float("nan"))
 

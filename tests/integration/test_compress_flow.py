@@ -36,7 +36,7 @@ from modnet.records import EpochReport, RetrainReport, TrainingReport
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import remote
+from tasks.remote import bases, candidates
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import pruned_id, retrained_key
@@ -86,16 +86,16 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
         pruning=tuple(PRUNING.model_copy(update={"policy": UniformPolicy(ratio=ratio)}) for ratio in (0.25, 0.5)),
         retrain=RetrainConfig(epochs=1),
         export=ExportConfig(
-            targets=("cpu-fp32", "cpu-fp16"), size=256, calibration_images=2, max_alpha_difference=1e-4
+            targets=("cpu-fp32", "cpu-fp16"), size=256, calibration_images=2, max_output_difference=1e-4
         ),
         benchmark=BenchmarkConfig(wait_s=0),
         compute=ComputeConfig(base_cpus=1),
     )
     dataset = publish_dataset(config.dataset, Settings.from_env(), store)
-    base_id = remote.import_base(dataset.dataset_id, base).base_id
+    base_id = bases.import_base(dataset.dataset_id, str(base)).base_id
     for pruning, spoil in zip(config.pruning, (make_unstable, make_worst), strict=True):
         question = (base_id, pruning, config.retrain, config.seed)
-        candidate = remote.prune_network(*question, pruned_id(store, *question), cpus=1)
+        candidate = candidates.prune_network(*question, pruned_id(store, *question), cpus=1)
         network = load(fetch(store, candidate.pruned, tmp_path / "cache"))
         with torch.no_grad():
             spoil(network)

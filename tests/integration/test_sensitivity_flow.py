@@ -19,7 +19,7 @@ from modnet.records import Sensitivities
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks.remote import import_base
+from tasks.remote.bases import import_base
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
 
@@ -46,7 +46,7 @@ def base_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
     ray_pool.shutdown()
     with prefect_test_harness(server_startup_timeout=120):
-        yield import_base(dataset.dataset_id, checkpoint).base_id
+        yield import_base(dataset.dataset_id, str(checkpoint)).base_id
     ray_pool.shutdown()
 
 

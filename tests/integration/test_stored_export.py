@@ -13,19 +13,21 @@ from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig
+from modnet.export.accuracy_control import AccuracyBound
 from modnet.records import ExportRecord, LegacyCheck
 from modnet.targets import VARIANTS
-from modnet.workloads.matting.accuracy_bound import bound_on
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import remote_export
-from tasks.remote import import_base
-from tasks.remote_export import export_stored
+from tasks.remote import exports
+from tasks.remote.bases import import_base
+from tasks.remote.exports import export_stored
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key
 
-CONFIG = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_images=2, max_relative_mse_increase=1.0)
+CONFIG = ExportConfig(
+    targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_images=2, max_relative_error_increase=1.0
+)
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def network_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     dataset = publish_dataset(DatasetConfig(source=str(archive)), Settings.from_env(), FolderStore(tmp_path / "store"))
     torch.manual_seed(0)
     checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
-    return import_base(dataset.dataset_id, checkpoint).base_id
+    return import_base(dataset.dataset_id, str(checkpoint)).base_id
 
 
 def exported(network_id: str, config: ExportConfig) -> ExportRecord:
@@ -85,7 +87,7 @@ def test_export_stored_leaves_out_what_an_old_runtime_refuses_and_keeps_its_word
     network_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = LegacyCheck(by="OpenVINO 2021.4.2", status="failed", words="unsupported layer")
-    monkeypatch.setattr(remote_export, "verify_on_legacy", lambda *_: (refusal,))
+    monkeypatch.setattr(exports, "verify_on_legacy", lambda *_: (refusal,))
     export = exported(network_id, CONFIG.model_copy(update={"verify_on_legacy": True}))
     assert export.targets == ("cpu-fp32",)
     assert export.refused == {"ncs2-fp16": "OpenVINO 2021.4.2: unsupported layer"}
@@ -96,7 +98,7 @@ def test_export_stored_leaves_out_what_an_old_runtime_refuses_and_keeps_its_word
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"targets": ("cpu-fp32", "cpu-fp16"), "max_alpha_difference": 1e-12}, "modnet.onnx differs from the network"),
+        ({"targets": ("cpu-fp32", "cpu-fp16"), "max_output_difference": 1e-12}, "modnet.onnx differs from the network"),
         ({"targets": ("ncs2-fp16",)}, "Interpolate of opset4"),
         pytest.param({"targets": ("cpu-int8",), "max_float_layers": 0}, "allowed 0.000000", marks=pytest.mark.slow),
         ({"targets": ("ncs2-fp16",), "verify_on_legacy": True}, "unsupported layer"),
@@ -111,13 +113,16 @@ def test_export_stored_exports_a_network_once_of_which_nothing_can_be_released(
         install_a_runtime_that_refuses_everything(tmp_path / "legacy")
     elif "ncs2-fp16" in config.targets:
         monkeypatch.setitem(VARIANTS, "ncs2-fp16", replace(VARIANTS["ncs2-fp16"], opset_ceiling=3))
-    perfect = {"float_mse": 0.0}  # no rounding keeps that
-    monkeypatch.setattr(remote_export, "bound_on", lambda *pairs, **settings: bound_on(*pairs, **settings | perfect))
+
+    def perfect(images: int, error_of: object, _: float, *limits: float) -> AccuracyBound:
+        return AccuracyBound(images, error_of, 0.0, *limits)  # no rounding keeps that
+
+    monkeypatch.setattr(exports, "AccuracyBound", perfect)
     export = exported(network_id, config)
     assert export.targets == ()
     assert set(export.refused) == set(config.targets)
     assert export.refusal.startswith(", ".join(config.targets))
     assert reason in export.refusal
     assert (export.int8 is not None) == ("cpu-int8" in config.targets)
-    monkeypatch.delattr(remote_export, "export_network")
+    monkeypatch.delattr(exports, "export_network")
     assert exported(network_id, config) == export

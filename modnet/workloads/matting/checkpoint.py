@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modnet import checkpoint
-from modnet.errors import CheckpointError
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
 from modnet.workloads.matting.workload import MATTING
 
 
@@ -27,10 +25,4 @@ def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> c
         CheckpointError: the file is missing, cut off, of another network, holds values that are not finite, or does not
             agree with `prune_info`.
     """
-    path = Path(path)
-    if path in (SHIPPED_BASE, SHIPPED_SMALL) and not path.is_file():
-        raise CheckpointError(
-            f"cannot read checkpoint {path}: this installation lacks what it should bring along: install modnet-edge "
-            "again"
-        )
-    return checkpoint.read_checkpoint(path, MATTING, None if prune_info is None else Path(prune_info))
+    return checkpoint.read_checkpoint(Path(path), MATTING, None if prune_info is None else Path(prune_info))

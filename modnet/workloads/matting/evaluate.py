@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.configs import ALL_METRICS, FEW_METRICS, Metric
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
-from modnet.protocols import Protocol
 from modnet.records import ImageScore, Scores
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair
+from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.data.trimap import unknown_band
 from modnet.workloads.matting.metrics import ERROR_MAPS, ERROR_NAMES, Alpha, summarise
+from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS, Metric
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Image uint8 (H, W, 3), RGB → alpha float32 (H, W) in [0, 1]."""

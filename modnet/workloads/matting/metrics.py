@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.configs import Metric
+from modnet.workloads.matting.names import Metric
 
 Alpha = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -1,19 +1,31 @@
-"""Labelled images as network inputs, for what must run a network many times: Taylor scores, sensitivities."""
+"""Portraits with mattes on this machine, as the engine asks for labelled data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from modnet.configs import TrainingConfig
 from modnet.errors import DatasetError
+from modnet.graph_function import GraphFunction
 from modnet.network import PrunableNetwork
-from modnet.workloads.matting.data.images import read_pair
-from modnet.workloads.matting.data.indexing import Pair
-from modnet.workloads.matting.data.preprocessing import input_geometry, normalise, resize
+from modnet.records import Scores
+from modnet.workload import Split
+from modnet.workloads.matting.data.dataset import MattingDataset
+from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_pair
+from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
+from modnet.workloads.matting.data.preprocessing import input_geometry, normalise, prepare, resize
+from modnet.workloads.matting.data.protocols import Protocol, device_protocol
+from modnet.workloads.matting.evaluate import evaluate, predict
+from modnet.workloads.matting.metrics import mse
+from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
+from modnet.workloads.matting.predict.predictors import Predictor
 
 
 class Portrait(NamedTuple):
@@ -28,25 +40,94 @@ class Portrait(NamedTuple):
     alpha: Tensor
 
 
-def read_portraits(folder: Path, pairs: Iterable[Pair], short_side: int) -> list[Portrait]:
-    """Pairs shrunk or enlarged to a short side in pixels, a multiple of 32, with their aspect nearly kept.
+class Portraits:
+    """A data set of portraits, see `modnet.workload.LabelledData`."""
 
-    Raises:
-        DatasetError: a pair cannot be read, or is so narrow that it would be blown up; names the file.
-    """
-    portraits = []
-    for pair in pairs:
-        image, alpha = read_pair(folder / pair.image, folder / pair.matte)
+    def __init__(self, folder: Path, index: DatasetIndex | None = None) -> None:
+        """Pairs images with mattes; reads none of them yet.
+
+        Args:
+            folder: of the extracted archive.
+            index: its pairs; None: those that `index_dataset` finds.
+
+        Raises:
+            DatasetError: as `index_dataset`.
+        """
+        self.folder = folder
+        self.index = index_dataset(folder) if index is None else index
+
+    def names(self, split: Split) -> list[str]:
+        """The stems of a split's pairs."""
+        return [pair.stem for pair in self.index.split(split)]
+
+    def files(self, split: Split, position: int) -> tuple[Path, ...]:
+        """Image and matte."""
+        pair = self._pair(split, position)
+        return self.folder / pair.image, self.folder / pair.matte
+
+    def training_set(self, split: Split, config: TrainingConfig, seed: int) -> MattingDataset:
+        """Square crops with trimap and matte."""
+        pairs = self.index.split(split)
+        return MattingDataset(self.folder, pairs, size=config.image_size, seed=seed, augment=config.augmentation)
+
+    def sample(self, split: Split, position: int, short_side: int) -> Portrait:
+        """The portrait shrunk or enlarged, with its aspect nearly kept.
+
+        Raises:
+            DatasetError: it cannot be read, or is so narrow that it would be blown up; names the file.
+        """
+        pair = self._pair(split, position)
+        image, alpha = self._read(pair)
         try:
             input_geometry(image.shape[0], image.shape[1], "aspect")
         except DatasetError as error:
-            raise DatasetError(f"image {folder / pair.image}: {error}") from error
+            raise DatasetError(f"image {self.folder / pair.image}: {error}") from error
         scale = short_side / min(alpha.shape)
         height, width = (max(32, round(side * scale / 32) * 32) for side in alpha.shape)
         target = torch.from_numpy(resize(alpha, height, width)).clamp(0, 1)
         pixels = torch.from_numpy(normalise(resize(image, height, width)))
-        portraits.append(Portrait(pixels[None], target[None, None]))
-    return portraits
+        return Portrait(pixels[None], target[None, None])
+
+    def pixels(self, split: Split, position: int, size: int) -> NDArray[np.float32]:
+        """The letterbox of that size."""
+        image = read_image(self.folder / self._pair(split, position).image)
+        return prepare(image, device_protocol(size)).pixels
+
+    def error(self, graph: GraphFunction, split: Split, position: int, size: int | None = None) -> float:
+        """The MSE at original size, in [0, 1]."""
+        pair = self._pair(split, position)
+        image, alpha = self._read(pair)
+        return mse(predict(Predictor(graph, protocol_of(size)), image, pair.stem), alpha)
+
+    def scores(
+        self, graph: GraphFunction, split: Split, size: int | None = None, *, every_error: bool = False
+    ) -> Scores:
+        """MSE and MAD at original size; with `every_error` SAD, gradient and connectivity errors as well."""
+        protocol = protocol_of(size)
+        metrics = ALL_METRICS if every_error else FEW_METRICS
+        return evaluate(Predictor(graph, protocol), self.folder, self.index, split, protocol, metrics)
+
+    def sheet(self, graphs: Mapping[str, GraphFunction], split: Split, count: int) -> bytes:
+        """Image, true matte, and the matte of each graph."""
+        from modnet.report.pictures import SheetRow, sheet  # with matplotlib, which training need not have
+
+        rows = []
+        for pair in self.index.split(split)[:count]:
+            image, alpha = self._read(pair)
+            mattes = (Predictor(graph, protocol_of(None))(image) for graph in graphs.values())
+            rows.append(SheetRow(pair.stem, (image, alpha, *mattes)))
+        return sheet(rows, ("image", "true matte", *graphs))
+
+    def _pair(self, split: Split, position: int) -> Pair:
+        return self.index.split(split)[position]
+
+    def _read(self, pair: Pair) -> tuple[Image, Alpha]:
+        return read_pair(self.folder / pair.image, self.folder / pair.matte)
+
+
+def protocol_of(size: int | None) -> Protocol:
+    """How images reach a network: the letterbox of its fixed size, or as the published networks are compared."""
+    return "modelcompression" if size is None else device_protocol(size)
 
 
 def alpha_mse(network: PrunableNetwork, portrait: Sequence[Tensor]) -> Tensor:

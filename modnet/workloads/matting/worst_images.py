@@ -8,13 +8,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.configs import SHEET_IMAGES
 from modnet.records import ImageScore, Scores
-from modnet.report.pictures import MatteRow, matte_sheet
+from modnet.report.pictures import SheetRow, sheet
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.data.preprocessing import resize
 from modnet.workloads.matting.evaluate import Predictor
+from modnet.workloads.matting.names import SHEET_IMAGES
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -46,9 +46,9 @@ def worst_sheet(predictor: Predictor, folder: Path, index: DatasetIndex, scores:
         pair = pairs[score.stem]
         image, alpha = read_pair(folder / pair.image, folder / pair.matte)
         predicted = predictor(image)
-        mattes = (_shrunk(alpha), _shrunk(predicted), _shrunk(np.abs(predicted - alpha)))
-        rows.append(MatteRow(f"{score.stem}\nMSE {score.error:.4f}", _shrunk(image), mattes))
-    return matte_sheet(rows, ("true matte", "predicted", "difference"))
+        pictures = (_shrunk(image), _shrunk(alpha), _shrunk(predicted), _shrunk(np.abs(predicted - alpha)))
+        rows.append(SheetRow(f"{score.stem}\nMSE {score.error:.4f}", pictures))
+    return sheet(rows, ("image", "true matte", "predicted", "difference"))
 
 
 def _shrunk(array: NDArray[_Value]) -> NDArray[_Value]:

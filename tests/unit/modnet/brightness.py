@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modnet.configs import SyntheticConfig, TrainingConfig
+from modnet.errors import DatasetError
+from modnet.graph_function import GraphFunction
 from modnet.network import ChannelGroup, Consumer, NetworkSpec, Producer, PrunableNetwork
-from modnet.workload import Workload
+from modnet.records import ImageScore, Scores
+from modnet.report.pictures import SheetRow, sheet
+from modnet.workload import Split, Workload
 
 
 class BrightnessSpec(NetworkSpec):
@@ -97,6 +106,82 @@ def brightness_loss(prediction: BrightnessPrediction, batch: BrightnessSample) -
     return {"brightness": F.mse_loss(prediction.brightness, batch.brightness)}
 
 
+def brightness_error(network: PrunableNetwork, batch: Sequence[Tensor]) -> Tensor:
+    """Mean squared error of each image: (B,)."""
+    image, brightness = batch
+    errors: Tensor = (network.deployed()(image) - brightness).square().mean(dim=(1, 2, 3))
+    return errors
+
+
+class Drawings:
+    """A data set whose only file says how many images each split has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "drawings.json"
+        try:
+            self.counts: dict[str, int] = json.loads(self.file.read_text())
+        except OSError as error:
+            raise DatasetError(f"{folder} holds no drawings.json") from error
+
+    def names(self, split: Split) -> list[str]:
+        return [f"{split}-{position}" for position in range(self.counts[split])]
+
+    def files(self, split: Split, position: int) -> tuple[Path, ...]:
+        return (self.file,)
+
+    def training_set(self, split: Split, config: TrainingConfig, seed: int) -> DrawnImages:
+        return DrawnImages(self.counts[split], config.image_size, seed)
+
+    def sample(self, split: Split, position: int, short_side: int) -> BrightnessSample:
+        seed = ("fit", "tune", "val").index(split)
+        image, brightness = DrawnImages(self.counts[split], short_side, seed)[position]
+        return BrightnessSample(image[None], brightness[None])
+
+    def pixels(self, split: Split, position: int, size: int) -> NDArray[np.float32]:
+        return self.sample(split, position, size).image.numpy()
+
+    def error(self, graph: GraphFunction, split: Split, position: int, size: int | None = None) -> float:
+        return self._errors(graph, split, position, size)["squared"]
+
+    def scores(
+        self, graph: GraphFunction, split: Split, size: int | None = None, *, every_error: bool = False
+    ) -> Scores:
+        per_image = tuple(
+            ImageScore(stem=name, errors=self._errors(graph, split, position, size))
+            for position, name in enumerate(self.names(split))
+        )
+        means = {name: float(np.mean([one.errors[name] for one in per_image])) for name in BRIGHTNESS.errors}
+        return Scores(split=split, protocol="as drawn", images=len(per_image), errors=means, per_image=per_image)
+
+    def sheet(self, graphs: Mapping[str, GraphFunction], split: Split, count: int) -> bytes:
+        rows = []
+        for position, name in enumerate(self.names(split)[:count]):
+            image, brightness = self.sample(split, position, 64)
+            answers = [graph(image.numpy())[0, 0] for graph in graphs.values()]
+            rows.append(SheetRow(name, (brightness[0, 0].numpy(), *answers)))
+        return sheet(rows, ("true", *graphs))
+
+    def _errors(self, graph: GraphFunction, split: Split, position: int, size: int | None) -> dict[str, float]:
+        image, brightness = self.sample(split, position, size or 64)
+        difference = graph(image.numpy()) - brightness.numpy()
+        return {"squared": float(np.square(difference).mean()), "absolute": float(np.abs(difference).mean())}
+
+
+def draw(path: Path, config: SyntheticConfig) -> None:
+    """The archive of a `Drawings`."""
+    counts = {"fit": config.train, "tune": config.val, "val": config.val}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("drawings.json"), json.dumps(counts))
+
+
 BRIGHTNESS = Workload(
-    name=BrightnessNetwork.workload, spec=BrightnessSpec, network=BrightnessNetwork, loss=brightness_loss
+    name=BrightnessNetwork.workload,
+    spec=BrightnessSpec,
+    network=BrightnessNetwork,
+    loss=brightness_loss,
+    errors={"squared": "squared error", "absolute": "absolute error"},
+    error=brightness_error,
+    open=Drawings,
+    draw=draw,
 )

@@ -61,4 +61,4 @@ def test_a_config_is_read_by_the_word_of_then_and_by_that_of_now(kind: str) -> N
 
 def test_a_run_s_config_of_then_is_refused_with_the_name_of_now() -> None:
     with pytest.raises(ValidationError, match="what the winner may cost is called winner_limits now, got budget"):
-        CompressConfig.model_validate({"budget": {"max_mse_ratio": 1.2}})
+        CompressConfig.model_validate({"budget": {"max_error_ratio": 1.2}})

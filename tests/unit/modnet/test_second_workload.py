@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from modnet.checkpoint import read_checkpoint, save_checkpoint
+from modnet.checkpoint import read_checkpoint, save_checkpoint, workload_in
 from modnet.configs import DistillationConfig, PruningConfig, RetrainConfig, TrainingConfig, UniformPolicy
 from modnet.errors import CheckpointError, ConfigError
 from modnet.export.export import export_network
@@ -19,6 +19,7 @@ from modnet.graph_function import TorchGraph
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.training.retrain import retrain
+from modnet.workloads import workload_named
 from modnet.workloads.matting.checkpoint import load as load_matting
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
@@ -109,3 +110,16 @@ def test_a_sample_that_does_not_fit_the_inputs_is_refused_with_both() -> None:
 
 def test_matting_is_a_workload_like_any_other() -> None:
     assert (MATTING.name, MATTING.network(MATTING.spec.tiny()).spec) == ("matting", MATTING.spec.tiny())
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigError, match="workload: got 'poetry', there is matting"):
+        workload_named("poetry")
+
+
+def test_a_checkpoint_says_its_workload_and_what_does_not_is_asked_of_nobody(tmp_path: Path) -> None:
+    own = save_checkpoint(BrightnessNetwork(BrightnessSpec.tiny()), tmp_path / "own.safetensors", {})
+    torch.save(BrightnessNetwork(BrightnessSpec.tiny()).state_dict(), tmp_path / "foreign.pt")
+    assert (workload_in(own), workload_in(tmp_path / "foreign.pt")) == ("brightness", None)
+    with pytest.raises(CheckpointError, match="cannot read checkpoint"):
+        workload_in(tmp_path / "missing.safetensors")

@@ -14,9 +14,9 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.records import DatasetRecord
+from modnet.report.run_tables import data_note
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from tasks.dataset import put_dataset
-from tasks.leaderboard import data_note
 from tasks.stored_dataset import publish_dataset
 
 

@@ -21,13 +21,15 @@ from modnet.records import Promotion
 from modnet.targets import Target
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import deploy, host_latency, remote, remote_export, remote_latency
+from tasks import deploy, host_latency
+from tasks.remote import bases, exports, latency
+from tasks.remote import scores as remote_scores
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
 
 TARGET: Target = "cpu-fp32"
-CONFIG = ExportConfig(targets=(TARGET,), size=256, calibration_images=2, max_alpha_difference=0.02)
+CONFIG = ExportConfig(targets=(TARGET,), size=256, calibration_images=2, max_output_difference=0.02)
 COMPUTE = ComputeConfig(base_cpus=1)
 Deploy = Callable[..., Promotion]
 
@@ -49,10 +51,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
                 network.fusion.head.weight.zero_()
                 network.fusion.head.bias.fill_(bias)
             checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {})
-            ids[name] = remote.import_base(dataset_id, checkpoint).base_id
+            ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
             key = export_key(store, ids[name], CONFIG, settings.legacy_folder)
-            remote_export.export_stored(ids[name], CONFIG, key, 1)
-            remote.score_network(ids[name], scores_key(store, ids[name]), 1)
+            exports.export_stored(ids[name], CONFIG, key, 1)
+            remote_scores.score_network(ids[name], scores_key(store, ids[name]), 1)
     return folder, ids
 
 
@@ -74,7 +76,7 @@ def store(exported: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: py
 def equal_latencies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two networks of one size are as fast: by chance, one measurement in forty says that the new one is slower."""
     samples = (10.0, 20.0) * 15
-    monkeypatch.setattr(remote_latency, "interleaved_latencies", lambda irs, *_: dict.fromkeys(irs, samples))
+    monkeypatch.setattr(latency, "interleaved_latencies", lambda irs, *_: dict.fromkeys(irs, samples))
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_a_slower_network_does_not_replace_a_faster_one(
         assert set(irs) == {"current", "new"}
         return {"current": (10.0, 20.0) * 15, "new": (12.0, 24.0) * 15}
 
-    monkeypatch.setattr(remote_latency, "interleaved_latencies", latencies)
+    monkeypatch.setattr(latency, "interleaved_latencies", latencies)
     kept = deploy_network(networks["first"], "of another night")
     assert not kept.is_moved
     assert f"the new network is slower: 1.20 times the latency of {first.release_id} (1.20 to 1.20)" in kept.reason
@@ -167,11 +169,11 @@ def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(
 def test_a_comparison_is_measured_on_this_machine(
     store: FolderStore, networks: dict[str, str], deploy_network: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_latency, "interleaved_latencies", host_latency.interleaved_latencies)
+    monkeypatch.setattr(latency, "interleaved_latencies", host_latency.interleaved_latencies)
     deploy_network(networks["first"])
     deploy_network(networks["worse"])
     (key,) = store.list("challenges/")
-    challenge = get_record(store, key, remote_latency.Challenge)
+    challenge = get_record(store, key, latency.Challenge)
     assert challenge.low is not None
     assert 0.1 < challenge.low <= challenge.latency_ratio <= challenge.high < 10
 
@@ -181,4 +183,4 @@ def test_a_comparison_is_computed_once(store: FolderStore, networks: dict[str, s
     first, second = deploy_network(networks["worse"]), deploy_network(networks["worse"])
     assert first == second
     (challenge,) = store.list("challenges/")
-    assert get_record(store, challenge, remote_latency.Challenge).target == TARGET
+    assert get_record(store, challenge, latency.Challenge).target == TARGET

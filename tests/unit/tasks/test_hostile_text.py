@@ -18,7 +18,7 @@ from infra.local_stack.nightly import RunFollower, table_lines
 from modnet.configs import BenchmarkConfig
 from modnet.errors import DatasetError
 from tasks import benchmark, cli
-from tasks.leaderboard import device_rows, html_page, markdown_table
+from tasks.tables import device_rows, html_page, markdown_table
 from tests.unit.infra.local_stack.test_nightly import ScriptedApi, nothing
 
 FORGED = "gone\x1b[2J\x1b]0;title\x07\r\n10:00:00 INFO    pi cpu-fp32: p50 1.0 ms\u2028\u202egnp.exe"

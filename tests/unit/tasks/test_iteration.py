@@ -25,12 +25,14 @@ from modnet.pruning.iteration import iteration_steps
 from modnet.pruning.plan import PruningPlan
 from modnet.records import BaseRecord, Candidate, RetrainReport
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
-from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import local_iteration, remote, training_run
+from modnet.workloads.matting.portraits import Portraits
+from modnet.workloads.matting.workload import MATTING
+from tasks import local_iteration, training_run
 from tasks.local_iteration import prune_iteratively
+from tasks.remote import bases, candidates
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import candidate_key, pruned_id, root_id
@@ -65,7 +67,7 @@ def base(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> t
     store = FolderStore(tmp_path / "store")
     portraits = DatasetConfig(synthetic=SyntheticConfig(train=6, val=1, height=96, width=80))
     dataset = publish_dataset(portraits, Settings.from_env(), store)
-    return store, remote.import_base(dataset.dataset_id, checkpoint)
+    return store, bases.import_base(dataset.dataset_id, str(checkpoint))
 
 
 def iterate(store: FolderStore, base: BaseRecord, steps: int = 2) -> list[RetrainReport]:
@@ -74,7 +76,7 @@ def iterate(store: FolderStore, base: BaseRecord, steps: int = 2) -> list[Retrai
     for step in iteration_steps(CONFIG, base.complexity)[:steps]:
         parent_id = reports[-1].candidate_id if reports else base.base_id
         candidate_id = pruned_id(store, parent_id, step.pruning, step.retrain, 0)
-        reports.append(remote.take_step(parent_id, step, 0, candidate_id, cpus=1, gpus=0))
+        reports.append(candidates.take_step(parent_id, step, 0, candidate_id, cpus=1, gpus=0))
     return reports
 
 
@@ -112,25 +114,22 @@ def test_prune_network_gives_a_retrained_candidate_another_name_when_its_parent_
     store, record = base
     (first,) = iterate(store, record, steps=1)
     questions = [(parent_id, CONFIG.pruning, RETRAIN, 0) for parent_id in (record.base_id, first.candidate_id)]
-    of_base, of_first = (remote.prune_network(*one, pruned_id(store, *one), cpus=1) for one in questions)
+    of_base, of_first = (candidates.prune_network(*one, pruned_id(store, *one), cpus=1) for one in questions)
     assert of_base.candidate_id != of_first.candidate_id
     assert of_base.base_id == of_first.base_id
 
 
 @pytest.fixture(scope="module")
-def portraits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetIndex]:
+def portraits(tmp_path_factory: pytest.TempPathFactory) -> Portraits:
     drawn = tmp_path_factory.mktemp("portraits")
     archive = write_synthetic_archive(drawn / "portraits.zip", train=6, val=1, size=(96, 80), seed=0)
-    folder = extract_archive(archive, drawn / "extracted")
-    return folder, index_dataset(folder)
+    return Portraits(extract_archive(archive, drawn / "extracted"))
 
 
 @pytest.fixture(scope="module")
-def whole(
-    checkpoint: Path, portraits: tuple[Path, DatasetIndex], tmp_path_factory: pytest.TempPathFactory
-) -> list[Path]:
+def whole(checkpoint: Path, portraits: Portraits, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What a run wrote that nothing disturbed."""
-    return prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path_factory.mktemp("whole"))
+    return prune_iteratively(checkpoint, load(checkpoint), MATTING, portraits, CONFIG, tmp_path_factory.mktemp("whole"))
 
 
 def modified(folder: Path) -> dict[Path, int]:
@@ -138,7 +137,7 @@ def modified(folder: Path) -> dict[Path, int]:
 
 
 def test_prune_iteratively_reaches_the_budget_and_does_no_work_twice(
-    checkpoint: Path, portraits: tuple[Path, DatasetIndex], whole: list[Path]
+    checkpoint: Path, portraits: Portraits, whole: list[Path]
 ) -> None:
     assert [complexity(load(path)).macs <= MAX_MACS for path in whole] == [False, True]
     assert {path.name for path in whole[0].parent.iterdir()} == {
@@ -153,14 +152,14 @@ def test_prune_iteratively_reaches_the_budget_and_does_no_work_twice(
 
     out = whole[0].parents[1]
     files = modified(out)
-    assert prune_iteratively(checkpoint, *portraits, CONFIG, out) == whole
+    assert prune_iteratively(checkpoint, load(checkpoint), MATTING, portraits, CONFIG, out) == whole
     assert modified(out) == files
 
 
 @pytest.mark.parametrize("killed_after", [1, 3, 5], ids=lambda saves: f"save {saves}")
 def test_prune_iteratively_gives_the_same_network_when_killed_and_started_again(
     checkpoint: Path,
-    portraits: tuple[Path, DatasetIndex],
+    portraits: Portraits,
     whole: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -179,7 +178,7 @@ def test_prune_iteratively_gives_the_same_network_when_killed_and_started_again(
         patched.setattr(local_iteration, "write_atomically", killing)
         patched.setattr(training_run, "SAVE_STATE_EVERY_S", 0.0)
         with pytest.raises(KilledError):
-            prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "cut")
-    paths = prune_iteratively(checkpoint, *portraits, CONFIG, tmp_path / "cut")
+            prune_iteratively(checkpoint, load(checkpoint), MATTING, portraits, CONFIG, tmp_path / "cut")
+    paths = prune_iteratively(checkpoint, load(checkpoint), MATTING, portraits, CONFIG, tmp_path / "cut")
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in whole]
     assert not list((tmp_path / "cut").rglob("training-state.pt"))

@@ -17,7 +17,9 @@ from modnet.records import (
     Scores,
     StoredFile,
 )
-from tasks.leaderboard import html_page, network_rows, target_rows, what_was_gained
+from modnet.report.run_tables import network_rows, target_rows, what_was_gained
+from modnet.workloads.matting.workload import MATTING
+from tasks.tables import html_page
 
 LATENCIES = HostLatencies(
     host="here",
@@ -57,11 +59,12 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
         LATENCIES,
         Choice(winner="c", front=("c",), reasons={"c": "the only one"}),
         [Failure(candidate_id="f", label="too much", reason="nothing was left")],
+        MATTING.errors,
     )
     assert [row["verdict"] for row in rows][1:] == ["winner; the only one", "failed: nothing was left"]
     difference = [row["val MSE more than unpruned, 95 %"] for row in rows]
     assert difference == ["+0.00000 to +0.00000", "+0.12500 to +0.12500", ""]
-    assert [row["val SAD k"] for row in rows] == ["", "1.500", ""]
+    assert [row["val SAD k"] for row in rows] == ["", "1.500000", ""]
     assert [row["val MSE ratio"] for row in rows] == ["1.00", "1.67", ""]
     assert [row["FP32 ms"] for row in rows] == ["40.0", "25.0", ""]
     assert [row["INT8 ms"] for row in rows] == ["", "12.0", ""]
@@ -74,23 +77,27 @@ def test_what_was_gained_is_one_sentence_of_measured_numbers() -> None:
         size=512,
         files={},
         input_format="float-nchw",
+        inputs={"input": (1, 3, 512, 512)},
+        protocol="device-512",
         targets=("cpu-int8",),
         refused={},
         parity={},
-        tune_mse={},
+        tune_error={},
         val={"torch": {"mse": 0.02, "mad": 0.1}, "cpu-int8": {"mse": 0.021, "mad": 0.1}},
         legacy={},
         seconds=1,
     )
     base, winner = network("b", 0.25), network("c", 0.375)
-    said = what_was_gained(base, winner, "3.7 GMAC", LATENCIES, export)
+    said = what_was_gained(base, winner, "3.7 GMAC", LATENCIES, export, MATTING.errors)
     assert said == (
         "3.7 GMAC is 3.3 times as fast as the unpruned network on this machine (12.0 ms as cpu-int8, 40.0 ms unpruned "
         "as cpu-fp32). It has 100 % of its parameters and errs 1.50 times as much on val "
         "(MSE 0.37500, 0.25000 unpruned). Its INT8 form errs 1.05 times as much as its float form."
     )
     untimed = HostLatencies(host="here", deciding_form="cpu-int8", samples_ms={})
-    assert what_was_gained(base, winner, "3.7 GMAC", untimed, export).startswith("3.7 GMAC was not timed. It has")
+    assert what_was_gained(base, winner, "3.7 GMAC", untimed, export, MATTING.errors).startswith(
+        "3.7 GMAC was not timed. It has"
+    )
 
 
 def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_reason() -> None:
@@ -105,22 +112,26 @@ def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_rea
         size=512,
         files=files,
         input_format="float-nchw",
+        inputs={"input": (1, 3, 512, 512)},
+        protocol="device-512",
         targets=("cpu-fp32",),
         refused={"ncs2-fp16": words},
         parity={"onnx": 1e-6, "cpu-fp32": 2e-6, "ncs2-fp16": 1e-3},
-        tune_mse={"torch": 0.01, "cpu-fp32": 0.01, "ncs2-fp16": 0.011},
+        tune_error={"torch": 0.01, "cpu-fp32": 0.01, "ncs2-fp16": 0.011},
         val={"torch": {"mse": 0.01, "mad": 0.02}, "cpu-fp32": {"mse": 0.011, "mad": 0.021}},
         legacy={"ncs2-fp16": (check,)},
         seconds=1.0,
     )
     kept = Promotion(target="cpu-fp32", release_id="0" * 12, is_moved=False, reason="the new network errs more")
-    torch, shipped, refused = target_rows(export, [kept])
+    torch, shipped, refused = target_rows(export, MATTING.errors, [kept])
     assert (torch["target"], torch["val MSE"], torch["val MSE ratio"]) == ("torch", "0.010000", "1.000")
     assert (shipped["val MAD"], shipped["val MSE ratio"], shipped["IR MB"]) == ("0.021000", "1.100", "2.50")
-    assert (shipped["alpha's mean difference"], shipped["old runtimes"]) == ("2.0e-06", "")
+    assert (shipped["mean difference of outputs"], shipped["old runtimes"]) == ("2.0e-06", "")
     assert shipped["verdict"] == "keeps 000000000000: the new network errs more"
     moved = kept.model_copy(update={"is_moved": True})
-    assert target_rows(export, [moved])[1]["verdict"] == "runs 000000000000"  # the same when it runs that already
+    assert (
+        target_rows(export, MATTING.errors, [moved])[1]["verdict"] == "runs 000000000000"
+    )  # the same when it runs that already
     assert (refused["val MSE"], refused["IR MB"], refused["verdict"]) == ("", "", f"not released: {words}")
     assert refused["old runtimes"] == "OpenVINO 2021.4.2: failed"
 

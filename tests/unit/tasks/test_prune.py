@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from prefect.logging import disable_run_logger
 
 from infra.device.stores.folder_store import FolderStore
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import BaselineConfig, ComputeConfig
+from modnet.configs import SHIPPED, BaselineConfig, ComputeConfig
 from modnet.errors import CheckpointError
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.workload import MATTING
 from tasks.prune import put_base
+from tasks.remote import node
 
 
 @pytest.fixture
@@ -26,9 +29,8 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "base.safetensors"
-    monkeypatch.setattr("modnet.workloads.matting.checkpoint.SHIPPED_BASE", path)
-    monkeypatch.setattr("modnet.workloads.matting.weights.SHIPPED_BASE", path)
-    monkeypatch.setattr("tasks.remote.SHIPPED_BASE", path)
+    workload = replace(MATTING, shipped={SHIPPED: path})
+    monkeypatch.setattr(node.Node, "workload", lambda *_: workload)
     yield path
     torch.set_num_threads(threads)  # a node sets what it is given, for the whole process
 

@@ -15,9 +15,10 @@ from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.metrics import ERROR_NAMES
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks.remote import draw_mattes, import_base, score_network
+from tasks.remote.bases import import_base
+from tasks.remote.scores import draw_sheet, score_network
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import mattes_key, scores_key
+from tasks.stored_network import scores_key, sheet_key
 
 
 def test_score_network_measures_tune_by_two_means_and_val_by_everything(
@@ -30,7 +31,7 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
     dataset = publish_dataset(DatasetConfig(source=str(archive)), Settings.from_env(), store)
     checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
     cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
-    base = import_base(dataset.dataset_id, checkpoint)
+    base = import_base(dataset.dataset_id, str(checkpoint))
 
     key = scores_key(store, base.base_id)
     scores = score_network(base.base_id, key, cpus)
@@ -39,5 +40,5 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
     assert set(scores.tune.errors) == {"mse", "mad", "unknown_mse", "unknown_mad"}
     assert score_network(base.base_id, key, cpus) == scores  # from the store
 
-    sheet = draw_mattes(base.base_id, base.base_id, mattes_key(store, base.base_id, base.base_id), cpus)
+    sheet = draw_sheet(base.base_id, base.base_id, sheet_key(store, base.base_id, base.base_id), cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")

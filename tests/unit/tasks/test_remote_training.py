@@ -19,7 +19,8 @@ from modnet.pruning.iteration import IterationStep
 from modnet.records import Record
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import iterate, prune, remote, retrain, training_run
+from tasks import iterate, prune, retrain, training_run
+from tasks.remote import bases, candidates, node
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import pruned_id, trained_base_id
 
@@ -53,9 +54,9 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]
     store = FolderStore(tmp_path / "store")
     dataset = publish_dataset(portraits, Settings.from_env(), store)
     checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
-    base = remote.import_base(dataset.dataset_id, checkpoint)
+    base = bases.import_base(dataset.dataset_id, str(checkpoint))
     question = (base.base_id, PRUNING, TRAINING, 0)
-    candidate = remote.prune_network(*question, pruned_id(store, *question), cpus=1)
+    candidate = candidates.prune_network(*question, pruned_id(store, *question), cpus=1)
     return dataset.dataset_id, base.base_id, candidate.candidate_id
 
 
@@ -64,15 +65,15 @@ def train(ids: tuple[str, str, str], request: pytest.FixtureRequest) -> Train:
     dataset_id, _, candidate_id = ids
     if request.param == "base":
         question = (dataset_id, TRAINING, 0, None)
-        return lambda gpus: remote.train_base(*question, trained_base_id(*question), 1, gpus)
-    return lambda gpus: remote.retrain_candidate(candidate_id, 1, gpus)
+        return lambda gpus: bases.train_base(*question, trained_base_id(*question), 1, gpus)
+    return lambda gpus: candidates.retrain_candidate(candidate_id, 1, gpus)
 
 
 def test_a_finished_training_is_kept_when_its_upload_fails(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = RecordingStore(tmp_path / "store")
-    monkeypatch.setattr(remote, "open_store", lambda _: store)
+    monkeypatch.setattr(node, "open_store", lambda _: store)
     monkeypatch.setattr(training_run, "SAVE_STATE_EVERY_S", 0.0)
     with pytest.raises(StoreUnavailableError):
         train(0)

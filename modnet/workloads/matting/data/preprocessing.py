@@ -30,8 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modnet.errors import ConfigError, DatasetError
-from modnet.protocols import STRIDE, DeviceProtocol, Protocol, device_side
+from modnet.targets import STRIDE
 from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.protocols import DeviceProtocol, Protocol, device_side
 
 _Value = TypeVar("_Value", bound=np.generic)
 

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.configs import ResultKind
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.evaluate import Predictor, predict
+from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.infer import refuse_overwriting
 from modnet.workloads.matting.predict.results import Render
 from modnet.workloads.matting.predict.video import Frame, VideoFrames

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import openvino as ov
 
-from modnet.errors import ConfigError
-from modnet.export.graph_file import read_ir, read_onnx
+from modnet.errors import ConfigError, GraphError
+from modnet.export.graph_file import pixel_shape, read_ir, read_onnx, shapes_of
 from modnet.export.openvino_graph import OpenvinoGraph
-from modnet.protocols import Protocol, device_protocol
+from modnet.workloads.matting.data.protocols import Protocol, device_protocol
 from modnet.workloads.matting.predict.predictors import Predictor
 
 
@@ -38,7 +38,7 @@ def _graph_for(
     path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
 ) -> tuple[OpenvinoGraph, Protocol]:
     """The network and its protocol; None: the letterbox of its size, "modelcompression" where the size is open."""
-    graph = OpenvinoGraph(path, device, read)
+    graph = OpenvinoGraph(path, device, lambda path: _matting_network(path, read))
     height, width = graph.input_shape[2:]
     is_open = height is None and width is None
     if protocol is None:
@@ -49,3 +49,17 @@ def _graph_for(
             "a fixed input size goes with the letterbox of that size, as 'device-512' with 512×512"
         )
     return graph, protocol
+
+
+def _matting_network(path: Path, read: Callable[[Path], ov.Model]) -> ov.Model:
+    """What `read` reads, which is an image → its matte.
+
+    Raises:
+        GraphError: as `read`, or it is something else.
+    """
+    model = read(path)
+    image, matte = pixel_shape(model.input()), model.output().partial_shape
+    is_matte = image.compatible(ov.PartialShape([-1, 3, -1, -1])) and matte.compatible(ov.PartialShape([-1, 1, -1, -1]))
+    if not is_matte or not all(matte[axis].compatible(image[axis]) for axis in (0, 2, 3)):
+        raise GraphError(f"{path} is no matting network: wanted (B, 3, H, W) → (B, 1, H, W), got {shapes_of(model)}")
+    return model

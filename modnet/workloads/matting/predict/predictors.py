@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modnet.graph_function import GraphFunction, TorchGraph
-from modnet.protocols import Protocol
 from modnet.workloads.matting.data.images import Alpha, Image
 from modnet.workloads.matting.data.preprocessing import prepare, restore
+from modnet.workloads.matting.data.protocols import Protocol
 
 if TYPE_CHECKING:
     from modnet.workloads.matting.network.modnet import MODNet

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.configs import ResultKind
 from modnet.errors import ConfigError
 from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.background import fit_background
 from modnet.workloads.matting.predict.composition import composite, cutout
 

@@ -17,14 +17,14 @@ from modnet.records import (
 
 
 def scores(
-    name: str, tune_mse: float, gmacs: float, *, val_mse: float = 0.5, parameters: int = 1_000_000
+    name: str, tune_error: float, gmacs: float, *, val_mse: float = 0.5, parameters: int = 1_000_000
 ) -> NetworkScores:
     def on(split: str, value: float) -> Scores:
         image = ImageScore(stem="a", errors={"mse": value, "mad": value})
         return Scores(split=split, protocol="modelcompression", images=1, errors=image.errors, per_image=(image,))
 
     cost = Complexity(parameters=parameters, macs=int(gmacs * 1e9), size=512)
-    tune, val = on("tune", tune_mse), on("val", val_mse)
+    tune, val = on("tune", tune_error), on("val", val_mse)
     return NetworkScores(network_id=name, tune=tune, val=val, complexity=cost, size_bytes=1, seconds=0)
 
 
@@ -80,7 +80,7 @@ def test_choose_best_counts_what_was_not_timed_as_slowest() -> None:
     [
         (WinnerLimits(max_macs=5_000_000_000), "small", "too large: MACs 9e+09 (allowed 5e+09)"),
         (WinnerLimits(max_parameters=2_000_000), "big", f"the fastest within {BOUND}: cpu-int8 p50 60.0 ms"),
-        (WinnerLimits(max_mse_ratio=1.45), "small", "slower: cpu-int8 p50 60.0 ms"),
+        (WinnerLimits(max_error_ratio=1.45), "small", "slower: cpu-int8 p50 60.0 ms"),
     ],
     ids=["macs", "wide enough", "another bound"],
 )
@@ -118,8 +118,8 @@ def challenge(*, mse: float = 0.01, ratio: tuple[float, float, float] = (1.0, 0.
     return Challenge(
         target="cpu-int8",
         release_id="0" * 12,
-        current_mse=0.01,
-        new_mse=mse,
+        current_error=0.01,
+        new_error=mse,
         latency_ratio=middle,
         low=low,
         high=high,
@@ -139,7 +139,7 @@ def test_a_release_stays_where_the_new_network_errs_more_or_is_surely_slower() -
 
 def test_refused_targets_names_forms_that_lost_too_much() -> None:
     refused = refused_targets(
-        {"torch": 0.010, "cpu-fp32": 0.010, "cpu-int8": 0.0126}, ExportConfig(max_relative_mse_increase=0.25)
+        {"torch": 0.010, "cpu-fp32": 0.010, "cpu-int8": 0.0126}, ExportConfig(max_relative_error_increase=0.25)
     )
     assert refused == {"cpu-int8": "tune MSE 0.012600, allowed 0.012500 (torch 0.010000)"}
 

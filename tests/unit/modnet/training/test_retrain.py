@@ -118,7 +118,7 @@ def test_retrain_keeps_the_weights_with_the_lowest_score(portraits: MattingDatas
     network = fresh_network()
     report = retrain(network, portraits, CONFIG, seed=0, validate=validate)
     assert report.best_epoch == 2
-    assert [one.tune_mse for one in report.history] == [0.5, 0.2, 0.3]
+    assert [one.tune_error for one in report.history] == [0.5, 0.2, 0.3]
     assert equal(network, seen[1])
 
 
@@ -132,7 +132,7 @@ def test_retrain_stops_after_so_many_scores_without_a_better_one(portraits: Matt
 def test_retrain_scores_every_nth_epoch_and_the_last(portraits: MattingDataset) -> None:
     config = CONFIG.model_copy(update={"validate_every": 2})
     report = retrain(fresh_network(), portraits, config, seed=0, validate=lambda _network: 0.5)
-    assert [one.tune_mse for one in report.history] == [None, 0.5, 0.5]
+    assert [one.tune_error for one in report.history] == [None, 0.5, 0.5]
 
 
 def test_retrain_pulls_only_the_scales_that_train_when_the_backbone_is_frozen(portraits: MattingDataset) -> None:

@@ -104,8 +104,8 @@ def test_config_starts_a_demo_from_the_small_network_unless_something_else_is_co
 
 
 def test_config_bounds_the_error_of_the_winner(run: Run) -> None:
-    assert run("config")["config"]["winner_limits"]["max_mse_ratio"] == 1.1
-    assert run("config", "--max-mse-ratio", "1.3")["config"]["winner_limits"]["max_mse_ratio"] == 1.3
+    assert run("config")["config"]["winner_limits"]["max_error_ratio"] == 1.1
+    assert run("config", "--max-mse-ratio", "1.3")["config"]["winner_limits"]["max_error_ratio"] == 1.3
 
 
 @pytest.mark.parametrize(

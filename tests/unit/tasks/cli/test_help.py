@@ -63,7 +63,7 @@ def test_every_number_names_its_range(verb: str) -> None:
         ("prune", BudgetPolicy, ["floor"]),
         ("prune", LatencyPolicy, ["floor"]),
         ("prune", PruningConfig, ["criterion", "channel_multiple", "min_channels", "taylor_images", "taylor_steps"]),
-        ("optimize", ExportConfig, ["calibration_images", "max_float_layers", "max_relative_mse_increase"]),
+        ("optimize", ExportConfig, ["calibration_images", "max_float_layers", "max_relative_error_increase"]),
     ],
     ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", ""),
 )

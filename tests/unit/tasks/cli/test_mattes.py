@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modnet.configs import ALL_METRICS
 from modnet.workloads.matting.data.images import read_image, write_png
 from modnet.workloads.matting.metrics import ERROR_NAMES
+from modnet.workloads.matting.names import ALL_METRICS
 from tasks.cli import main
 from tests.unit.modnet.workloads.matting.predict.videos import noise, shown, write_video
 

@@ -14,9 +14,10 @@ from modnet.configs import RetrainConfig
 from modnet.data.archives import extract_archive
 from modnet.pruning.plan import network_digest
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
-from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.portraits import Portraits
+from modnet.workloads.matting.workload import MATTING
 from tasks.cli import main
 from tasks.training_run import run_training
 
@@ -51,7 +52,7 @@ def test_a_run_that_was_cut_keeps_the_epochs_that_were_still_to_come(
 ) -> None:
     """Cut while it writes the second epoch's checkpoint, before the next state is saved."""
     folder = extract_archive(archive, tmp_path / "extracted")
-    index, states, kept = index_dataset(folder), [], []
+    data, states, kept = Portraits(folder), [], []
     config = RetrainConfig(epochs=3, batch_size=2, image_size=64, precision="fp32")
 
     def cut(epoch: int, averaged: MODNet) -> None:
@@ -61,8 +62,8 @@ def test_a_run_that_was_cut_keeps_the_epochs_that_were_still_to_come(
 
     training = {"seed": 0, "device": "cpu", "save": lambda state: states.append(state.to_bytes()), "keep": cut}
     with pytest.raises(KeyboardInterrupt):
-        run_training(load(checkpoint), folder, index, config, **training)
-    run_training(load(checkpoint), folder, index, config, saved=states[-1], **training)
+        run_training(load(checkpoint), MATTING, data, config, **training)
+    run_training(load(checkpoint), MATTING, data, config, saved=states[-1], **training)
     assert [epoch for epoch, _ in kept] == [1, 2, 2, 3]
     assert kept[1] == kept[2]
 
@@ -86,7 +87,7 @@ def test_retrain_warns_when_the_teacher_is_worse_than_its_student(
         assert main([*map(str, command)]) == 0
         captured = capsys.readouterr()
         result = json.loads(captured.out)
-        assert result["teacher_tune_mse"] == pytest.approx(scores[teacher], rel=1e-4)
+        assert result["teacher_tune_error"] == pytest.approx(scores[teacher], rel=1e-4)
         told = f"modnet: warning: the teacher errs more on tune ({scores[teacher]:.5f}) than its student at the"
         assert (f"{told} start ({scores[student]:.5f})" in captured.err) == (student == better)
-        assert (f"{told} end ({result['tune_mse']:.5f})" in captured.err) == (scores[teacher] > result["tune_mse"])
+        assert (f"{told} end ({result['tune_error']:.5f})" in captured.err) == (scores[teacher] > result["tune_error"])

@@ -115,7 +115,7 @@ def test_retrain_learns_from_a_teacher_and_writes_its_curve(
     lines = [json.loads(line) for line in Path(trained["curve"]).read_text().splitlines()]
     assert len(lines) == 2
     assert {"matte", "distilled_features", "unlabelled_distilled_alpha"} <= lines[0]["losses"].keys()
-    assert trained["tune_mse"] == min(line["tune_mse"] for line in lines)
+    assert trained["tune_error"] == min(line["tune_error"] for line in lines)
     assert Path(trained["plot"]).read_bytes().startswith(b"\x89PNG")
 
 

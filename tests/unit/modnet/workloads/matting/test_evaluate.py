@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modnet.configs import ALL_METRICS
 from modnet.data.archives import extract_archive
 from modnet.errors import DatasetError
 from modnet.records import Scores
@@ -16,6 +15,7 @@ from modnet.workloads.matting.data.indexing import DatasetIndex, index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.evaluate import evaluate, score_image
 from modnet.workloads.matting.metrics import ERROR_NAMES
+from modnet.workloads.matting.names import ALL_METRICS
 from modnet.workloads.matting.predict.predictors import TorchPredictor
 
 SHARED = Path(__file__).resolve().parents[6] / "shared"

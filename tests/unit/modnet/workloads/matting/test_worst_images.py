@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from modnet.configs import SHEET_IMAGES
 from modnet.data.archives import extract_archive
 from modnet.workloads.matting.data.images import Alpha, Image
 from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.names import SHEET_IMAGES
 from modnet.workloads.matting.worst_images import worst_images, worst_sheet
 
 

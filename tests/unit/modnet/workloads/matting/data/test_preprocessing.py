@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from modnet.errors import ConfigError, DatasetError
-from modnet.protocols import Protocol
 from modnet.workloads.matting.data.preprocessing import normalise, prepare, resize, restore
+from modnet.workloads.matting.data.protocols import Protocol
 
 Array = NDArray[Any]
 PROTOCOLS = get_args(Protocol)

@@ -6,7 +6,7 @@ import pytest
 
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError
-from modnet.protocols import DeviceProtocol, device_protocol, device_side
+from modnet.workloads.matting.data.protocols import DeviceProtocol, device_protocol, device_side
 
 
 def test_every_size_of_an_export_has_its_protocol_and_the_other_way_round() -> None:

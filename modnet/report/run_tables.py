@@ -1,15 +1,11 @@
-"""The result of a run as tables and one self-contained page."""
+"""The tables of a run: networks, targets, layers of INT8, and the sentence of what was gained."""
 
 from __future__ import annotations
 
-import base64
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from infra.device.documents.latency_report import LatencyReport
-from infra.device.shown import shown
 from modnet.evaluation.intervals import difference_interval
 from modnet.records import (
     Candidate,
@@ -29,7 +25,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 
-_SENTENCE = 40  # characters
+Titles = Mapping[str, str]
+"""`Workload.errors`: names of errors with their titles; the first one decides."""
 
 
 def network_rows(
@@ -39,21 +36,25 @@ def network_rows(
     latencies: HostLatencies,
     choice: Choice,
     failures: Sequence[Failure],
+    titles: Titles,
 ) -> list[Row]:
     """One row per network, the unpruned first, then the fastest first, then what failed."""
-    rows = [_network_row("unpruned", base, base, latencies, "what the others are compared with")]
+    rows = [_network_row("unpruned", base, base, latencies, "what the others are compared with", titles)]
     for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, math.inf), one.tune.error)):
         label = candidates[one.network_id].label
         won = "winner; " if one.network_id == choice.winner else ""
-        rows.append(_network_row(label, one, base, latencies, won + choice.reasons[one.network_id]))
+        rows.append(_network_row(label, one, base, latencies, won + choice.reasons[one.network_id], titles))
     empty = dict.fromkeys(rows[0], "")
     rows += [empty | {"network": f.label, "id": f.candidate_id, "verdict": f"failed: {f.reason}"} for f in failures]
     return rows
 
 
-def _network_row(label: str, one: NetworkScores, base: NetworkScores, latencies: HostLatencies, verdict: str) -> Row:
+def _network_row(
+    label: str, one: NetworkScores, base: NetworkScores, latencies: HostLatencies, verdict: str, titles: Titles
+) -> Row:
     """What people look at first stands first."""
-    apart = difference_interval(one.val, base.val, "mse")
+    (deciding, title), *others = titles.items()
+    apart = difference_interval(one.val, base.val, deciding)
     forms: dict[str, Target] = {"FP32": "cpu-fp32", "INT8": "cpu-int8"}
     return {
         "network": label,
@@ -62,20 +63,17 @@ def _network_row(label: str, one: NetworkScores, base: NetworkScores, latencies:
             f"{form} speedup": _number(latencies.speedup(one.network_id, target, base.network_id), ".2f")
             for form, target in forms.items()
         },
-        "tune MSE ratio": f"{one.tune.error / base.tune.error:.2f}" if base.tune.error else "",
-        "val MSE ratio": f"{one.val.error / base.val.error:.2f}" if base.val.error else "",
+        f"tune {title} ratio": f"{one.tune.error / base.tune.error:.2f}" if base.tune.error else "",
+        f"val {title} ratio": f"{one.val.error / base.val.error:.2f}" if base.val.error else "",
         "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
         "GMAC": f"{one.complexity.macs / 1e9:.2f}",
         "size MB": f"{one.size_bytes / 1e6:.2f}",
         "id": one.network_id,
         "verdict": verdict,
-        "tune MSE": f"{one.tune.error:.6f}",
-        "val MSE": f"{one.val.error:.6f}",
-        "val MSE more than unpruned, 95 %": f"{apart.low:+.5f} to {apart.high:+.5f}",
-        "val MAD": f"{one.val.errors['mad']:.6f}",
-        "val SAD k": _number(one.val.errors.get("sad"), ".3f"),
-        "val Grad k": _number(one.val.errors.get("grad"), ".3f"),
-        "val Conn k": _number(one.val.errors.get("conn"), ".3f"),
+        f"tune {title}": f"{one.tune.error:.6f}",
+        f"val {title}": f"{one.val.error:.6f}",
+        f"val {title} more than unpruned, 95 %": f"{apart.low:+.5f} to {apart.high:+.5f}",
+        **{f"val {other}": _number(one.val.errors.get(name), ".6f") for name, other in others},
     }
 
 
@@ -85,6 +83,7 @@ def what_was_gained(
     label: str,
     latencies: HostLatencies,
     export: ExportRecord,
+    titles: Titles,
 ) -> str:
     """One sentence: how much faster and smaller the winner is than the unpruned network, and how much more it errs."""
     form, winner_id = latencies.deciding_form, winner.network_id
@@ -99,31 +98,27 @@ def what_was_gained(
         )
     share = winner.complexity.parameters / base.complexity.parameters
     times = f"{winner.val.error / base.val.error:.2f} times as much" if base.val.error else "more"
+    deciding, title = next(iter(titles.items()))
     shipped, quantised = export.val.get(form), ""
-    if form == "cpu-int8" and shipped is not None and export.val["torch"]["mse"]:
-        quantised = (
-            f" Its INT8 form errs {shipped['mse'] / export.val['torch']['mse']:.2f} times as much as its float form."
-        )
+    if form == "cpu-int8" and shipped is not None and (original := export.val["torch"][deciding]):
+        quantised = f" Its INT8 form errs {shipped[deciding] / original:.2f} times as much as its float form."
     return (
         f"{label} {speed}. It has {100 * share:.0f} % of its parameters and errs {times} on val "
-        f"(MSE {winner.val.error:.5f}, {base.val.error:.5f} unpruned).{quantised}"
+        f"({title} {winner.val.error:.5f}, {base.val.error:.5f} unpruned).{quantised}"
     )
 
 
-def _number(value: float | None, digits: str) -> str:
-    """Nothing where nothing was measured."""
-    return "" if value is None else format(value, digits)
-
-
-def target_rows(export: ExportRecord, promotions: Sequence[Promotion] = ()) -> list[Row]:
+def target_rows(export: ExportRecord, titles: Titles, promotions: Sequence[Promotion] = ()) -> list[Row]:
     """One row for torch and each target of an export: what is not released and what is not promoted, with reasons."""
     verdicts = {name: f"not released: {reason}" for name, reason in export.refused.items()}
     for one in promotions:  # why a target runs the new one is in the log: a second run has another reason
         verdicts[one.target] = f"runs {one.release_id}" if one.is_moved else f"keeps {one.release_id}: {one.reason}"
+    deciding, title = next(iter(titles.items()))
+    original = export.val.get("torch", {}).get(deciding)
     rows = []
     for name in ("torch", *export.targets, *export.refused):
-        errors = export.val.get(name)
-        parity, tune_mse = export.parity.get(name), export.tune_mse.get(name)
+        errors = export.val.get(name, {})
+        parity, tune_error = export.parity.get(name), export.tune_error.get(name)
         files = [export.files[f"modnet-{name}.{ending}"] for ending in ("xml", "bin")] if name in export.targets else []
         checks = [
             f"{one.by}: {one.status}" for target, all_of in export.legacy.items() if target == name for one in all_of
@@ -131,13 +126,10 @@ def target_rows(export: ExportRecord, promotions: Sequence[Promotion] = ()) -> l
         rows.append(
             {
                 "target": name,
-                "val MSE": "" if errors is None else f"{errors['mse']:.6f}",
-                "val MAD": "" if errors is None else f"{errors['mad']:.6f}",
-                "val MSE ratio": ""
-                if errors is None or not export.val["torch"]["mse"]
-                else f"{errors['mse'] / export.val['torch']['mse']:.3f}",
-                "tune MSE": "" if tune_mse is None else f"{tune_mse:.6f}",
-                "alpha's mean difference": "" if parity is None else f"{parity:.1e}",
+                **{f"val {titles[one]}": _number(errors.get(one), ".6f") for one in export.val.get("torch", {})},
+                f"val {title} ratio": f"{errors[deciding] / original:.3f}" if errors and original else "",
+                f"tune {title}": _number(tune_error, ".6f"),
+                "mean difference of outputs": "" if parity is None else f"{parity:.1e}",
                 "IR MB": f"{sum(file.size_bytes for file in files) / 1e6:.2f}" if files else "",
                 "old runtimes": "; ".join(checks),
                 "verdict": verdicts.get(name, ""),
@@ -149,31 +141,9 @@ def target_rows(export: ExportRecord, promotions: Sequence[Promotion] = ()) -> l
 def target_note(export: ExportRecord) -> str:
     """What the rows of targets were measured by."""
     return (
-        f"The winner's forms, as devices of the target run them. Protocol: device-{export.size}. Ratio and difference "
-        "are to torch's matte in the same protocol."
+        f"The winner's forms, as devices of the target run them. Protocol: {export.protocol}. Ratio and difference "
+        "are to torch's outputs in the same protocol."
     )
-
-
-def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
-    """One row per report of a device."""
-    rows = []
-    for report in sorted(reports, key=lambda report: (report.device, report.target, report.started_at)):
-        summary = report.summary
-        rows.append(
-            {
-                "device": report.device,
-                "target": report.target,
-                "release": report.release_id,
-                "runtime": report.runtime,
-                "precision": report.precision or "",
-                "p50 ms": "" if summary is None else f"{summary.p50_ms:.1f}",
-                "p90 ms": "" if summary is None else f"{summary.p90_ms:.1f}",
-                "p99 ms": "" if summary is None else f"{summary.p99_ms:.1f}",
-                "samples": str(len(report.samples_ms)),
-                "status": report.status if report.reason is None else f"{report.status}: {report.reason}",
-            }
-        )
-    return [{name: shown(cell) for name, cell in row.items()} for row in rows]
 
 
 def int8_rows(decision: QuantisationDecision) -> list[Row]:
@@ -181,9 +151,9 @@ def int8_rows(decision: QuantisationDecision) -> list[Row]:
     return [
         {
             "layer": one.layer,
-            "harm, tune MSE": "" if one.harm is None else f"{one.harm:+.2e}",
-            "computes in": "8 bits" if one.mse_when_put_back is None else "float",
-            "tune MSE then": "" if one.mse_when_put_back is None else f"{one.mse_when_put_back:.6f}",
+            "harm, tune error": "" if one.harm is None else f"{one.harm:+.2e}",
+            "computes in": "8 bits" if one.error_when_put_back is None else "float",
+            "tune error then": "" if one.error_when_put_back is None else f"{one.error_when_put_back:.6f}",
         }
         for one in decision.layers
     ]
@@ -219,7 +189,7 @@ def pareto_points(
 
 def data_note(dataset: DatasetRecord, protocol: str) -> str:
     """What the scores were measured on."""
-    what = "SYNTHETIC portraits, which say nothing about photographs" if dataset.is_synthetic else dataset.source
+    what = "SYNTHETIC images, which say nothing about photographs" if dataset.is_synthetic else dataset.source
     return (
         f"Data: {what} (data set {dataset.dataset_id}: {dataset.fit} fit, {dataset.tune} tune, {dataset.val} val). "
         f"Protocol: {protocol}. The choice reads tune; val only reports. Ratios are to the unpruned network, speedups "
@@ -228,47 +198,6 @@ def data_note(dataset: DatasetRecord, protocol: str) -> str:
     )
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table."""
-    if not rows:
-        return "(nothing)"
-    columns = list(rows[0])
-    cells = [columns, ["---"] * len(columns), *([row[c].replace("|", "\\|") for c in columns] for row in rows)]
-    return "\n".join(shown(f"| {' | '.join(line)} |") for line in cells)
-
-
-def html_page(
-    title: str, lead: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes]
-) -> bytes:
-    """One page without anything to load: what matters first, pictures (PNG) and tables, and how it was measured."""
-    style = (
-        "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
-        "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
-        "text-align:left;vertical-align:top}.sentence{min-width:22rem}img{max-width:100%}div{overflow-x:auto}"
-    )
-    sections = [f"<h1>{html.escape(title)}</h1><p><b>{html.escape(lead)}</b></p>"]
-    for heading, png in pictures.items():
-        sections.append(f"<h2>{html.escape(heading)}</h2>{_html_image(png, heading.lower())}")
-    for heading, rows in tables.items():
-        content = _html_table(rows) if rows else "<p>Nothing yet.</p>"
-        sections.append(f"<h2>{html.escape(heading)}</h2><div>{content}</div>")
-    sections.append(f"<p>{html.escape(note)}</p>")
-    body = "".join(sections)
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
-    return shown(f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>').encode()
-
-
-def _html_table(rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in rows[0])
-    lines = "".join("<tr>" + "".join(_html_cell(cell) for cell in row.values()) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{lines}</table>"
-
-
-def _html_cell(cell: str) -> str:
-    """Sentences get room; a browser would squeeze them into a column of single words."""
-    room = ' class="sentence"' if len(cell) > _SENTENCE else ""
-    return f"<td{room}>{html.escape(cell)}</td>"
-
-
-def _html_image(png: bytes, description: str) -> str:
-    return f'<img alt="{description}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def _number(value: float | None, digits: str) -> str:
+    """Nothing where nothing was measured."""
+    return "" if value is None else format(value, digits)

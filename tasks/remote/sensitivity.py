@@ -1,7 +1,4 @@
-"""Sensitivity analysis on Ray nodes: the ranking of channels, one group after the other anywhere, then the summary.
-
-As in `tasks.remote`, every function looks first whether its answer is in the store.
-"""
+"""Sensitivity analysis: the ranking of channels, one group after the other anywhere, then the summary."""
 
 from __future__ import annotations
 
@@ -9,42 +6,35 @@ import torch
 
 from infra.device.stores.object_store import ObjectStore
 from modnet.configs import SensitivityConfig
+from modnet.evaluation.group_sensitivity import channel_ranking, measure_groups, sensitivity_question
 from modnet.pruning.criteria import score_groups
 from modnet.pruning.sensitivity import analysed_groups
 from modnet.pruning.sensitivity_ratios import choose_ratios
 from modnet.pruning.sensitivity_results import merge_sensitivities, sensitivity_curves
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
 from modnet.report.sensitivity_plot import sensitivity_plot
-from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.portrait_sensitivity import (
-    channel_ranking,
-    measure_portraits,
-    sensitivity_question,
-    tune_pairs,
-)
 from tasks.pruning_evidence import scores_for
-from tasks.remote import this_node
-from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, put_file
-from tasks.stored_dataset import open_dataset
+from tasks.remote.node import this_node
+from tasks.stored import STAGE_VERSIONS, get_record, identify, once, put_file
 from tasks.stored_network import stored_network
 
 
 def score_channels(network_id: str, config: SensitivityConfig, key: str, cpus: int) -> ChannelScores:
     """By what the channels of each analysed group are ranked, once for all workers; put at `key`."""
-    settings, store = this_node(cpus)
-    checkpoint, dataset_id = stored_network(store, network_id)
+    node = this_node(cpus)
+    dataset_id = stored_network(node.store, network_id)[1]
 
     def compute() -> ChannelScores:
-        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
+        network = node.network(network_id)
         if config.pruning.criterion == "taylor":  # the data set is opened for no other
-            scores = scores_for(network, config.pruning, *open_dataset(dataset_id, settings, store))
+            scores = scores_for(network, config.pruning, node.workload(dataset_id), node.data(dataset_id))
         else:
             scores = None
         scores = score_groups(network, config.pruning) if scores is None else scores
         groups = analysed_groups(network, config.pruning.exclude)
         return ChannelScores(scores={group.name: tuple(scores[group.name].tolist()) for group in groups})
 
-    return once(store, key, ChannelScores, compute)
+    return once(node.store, key, ChannelScores, compute)
 
 
 def measure_group(
@@ -56,22 +46,21 @@ def measure_group(
         ranked_at: key of the ChannelScores that say which channels go first.
         key: where the sensitivities are put (`group_key`).
     """
-    settings, store = this_node(cpus)
-    checkpoint, dataset_id = stored_network(store, network_id)
+    node = this_node(cpus)
+    dataset_id = stored_network(node.store, network_id)[1]
 
     def compute() -> Sensitivities:
-        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
-        folder, index = open_dataset(dataset_id, settings, store)
-        pairs = tune_pairs(index, config)
-        ranked = get_record(store, ranked_at, ChannelScores).scores[group]
+        network = node.network(network_id)
+        workload, data = node.workload(dataset_id), node.data(dataset_id)
+        ranked = get_record(node.store, ranked_at, ChannelScores).scores[group]
         groups = [one for one in network.channel_groups() if one.name == group]
         scores = {group: torch.tensor(ranked, dtype=torch.float64)}
         return Sensitivities(
-            question=sensitivity_question(network, config, folder, index),
-            measurements=tuple(measure_portraits(network, config, folder, pairs, groups, scores)),
+            question=sensitivity_question(network, config, workload, data),
+            measurements=tuple(measure_groups(network, config, workload, data, groups, scores)),
         )
 
-    return once(store, key, Sensitivities, compute)
+    return once(node.store, key, Sensitivities, compute)
 
 
 def summarise(network_id: str, measured_at: list[str], config: SensitivityConfig) -> SensitivityReport:
@@ -80,14 +69,14 @@ def summarise(network_id: str, measured_at: list[str], config: SensitivityConfig
     Args:
         measured_at: keys of the Sensitivities of all groups.
     """
-    settings, store = this_node(cpus=1)
-    checkpoint, _ = stored_network(store, network_id)
+    node = this_node(cpus=1)
+    store = node.store
 
     def compute() -> SensitivityReport:
         parts = [get_record(store, one, Sensitivities) for one in measured_at]
         whole = merge_sensitivities(parts)
         found = sensitivity_curves(whole)
-        choice = choose_ratios(load(fetch(store, checkpoint, settings.cache_folder / "objects")), found, config)
+        choice = choose_ratios(node.network(network_id), found, config)
         title = f"{network_id}: {len(whole.question.images)} images at {config.short_side} px, {whole.question.ranking}"
         plot = put_file(store, key.replace(".json", ".png"), sensitivity_plot(found, choice, title))
         return SensitivityReport(network_id=network_id, question=whole.question, curves=found, choice=choice, plot=plot)

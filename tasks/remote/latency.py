@@ -1,7 +1,4 @@
-"""Latencies on Ray nodes: candidates beside each other, and a new network beside the one that a target runs.
-
-As in `tasks.remote`, every function looks first whether its answer is in the store.
-"""
+"""Latencies: candidates beside each other, and a new network beside the one that a target runs."""
 
 from __future__ import annotations
 
@@ -12,23 +9,20 @@ from pathlib import Path
 
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
-from infra.device.releases import fetch_release
+from infra.device.releases import fetch_release, read_manifest
 from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.export import export_network
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
-from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.indexing import DatasetIndex
-from modnet.workloads.matting.evaluate import evaluate
-from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
+from modnet.workload import LabelledData
 from tasks.host_latency import interleaved_latencies
-from tasks.remote import this_node
-from tasks.remote_export import PARITY_IMAGES, calibration_inputs
-from tasks.stored import fetch, fetch_to, get_record, identify, once, upload
-from tasks.stored_dataset import open_dataset
+from tasks.remote.exports import PARITY_IMAGES, calibration_inputs
+from tasks.remote.node import this_node
+from tasks.stored import fetch_to, get_record, identify, once, upload
 from tasks.stored_network import stored_network
 
 CHALLENGE_ROUNDS = 31
@@ -54,12 +48,12 @@ def make_timed_forms(network_id: str, config: ExportConfig, key: str, cpus: int)
 
     Their error is not measured: latency does not depend on it, and only the winner's forms are held to theirs.
     """
-    settings, store = this_node(cpus)
-    checkpoint, dataset_id = stored_network(store, network_id)
+    node = this_node(cpus)
+    checkpoint, dataset_id = stored_network(node.store, network_id)
 
     def compute() -> TimedForms:
-        network = load(fetch(store, checkpoint, settings.cache_folder / "objects"))
-        inputs = calibration_inputs(config, *open_dataset(dataset_id, settings, store))
+        network = node.checkpoint(checkpoint, dataset_id).network
+        inputs = calibration_inputs(config, node.data(dataset_id))
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "forms"
             try:
@@ -69,7 +63,7 @@ def make_timed_forms(network_id: str, config: ExportConfig, key: str, cpus: int)
                     size=config.size,
                     targets=timed_targets(config),
                     input_format=config.input_format,
-                    max_difference=config.max_alpha_difference,
+                    max_difference=config.max_output_difference,
                     calibration=inputs,
                     parity_images=inputs[:PARITY_IMAGES],
                 )
@@ -78,22 +72,22 @@ def make_timed_forms(network_id: str, config: ExportConfig, key: str, cpus: int)
                     network_id=network_id, files={}, refused=dict.fromkeys(timed_targets(config), str(error))
                 )
             names = sorted(path.name for path in folder.iterdir() if path.suffix in (".xml", ".bin"))
-            files = {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in names}
+            files = {name: upload(node.store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in names}
         return TimedForms(network_id=network_id, files=files, refused=report.refused)
 
-    return once(store, key, TimedForms, compute)
+    return once(node.store, key, TimedForms, compute)
 
 
 def measure_on_host(forms: list[TimedForms], deciding_form: Target, key: str, threads: int) -> HostLatencies:
     """Latencies of every network's forms on this node, all of them in every round."""
-    settings, store = this_node(threads)
+    node = this_node(threads)
 
     def compute() -> HostLatencies:
         irs = {}
         for one in forms:
             for target in written_targets(one):
                 files = {name: one.files[name] for name in (f"modnet-{target}.xml", f"modnet-{target}.bin")}
-                irs[f"{one.network_id} {target}"] = _fetched_ir(store, files, settings.cache_folder)
+                irs[f"{one.network_id} {target}"] = _fetched_ir(node.store, files, node.settings.cache_folder)
         samples = interleaved_latencies(irs, threads)
         return HostLatencies(
             host=socket.gethostname(),
@@ -104,7 +98,7 @@ def measure_on_host(forms: list[TimedForms], deciding_form: Target, key: str, th
             },
         )
 
-    return once(store, key, HostLatencies, compute)
+    return once(node.store, key, HostLatencies, compute)
 
 
 def challenge_current(
@@ -118,19 +112,22 @@ def challenge_current(
         network_id: of the new network.
         export_key: of its ExportRecord.
     """
-    settings, store = this_node(cpus)
-    export = get_record(store, export_key, ExportRecord)
-    dataset_id = stored_network(store, network_id)[1]
+    node = this_node(cpus)
+    export = get_record(node.store, export_key, ExportRecord)
+    dataset_id = stored_network(node.store, network_id)[1]
 
     def compute() -> Challenge:
         names = [f"modnet-{target}.{ending}" for ending in ("xml", "bin")]
-        new = _fetched_ir(store, {name: export.files[name] for name in names}, settings.cache_folder)
-        images, index = open_dataset(dataset_id, settings, store)
+        new = _fetched_ir(node.store, {name: export.files[name] for name in names}, node.settings.cache_folder)
+        data = node.data(dataset_id)
         pointer = Pointer(target=target, release_id=current, manifest_sha256=manifest_sha256)
+        workload = node.workload(dataset_id).name
         with tempfile.TemporaryDirectory() as temporary:
             try:
-                running = fetch_release(store, pointer, Path(temporary))
-                current_mse = _tune_mse(running, images, index)
+                running = fetch_release(node.store, pointer, Path(temporary))
+                if (other := read_manifest(node.store, current).workload) != workload:
+                    return Challenge(target=target, release_id=current, workload=other, new_workload=workload)
+                current_error = _tune_error(running, data)
                 samples = interleaved_latencies({"current": running, "new": new}, cpus, CHALLENGE_ROUNDS)
             except (NotStoredError, ContractError, DigestMismatchError, ExportError, ConfigError) as error:
                 return Challenge(target=target, release_id=current, problem=str(error))
@@ -138,14 +135,14 @@ def challenge_current(
         return Challenge(
             target=target,
             release_id=current,
-            current_mse=current_mse,
-            new_mse=_tune_mse(new, images, index),
+            current_error=current_error,
+            new_error=_tune_error(new, data),
             latency_ratio=ratio.mean,
             low=ratio.low,
             high=ratio.high,
         )
 
-    return once(store, key, Challenge, compute)
+    return once(node.store, key, Challenge, compute)
 
 
 def _fetched_ir(store: ObjectStore, files: Mapping[str, StoredFile], cache: Path) -> Path:
@@ -156,7 +153,7 @@ def _fetched_ir(store: ObjectStore, files: Mapping[str, StoredFile], cache: Path
     return next(folder / name for name in files if name.endswith(".xml"))
 
 
-def _tune_mse(xml: Path, images: Path, index: DatasetIndex) -> float:
-    """MSE of an IR on tune, in the letterbox of the size that it reads."""
-    predictor = IrPredictor(xml)
-    return evaluate(predictor, images, index, "tune", predictor.protocol).error
+def _tune_error(xml: Path, data: LabelledData) -> float:
+    """The error of an IR on tune, at the size that it reads."""
+    graph = OpenvinoGraph(xml)
+    return data.scores(graph, "tune", graph.input_shape[2]).error

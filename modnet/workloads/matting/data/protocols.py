@@ -1,4 +1,4 @@
-"""Names of the ways from an image to a network's input. A workload's data state and take them."""
+"""Names of the ways from an image to a network's input, see `preprocessing.py`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from modnet.errors import ConfigError
 
 DeviceProtocol = Literal["device-256", "device-320", "device-384", "device-448", "device-512", "device-640"]
 Protocol = Literal["modelcompression", "aspect", DeviceProtocol]
-
-STRIDE = 32  # of sizes of the input: the backbone halves it five times
 
 
 def device_protocol(side: int) -> DeviceProtocol:

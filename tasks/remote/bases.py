@@ -1,0 +1,105 @@
+"""The unpruned network: given, or trained from random weights or from a backbone's."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from modnet.checkpoint import read_checkpoint, to_bytes
+from modnet.configs import TrainingConfig
+from modnet.errors import CheckpointError
+from modnet.network import PrunableNetwork
+from modnet.pruning.complexity import complexity
+from modnet.records import BaseRecord, StoredFile, TrainingReport
+from tasks.remote.node import Node, this_node
+from tasks.remote.training import forget_state, trained
+from tasks.stored import STAGE_VERSIONS, identify, once, put_file, upload
+from tasks.stored_network import base_key
+from tasks.training_run import start_from_backbone
+
+
+def train_base(
+    dataset_id: str,
+    config: TrainingConfig,
+    seed: int,
+    backbone: StoredFile | None,
+    base_id: str,
+    cpus: int,
+    gpus: float,
+) -> BaseRecord:
+    """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone.
+
+    Args:
+        base_id: what `trained_base_id` makes of the arguments before it.
+    """
+    node, folder = this_node(cpus), f"bases/{base_id}"
+
+    def compute() -> BaseRecord:
+        torch.manual_seed(seed)
+        workload = node.workload(dataset_id)
+        network = workload.network(workload.spec.full())
+        if backbone is not None:
+            start_from_backbone(network, workload, node.fetched(backbone), node.data(dataset_id), config, seed)
+        report = trained(node, network, dataset_id, config, seed=seed, gpus=gpus, folder=folder)
+        origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
+        return _stored_base(node, network, base_id, dataset_id, origin, report)
+
+    record = once(node.store, base_key(base_id), BaseRecord, compute)
+    forget_state(folder, node.store)
+    return record
+
+
+def import_backbone(path: Path) -> StoredFile:
+    """Puts a backbone's weights into the store, under their digest.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    try:
+        return upload(this_node(cpus=1).store, "backbones/backbone.npz", path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read the backbone weights {path}: {error.strerror}") from error
+
+
+def import_base(dataset_id: str, named: str) -> BaseRecord:
+    """Puts a checkpoint of the data set's workload into the store.
+
+    Args:
+        named: its path, or a word for one that the project brings along.
+
+    Raises:
+        CheckpointError: it cannot be read, or is of another workload; names both.
+    """
+    node = this_node(cpus=1)
+    workload = node.workload(dataset_id)
+    path = workload.shipped.get(named, Path(named))
+    network = read_checkpoint(path, workload).network
+    origin = "shipped with the project" if named in workload.shipped else f"given as {path.name}"
+    weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
+    base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
+
+    def compute() -> BaseRecord:
+        return _stored_base(node, network, base_id, dataset_id, origin, None)
+
+    return once(node.store, base_key(base_id), BaseRecord, compute)
+
+
+def _stored_base(
+    node: Node,
+    network: PrunableNetwork,
+    base_id: str,
+    dataset_id: str,
+    origin: str,
+    training: TrainingReport | None,
+) -> BaseRecord:
+    content = to_bytes(network, {"origin": origin})
+    return BaseRecord(
+        base_id=base_id,
+        dataset_id=dataset_id,
+        checkpoint=put_file(node.store, f"bases/{base_id}/base.safetensors", content),
+        complexity=complexity(network),
+        origin=origin,
+        training=training,
+    )

@@ -1,0 +1,54 @@
+"""What a function on a node has at hand: settings, store, and what it reads from there by its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from infra.device.stores.object_store import ObjectStore, open_store
+from infra.settings import Settings
+from modnet.checkpoint import Checkpoint, read_checkpoint
+from modnet.network import PrunableNetwork
+from modnet.records import StoredFile
+from modnet.workload import LabelledData, Workload
+from modnet.workloads import workload_named
+from tasks.stored import fetch
+from tasks.stored_dataset import open_dataset, read_dataset
+from tasks.stored_network import stored_network
+
+
+@dataclass(frozen=True)
+class Node:
+    """This node."""
+
+    settings: Settings
+    store: ObjectStore
+
+    def workload(self, dataset_id: str) -> Workload[PrunableNetwork]:
+        """What a data set is of."""
+        return workload_named(read_dataset(self.store, dataset_id).workload)
+
+    def data(self, dataset_id: str) -> LabelledData:
+        """A data set on this node; downloaded and extracted once."""
+        return open_dataset(dataset_id, self.settings, self.store)
+
+    def checkpoint(self, file: StoredFile, dataset_id: str) -> Checkpoint[PrunableNetwork]:
+        """A stored network of the data set's workload."""
+        return read_checkpoint(self.fetched(file), self.workload(dataset_id))
+
+    def network(self, network_id: str) -> PrunableNetwork:
+        """A base or a retrained candidate, in evaluation mode."""
+        return self.checkpoint(*stored_network(self.store, network_id)).network
+
+    def fetched(self, file: StoredFile) -> Path:
+        """A verified local copy of a stored file; fetched once."""
+        return fetch(self.store, file, self.settings.cache_folder / "objects")
+
+
+def this_node(cpus: int) -> Node:
+    """The node that this runs on; torch uses the CPUs that were asked of Ray."""
+    torch.set_num_threads(cpus)
+    settings = Settings.from_env()
+    return Node(settings, open_store(settings.store_url))

@@ -1,0 +1,83 @@
+"""One training on a node: from where an earlier, killed run left off; state and progress stay in the store."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from infra.device.errors import NotStoredError, ResourcesUnavailableError
+from infra.device.stores.object_store import ObjectStore
+from modnet.configs import TrainingConfig
+from modnet.network import PrunableNetwork
+from modnet.records import TrainingReport
+from modnet.report.gamma_plot import gamma_plot
+from modnet.report.training_plot import training_plot
+from modnet.training.state import TrainingState
+from tasks.remote.node import Node
+from tasks.stored import put_record
+from tasks.stored_network import progress_key, state_key
+from tasks.training_run import run_training
+
+
+def trained(
+    node: Node,
+    network: PrunableNetwork,
+    dataset_id: str,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    gpus: float,
+    folder: str,
+    teacher: PrunableNetwork | None = None,
+) -> TrainingReport:
+    """Trains `network`, and puts history and plots into `folder` of the store."""
+    device, store = _training_device(gpus), node.store
+    try:
+        saved = store.get(state_key(folder))
+    except NotStoredError:
+        saved = None
+
+    def save(state: TrainingState) -> None:
+        store.put(state_key(folder), state.to_bytes())
+
+    report = run_training(
+        network,
+        node.workload(dataset_id),
+        node.data(dataset_id),
+        config,
+        seed=seed,
+        device=device,
+        save=save,
+        tell=lambda progress: put_record(store, progress_key(folder), progress),
+        saved=saved,
+        saved_in=f"{store.url}/{state_key(folder)}",
+        teacher=teacher,
+    )
+    store.put(f"{folder}/training.jsonl", "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
+    store.put(f"{folder}/training.png", training_plot(report.history, folder))
+    if report.scales:
+        store.put(f"{folder}/scales.png", gamma_plot(report.scales, f"sparse training of {folder}"))
+    return report
+
+
+def forget_state(folder: str, store: ObjectStore) -> None:
+    """Removes what a finished training left for a next try; until its record is written, nothing else is left of it."""
+    for key in (state_key(folder), progress_key(folder)):
+        store.delete(key)
+
+
+def _training_device(gpus: float) -> str:
+    """The CPU unless a GPU is reserved: Ray shows all of a node's GPUs to a task that reserves none.
+
+    Raises:
+        ResourcesUnavailableError: one is reserved, and torch cannot use it.
+    """
+    if not gpus:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ResourcesUnavailableError(
+            f"training on {platform.node()}: training_gpus reserves {gpus:g} of a GPU, but torch {torch.__version__} "
+            "sees none; install its CUDA build, or train with training_gpus 0"
+        )
+    return "cuda"

@@ -1,0 +1,81 @@
+"""Tables as Markdown, reports of devices as rows, and the result of a run as one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.shown import shown
+from modnet.report.run_tables import Row
+
+_SENTENCE = 40  # characters
+
+
+def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
+    """One row per report of a device."""
+    rows = []
+    for report in sorted(reports, key=lambda report: (report.device, report.target, report.started_at)):
+        summary = report.summary
+        rows.append(
+            {
+                "device": report.device,
+                "target": report.target,
+                "release": report.release_id,
+                "runtime": report.runtime,
+                "precision": report.precision or "",
+                "p50 ms": "" if summary is None else f"{summary.p50_ms:.1f}",
+                "p90 ms": "" if summary is None else f"{summary.p90_ms:.1f}",
+                "p99 ms": "" if summary is None else f"{summary.p99_ms:.1f}",
+                "samples": str(len(report.samples_ms)),
+                "status": report.status if report.reason is None else f"{report.status}: {report.reason}",
+            }
+        )
+    return [{name: shown(cell) for name, cell in row.items()} for row in rows]
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    if not rows:
+        return "(nothing)"
+    columns = list(rows[0])
+    cells = [columns, ["---"] * len(columns), *([row[c].replace("|", "\\|") for c in columns] for row in rows)]
+    return "\n".join(shown(f"| {' | '.join(line)} |") for line in cells)
+
+
+def html_page(
+    title: str, lead: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes]
+) -> bytes:
+    """One page without anything to load: what matters first, pictures (PNG) and tables, and how it was measured."""
+    style = (
+        "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
+        "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
+        "text-align:left;vertical-align:top}.sentence{min-width:22rem}img{max-width:100%}div{overflow-x:auto}"
+    )
+    sections = [f"<h1>{html.escape(title)}</h1><p><b>{html.escape(lead)}</b></p>"]
+    for heading, png in pictures.items():
+        sections.append(f"<h2>{html.escape(heading)}</h2>{_html_image(png, heading.lower())}")
+    for heading, rows in tables.items():
+        content = _html_table(rows) if rows else "<p>Nothing yet.</p>"
+        sections.append(f"<h2>{html.escape(heading)}</h2><div>{content}</div>")
+    sections.append(f"<p>{html.escape(note)}</p>")
+    body = "".join(sections)
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
+    return shown(f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>').encode()
+
+
+def _html_table(rows: Sequence[Row]) -> str:
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in rows[0])
+    lines = "".join("<tr>" + "".join(_html_cell(cell) for cell in row.values()) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _html_cell(cell: str) -> str:
+    """Sentences get room; a browser would squeeze them into a column of single words."""
+    room = ' class="sentence"' if len(cell) > _SENTENCE else ""
+    return f"<td{room}>{html.escape(cell)}</td>"
+
+
+def _html_image(png: bytes, description: str) -> str:
+    return f'<img alt="{description}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -1,0 +1,135 @@
+"""The pipeline's stages compress a network of which they know its workload's name alone, up to a release."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from prefect.logging import disable_run_logger
+
+from infra.device.releases import promote, publish_release, read_current, read_manifest
+from infra.device.stores.folder_store import FolderStore
+from infra.settings import Settings
+from modnet.configs import (
+    ComputeConfig,
+    DatasetConfig,
+    ExportConfig,
+    PruningConfig,
+    RetrainConfig,
+    SensitivityConfig,
+    SyntheticConfig,
+    TrainingConfig,
+    UniformPolicy,
+)
+from modnet.errors import CheckpointError, ConfigError
+from modnet.records import DatasetRecord
+from modnet.workloads import WORKLOADS
+from modnet.workloads.matting.weights import SHIPPED_SMALL
+from tasks import deploy
+from tasks.remote import bases, candidates, exports, latency, scores, sensitivity
+from tasks.stored_dataset import publish_dataset
+from tasks.stored_network import export_key, pruned_id, scores_key, sheet_key, trained_base_id
+
+DRAWN = SyntheticConfig(train=8, val=5)
+TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3e-2, precision="fp32")
+PRUNING = PruningConfig(
+    policy=UniformPolicy(ratio=0.5), criterion="taylor", taylor_images=4, channel_multiple=1, min_channels=1
+)
+EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_images=2)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(WORKLOADS, "brightness", ("tests.unit.modnet.brightness", "BRIGHTNESS"))
+    return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture
+def dataset(store: FolderStore) -> DatasetRecord:
+    return publish_dataset(DatasetConfig(workload="brightness", synthetic=DRAWN), Settings.from_env(), store)
+
+
+def trained_base(dataset: DatasetRecord, cpus: int) -> str:
+    question = (dataset.dataset_id, TRAINING, 0, None)
+    return bases.train_base(*question, trained_base_id(*question), cpus, 0).base_id
+
+
+def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
+    store: FolderStore, dataset: DatasetRecord
+) -> None:
+    cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
+    assert (dataset.workload, dataset.fit, dataset.tune, dataset.val) == ("brightness", 8, 5, 5)
+    base_id = trained_base(dataset, cpus)
+
+    retraining = RetrainConfig(**TRAINING.model_dump())
+    question = (base_id, PRUNING, retraining, 0)
+    candidate = candidates.prune_network(*question, pruned_id(store, *question), cpus)
+    network_id = candidates.retrain_candidate(candidate.candidate_id, cpus, 0).candidate_id
+    before, after = (scores.score_network(one, scores_key(store, one), cpus) for one in (base_id, network_id))
+    assert after.complexity.parameters < before.complexity.parameters
+    assert tuple(after.val.errors) == ("squared", "absolute")
+    assert after.tune.error < 0.01
+    sheet = scores.draw_sheet(base_id, network_id, sheet_key(store, base_id, network_id), cpus)
+    assert store.get(sheet.key).startswith(b"\x89PNG")
+
+    legacy = Settings.from_env().legacy_folder
+    exported_at = export_key(store, network_id, EXPORT, legacy)
+    export = exports.export_stored(network_id, EXPORT, exported_at, cpus)
+    assert (export.targets, export.protocol) == (("cpu-fp32", "ncs2-fp16"), "as drawn")
+    assert export.val["torch"].keys() == {"squared", "absolute"}
+    with disable_run_logger():
+        release_id = deploy.publish.fn(network_id, EXPORT, "it is the only one")
+    manifest = read_manifest(store, release_id)
+    assert manifest.workload == "brightness"
+    assert manifest.targets["cpu-fp32"].input_shape == (1, 3, 256, 256)
+    assert {"val_squared", "val_absolute_cpu-fp32"} <= manifest.scores.keys()
+
+    with disable_run_logger():
+        moved = deploy.move_pointer.fn("cpu-fp32", release_id, network_id, EXPORT, ComputeConfig(), False)
+    assert moved.is_moved
+    assert read_current(store, "cpu-fp32").release_id == release_id
+
+
+def test_groups_of_a_second_workload_are_analysed(store: FolderStore, dataset: DatasetRecord) -> None:
+    cpus = torch.get_num_threads()
+    base_id = trained_base(dataset, cpus)
+    config = SensitivityConfig(images=2, short_side=32, ratios=(0.5,), pruning=PRUNING)
+    ranked_at = sensitivity.channel_scores_key(store, base_id, config)
+    groups = sensitivity.score_channels(base_id, config, ranked_at, cpus).scores
+    assert set(groups) == {"features"}
+    measured_at = sensitivity.group_key(store, base_id, "features", config)
+    sensitivity.measure_group(base_id, "features", config, ranked_at, measured_at, cpus)
+    report = sensitivity.summarise(base_id, [measured_at], config)
+    assert report.question.metric == "squared error of brightness"
+
+
+def test_a_data_set_of_an_unknown_workload_is_refused_with_those_that_there_are(store: FolderStore) -> None:
+    with pytest.raises(ConfigError, match="workload: got 'poetry', there is brightness, matting"):
+        publish_dataset(DatasetConfig(workload="poetry"), Settings.from_env(), store)
+
+
+def test_a_network_of_another_workload_than_the_data_is_refused_with_both(dataset: DatasetRecord) -> None:
+    with pytest.raises(CheckpointError, match="does not say its workload.*and is no network of 'brightness'"):
+        bases.import_base(dataset.dataset_id, str(SHIPPED_SMALL))
+
+
+def test_a_release_of_another_workload_is_replaced_only_when_that_is_asked(
+    store: FolderStore, dataset: DatasetRecord
+) -> None:
+    """What devices of a target run would answer another question than before."""
+    base_id = trained_base(dataset, torch.get_num_threads())
+    scores.score_network(base_id, scores_key(store, base_id), torch.get_num_threads())
+    key = export_key(store, base_id, EXPORT, Settings.from_env().legacy_folder)
+    export = exports.export_stored(base_id, EXPORT, key, torch.get_num_threads())
+    with disable_run_logger():
+        release_id = deploy.publish.fn(base_id, EXPORT, "first")
+    manifest = replace(read_manifest(store, release_id), workload="poetry")
+    other = publish_release(store, manifest, {name: file.key for name, file in export.files.items()})
+    promote(store, "cpu-fp32", other)
+    sha256 = read_current(store, "cpu-fp32").manifest_sha256
+    found = latency.challenge_current("cpu-fp32", other, sha256, base_id, key, "challenges/a.json", 1)
+    assert found.objections == ("it is of workload 'poetry', the new network of 'brightness'",)
