@@ -38,7 +38,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from infra.device.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
+from infra.device.errors import SettingsError
+from infra.errors import ResourcesUnavailableError, WorkerLostError
 from infra.ray_folder import ray_folder
 
 Result = TypeVar("Result")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from infra.device.errors import NotStoredError, ResourcesUnavailableError
+from infra.device.errors import NotStoredError
 from infra.device.stores.object_store import ObjectStore, open_store
+from infra.errors import ResourcesUnavailableError
 from infra.settings import Settings
 from modnet.checkpoint import to_bytes
 from modnet.configs import ALL_METRICS, PruningConfig, RetrainConfig, TrainingConfig
