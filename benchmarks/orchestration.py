@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.stack import Stack
 

@@ -6,7 +6,7 @@ records stay with the caller.
 Without an address a Ray of this process is started on this machine. Its workers see the environment as it was at that
 moment, which is how store URL and S3 credentials reach them (Ray writes a runtime environment into its logs, so secrets
 do not go that way). On the nodes of another cluster, set `MODNET_STORE` and the `AWS_*` variables where Ray is started,
-and install the same wheel; this process must run on one of its nodes.
+and install the same wheel with its extra, `modnet-edge[pipeline]`; this process must run on one of its nodes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from infra.device.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
+from infra.device.errors import SettingsError
+from infra.errors import ResourcesUnavailableError, WorkerLostError
 from infra.ray_folder import ray_folder
 
 Result = TypeVar("Result")

@@ -15,7 +15,7 @@ from torch import nn
 
 from modnet.errors import CheckpointError
 
-Rule = Literal["adaptive", "ratio", "keep"]
+AdaptiveRule = Literal["adaptive", "ratio", "keep"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ChannelGroup:
         producers: what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs
             meet channel by channel: residual partners, expand and depthwise, gates.
         consumers: what reads them, after norm, activation and residual add.
-        rule: what the adaptive policy does: follow its threshold, its ratio, or keep every channel.
+        adaptive_rule: what the adaptive policy does: follow its threshold, its ratio, or keep every channel.
         prunable: False for what the outside world decides: an image's channels, a prediction's one.
     """
 
@@ -55,7 +55,7 @@ class ChannelGroup:
     parts: tuple[int, ...]
     producers: tuple[Producer, ...] = ()
     consumers: tuple[Consumer, ...] = ()
-    rule: Rule = "adaptive"
+    adaptive_rule: AdaptiveRule = "adaptive"
     prunable: bool = True
 
     @property

@@ -7,7 +7,8 @@ from typing import Any
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from infra.device.errors import StoreUnavailableError, WorkerLostError
+from infra.device.errors import StoreUnavailableError
+from infra.errors import WorkerLostError
 from modnet.errors import DownloadError
 
 TRANSIENT = (StoreUnavailableError, WorkerLostError, DownloadError)

@@ -1,13 +1,10 @@
-"""Every error that `infra` raises on purpose, on devices and above them.
+"""Every error that `infra.device` raises on purpose; `infra.errors` has those that only pipelines see.
 
 InfraError
 ├─ StoreUnavailableError       network, throttling: worth another try
-├─ WorkerLostError             a Ray worker or node died: worth another try
-├─ ResourcesUnavailableError   the cluster cannot give what was asked
 ├─ SettingsError               an environment variable or key is missing or wrong
 │  ├─ StoreRefusesError        the store answers, and refuses this identity, bucket or request
 │  └─ DeviceMissingError       what a model is to run on is not there, or cannot be opened
-├─ StackError                  a local service did not start, or a port is taken
 ├─ DiskFullError
 ├─ NotStoredError              no such key
 ├─ ConflictError               somebody else wrote first
@@ -24,14 +21,6 @@ class StoreUnavailableError(InfraError):
     """The object store does not answer, or not now; another try may succeed."""
 
 
-class WorkerLostError(InfraError):
-    """A Ray worker or its node died while it computed; another try may succeed."""
-
-
-class ResourcesUnavailableError(InfraError):
-    """The cluster has less than what was asked and would wait for ever."""
-
-
 class SettingsError(InfraError, ValueError):
     """An environment variable, credential or command-line value is missing or wrong."""
 
@@ -42,10 +31,6 @@ class StoreRefusesError(SettingsError):
 
 class DeviceMissingError(SettingsError):
     """A device that the runtime knows is not there now, or cannot be opened."""
-
-
-class StackError(InfraError):
-    """A local service did not start, did not answer, or its port is taken."""
 
 
 class DiskFullError(InfraError):

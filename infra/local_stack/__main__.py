@@ -6,6 +6,7 @@ Exit codes: 0 good, 1 the run failed or a service does not run, 2 usage, 3 a ser
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -17,8 +18,9 @@ from typing import Any
 
 from infra.device.errors import InfraError, SettingsError
 from infra.device.shown import ShownParser, shown_lines
+from infra.errors import StackError
 from infra.local_stack.nightly import run_nightly
-from infra.local_stack.services import BUCKET, TARGETS
+from infra.local_stack.services import BUCKET, PACKAGES, TARGETS
 from infra.local_stack.stack import Stack
 
 DEPLOYMENT = "compress/on-demand"
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     stack = Stack(options.folder, options.project, os.environ, options.target or TARGETS)
     try:
+        if options.verb in ("nightly", "up"):
+            _require_packages(options.verb)
         if options.verb == "nightly":
             return run_nightly(stack, DEPLOYMENT, _read_parameters(options.parameters_file))
         if options.verb == "up":
@@ -44,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _require_packages(verb: str) -> None:
+    """In the words of `modnet.extras`, which infra does not know."""
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise StackError(
+                f"python -m infra.local_stack {verb} needs {package}, which is not installed: "
+                "pip install 'modnet-edge[pipeline]'"
+            )
 
 
 def _print_status(stack: Stack) -> int:

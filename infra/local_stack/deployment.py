@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 
 _DONE_WITHIN_S = 300.0
 

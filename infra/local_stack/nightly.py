@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infra.device.errors import StackError
 from infra.device.shown import shown, shown_lines
+from infra.errors import StackError
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.saved_report import save_report
 from infra.local_stack.stack import Stack

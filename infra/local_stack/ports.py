@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 
 LOOPBACK = "127.0.0.1"
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 
 _TIMEOUT_S = 20.0
 _BUSY = 503  # what Prefect answers while somebody else writes to its SQLite file

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 
 _POLL_S = 0.1
 _KILLED_WITHIN_S = 10.0

@@ -11,6 +11,7 @@ from infra.local_stack.ports import LOOPBACK
 SERVICES = ("store", "prefect", "worker", "agent")
 BUCKET = "modnet"
 WORK_POOL = "modnet"
+PACKAGES = ("boto3", "prefect")  # of the extra `pipeline`, which brings SeaweedFS as well
 TARGETS = ("cpu-fp32", "cpu-fp16", "cpu-int8")
 AGENT_INTERVAL_S = 3
 STORE_LISTENERS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")

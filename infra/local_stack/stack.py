@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.device.errors import StackError
 from infra.device.files.atomic_file import atomic_file
+from infra.errors import StackError
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, pipeline_environ, store_environ
 from infra.local_stack.lost_runs import begun_runs, crash_runs, is_computed, skip_missed_runs

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from infra.device.errors import StackError
 from infra.device.files.atomic_file import atomic_file
+from infra.errors import StackError
 from infra.local_stack.ports import LOOPBACK
 from infra.local_stack.processes import Process
 

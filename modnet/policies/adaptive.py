@@ -38,12 +38,12 @@ class AdaptivePolicy(GroupwisePolicy):
         return f"{self.backbone_threshold:g}/{self.global_ratio:g}"
 
     def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
-        """The threshold or the ratio, as each group's rule says; a setting of 0 keeps every channel."""
+        """The threshold or the ratio, as each group's `adaptive_rule` says; a setting of 0 keeps every channel."""
         counts = {}
         for group in groups:
-            if group.rule == "adaptive" and self.backbone_threshold > 0:
+            if group.adaptive_rule == "adaptive" and self.backbone_threshold > 0:
                 count = adaptive_count(scores[group.name], self.backbone_threshold)
-            elif group.rule == "ratio" and self.global_ratio > 0:
+            elif group.adaptive_rule == "ratio" and self.global_ratio > 0:
                 count = ratio_count(group.channels, self.global_ratio)
             else:
                 continue

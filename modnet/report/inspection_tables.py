@@ -22,7 +22,7 @@ def group_rows(network: Inspection, before: Inspection | None = None) -> list[Ro
         if before is not None:
             row = {"group": change.name, "before": _width(change.before), "after": _width(change.after)}
             row["left"] = _left(sum(change.before or ()), sum(change.after or ()))
-        rows.append({**row, "rule": group.rule if group.prunable else "never", **_layers(group)})
+        rows.append({**row, "adaptive rule": group.adaptive_rule if group.prunable else "never", **_layers(group)})
     return rows
 
 

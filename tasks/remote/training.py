@@ -6,7 +6,8 @@ import platform
 
 import torch
 
-from infra.device.errors import NotStoredError, ResourcesUnavailableError
+from infra.device.errors import NotStoredError
+from infra.errors import ResourcesUnavailableError
 from infra.device.stores.object_store import ObjectStore
 from modnet.configs import TrainingConfig
 from modnet.network import PrunableNetwork

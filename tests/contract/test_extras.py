@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
+from infra.local_stack.services import PACKAGES
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.extras import EXTRAS
@@ -212,6 +214,20 @@ for verb, flags in json.loads(sys.argv[1]).items():
         draws = {"--picture", "--sheet"} & set(uses[verb])
         assert found[2] in ({"matplotlib"} if draws else set(EXTRAS["train"]) - {"matplotlib"})
         assert ("; to do without, " in line) == (name in BARE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("use", [["up"], ["nightly", "--parameters-file", "any.json"]], ids=["up", "nightly"])
+def test_the_local_stack_without_its_extra_says_which_one_and_the_command(use: list[str], tmp_path: Path) -> None:
+    assert set(PACKAGES) <= set(EXTRAS["pipeline"])
+    command = [sys.executable, "-S", "-m", "infra.local_stack", "--folder", str(tmp_path / "stack"), *use]
+    without_packages = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=PROJECT, env=without_packages, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr == (
+        f"StackError: python -m infra.local_stack {use[0]} needs boto3, which is not installed: "
+        "pip install 'modnet-edge[pipeline]'\n"
+    )
     assert not list(tmp_path.iterdir())
 
 

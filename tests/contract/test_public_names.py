@@ -13,6 +13,7 @@ import pytest
 import flows
 import infra
 import infra.device.errors
+import infra.errors
 import modnet
 import modnet.errors
 import tasks
@@ -43,8 +44,12 @@ def test_module_and_its_public_names_have_docstrings(module: ModuleType) -> None
 
 @pytest.mark.parametrize(
     ("errors", "base"),
-    [(modnet.errors, modnet.errors.ModnetError), (infra.device.errors, infra.device.errors.InfraError)],
-    ids=["modnet", "infra"],
+    [
+        (modnet.errors, modnet.errors.ModnetError),
+        (infra.errors, infra.errors.InfraError),
+        (infra.device.errors, infra.device.errors.InfraError),
+    ],
+    ids=["modnet", "infra", "device"],
 )
 def test_error_tree_in_the_docstring_is_complete(errors: ModuleType, base: type[Exception]) -> None:
     defined = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, base)}

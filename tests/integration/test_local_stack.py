@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.device.errors import SettingsError, StackError
+from infra.device.errors import SettingsError
 from infra.device.stores.object_store import open_store
+from infra.errors import StackError
 from infra.local_stack.__main__ import main
 from infra.local_stack.environments import MARKER
 from infra.local_stack.nightly import RunFollower, run_nightly

@@ -54,7 +54,7 @@ product = ops.convolution(image, weights, [1, 1], [0, 0], [0, 0], [1, 1])
 quantise(ov.Model([ops.relu(product)], [image]), [np.zeros((1, 3, 8, 8), np.float32)])
 """
 ON_RAY = """
-from infra.device.errors import WorkerLostError
+from infra.errors import WorkerLostError
 from infra.ray_pool import run_on_ray, shutdown
 from infra.device.measuring.runtime import runtime_text
 for tries_left in (2, 1, 0):

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from infra import ray_pool
-from infra.device.errors import ResourcesUnavailableError, SettingsError, WorkerLostError
+from infra.device.errors import SettingsError
+from infra.errors import ResourcesUnavailableError, WorkerLostError
 from infra.ray_pool import CALLS_PER_PROCESS, run_on_ray, shutdown
 from modnet.errors import ParityError, TrainingDivergedError
 

@@ -6,7 +6,8 @@ import pytest
 from prefect import flow, task
 from prefect.testing.utilities import prefect_test_harness
 
-from infra.device.errors import SettingsError, StoreUnavailableError, WorkerLostError
+from infra.device.errors import SettingsError, StoreUnavailableError
+from infra.errors import WorkerLostError
 from modnet.errors import ConfigError, DownloadError
 from tasks.retries import RETRIES, is_transient
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from infra.device.documents.latency_report import Condition
 
-# Every condition's name ends in one of these.
-UNITS = ("text", "count", "bytes", "khz", "celsius", "processes")
-
 
 def machine_conditions(root: Path = Path("/")) -> dict[str, Condition]:
     """The conditions that can be read on this machine; one that cannot be read is absent, never guessed.
+
+    Every name ends in its unit: text, count, bytes, khz, celsius or processes.
 
     Args:
         root: where `proc` and `sys` stand.

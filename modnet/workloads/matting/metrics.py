@@ -27,29 +27,9 @@ CONNECTIVITY_STEPS = 10  # thresholds, 0.1 apart
 CONNECTIVITY_TOLERANCE = 0.15  # alpha: a smaller distance from being connected is not seen
 
 
-def mse(predicted: Alpha, alpha: Alpha, is_unknown: Mask | None = None) -> float:
+def mse(predicted: Alpha, alpha: Alpha) -> float:
     """Mean squared error, in [0, 1]."""
-    return summarise("mse", squared_error(predicted, alpha), is_unknown)
-
-
-def mad(predicted: Alpha, alpha: Alpha, is_unknown: Mask | None = None) -> float:
-    """Mean absolute difference, in [0, 1]."""
-    return summarise("mad", absolute_error(predicted, alpha), is_unknown)
-
-
-def sad(predicted: Alpha, alpha: Alpha, is_unknown: Mask | None = None) -> float:
-    """Sum of absolute differences in thousands: 1 is a thousand pixels wrong from 0 to 1. Grows with the image."""
-    return summarise("sad", absolute_error(predicted, alpha), is_unknown)
-
-
-def grad(predicted: Alpha, alpha: Alpha, is_unknown: Mask | None = None) -> float:
-    """Sum of `gradient_error` in thousands. Grows with the image."""
-    return summarise("grad", gradient_error(predicted, alpha), is_unknown)
-
-
-def conn(predicted: Alpha, alpha: Alpha, is_unknown: Mask | None = None) -> float:
-    """Sum of `connectivity_error` in thousands: 1 is a thousand pixels cut off entirely. Grows with the image."""
-    return summarise("conn", connectivity_error(predicted, alpha), is_unknown)
+    return summarise("mse", squared_error(predicted, alpha))
 
 
 def squared_error(predicted: Alpha, alpha: Alpha) -> Alpha:
@@ -105,6 +85,8 @@ ERROR_NAMES = (*ERROR_MAPS, *(f"unknown_{metric}" for metric in ERROR_MAPS))
 
 def summarise(metric: Metric, error_map: Alpha, is_unknown: Mask | None = None) -> float:
     """One number for a map of errors: its mean for `mse` and `mad`, for the others its sum in thousands.
+
+    A sum grows with the image: 1 of `sad` is a thousand pixels wrong from 0 to 1, 1 of `conn` as many cut off entirely.
 
     Raises:
         ValueError: there is no pixel, so no error either.

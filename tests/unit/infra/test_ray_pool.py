@@ -7,7 +7,7 @@ import os
 import pytest
 
 from infra import ray_pool
-from infra.device.errors import WorkerLostError
+from infra.errors import WorkerLostError
 from infra.ray_pool import run_on_ray
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modnet.configs import TrainingConfig
+from modnet.configs import AugmentationConfig, TrainingConfig
 from modnet.data.archives import extract_archive
 from modnet.data.batches import batch_of
 from modnet.training.retrain import retrain
+from modnet.workloads.matting.data.augmentation import alpha_of, augment
 from modnet.workloads.matting.data.dataset import MattingDataset
-from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.decoded import read_shrunk_pair
 from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
@@ -25,20 +26,27 @@ def test_one_image_through_training(tmp_path: Path) -> None:
     folder = extract_archive(archive, tmp_path / "extracted")
     fit = index_dataset(folder).split("fit")
 
-    image, alpha = read_pair(folder / fit[0].image, folder / fit[0].matte)
+    image, matte = read_shrunk_pair(folder / fit[0].image, folder / fit[0].matte, short_side=96)
     assert (image.shape, image.dtype) == ((96, 80, 3), np.uint8)
-    assert (alpha.shape, alpha.dtype) == ((96, 80), np.float32)
+    assert (matte.shape, matte.dtype) == ((96, 80), np.uint16)
+    size = 64
+    image, matte = augment(image, matte, size, AugmentationConfig(), np.random.default_rng(0), lambda: None)
+    assert (image.shape, image.dtype) == ((size, size, 3), np.uint8)
+    assert (matte.shape, matte.dtype) == ((size, size), np.uint16)
+    alpha = alpha_of(matte)
+    assert alpha.dtype == np.float32
     assert 0 <= alpha.min() < alpha.max() <= 1
     trimap = trimap_from_alpha(alpha, np.random.default_rng(0))
+    assert (trimap.shape, trimap.dtype) == ((size, size), np.float32)
     assert set(np.unique(trimap)) <= {0, 0.5, 1}
     assert (trimap[(alpha > 0) & (alpha < 1)] == 0.5).all()
 
-    size = 64
     dataset = MattingDataset(folder, fit, size=size, seed=0)
     batch = batch_of([dataset[0], dataset[1]])
     assert batch.image.shape == (2, 3, size, size)
     assert batch.trimap.shape == batch.alpha.shape == (2, 1, size, size)
     assert -1 <= batch.image.min() < batch.image.max() <= 1
+    assert torch.equal(batch.alpha[batch.trimap != 0.5], batch.trimap[batch.trimap != 0.5])  # of the augmented matte
 
     torch.manual_seed(0)
     network = MODNet(ModnetSpec.tiny()).train()

@@ -10,8 +10,9 @@ import pytest
 import torch
 from prefect.logging import disable_run_logger
 
-from infra.device.errors import ResourcesUnavailableError, StoreUnavailableError
+from infra.device.errors import StoreUnavailableError
 from infra.device.stores.folder_store import FolderStore
+from infra.errors import ResourcesUnavailableError
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import BaselineConfig, ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig

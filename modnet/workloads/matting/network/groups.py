@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modnet.network import ChannelGroup, Consumer, Producer, Rule
+from modnet.network import AdaptiveRule, ChannelGroup, Consumer, Producer
 from modnet.workloads.matting.network.backbone_channels import backbone_groups, backbone_widths
 from modnet.workloads.matting.network.spec import ModnetSpec, SplitWidth
 
-BRANCH_LAYERS: tuple[tuple[str, str, Rule], ...] = (  # spec field, module path, what the adaptive policy does
+BRANCH_LAYERS: tuple[tuple[str, str, AdaptiveRule], ...] = (  # spec field, module path, what the adaptive policy does
     ("lr16x", "semantic.lr16x", "adaptive"),
     ("lr8x", "semantic.lr8x", "keep"),
     ("to_enc2x", "detail.to_enc2x", "ratio"),
@@ -107,7 +107,7 @@ def _branch_readers(spec: ModnetSpec) -> dict[str, tuple[Consumer, ...]]:
 def _branch_groups(spec: ModnetSpec) -> list[ChannelGroup]:
     readers = _branch_readers(spec)
     groups = []
-    for field, field_path, rule in BRANCH_LAYERS:
+    for field, field_path, adaptive_rule in BRANCH_LAYERS:
         value = getattr(spec, field)
         layers = (
             [(f"{field_path}.{i}", w) for i, w in enumerate(value)]
@@ -122,7 +122,7 @@ def _branch_groups(spec: ModnetSpec) -> list[ChannelGroup]:
                     parts=tuple(part for part in (width.batch, width.instance) if part),
                     producers=(Producer(f"{path}.conv", f"{path}.norm.batch" if width.batch else None),),
                     consumers=readers[path],
-                    rule=rule,
+                    adaptive_rule=adaptive_rule,
                 )
             )
     return groups

@@ -1,4 +1,4 @@
-"""The architecture of one MODNet, or of the MobileNetV2 it is built on, as final numbers.
+"""The architecture of one MODNet, and of the MobileNetV2 it is built on, as final numbers.
 
 A spec holds what a pruned network *is*: how many channels each layer has and which blocks keep their skip.
 No ratio, threshold or expansion factor appears here; policies (`modnet.policies`) turn those into counts.
@@ -104,23 +104,6 @@ class BackboneSpec(NetworkSpec):
     def strides(self) -> list[int]:
         """Input size over output size of every block."""
         return list(accumulate((block.stride for block in self.blocks), mul, initial=2))[1:]
-
-
-class MobileNetV2Spec(BackboneSpec):
-    """Final channel counts of a MobileNetV2 classifier (Sandler et al. 2018, arXiv 1801.04381)."""
-
-    classes: PositiveInt
-
-    @classmethod
-    def full(cls, classes: int = 1000) -> Self:
-        """The published network of width 1.0 (3.505 M parameters with 1000 classes)."""
-        blocks = inverted_residuals(32, MOBILENET_V2_STAGES)
-        return cls(stem_channels=32, blocks=blocks, last_channels=1280, classes=classes)
-
-    @classmethod
-    def tiny(cls, classes: int = 10) -> Self:
-        """The same shape of network in a few thousand parameters, for tests."""
-        return cls(stem_channels=8, blocks=inverted_residuals(8, TINY_STAGES), last_channels=32, classes=classes)
 
 
 class ModnetSpec(BackboneSpec):

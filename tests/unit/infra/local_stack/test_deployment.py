@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack.deployment import digest_of_project, run_prefect
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack import nightly
 from infra.local_stack.nightly import RunFollower, run_nightly, summary, table_lines
 from infra.local_stack.prefect_api import PrefectApi

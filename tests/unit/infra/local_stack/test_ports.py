@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack.ports import choose_ports, fixed_port
 
 

@@ -14,7 +14,7 @@ import pytest
 from prefect.client.schemas import actions, filters, sorting
 from pydantic import BaseModel
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack import prefect_api
 from infra.local_stack.prefect_api import PrefectApi
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
 
 Start = Callable[..., Process]

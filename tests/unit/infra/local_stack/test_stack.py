@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack.environments import MARKER
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process

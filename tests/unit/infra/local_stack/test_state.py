@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.device.errors import StackError
+from infra.errors import StackError
 from infra.local_stack.processes import Process
 from infra.local_stack.state import StackState
 

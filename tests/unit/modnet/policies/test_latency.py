@@ -11,8 +11,8 @@ from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.workloads.matting.network.mobilenet import MobileNetV2
-from modnet.workloads.matting.network.spec import MobileNetV2Spec, inverted_residuals
+from modnet.workloads.matting.network.spec import inverted_residuals
+from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 from tests.unit.modnet.pruning.networks import NETWORKS
 
 FULL_MS = 100

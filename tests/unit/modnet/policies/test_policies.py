@@ -30,9 +30,9 @@ from tests.unit.modnet.pruning.networks import EncoderDecoder
 
 ANY = AllowedWidths(multiple=1, minimum=1)
 GROUPS = (
-    ChannelGroup("stem", (8,), producers=(Producer("stem.conv"),), rule="adaptive"),
-    ChannelGroup("detail.enc2x", (4, 4), producers=(Producer("detail.enc2x.conv"),), rule="ratio"),
-    ChannelGroup("semantic.lr8x", (10,), producers=(Producer("semantic.lr8x.conv"),), rule="keep"),
+    ChannelGroup("stem", (8,), producers=(Producer("stem.conv"),), adaptive_rule="adaptive"),
+    ChannelGroup("detail.enc2x", (4, 4), producers=(Producer("detail.enc2x.conv"),), adaptive_rule="ratio"),
+    ChannelGroup("semantic.lr8x", (10,), producers=(Producer("semantic.lr8x.conv"),), adaptive_rule="keep"),
 )
 SCORES = {
     "stem": [0, 1, 2, 3, 4, 5, 6, 8],  # threshold 0.5: 4, 5, 6 and 8 reach it

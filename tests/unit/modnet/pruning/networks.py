@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan
 from modnet.workloads.matting.network.blocks import ConvBN, resize
-from modnet.workloads.matting.network.mobilenet import MobileNetV2
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import MobileNetV2Spec, ModnetSpec
+from modnet.workloads.matting.network.spec import ModnetSpec
+from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 
 
 class EncoderDecoder(PrunableNetwork):

@@ -86,7 +86,7 @@ def test_group_rows_says_how_much_is_left(inspected: Inspection, narrower: Inspe
     assert rows["fusion.f2x"]["after"] == "1+1"
     assert rows["fusion.f2x"]["left"] == f"{2 / sum(parts):.1%}"
     assert rows["fusion.f2x"]["made by"] == "fusion.f2x.conv"
-    assert rows["image"]["rule"] == "never"
+    assert rows["image"]["adaptive rule"] == "never"
 
 
 def test_group_rows_shows_where_a_layer_reads_a_group(inspected: Inspection) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import infra.device.errors
+import infra.errors
 import modnet.errors
 import tasks.cli
 from infra.device.errors import InfraError
@@ -44,7 +45,7 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
 def test_every_error_of_ours_has_its_code() -> None:
     ours = {
         name: one
-        for module in (modnet.errors, infra.device.errors)
+        for module in (modnet.errors, infra.errors, infra.device.errors)
         for name, one in inspect.getmembers(module, inspect.isclass)
         if issubclass(one, ModnetError | InfraError)
     }

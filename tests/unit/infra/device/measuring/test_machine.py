@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.device.measuring.machine import UNITS, machine_conditions
+from infra.device.measuring.machine import machine_conditions
 
+UNITS = ("text", "count", "bytes", "khz", "celsius", "processes")
 MACHINE = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: Example CPU @ 2.0GHz\n\nprocessor\t: 1\nmodel name\t: Other\n",
     "proc/meminfo": "MemTotal:        2048 kB\nMemFree:  1 kB\nMemAvailable:    1024 kB\n",

@@ -7,9 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from modnet.workloads.matting.metrics import conn, connectivity_error, grad, gradient_error, mad, mse, sad, summarise
+from modnet.configs import Metric
+from modnet.workloads.matting.metrics import ERROR_MAPS, connectivity_error, gradient_error, mse, summarise
 
-METRICS = [mse, mad, sad, grad, conn]
+
+def error(metric: Metric, predicted: np.ndarray, alpha: np.ndarray, is_unknown: np.ndarray | None = None) -> float:
+    return summarise(metric, ERROR_MAPS[metric](predicted, alpha), is_unknown)
 
 
 def alphas(seed: int, shape: tuple[int, int] = (9, 12)) -> tuple[np.ndarray, np.ndarray]:
@@ -83,36 +86,37 @@ def slow_gradient_error(predicted: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.reshape(errors, alpha.shape)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ERROR_MAPS)
 @pytest.mark.parametrize("shape", [(7, 5), (1, 1)], ids=["small", "one pixel"])
-def test_metric_is_zero_when_alphas_are_equal(metric, shape: tuple[int, int]) -> None:
+def test_metric_is_zero_when_alphas_are_equal(metric: Metric, shape: tuple[int, int]) -> None:
     alpha = np.random.default_rng(0).random(shape, dtype=np.float32)
-    assert metric(alpha, alpha.copy()) == 0
-    assert metric(alpha, alpha.copy(), np.ones(shape, np.bool_)) == 0
+    assert error(metric, alpha, alpha.copy()) == 0
+    assert error(metric, alpha, alpha.copy(), np.ones(shape, np.bool_)) == 0
 
 
 @pytest.mark.parametrize("value", [0, 1], ids=["all background", "all person"])
-@pytest.mark.parametrize("metric", METRICS)
-def test_metric_is_zero_when_both_are_all_the_same(metric, value: int) -> None:
+@pytest.mark.parametrize("metric", ERROR_MAPS)
+def test_metric_is_zero_when_both_are_all_the_same(metric: Metric, value: int) -> None:
     alpha = np.full((6, 5), value, np.float32)
-    assert metric(alpha, alpha) == 0
+    assert error(metric, alpha, alpha) == 0
 
 
 def test_metrics_equal_a_known_offset() -> None:
     alpha = np.full((4, 6), 0.25, dtype=np.float32)
+    assert error("mse", alpha + np.float32(0.5), alpha) == pytest.approx(0.25)
     assert mse(alpha + np.float32(0.5), alpha) == pytest.approx(0.25)
-    assert mad(alpha - np.float32(0.25), alpha) == pytest.approx(0.25)
-    assert sad(alpha + np.float32(0.5), alpha) == pytest.approx(24 * 0.5 / 1000)
-    assert grad(alpha + np.float32(0.5), alpha) == pytest.approx(0, abs=1e-12)  # flat both
+    assert error("mad", alpha - np.float32(0.25), alpha) == pytest.approx(0.25)
+    assert error("sad", alpha + np.float32(0.5), alpha) == pytest.approx(24 * 0.5 / 1000)
+    assert error("grad", alpha + np.float32(0.5), alpha) == pytest.approx(0, abs=1e-12)  # flat both
 
 
 def test_metrics_look_at_the_unknown_band_only_when_it_is_given() -> None:
     alpha = np.zeros((2, 3), np.float32)
     predicted = np.array([[1, 0.5, 0], [0, 0, 1]], np.float32)
     is_unknown = np.array([[False, True, True], [False, False, False]])
-    assert mse(predicted, alpha, is_unknown) == pytest.approx(0.125)
-    assert mad(predicted, alpha, is_unknown) == pytest.approx(0.25)
-    assert sad(predicted, alpha, is_unknown) == pytest.approx(0.0005)
+    assert error("mse", predicted, alpha, is_unknown) == pytest.approx(0.125)
+    assert error("mad", predicted, alpha, is_unknown) == pytest.approx(0.25)
+    assert error("sad", predicted, alpha, is_unknown) == pytest.approx(0.0005)
 
 
 def test_conn_counts_a_piece_that_is_cut_off_and_not_a_soft_edge() -> None:
@@ -122,7 +126,7 @@ def test_conn_counts_a_piece_that_is_cut_off_and_not_a_soft_edge() -> None:
     # The gap is 1 in one alpha and 0 in the other.
     assert connectivity_error(cut, alpha).tolist() == [[0, 0, 0, 1, 0, 0]]
     soft = np.array([[1, 1, 1, 1, 1, 0.9]], np.float32)
-    assert conn(soft, alpha) == 0  # 0.1 is below what can be seen
+    assert error("conn", soft, alpha) == 0  # 0.1 is below what can be seen
 
 
 def test_grad_of_a_step_equals_the_squared_size_of_its_gradient() -> None:
@@ -153,12 +157,12 @@ def test_metrics_equal_what_another_implementation_computes() -> None:
     predicted, alpha = scene()
     is_unknown = np.zeros(alpha.shape, np.bool_)
     is_unknown[4:44, 3:58] = True
-    assert mse(predicted, alpha) == pytest.approx(0.04554867720, rel=1e-6)
-    assert sad(predicted, alpha) == pytest.approx(0.32116078348, rel=1e-6)
-    assert conn(predicted, alpha) == pytest.approx(0.34666667369, rel=1e-6)
-    assert grad(predicted, alpha) == pytest.approx(0.86250805048, rel=1e-6)
-    assert conn(predicted, alpha, is_unknown) == pytest.approx(0.32296863420, rel=1e-6)
-    assert grad(predicted, alpha, is_unknown) == pytest.approx(0.64078935111, rel=1e-6)
+    assert error("mse", predicted, alpha) == pytest.approx(0.04554867720, rel=1e-6)
+    assert error("sad", predicted, alpha) == pytest.approx(0.32116078348, rel=1e-6)
+    assert error("conn", predicted, alpha) == pytest.approx(0.34666667369, rel=1e-6)
+    assert error("grad", predicted, alpha) == pytest.approx(0.86250805048, rel=1e-6)
+    assert error("conn", predicted, alpha, is_unknown) == pytest.approx(0.32296863420, rel=1e-6)
+    assert error("grad", predicted, alpha, is_unknown) == pytest.approx(0.64078935111, rel=1e-6)
 
 
 def test_gradient_error_is_the_same_when_arrays_lie_elsewhere_in_memory() -> None:

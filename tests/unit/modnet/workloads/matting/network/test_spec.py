@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modnet.errors import CheckpointError
-from modnet.workloads.matting.network.spec import MobileNetV2Spec, ModnetSpec
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 @pytest.mark.parametrize("spec", [ModnetSpec.full(), ModnetSpec.tiny()], ids=["full", "tiny"])
@@ -43,13 +43,6 @@ def test_from_json_raises_with_reason_when_spec_is_impossible(change, message: s
 def test_from_json_raises_when_text_is_no_spec(text: str) -> None:
     with pytest.raises(CheckpointError, match="not a ModnetSpec"):
         ModnetSpec.from_json(text)
-
-
-def test_full_classifier_has_the_backbone_of_full_modnet() -> None:
-    classifier, matting = MobileNetV2Spec.full(), ModnetSpec.full()
-    assert classifier.blocks == matting.blocks
-    assert classifier.stem_channels == matting.stem_channels
-    assert classifier.last_channels == matting.last_channels
 
 
 def test_from_json_raises_when_backbone_does_not_end_at_one_32nd() -> None:

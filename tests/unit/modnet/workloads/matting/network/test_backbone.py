@@ -1,4 +1,4 @@
-"""MobileNetV2 has the published sizes, and loses channels from all its layers."""
+"""MODNet's backbone, as the classifier that it was published for: its sizes, and that all its layers lose channels."""
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ from modnet.pruning.complexity import complexity
 from modnet.pruning.groups import tensor_slices
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.workloads.matting.network.mobilenet import MobileNetV2
-from modnet.workloads.matting.network.spec import MobileNetV2Spec
+from modnet.workloads.matting.network.spec import ModnetSpec
+from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 
 
 def test_complexity_equals_published_counts_when_network_is_full() -> None:
@@ -17,6 +17,13 @@ def test_complexity_equals_published_counts_when_network_is_full() -> None:
     cost = complexity(MobileNetV2(MobileNetV2Spec.full()), size=224)
     assert cost.parameters == 3_504_872
     assert cost.macs == pytest.approx(300e6, rel=0.01)
+
+
+def test_full_classifier_has_the_backbone_of_full_modnet() -> None:
+    classifier, matting = MobileNetV2Spec.full(), ModnetSpec.full()
+    assert classifier.blocks == matting.blocks
+    assert classifier.stem_channels == matting.stem_channels
+    assert classifier.last_channels == matting.last_channels
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (65, 47)], ids=str)

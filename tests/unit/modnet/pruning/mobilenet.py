@@ -1,16 +1,39 @@
-"""MobileNetV2: one image in, one score per class out."""
+"""MobileNetV2, a network of another shape than MODNet: one image in, one score per class out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Self
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
 from modnet.workloads.matting.network.backbone import MobileNetV2Backbone
 from modnet.workloads.matting.network.backbone_channels import backbone_groups, backbone_widths
-from modnet.workloads.matting.network.spec import MobileNetV2Spec
+from modnet.workloads.matting.network.spec import (
+    MOBILENET_V2_STAGES,
+    TINY_STAGES,
+    BackboneSpec,
+    inverted_residuals,
+)
+
+
+class MobileNetV2Spec(BackboneSpec):
+    """Final channel counts of a MobileNetV2 classifier (Sandler et al. 2018, arXiv 1801.04381)."""
+
+    classes: PositiveInt
+
+    @classmethod
+    def full(cls, classes: int = 1000) -> Self:
+        """The published network of width 1.0 (3.505 M parameters with 1000 classes)."""
+        blocks = inverted_residuals(32, MOBILENET_V2_STAGES)
+        return cls(stem_channels=32, blocks=blocks, last_channels=1280, classes=classes)
+
+    @classmethod
+    def tiny(cls, classes: int = 10) -> Self:
+        """The same shape of network in a few thousand parameters, for tests."""
+        return cls(stem_channels=8, blocks=inverted_residuals(8, TINY_STAGES), last_channels=32, classes=classes)
 
 
 class MobileNetV2(PrunableNetwork):
