@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modnet.configs import DistillationConfig, SyntheticConfig, TrainingConfig
+from modnet.configs import DistillationConfig, TrainingConfig
 from modnet.data.loading_worker import Samples
 from modnet.errors import ConfigError
 from modnet.graph_function import GraphFunction
@@ -154,7 +154,6 @@ class Workload(Generic[Network_co]):
             decides. Lower is better: where a published figure grows with quality, as mAP does, the error is 1 minus it.
         error: (network, batch) → (B,), the deciding error of the deployed graph at network size, differentiable.
         open: the folder of an extracted archive → its data. Raises DatasetError where it is no such data set.
-        draw: writes the archive of the data set `synthetic`; None: there is none.
         shipped: words → checkpoints that the project brings along.
         teaching: (teacher, student, config) → a `Teaching`; None: its networks cannot teach.
         read_published: reads checkpoints of others; None: there are none.
@@ -169,7 +168,6 @@ class Workload(Generic[Network_co]):
     errors: Mapping[str, str]
     error: Callable[[PrunableNetwork, Sequence[Tensor]], Tensor]
     open: Callable[[Path], LabelledData]
-    draw: Callable[[Path, SyntheticConfig], None] | None = None
     shipped: Mapping[str, Path] = field(default_factory=dict)
     teaching: Callable[[Any, Any, DistillationConfig], Teaching] | None = None
     read_published: ReadPublished | None = None

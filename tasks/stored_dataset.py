@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.device.stores.object_store import ObjectStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.data.archives import extract_archive
 from modnet.data.download import fetch_archive, sha256_of_file
-from modnet.errors import ConfigError
 from modnet.records import DatasetRecord
-from modnet.workload import LabelledData
-from modnet.workloads import workload_named
+from modnet.workloads import draw_synthetic, workload_named
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, upload
+
+if TYPE_CHECKING:
+    from modnet.workload import LabelledData  # with torch, which fetching does without
 
 
 def local_archive(config: DatasetConfig, folder: Path) -> Path:
@@ -23,13 +25,10 @@ def local_archive(config: DatasetConfig, folder: Path) -> Path:
         ConfigError: there is no such workload, or it renders no data set.
     """
     if config.source == "synthetic":
-        workload = workload_named(config.workload)
-        if workload.draw is None:
-            raise ConfigError(f"workload {workload.name!r} renders no data set; wanted another source than synthetic")
-        drawn = {"workload": workload.name, "synthetic": config.synthetic.model_dump()}
+        drawn = {"workload": config.workload, "synthetic": config.synthetic.model_dump()}
         path = folder / f"synthetic-{identify(**drawn, version=STAGE_VERSIONS['dataset'])}.zip"
         if not path.exists():
-            workload.draw(path, config.synthetic)
+            draw_synthetic(config.workload, path, config.synthetic)
         return path
     return fetch_archive(config.source, folder, sha256=config.sha256)
 

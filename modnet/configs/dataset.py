@@ -24,9 +24,6 @@ class SyntheticConfig(Config):
 class DatasetConfig(Config):
     """Where the labelled images come from, and what they are for."""
 
-    workload: str = Field(
-        "matting", min_length=1, description="The family of networks that learns from it. There is: matting."
-    )
     source: str = Field(
         "synthetic",
         min_length=1,
@@ -40,6 +37,9 @@ class DatasetConfig(Config):
         SyntheticConfig(),
         description="Size of the data set synthetic. Other sources do not use it.",
         json_schema_extra=may_be_empty,
+    )
+    workload: str = Field(
+        "matting", min_length=1, description="The family of networks that learns from it. There is: matting."
     )
 
     @field_validator("synthetic", mode="before")

@@ -16,7 +16,7 @@ class DatasetRecord(Record):
     """A data set in the store. `dataset_id` names its content."""
 
     dataset_id: str
-    workload: str = Field(description="the name of the workload that it is of")
+    workload: str = Field("matting", description="the name of the workload that it is of; version 0.1.0 knew one")
     archive: StoredFile
     source: Annotated[str, AfterValidator(shown_source)] = Field(description="for people, without secrets")
     is_synthetic: bool

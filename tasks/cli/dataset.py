@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
-from modnet.workload import Split
-from modnet.workloads import workload_named
+from modnet.workloads.matting.data.indexing import index_dataset
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
-from tasks.cli.given import USUAL_WORKLOAD, given_folder
+from tasks.cli.given import given_folder
 
 
 def fetch_dataset(options: Options) -> Result:
@@ -17,5 +15,10 @@ def fetch_dataset(options: Options) -> Result:
     if options.sha256 is not None and (options.source == "synthetic" or Path(options.source).is_dir()):
         raise UsageError(f"--sha256 would do nothing: it is of an archive, and {options.source} is none")
     folder = given_folder(options.source, options.sha256)
-    data = workload_named(USUAL_WORKLOAD).open(folder)
-    return {"folder": str(folder), **{split: len(data.names(split)) for split in get_args(Split)}}
+    index = index_dataset(folder)
+    return {
+        "folder": str(folder),
+        "fit": len(index.split("fit")),
+        "tune": len(index.split("tune")),
+        "val": len(index.val),
+    }

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from modnet.configs import DistillationConfig, IterationConfig, SparsityConfig
+from modnet.configs import DistillationConfig, ExportConfig, IterationConfig, SparsityConfig, WinnerLimits
 from modnet.errors import ConfigError
 from tasks.cli.values import amount, digest, numbers, texts
 
@@ -27,6 +27,8 @@ _FLAG_OF: Mapping[tuple[type[BaseModel], str], str] = {
     (SparsityConfig, "schedule"): "sparsity_schedule",
     (DistillationConfig, "features"): "distill_features",
     (IterationConfig, "steps"): "iterations",
+    (WinnerLimits, "max_error_ratio"): "max_mse_ratio",
+    (ExportConfig, "max_relative_error_increase"): "max_relative_mse_increase",
 }
 """Fields whose flag has another name than they."""
 

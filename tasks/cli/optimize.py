@@ -27,12 +27,12 @@ from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.cli.exit_codes import UsageError
-from tasks.cli.fields import given_config, typed
+from tasks.cli.fields import flag_of, given_config, typed
 from tasks.cli.flags import SIZE, Options, Result, require_free
 from tasks.cli.given import given_folder
 from tasks.cli.verbs import INT8_FIELDS
 
-_OF_INT8 = ("dataset", *INT8_FIELDS, "checkpoint", "prune_info")
+_OF_INT8 = ("dataset", *(flag_of(ExportConfig, name) for name in INT8_FIELDS), "checkpoint", "prune_info")
 
 
 def optimize(options: Options) -> Result:

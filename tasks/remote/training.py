@@ -7,8 +7,8 @@ import platform
 import torch
 
 from infra.device.errors import NotStoredError
-from infra.errors import ResourcesUnavailableError
 from infra.device.stores.object_store import ObjectStore
+from infra.errors import ResourcesUnavailableError
 from modnet.configs import TrainingConfig
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport

@@ -150,7 +150,7 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "winner_limits.max_error_ratio", "epochs"]
     assert [field for field in shown if field in changed] == changed
     assert set(shown[: shown.index("epochs") + 1]) - set(changed) <= {
-        *("dataset.sha256", "dataset.synthetic", "base.backbone", "base.training"),
+        *("dataset.sha256", "dataset.synthetic", "dataset.workload", "base.backbone", "base.training"),
         *("winner_limits.max_parameters", "winner_limits.max_macs"),
     }
     flow = flow_of(next(one for one in DEPLOYMENTS if one["name"] == name))

@@ -183,5 +183,4 @@ BRIGHTNESS = Workload(
     errors={"squared": "squared error", "absolute": "absolute error"},
     error=brightness_error,
     open=Drawings,
-    draw=draw,
 )

@@ -13,7 +13,7 @@ from modnet.errors import CheckpointError
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.weights import SHIPPED_BASE, checkpoint_path
+from modnet.workloads.matting.weights import NAMED, SHIPPED_BASE, checkpoint_path
 
 
 def saved(state: dict[str, torch.Tensor], path: Path) -> Path:
@@ -166,8 +166,7 @@ def test_checkpoint_path_is_the_projects_own_file_for_its_name_and_a_path_otherw
 def test_load_says_that_the_installation_is_broken_when_the_shipped_base_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("modnet.workloads.matting.checkpoint", "modnet.workloads.matting.weights"):
-        monkeypatch.setattr(f"{module}.SHIPPED_BASE", tmp_path / "base.safetensors")
+    monkeypatch.setitem(NAMED, "shipped", tmp_path / "base.safetensors")
     with pytest.raises(CheckpointError, match="this installation lacks"):
         load(checkpoint_path("shipped"))
 

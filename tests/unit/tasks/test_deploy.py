@@ -111,7 +111,7 @@ def test_a_worse_network_does_not_replace_a_better_one_unless_asked_to(
     first = deploy_network(networks["first"])
     kept = deploy_network(networks["worse"])
     assert (kept.is_moved, kept.release_id) == (False, first.release_id)
-    assert kept.reason.startswith(f"release {first.release_id} stays: the new network errs more: tune MSE 0.")
+    assert kept.reason.startswith(f"release {first.release_id} stays: the new network errs more: tune error 0.")
     assert read_current(store, TARGET).release_id == first.release_id
 
     forced = deploy_network(networks["worse"], is_forced=True)
@@ -119,7 +119,7 @@ def test_a_worse_network_does_not_replace_a_better_one_unless_asked_to(
     assert read_current(store, TARGET).release_id == forced.release_id != first.release_id
     back = deploy_network(networks["first"])
     assert back.is_moved
-    assert back.reason.startswith(f"not worse than release {forced.release_id}: tune MSE 0.")
+    assert back.reason.startswith(f"not worse than release {forced.release_id}: tune error 0.")
 
 
 def test_a_slower_network_does_not_replace_a_faster_one(

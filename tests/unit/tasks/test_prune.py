@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from modnet.errors import CheckpointError
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.weights import NAMED
 from modnet.workloads.matting.workload import MATTING
 from tasks.prune import put_base
 from tasks.remote import node
@@ -29,8 +29,8 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "base.safetensors"
-    workload = replace(MATTING, shipped={SHIPPED: path})
-    monkeypatch.setattr(node.Node, "workload", lambda *_: workload)
+    monkeypatch.setitem(NAMED, SHIPPED, path)
+    monkeypatch.setattr(node.Node, "workload", lambda *_: MATTING)
     yield path
     torch.set_num_threads(threads)  # a node sets what it is given, for the whole process
 

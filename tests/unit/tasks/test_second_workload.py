@@ -25,7 +25,7 @@ from modnet.configs import (
 )
 from modnet.errors import CheckpointError, ConfigError
 from modnet.records import DatasetRecord
-from modnet.workloads import WORKLOADS
+from modnet.workloads import WORKLOADS, Home
 from modnet.workloads.matting.weights import SHIPPED_SMALL
 from tasks import deploy
 from tasks.remote import bases, candidates, exports, latency, scores, sensitivity
@@ -44,7 +44,9 @@ EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_i
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(WORKLOADS, "brightness", ("tests.unit.modnet.brightness", "BRIGHTNESS"))
+    monkeypatch.setitem(
+        WORKLOADS, "brightness", Home("tests.unit.modnet.brightness:BRIGHTNESS", "tests.unit.modnet.brightness:draw")
+    )
     return FolderStore(tmp_path / "store")
 
 

@@ -106,7 +106,7 @@ def test_a_store_that_is_away_is_told_nothing_and_ends_no_training(caplog: pytes
         told.append(progress)
         raise StoreUnavailableError("no answer")
 
-    tell_of = training_run._Told(tell, TrainingConfig(epochs=2))
+    tell_of = training_run._Told(tell, TrainingConfig(epochs=2), "MSE")
     for _ in range(2):
         tell_of._at = 0.0
         tell_of(State())  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.configs import SyntheticConfig
 from modnet.errors import ConfigError, DatasetError
 from modnet.files import write_atomically
 from modnet.workloads.matting.data.synthetic_background import draw_background
@@ -78,6 +79,12 @@ def write_synthetic_archive(
     except OSError as error:
         raise DatasetError(f"archive {path} cannot be written: {error}") from error
     return path
+
+
+def draw(path: Path, config: SyntheticConfig) -> None:
+    """What `write_synthetic_archive` writes, by the config of the run form."""
+    size = (config.height, config.width)
+    write_synthetic_archive(path, train=config.train, val=config.val, size=size, seed=config.seed)
 
 
 def _add(archive: zipfile.ZipFile, name: str, image: NDArray[np.uint8]) -> None:

@@ -14,6 +14,10 @@ SHIPPED_SMALL = Path(__file__).with_name("pruned.safetensors")
 """The unpruned one, pruned and retrained. Made by `benchmarks/making/shipped_pruned.py`."""
 
 
+NAMED = {SHIPPED: SHIPPED_BASE, SHIPPED_PRUNED: SHIPPED_SMALL}
+"""The checkpoints by the words for them."""
+
+
 def checkpoint_path(named: str) -> Path:
     """The file of a checkpoint that a person named: the project's own for their words, else the path itself."""
-    return {SHIPPED: SHIPPED_BASE, SHIPPED_PRUNED: SHIPPED_SMALL}.get(named, Path(named))
+    return NAMED.get(named, Path(named))

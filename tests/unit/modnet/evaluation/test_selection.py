@@ -54,9 +54,10 @@ def test_choose_best_takes_the_fastest_within_the_bound_and_names_the_numbers() 
     assert choice.front == ("small", "close", "big")
     assert choice.reasons == {
         "close": f"the fastest within {BOUND}: "
-        "cpu-int8 p50 50.0 ms, tune MSE 0.010900, 1.09 times the unpruned network's",
-        "big": "slower: cpu-int8 p50 60.0 ms, tune MSE 0.010500, 1.05 times the unpruned network's",
-        "small": f"errs more than {BOUND}: cpu-int8 p50 30.0 ms, tune MSE 0.014000, 1.40 times the unpruned network's",
+        "cpu-int8 p50 50.0 ms, tune error 0.010900, 1.09 times the unpruned network's",
+        "big": "slower: cpu-int8 p50 60.0 ms, tune error 0.010500, 1.05 times the unpruned network's",
+        "small": f"errs more than {BOUND}: cpu-int8 p50 30.0 ms, tune error 0.014000, "
+        "1.40 times the unpruned network's",
     }
 
 
@@ -72,7 +73,7 @@ def test_choose_best_counts_what_was_not_timed_as_slowest() -> None:
     small = scores("small", 0.0100, 4)
     assert choose_best(BASE, [BIG, small], WinnerLimits(), timed).winner == "big"
     choice = choose_best(BASE, [small], WinnerLimits(), timed)
-    assert choice.reasons["small"].startswith(f"the fastest within {BOUND}: not timed, tune MSE 0.010000")
+    assert choice.reasons["small"].startswith(f"the fastest within {BOUND}: not timed, tune error 0.010000")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def challenge(*, mse: float = 0.01, ratio: tuple[float, float, float] = (1.0, 0.
 def test_a_release_stays_where_the_new_network_errs_more_or_is_surely_slower() -> None:
     assert challenge().objections == ()
     assert challenge(ratio=(1.2, 0.99, 1.3)).objections == ()
-    assert challenge(mse=0.0101).objections == ("the new network errs more: tune MSE 0.010100 against 0.010000",)
+    assert challenge(mse=0.0101).objections == ("the new network errs more: tune error 0.010100 against 0.010000",)
     slower = challenge(ratio=(1.2, 1.01, 1.3))
     assert slower.objections == ("the new network is slower: 1.20 times the latency of 000000000000 (1.01 to 1.30)",)
     assert slower.verdict.startswith("release 000000000000 stays: the new network is slower")
@@ -141,7 +142,7 @@ def test_refused_targets_names_forms_that_lost_too_much() -> None:
     refused = refused_targets(
         {"torch": 0.010, "cpu-fp32": 0.010, "cpu-int8": 0.0126}, ExportConfig(max_relative_error_increase=0.25)
     )
-    assert refused == {"cpu-int8": "tune MSE 0.012600, allowed 0.012500 (torch 0.010000)"}
+    assert refused == {"cpu-int8": "tune error 0.012600, allowed 0.012500 (torch 0.010000)"}
 
 
 def test_choose_best_goes_on_with_the_next_when_the_best_is_refused() -> None:

@@ -40,7 +40,7 @@ def test_check_parity_reports_largest_and_mean_over_all_pixels() -> None:
 
 @pytest.mark.parametrize(("maximum", "mean"), [(0.2, 1.0), (1.0, 0.03)], ids=["max", "mean"])
 def test_check_parity_raises_with_numbers_and_place_when_tolerance_is_exceeded(maximum: float, mean: float) -> None:
-    with pytest.raises(ParityError, match=r"alpha of b differs from a by 0\.25 at image 1, row 1, column 0") as caught:
+    with pytest.raises(ParityError, match=r"output of b differs from a by 0\.25 at image 1, row 1, column 0") as caught:
         check_parity(flat, off_by(0.25), IMAGES, max_tolerance=maximum, mean_tolerance=mean, names=("a", "b"))
     assert (caught.value.max_difference, caught.value.mean_difference) == (0.25, 0.25 / 8)
 

@@ -74,7 +74,7 @@ class States:
 
 
 def falling(network: MODNet) -> float:
-    """Stands for a tune MSE: follows from the weights alone."""
+    """Stands for a tune error: follows from the weights alone."""
     return float(network.fusion.head.weight.abs().mean())
 
 
@@ -181,7 +181,7 @@ def test_retrain_writes_a_line_for_every_epoch_where_there_is_no_terminal(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == CONFIG.epochs
     for number, line in enumerate(lines, start=1):
-        facts = rf"epoch {number} of {CONFIG.epochs}, loss \d+\.\d+, tune MSE 0\.25000, \d:\d\d so far, \d:\d\d left"
+        facts = rf"epoch {number} of {CONFIG.epochs}, loss \d+\.\d+, tune error 0\.25000, \d:\d\d so far, \d:\d\d left"
         assert re.fullmatch(rf"training: \d+ of \d+ steps \(\d+ %\), {facts}", line)
 
 

@@ -22,6 +22,7 @@ from modnet.configs import (
     TrainingConfig,
 )
 from tasks.cli import VERBS, _parser
+from tasks.cli.fields import flag_of
 from tasks.cli.values import Whole, amount, batch_sizes
 
 
@@ -72,7 +73,7 @@ def test_defaults_in_help_are_those_of_the_settings(verb: str, config: type, fla
     for name in flags:
         default = config.model_fields[name].default
         shown = default if isinstance(default, str) else f"{default:g}"
-        assert f"default: {shown})" in said[name]
+        assert f"default: {shown})" in said[flag_of(config, name)]
 
 
 def test_help_names_limits() -> None:

@@ -13,6 +13,7 @@ import pytest
 from modnet.workloads.matting.data.images import read_image, write_png
 from modnet.workloads.matting.metrics import ERROR_NAMES
 from modnet.workloads.matting.names import ALL_METRICS
+from modnet.workloads.matting.weights import NAMED
 from tasks.cli import main
 from tests.unit.modnet.workloads.matting.predict.videos import noise, shown, write_video
 
@@ -161,8 +162,7 @@ def test_infer_takes_the_shipped_base_when_no_network_is_named(
     write_png(tmp_path / "photo.png", image)
     common = ("infer", "--input", tmp_path / "photo.png", "--out")
     run(*common, tmp_path / "named", "--checkpoint", checkpoint)
-    monkeypatch.setattr("modnet.workloads.matting.checkpoint.SHIPPED_BASE", checkpoint)
-    monkeypatch.setattr("modnet.workloads.matting.weights.SHIPPED_BASE", checkpoint)
+    monkeypatch.setitem(NAMED, "shipped", checkpoint)
     monkeypatch.setattr("tasks.cli.infer.SHIPPED_BASE", checkpoint)
     run(*common, tmp_path / "default")
     run(*common, tmp_path / "shipped", "--checkpoint", "shipped")
