@@ -13,6 +13,9 @@ InputFormat = Literal["float-nchw", "uint8-nhwc"]
 STRIDE = 32
 """Height and width of what a network reads are multiples of it: backbones halve them five times."""
 
+Shape = tuple[int, int]
+"""Height and width of what a network reads, in pixels."""
+
 Target = Literal["cpu-fp32", "cpu-fp16", "cpu-int8", "cpu-fp32-dynamic", "ncs2-fp16"]
 
 CURRENT_RUNTIME = "2026.4.1"

@@ -21,6 +21,7 @@ from modnet.errors import ConfigError
 from modnet.graph_function import GraphFunction
 from modnet.network import NetworkSpec, PrunableNetwork
 from modnet.records import Scores
+from modnet.targets import Shape
 
 Sample = tuple[Tensor, ...]
 """What a data set gives: a named tuple of tensors. The network's inputs come first, in their order."""
@@ -79,29 +80,29 @@ class LabelledData(Protocol):
             short_side: of the image, in pixels, a multiple of 32.
         """
 
-    def pixels(self, split: Split, position: int, size: int) -> NDArray[np.float32]:
-        """What a network of fixed input size reads of an image, as devices give it: (1, C, size, size) in [-1, 1]."""
+    def pixels(self, split: Split, position: int, shape: Shape) -> NDArray[np.float32]:
+        """What a network of fixed input reads of an image, as devices give it: (1, C, *shape) in [-1, 1]."""
 
-    def error(self, graph: GraphFunction, split: Split, position: int, size: int | None = None) -> float:
+    def error(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None = None) -> float:
         """The deciding error of a deployed graph on one image.
 
         Args:
             graph: what the network computes.
             split: where the image is from.
             position: in the split.
-            size: side of the square that the network reads, pixels; None where it reads any: candidates are compared
+            shape: height and width that the network reads, pixels; None where it reads any: candidates are compared
                 so.
         """
 
     def scores(
-        self, graph: GraphFunction, split: Split, size: int | None = None, *, every_error: bool = False
+        self, graph: GraphFunction, split: Split, shape: Shape | None = None, *, every_error: bool = False
     ) -> Scores:
         """The errors of a deployed graph on a split.
 
         Args:
             graph: what the network computes.
             split: where it is looked at.
-            size: see `error`.
+            shape: see `error`.
             every_error: also those that take long.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from modnet.config import Config
-from modnet.targets import InputFormat, Target
+from modnet.targets import InputFormat, Shape, Target
 
 
 class ExportConfig(Config):
@@ -52,3 +52,8 @@ class ExportConfig(Config):
         description="If INT8 still exceeds the bound: steps of quantisation-aware training on the calibration images "
         "before the last attempt. 0: none.",
     )
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width of the input, pixels."""
+        return (self.size, self.size)

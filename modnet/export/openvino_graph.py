@@ -21,6 +21,7 @@ from modnet.errors import ConfigError, GraphError
 from modnet.export.graph_file import pixel_shape, read_graph, runtime_words
 from modnet.export.runtime import core, device_here
 from modnet.graph_function import image_of
+from modnet.targets import Shape
 
 
 def reads_images(path: Path) -> bool:
@@ -52,6 +53,12 @@ class OpenvinoGraph:
         self._shape = pixel_shape(model.input())
         self._compiled = _compiled(model, path, device_here(device))
         self.input_shape = tuple(None if size.is_dynamic else size.get_length() for size in self._shape)
+
+    @property
+    def shape(self) -> Shape | None:
+        """Height and width that it reads; None where one of them is open."""
+        height, width = self.input_shape[2:]
+        return None if height is None or width is None else (height, width)
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Runs the network.

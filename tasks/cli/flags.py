@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from modnet.configs import SHIPPED, SparsityConfig, TrainingConfig
 from modnet.errors import ConfigError
-from modnet.workloads.matting.data.protocols import Protocol
+from modnet.workloads.matting.data.protocols import OPEN_PROTOCOLS, Protocol
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import values
 from tasks.cli.fields import Flags, add_fields, add_flag, flag_fields
@@ -31,7 +31,7 @@ SIZE = 512
 
 _UNTYPED = ("max_gradient_norm",)
 """Fields of a training that the run form and Python offer, and no flag."""
-_FIXED = "A network of fixed input size takes the protocol of that size, as device-512."
+_FIXED = "A network of fixed input takes its own letterbox."
 
 
 def network(verb: Flags) -> None:
@@ -60,8 +60,9 @@ def network_or_ir(verb: Flags, without: str) -> None:
     add_flag(
         verb,
         "--protocol",
-        "How images are prepared.",
-        choices=get_args(Protocol),
+        f"How images are prepared: {', '.join(OPEN_PROTOCOLS)}, or the letterbox of a height and width, as device-512 "
+        "or device-480x320.",
+        type=values.protocol,
         without=f"the letterbox of a fixed input size, otherwise {OPEN_PROTOCOL}",
     )
 

@@ -22,7 +22,7 @@ from modnet.graph_function import TorchGraph
 from modnet.targets import VARIANTS, Target
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.preprocessing import prepare
-from modnet.workloads.matting.data.protocols import device_protocol
+from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
@@ -46,15 +46,15 @@ def optimize(options: Options) -> Result:
     if _has_int8(options):
         data = Portraits(given_folder(options.dataset))
         count = min(config.calibration_images, len(data.names("fit")))
-        calibration = [data.pixels("fit", position, size) for position in range(count)]
+        calibration = [data.pixels("fit", position, (size, size)) for position in range(count)]
         if config.quantisation_aware_steps:
             network = load(options.checkpoint, options.prune_info)
             _require_same_network(TorchGraph(network), options, calibration[0])
             training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
         bound = AccuracyBound(
             len(data.names("tune")),
-            lambda graph, position: data.error(graph, "tune", position, size),
-            data.scores(OnnxPredictor(options.onnx, device_protocol(size)).matte, "tune", size).error,
+            lambda graph, position: data.error(graph, "tune", position, (size, size)),
+            data.scores(OnnxPredictor(options.onnx, letterbox((size, size))).matte, "tune", (size, size)).error,
             config.max_relative_error_increase,
             config.max_float_layers,
         )
@@ -135,7 +135,7 @@ def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], size:
         ExportError: one of them refuses an IR; with its words.
     """
     portrait, _ = render_portrait(np.random.default_rng(0))
-    images = [prepare(portrait, device_protocol(size)).pixels]
+    images = [prepare(portrait, letterbox((size, size))).pixels]
     reference, folder = OpenvinoGraph(options.onnx), Settings.from_env().legacy_folder
     checks = {
         target: verify_on_legacy(ir.xml, VARIANTS[target], reference, images, folder) for target, ir in files.items()

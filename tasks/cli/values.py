@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modnet.errors import ConfigError
+from modnet.workloads.matting.data.protocols import Protocol, letterbox_shape
 
 _SCALES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -46,6 +47,19 @@ def amount(text: str) -> int:
     if found is None:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number with or without K, M or G, as 3.7G or 1340000")
     return round(float(found[1]) * _SCALES[found[2]])
+
+
+def protocol(text: str) -> Protocol:
+    """`device-480x320`, if there is such a protocol.
+
+    Raises:
+        ArgumentTypeError: there is none.
+    """
+    try:
+        letterbox_shape(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def texts(text: str) -> list[str]:

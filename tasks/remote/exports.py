@@ -45,7 +45,7 @@ def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) ->
         workload, data = node.workload(dataset_id), node.data(dataset_id)
         inputs = calibration_inputs(config, data)
         original = TorchGraph(network)
-        torch_scores = data.scores(original, "tune", config.size)
+        torch_scores = data.scores(original, "tune", config.shape)
         common: dict[str, Any] = {
             "network_id": network_id,
             "size": config.size,
@@ -55,7 +55,7 @@ def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) ->
         }
         bound = AccuracyBound(
             len(data.names("tune")),
-            lambda graph, position: data.error(graph, "tune", position, config.size),
+            lambda graph, position: data.error(graph, "tune", position, config.shape),
             torch_scores.error,
             config.max_relative_error_increase,
             config.max_float_layers,
@@ -91,14 +91,14 @@ def export_stored(network_id: str, config: ExportConfig, key: str, cpus: int) ->
             written = [target for target in config.targets if target not in report.refused]
             graphs = {target: OpenvinoGraph(folder / f"modnet-{target}.xml") for target in written}
             tune_error = {"torch": torch_scores.error} | {
-                target: data.scores(graph, "tune", config.size).error for target, graph in graphs.items()
+                target: data.scores(graph, "tune", config.shape).error for target, graph in graphs.items()
             }
             asked = written if config.verify_on_legacy else []
             legacy = _legacy_checks(network, folder, asked, inputs[:PARITY_IMAGES], node.settings)
             refused = report.refused | refused_targets(tune_error, config) | refused_by_runtimes(legacy)
             accepted = tuple(target for target in config.targets if target not in refused)
             released = {"torch": original} | {target: graphs[target] for target in accepted}
-            val = {form: workload.overall(data.scores(graph, "val", config.size)) for form, graph in released.items()}
+            val = {form: workload.overall(data.scores(graph, "val", config.shape)) for form, graph in released.items()}
             kept = {f"modnet-{target}.{ending}" for target in accepted for ending in ("xml", "bin")} | {"modnet.onnx"}
             files = {
                 name: upload(node.store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(kept)
@@ -138,11 +138,11 @@ def _legacy_checks(
 
 def _shape(read: Input, config: ExportConfig) -> tuple[int, ...]:
     """What the forms read of one input."""
-    size = (config.size, config.size)
-    return (1, *size, read.channels) if config.input_format == "uint8-nhwc" else (1, read.channels, *size)
+    shape = config.shape
+    return (1, *shape, read.channels) if config.input_format == "uint8-nhwc" else (1, read.channels, *shape)
 
 
 def calibration_inputs(config: ExportConfig, data: LabelledData) -> list[NDArray[np.float32]]:
-    """Network inputs of the first images of fit, float32 (1, C, size, size) in [-1, 1]."""
+    """Network inputs of the first images of fit, float32 (1, C, H, W) in [-1, 1]."""
     count = min(config.calibration_images, len(data.names("fit")))
-    return [data.pixels("fit", position, config.size) for position in range(count)]
+    return [data.pixels("fit", position, config.shape) for position in range(count)]

@@ -156,4 +156,4 @@ def _fetched_ir(store: ObjectStore, files: Mapping[str, StoredFile], cache: Path
 def _tune_error(xml: Path, data: LabelledData) -> float:
     """The error of an IR on tune, at the size that it reads."""
     graph = OpenvinoGraph(xml)
-    return data.scores(graph, "tune", graph.input_shape[2]).error
+    return data.scores(graph, "tune", graph.shape).error

@@ -16,12 +16,13 @@ from modnet.errors import DatasetError
 from modnet.graph_function import GraphFunction
 from modnet.network import PrunableNetwork
 from modnet.records import Scores
+from modnet.targets import Shape
 from modnet.workload import Split
 from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
 from modnet.workloads.matting.data.preprocessing import input_geometry, normalise, prepare, resize
-from modnet.workloads.matting.data.protocols import Protocol, device_protocol
+from modnet.workloads.matting.data.protocols import Protocol, letterbox
 from modnet.workloads.matting.evaluate import evaluate, predict
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
@@ -88,22 +89,22 @@ class Portraits:
         pixels = torch.from_numpy(normalise(resize(image, height, width)))
         return Portrait(pixels[None], target[None, None])
 
-    def pixels(self, split: Split, position: int, size: int) -> NDArray[np.float32]:
-        """The letterbox of that size."""
+    def pixels(self, split: Split, position: int, shape: Shape) -> NDArray[np.float32]:
+        """The letterbox of that height and width."""
         image = read_image(self.folder / self._pair(split, position).image)
-        return prepare(image, device_protocol(size)).pixels
+        return prepare(image, letterbox(shape)).pixels
 
-    def error(self, graph: GraphFunction, split: Split, position: int, size: int | None = None) -> float:
+    def error(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None = None) -> float:
         """The MSE at original size, in [0, 1]."""
         pair = self._pair(split, position)
         image, alpha = self._read(pair)
-        return mse(predict(Predictor(graph, protocol_of(size)), image, pair.stem), alpha)
+        return mse(predict(Predictor(graph, protocol_of(shape)), image, pair.stem), alpha)
 
     def scores(
-        self, graph: GraphFunction, split: Split, size: int | None = None, *, every_error: bool = False
+        self, graph: GraphFunction, split: Split, shape: Shape | None = None, *, every_error: bool = False
     ) -> Scores:
         """MSE and MAD at original size; with `every_error` SAD, gradient and connectivity errors as well."""
-        protocol = protocol_of(size)
+        protocol = protocol_of(shape)
         metrics = ALL_METRICS if every_error else FEW_METRICS
         return evaluate(Predictor(graph, protocol), self.folder, self.index, split, protocol, metrics)
 
@@ -125,9 +126,9 @@ class Portraits:
         return read_pair(self.folder / pair.image, self.folder / pair.matte)
 
 
-def protocol_of(size: int | None) -> Protocol:
-    """How images reach a network: the letterbox of its fixed size, or as the published networks are compared."""
-    return "modelcompression" if size is None else device_protocol(size)
+def protocol_of(shape: Shape | None) -> Protocol:
+    """How images reach a network: the letterbox of its fixed input, or as the published networks are compared."""
+    return "modelcompression" if shape is None else letterbox(shape)
 
 
 def alpha_mse(network: PrunableNetwork, portrait: Sequence[Tensor]) -> Tensor:

@@ -21,6 +21,7 @@ from modnet.graph_function import GraphFunction
 from modnet.network import ChannelGroup, Consumer, NetworkSpec, Producer, PrunableNetwork
 from modnet.records import ImageScore, Scores
 from modnet.report.pictures import SheetRow, sheet
+from modnet.targets import Shape
 from modnet.workload import Split, Workload
 
 
@@ -137,17 +138,17 @@ class Drawings:
         image, brightness = DrawnImages(self.counts[split], short_side, seed)[position]
         return BrightnessSample(image[None], brightness[None])
 
-    def pixels(self, split: Split, position: int, size: int) -> NDArray[np.float32]:
-        return self.sample(split, position, size).image.numpy()
+    def pixels(self, split: Split, position: int, shape: Shape) -> NDArray[np.float32]:
+        return self.sample(split, position, shape[0]).image.numpy()
 
-    def error(self, graph: GraphFunction, split: Split, position: int, size: int | None = None) -> float:
-        return self._errors(graph, split, position, size)["squared"]
+    def error(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None = None) -> float:
+        return self._errors(graph, split, position, shape)["squared"]
 
     def scores(
-        self, graph: GraphFunction, split: Split, size: int | None = None, *, every_error: bool = False
+        self, graph: GraphFunction, split: Split, shape: Shape | None = None, *, every_error: bool = False
     ) -> Scores:
         per_image = tuple(
-            ImageScore(stem=name, errors=self._errors(graph, split, position, size))
+            ImageScore(stem=name, errors=self._errors(graph, split, position, shape))
             for position, name in enumerate(self.names(split))
         )
         means = {name: float(np.mean([one.errors[name] for one in per_image])) for name in BRIGHTNESS.errors}
@@ -161,8 +162,8 @@ class Drawings:
             rows.append(SheetRow(name, (brightness[0, 0].numpy(), *answers)))
         return sheet(rows, ("true", *graphs))
 
-    def _errors(self, graph: GraphFunction, split: Split, position: int, size: int | None) -> dict[str, float]:
-        image, brightness = self.sample(split, position, size or 64)
+    def _errors(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None) -> dict[str, float]:
+        image, brightness = self.sample(split, position, 64 if shape is None else shape[0])
         difference = graph(image.numpy()) - brightness.numpy()
         return {"squared": float(np.square(difference).mean()), "absolute": float(np.abs(difference).mean())}
 

@@ -12,10 +12,11 @@ modelcompression
 aspect
     The short side becomes 512, the long side keeps the aspect ratio, rounded (half up) to the nearest multiple of 32.
     OpenCV's area interpolation when no side grows, otherwise bilinear, on the uint8 values; back by bilinear.
-device-512 (and -256, -320, -384, -448, -640)
-    Letterbox for a network of fixed input: the long side becomes 512, the short side keeps the aspect ratio, rounded
-    (half up), at least 1. Interpolated as in `aspect`, then centred (the odd pixel goes below and right) in
-    512 × 512 whose padding is 0 after normalisation (mid-grey). Back: the padding is cut off, then bilinear.
+device-512, device-480x320 (any height x width of multiples of 32)
+    Letterbox for a network of fixed input: the image grows or shrinks until it fills the input in one direction, the
+    other side keeps the aspect ratio, rounded (half up), at least 1. Interpolated as in `aspect`, then centred (the odd
+    pixel goes below and right) in an input whose padding is 0 after normalisation (mid-grey). Back: the padding is cut
+    off, then bilinear.
 
 Every way back ends with clipping to [0, 1].
 """
@@ -23,16 +24,16 @@ Every way back ends with clipping to [0, 1].
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.errors import ConfigError, DatasetError
+from modnet.errors import DatasetError
 from modnet.targets import STRIDE
 from modnet.workloads.matting.data.images import Alpha, Image
-from modnet.workloads.matting.data.protocols import DeviceProtocol, Protocol, device_side
+from modnet.workloads.matting.data.protocols import Protocol, letterbox_shape
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -130,17 +131,16 @@ def input_geometry(height: int, width: int, protocol: Protocol) -> Geometry:
     Raises:
         ConfigError, DatasetError: as `prepare`.
     """
+    shape = letterbox_shape(protocol)
     if protocol == "modelcompression":
         content = _modelcompression_size(height, width)
-    elif protocol == "aspect":
+    elif shape is None:
         scale = SIDE / min(height, width)
         content = (_nearest(height * scale, STRIDE), _nearest(width * scale, STRIDE))
-    elif protocol in get_args(DeviceProtocol):
-        scale = device_side(protocol) / max(height, width)
-        content = (_nearest(height * scale, 1), _nearest(width * scale, 1))
     else:
-        raise ConfigError(f"preprocessing protocol: got {protocol!r}, allowed: {', '.join(get_args(Protocol))}")
-    input_size = (device_side(protocol),) * 2 if protocol in get_args(DeviceProtocol) else content
+        scale = min(shape[0] / height, shape[1] / width)
+        content = (_nearest(height * scale, 1), _nearest(width * scale, 1))
+    input_size = content if shape is None else shape
     if min(content) < 1 or content[0] * content[1] > MAX_INPUT_PIXELS:
         raise DatasetError(
             f"an image of {width} × {height} (width × height) is too narrow for protocol {protocol!r}: "

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+import re
 
 from modnet.errors import ConfigError
+from modnet.targets import STRIDE, Shape
 
-DeviceProtocol = Literal["device-256", "device-320", "device-384", "device-448", "device-512", "device-640"]
-Protocol = Literal["modelcompression", "aspect", DeviceProtocol]
+Protocol = str
+"""`modelcompression`, `aspect`, or a letterbox: `device-512` is of 512×512 pixels, `device-480x320` of 480 rows."""
+
+OPEN_PROTOCOLS = ("modelcompression", "aspect")
+"""Protocols of networks that read any size."""
+
+LONGEST_SIDE = 4096  # pixels: a longer one is a mistake
 
 
-def device_protocol(side: int) -> DeviceProtocol:
-    """The letterbox of a network that reads squares of `side` pixels.
+def letterbox(shape: Shape) -> Protocol:
+    """The protocol of a network that reads only this height and width.
 
     Raises:
-        ConfigError: there is none of that side.
+        ConfigError: a side that is no positive multiple of 32, or absurd.
     """
-    protocol = f"device-{side}"
-    if protocol not in get_args(DeviceProtocol):
-        raise ConfigError(f"no protocol for squares of {side} pixels, allowed: {', '.join(get_args(DeviceProtocol))}")
-    return cast(DeviceProtocol, protocol)
+    if any(side < STRIDE or side % STRIDE or side > LONGEST_SIDE for side in shape):
+        raise ConfigError(
+            f"no letterbox of {shape[0]}×{shape[1]} pixels: sides are multiples of {STRIDE} from {STRIDE} to "
+            f"{LONGEST_SIDE}"
+        )
+    height, width = shape
+    return f"device-{height}" if height == width else f"device-{height}x{width}"
 
 
-def device_side(protocol: Protocol) -> int:
-    """The side of the square that a letterbox protocol makes, in pixels."""
-    return int(protocol.removeprefix("device-"))
+def letterbox_shape(protocol: Protocol) -> Shape | None:
+    """Height and width of a letterbox; None for protocols of any size.
+
+    Raises:
+        ConfigError: no protocol; says what there is.
+    """
+    if protocol in OPEN_PROTOCOLS:
+        return None
+    found = re.fullmatch(r"device-(\d{2,4})(?:x(\d{2,4}))?", protocol)
+    if found is None:
+        raise ConfigError(
+            f"preprocessing protocol: got {protocol!r}, wanted {', '.join(OPEN_PROTOCOLS)}, or a letterbox as "
+            "device-512 or device-480x320 (height x width)"
+        )
+    shape = (int(found[1]), int(found[2] or found[1]))
+    if protocol != (name := letterbox(shape)):
+        raise ConfigError(f"preprocessing protocol: got {protocol!r}, wanted {name!r}")
+    return shape

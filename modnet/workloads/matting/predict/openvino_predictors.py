@@ -10,12 +10,12 @@ import openvino as ov
 from modnet.errors import ConfigError, GraphError
 from modnet.export.graph_file import pixel_shape, read_ir, read_onnx, shapes_of
 from modnet.export.openvino_graph import OpenvinoGraph
-from modnet.workloads.matting.data.protocols import Protocol, device_protocol
+from modnet.workloads.matting.data.protocols import Protocol, letterbox
 from modnet.workloads.matting.predict.predictors import Predictor
 
 
 class OnnxPredictor(Predictor):
-    """Predicts with an ONNX file; one of fixed input size takes only the protocol of that size, as `device-512`.
+    """Predicts with an ONNX file; one of fixed input size takes only its own letterbox, as `device-512`.
 
     Without a protocol it is that one, and "modelcompression" where the size is open.
     """
@@ -25,7 +25,7 @@ class OnnxPredictor(Predictor):
 
 
 class IrPredictor(Predictor):
-    """Predicts with an IR; one of fixed input size takes only the protocol of that size, as `device-512`.
+    """Predicts with an IR; one of fixed input size takes only its own letterbox, as `device-512`.
 
     Without a protocol it is that one, and "modelcompression" where the size is open.
     """
@@ -39,16 +39,13 @@ def _graph_for(
 ) -> tuple[OpenvinoGraph, Protocol]:
     """The network and its protocol; None: the letterbox of its size, "modelcompression" where the size is open."""
     graph = OpenvinoGraph(path, device, lambda path: _matting_network(path, read))
-    height, width = graph.input_shape[2:]
-    is_open = height is None and width is None
-    if protocol is None:
-        protocol = "modelcompression" if height is None else device_protocol(height)
-    if not is_open and (height != width or protocol != f"device-{height}"):
-        raise ConfigError(
-            f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}; "
-            "a fixed input size goes with the letterbox of that size, as 'device-512' with 512×512"
-        )
-    return graph, protocol
+    if graph.shape is None:
+        return graph, protocol or "modelcompression"
+    own = letterbox(graph.shape)
+    if protocol not in (None, own):
+        height, width = graph.shape
+        raise ConfigError(f"{path} reads {height}×{width} pixels only, got protocol {protocol!r}, wanted {own!r}")
+    return graph, own
 
 
 def _matting_network(path: Path, read: Callable[[Path], ov.Model]) -> ov.Model:

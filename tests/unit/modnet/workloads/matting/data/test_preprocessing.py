@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from torch.nn.functional import interpolate
 
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.data.preprocessing import normalise, prepare, resize, restore
-from modnet.workloads.matting.data.protocols import Protocol
+from modnet.workloads.matting.data.protocols import OPEN_PROTOCOLS, Protocol
 
 Array = NDArray[Any]
-PROTOCOLS = get_args(Protocol)
+PROTOCOLS = (*OPEN_PROTOCOLS, "device-256", "device-512", "device-640", "device-480x320", "device-288x512")
 
 
 def random_image(height: int = 7, width: int = 5, dtype: Any = np.uint8, channels: tuple[int, ...] = (3,)) -> Array:
@@ -39,6 +39,8 @@ def random_image(height: int = 7, width: int = 5, dtype: Any = np.uint8, channel
         ("device-512", (1, 3000), (512, 512)),
         ("device-512", (1, 1), (512, 512)),
         ("device-320", (600, 800), (320, 320)),
+        ("device-480x320", (825, 550), (480, 320)),
+        ("device-288x512", (825, 550), (288, 512)),
     ],
 )
 def test_prepare_gives_the_size_of_its_protocol(
@@ -101,6 +103,18 @@ def test_prepare_pads_with_mid_grey_when_protocol_is_device_512() -> None:
     assert (prepared.pixels[..., 64:448, :] == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("image_size", "content_size", "offset"),
+    [((600, 400), (480, 320), (0, 0)), ((400, 600), (213, 320), (133, 0)), ((900, 300), (480, 160), (0, 80))],
+    ids=["of its aspect", "wider", "narrower"],
+)
+def test_a_letterbox_is_filled_in_one_direction(
+    image_size: tuple[int, int], content_size: tuple[int, int], offset: tuple[int, int]
+) -> None:
+    geometry = prepare(np.zeros((*image_size, 3), np.uint8), "device-480x320").geometry
+    assert (geometry.content_size, geometry.content_offset) == (content_size, offset)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_restore_clips_when_the_network_overshoots(protocol: Protocol) -> None:
     geometry = prepare(random_image(40, 50), protocol).geometry
@@ -117,8 +131,8 @@ def test_prepare_refuses_an_image_when_it_is_a_sliver(protocol: Protocol, size: 
 
 
 def test_prepare_names_the_protocols_when_it_knows_none_of_that_name() -> None:
-    with pytest.raises(ConfigError, match=r"'square', allowed: modelcompression, aspect, device-256"):
-        prepare(random_image(), "square")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"'square', wanted modelcompression, aspect, or a letterbox"):
+        prepare(random_image(), "square")
 
 
 def test_restore_names_both_sizes_when_alpha_has_another() -> None:

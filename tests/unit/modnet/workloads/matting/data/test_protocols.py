@@ -1,20 +1,37 @@
-"""Letterboxes are named after their side."""
+"""The names of protocols say height and width, and nothing else is one."""
 
-from typing import get_args
+from __future__ import annotations
 
 import pytest
 
-from modnet.configs import ExportConfig
 from modnet.errors import ConfigError
-from modnet.workloads.matting.data.protocols import DeviceProtocol, device_protocol, device_side
+from modnet.workloads.matting.data.protocols import letterbox, letterbox_shape
 
 
-def test_every_size_of_an_export_has_its_protocol_and_the_other_way_round() -> None:
-    sizes = get_args(ExportConfig.model_fields["size"].annotation)
-    assert tuple(device_protocol(size) for size in sizes) == get_args(DeviceProtocol)
-    assert tuple(device_side(protocol) for protocol in get_args(DeviceProtocol)) == sizes
+@pytest.mark.parametrize(("shape", "name"), [((512, 512), "device-512"), ((480, 320), "device-480x320")])
+def test_a_letterbox_has_the_name_of_its_shape(shape: tuple[int, int], name: str) -> None:
+    assert letterbox(shape) == name
+    assert letterbox_shape(name) == shape
 
 
-def test_device_protocol_names_what_there_is_when_there_is_none_of_that_side() -> None:
-    with pytest.raises(ConfigError, match=r"squares of 500 pixels, allowed: device-256, .*device-640"):
-        device_protocol(500)
+@pytest.mark.parametrize("name", ["modelcompression", "aspect"])
+def test_protocols_of_any_size_have_no_shape(name: str) -> None:
+    assert letterbox_shape(name) is None
+
+
+@pytest.mark.parametrize("name", ["device-", "device-480X320", "device-480x", "letterbox", "", "device-5e2"])
+def test_what_is_no_protocol_is_refused_with_what_there_is(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"got '{name}', wanted modelcompression, aspect, or a letterbox"):
+        letterbox_shape(name)
+
+
+@pytest.mark.parametrize("name", ["device-0512", "device-512x512"])
+def test_a_shape_has_one_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"got '{name}', wanted 'device-512'"):
+        letterbox_shape(name)
+
+
+@pytest.mark.parametrize("shape", [(500, 512), (0, 32), (32, 8192)])
+def test_a_letterbox_of_sides_that_no_network_reads_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match=f"no letterbox of {shape[0]}×{shape[1]} pixels"):
+        letterbox(shape)
