@@ -18,10 +18,12 @@ from openvino.preprocess import PrePostProcessor
 from modnet.errors import AccuracyError, ExportError, GraphError
 from modnet.export.accuracy_control import AccuracyBound, restore_accuracy
 from modnet.export.graph_file import pixel_shape, read_onnx, require_side, runtime_words
+from modnet.export.half_size_head import heads_at_half_size
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
 from modnet.export.quantise import quantise
+from modnet.export.shrunk_image import shrunk_images_as_convolutions
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.network import PrunableNetwork
 from modnet.progress import progress_over
@@ -164,8 +166,10 @@ def _converted(
         raise ExportError(f"{target} reads every size, but {onnx_path} is of {model.input().partial_shape} only")
     if variant.opset_ceiling is None:
         merge_norms(model)
+        heads_at_half_size(model)
     if variant.precision == "int8":
         require_pixels(calibration, tuple(model.input().shape), "int8 calibration")
+        shrunk_images_as_convolutions(model)
         narrow_convolutions_as_products(model)
         quantised = quantise(model, calibration)
         model, decision = (quantised, None) if bound is None else restore_accuracy(model, quantised, bound)

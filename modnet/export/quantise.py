@@ -13,6 +13,7 @@ import openvino as ov
 import rich
 from numpy.typing import NDArray
 
+from modnet.export.half_size_head import BORDER, read_rounded_strips
 from modnet.export.merge_norm import NORMS
 
 
@@ -27,6 +28,7 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
       again as the statistics do.
     * nothing is rounded within a norm. By default both halves are rounded before they are normalised and again behind:
       two passes over the largest tensors of the network, and errors that buy nothing, as norms compute in float anyway.
+    * nor for the outermost pixels alone (`heads_at_half_size`): rounding takes longer than so few values do.
 
     Args:
         model: with norms merged and constants folded (`merge_norms`) and narrow convolutions rewritten
@@ -43,8 +45,9 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
             target_device=nncf.TargetDevice.CPU,
             subset_size=len(calibration),
             fast_bias_correction=False,
-            ignored_scope=nncf.IgnoredScope(patterns=[NORMS], validate=False),
+            ignored_scope=nncf.IgnoredScope(patterns=[NORMS, BORDER], validate=False),
         )
+    read_rounded_strips(quantised)
     return quantised
 
 
