@@ -16,6 +16,9 @@ STRIDE = 32
 Shape = tuple[int, int]
 """Height and width of what a network reads, in pixels."""
 
+Size = int | Shape
+"""A shape, or the side of a square."""
+
 Target = Literal["cpu-fp32", "cpu-fp16", "cpu-int8", "cpu-fp32-dynamic", "ncs2-fp16"]
 
 CURRENT_RUNTIME = "2026.4.1"

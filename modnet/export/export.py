@@ -17,6 +17,7 @@ from pydantic import Field
 from modnet.errors import AccuracyError, ExportError, LoweringError, ParityError
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.divergence import first_divergence
+from modnet.export.graph_file import shape_of
 from modnet.export.onnx_to_openvino import QuantisationAwareTraining, convert_ir, require_pixels
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
@@ -24,13 +25,13 @@ from modnet.export.torch_to_onnx import export_onnx
 from modnet.graph_function import TorchGraph, image_of, pixels_of
 from modnet.network import PrunableNetwork
 from modnet.records import FileDigest, QuantisationDecision, Record
-from modnet.targets import VARIANTS, InputFormat, Precision, Target
+from modnet.targets import VARIANTS, InputFormat, Precision, Shape, Size, Target
 
 
 class ExportReport(Record):
     """What an export wrote and how close it is to the network."""
 
-    size: int = Field(ge=32, description="side of the square input in pixels")
+    shape: Shape = Field(description="height and width of the input in pixels")
     files: dict[str, FileDigest] = Field(description="by name within the folder")
     parity: dict[str, ParityReport] = Field(description="by form: onnx and every target that was written")
     refused: dict[Target, str] = Field({}, description="targets that were not written, and why")
@@ -42,7 +43,7 @@ def export_network(
     network: PrunableNetwork,
     folder: Path,
     *,
-    size: int = 512,
+    size: Size = 512,
     targets: Sequence[Target],
     input_format: InputFormat | None = None,
     max_difference: float = TOLERANCES["fp32"].maximum,
@@ -61,30 +62,31 @@ def export_network(
     Args:
         network: may be in training mode; it is not touched.
         folder: must not exist yet, or be empty.
-        size: side of the network's input in pixels, a multiple of 32.
+        size: height and width of the network's input, or the side of a square, in pixels; multiples of 32.
         targets: which IRs; the ONNX file is of open size when one of them is.
         input_format: what the IRs read; None leaves it to each target.
         max_difference: largest difference of the output in any pixel that an FP32 form may have.
-        calibration: network inputs, float32 (1, 3, size, size) in [-1, 1], for int8.
+        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8.
         bound: what int8 must keep; None does not look.
         quantisation_aware_steps: see `QuantisationAwareTraining`; 0 does not try.
         seed: of that training.
         parity_images: network inputs likewise, at least one.
 
     Raises:
-        ConfigError: the size is no positive multiple of 32.
+        ConfigError: a side is no positive multiple of 32.
         ExportError: a conversion failed, images are unfit, or the folder is in use or cannot be written.
         ParityError: ONNX computes something else than the network.
         LoweringError, ParityError, AccuracyError: no target is left; the last one's reason.
     """
     started = time.monotonic()
     images = list(parity_images)
-    require_pixels(images, (1, 3, size, size), "parity")
+    (read,), shape = network.inputs, shape_of(size)
+    require_pixels(images, (1, read.channels, *shape), "parity")
     is_dynamic = any(not VARIANTS[target].is_static for target in targets)
     gate = _Gate(network, images, {**TOLERANCES, "fp32": TOLERANCES["fp32"]._replace(maximum=max_difference)})
 
     with _new_folder(folder) as staging:
-        onnx_path = export_onnx(network, staging / "modnet.onnx", size=size, dynamic=is_dynamic)
+        onnx_path = export_onnx(network, staging / "modnet.onnx", size=shape, dynamic=is_dynamic)
         reports = {"onnx": gate.check(onnx_path, "fp32")}
         convert = partial(
             convert_ir,
@@ -92,7 +94,7 @@ def export_network(
             calibration=[] if calibration is None else list(calibration),
             bound=bound,
             training=QuantisationAwareTraining(network, quantisation_aware_steps, seed),
-            size=size,
+            size=shape,
             input_format=input_format,
         )
         refused: dict[Target, str] = {}
@@ -113,7 +115,7 @@ def export_network(
             raise failure
         files = {path.name: _exported_file(path) for path in sorted(staging.iterdir())}
     seconds = time.monotonic() - started
-    return ExportReport(size=size, files=files, parity=reports, refused=refused, int8=decision, seconds=seconds)
+    return ExportReport(shape=shape, files=files, parity=reports, refused=refused, int8=decision, seconds=seconds)
 
 
 class _Gate:

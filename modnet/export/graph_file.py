@@ -10,7 +10,7 @@ import openvino as ov
 
 from modnet.errors import ConfigError, GraphError
 from modnet.export.runtime import core
-from modnet.targets import STRIDE
+from modnet.targets import STRIDE, Shape, Size
 
 _LONGEST = 300  # characters of the runtime's own words
 _FLOATS = (ov.Type.f16, ov.Type.f32, ov.Type.f64)
@@ -59,28 +59,23 @@ def pixel_shape(port: ov.Output) -> ov.PartialShape:
     return ov.PartialShape([shape[index] for index in (0, 3, 1, 2)]) if is_image else shape
 
 
-def fixed_side(model: ov.Model) -> int | None:
-    """The side of the square that a graph reads, in pixels; None where height or width are open.
+def fixed_shape(model: ov.Model) -> Shape | None:
+    """Height and width that a graph reads, in pixels; None where one of them is open."""
+    height, width = list(pixel_shape(model.input()))[2:]
+    return None if height.is_dynamic or width.is_dynamic else (height.get_length(), width.get_length())
+
+
+def shape_of(size: Size) -> Shape:
+    """The height and width that a network's input shall have.
 
     Raises:
-        GraphError: a fixed size that is no square.
+        ConfigError: a side is no positive multiple of 32.
     """
-    height, width = (None if one.is_dynamic else one.get_length() for one in list(pixel_shape(model.input()))[2:])
-    if height is None or width is None:
-        return None
-    if height != width:
-        raise GraphError(f"the network reads {height}×{width} pixels only, wanted a square")
-    return int(height)
-
-
-def require_side(side: int) -> None:
-    """Refuses what cannot be the side of a network's input.
-
-    Raises:
-        ConfigError: no positive multiple of 32.
-    """
-    if side < STRIDE or side % STRIDE:
-        raise ConfigError(f"the side of the network's input must be a positive multiple of {STRIDE}, got {side}")
+    height, width = (size, size) if isinstance(size, int) else size
+    for side in (height, width):
+        if side < STRIDE or side % STRIDE:
+            raise ConfigError(f"the sides of the network's input must be positive multiples of {STRIDE}, got {side}")
+    return height, width
 
 
 def runtime_words(error: Exception) -> str:

@@ -17,7 +17,7 @@ from openvino.preprocess import PrePostProcessor
 
 from modnet.errors import AccuracyError, ExportError, GraphError
 from modnet.export.accuracy_control import AccuracyBound, restore_accuracy
-from modnet.export.graph_file import pixel_shape, read_onnx, require_side, runtime_words
+from modnet.export.graph_file import pixel_shape, read_onnx, runtime_words, shape_of
 from modnet.export.half_size_head import heads_at_half_size
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
@@ -28,7 +28,7 @@ from modnet.export.torch_to_onnx import export_onnx
 from modnet.network import PrunableNetwork
 from modnet.progress import progress_over
 from modnet.records import QuantisationDecision
-from modnet.targets import VARIANTS, InputFormat, Target, Variant
+from modnet.targets import VARIANTS, InputFormat, Shape, Size, Target, Variant
 from modnet.training.quantisation_aware import train_quantisation_aware
 
 
@@ -68,7 +68,7 @@ def convert_ir(
     calibration: Iterable[NDArray[np.float32]] | None = None,
     bound: AccuracyBound | None = None,
     training: QuantisationAwareTraining | None = None,
-    size: int = 512,
+    size: Size = 512,
     input_format: InputFormat | None = None,
 ) -> dict[Target, IrFiles]:
     """Writes one IR per target, `<stem of the ONNX file>-<target>.xml` and `.bin`, into `folder`.
@@ -80,22 +80,23 @@ def convert_ir(
         onnx_path: as written by `export_onnx`.
         folder: made when missing.
         targets: keys of `VARIANTS`.
-        calibration: network inputs, float32 (1, 3, S, S) in [-1, 1], for int8; all are used, 16 to 32 portraits are
+        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8; all are used, 16 to 32 portraits are
             plenty. See `quantise`.
         bound: what int8 must keep, see `restore_accuracy`; None leaves every layer in 8 bits.
         training: once more from trained weights where int8 does not keep `bound`; None does not try.
-        size: S, side of the input of targets of fixed size, in pixels, where the ONNX file leaves it open.
+        size: height and width that targets of fixed input read, or the side of a square, in pixels, where the ONNX file
+            leaves them open.
         input_format: what the IRs read; None leaves it to each target.
 
     Raises:
         AccuracyError: int8 cannot be brought within `bound`.
-        ConfigError: `size` is no positive multiple of 32.
+        ConfigError: a side is no positive multiple of 32.
         GraphError: the ONNX file cannot be read, or is no network of images.
         LoweringError: an operation that a target's runtimes do not read.
         ExportError: an unknown target or one that this ONNX file cannot serve, unfit calibration images, or files that
             cannot be written.
     """
-    require_side(size)
+    shape = shape_of(size)
     unknown = [target for target in targets if target not in VARIANTS]
     if unknown or not targets:
         raise ExportError(f"targets of the IR: got {list(targets)}, allowed: one or more of {', '.join(VARIANTS)}")
@@ -106,7 +107,7 @@ def convert_ir(
             written = {}
             for target in progress_over(targets, "converting", "target"):
                 format_ = input_format or VARIANTS[target].input_format
-                convert = partial(_converted, target=target, calibration=images, size=size, input_format=format_)
+                convert = partial(_converted, target=target, calibration=images, shape=shape, input_format=format_)
                 try:
                     model, decision = convert(onnx_path, bound=bound)
                 except AccuracyError:
@@ -127,7 +128,7 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
 
     Args:
         images: the inputs.
-        shape: (1, 3, S, S).
+        shape: (1, C, H, W).
         role: what the images are for, as a noun for messages.
 
     Raises:
@@ -145,7 +146,7 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
 def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.float32]], path: Path) -> Path:
     """The ONNX file of the network once its weights bear rounding."""
     trained = train_quantisation_aware(training.network, images, steps=training.steps, seed=training.seed)
-    return export_onnx(trained, path, size=images[0].shape[-1])
+    return export_onnx(trained, path, size=images[0].shape[2:])
 
 
 def _converted(
@@ -153,7 +154,7 @@ def _converted(
     target: Target,
     calibration: Sequence[NDArray[np.float32]],
     bound: AccuracyBound | None,
-    size: int,
+    shape: Shape,
     input_format: InputFormat,
 ) -> tuple[ov.Model, QuantisationDecision | None]:
     model, decision = read_onnx(onnx_path), None
@@ -161,7 +162,7 @@ def _converted(
     if model.input().element_type != ov.Type.f32:
         raise GraphError(f"cannot convert {onnx_path}: it reads uint8 images, wanted an input of float32 pixels")
     if variant.is_static:
-        _fix_size(model, onnx_path, size)
+        _fix_shape(model, onnx_path, shape)
     elif not all(axis.is_dynamic for axis in pixel_shape(model.input())[2:]):
         raise ExportError(f"{target} reads every size, but {onnx_path} is of {model.input().partial_shape} only")
     if variant.opset_ceiling is None:
@@ -183,17 +184,18 @@ def _converted(
     return model, decision
 
 
-def _fix_size(model: ov.Model, onnx_path: Path, size: int) -> None:
-    """One image of `size` × `size`, where the file leaves that open."""
-    shape = model.input().partial_shape
-    if not shape[0].compatible(ov.Dimension(1)):
-        raise GraphError(f"cannot convert {onnx_path}: it reads {shape[0]} images at once, wanted 1 or an open batch")
-    if shape.is_static:
+def _fix_shape(model: ov.Model, onnx_path: Path, shape: Shape) -> None:
+    """One image of height and width `shape`, where the file leaves that open."""
+    batch, channels, *sides = given = model.input().partial_shape
+    if not batch.compatible(ov.Dimension(1)):
+        raise GraphError(f"cannot convert {onnx_path}: it reads {batch} images at once, wanted 1 or an open batch")
+    if given.is_static:
         return
+    wanted = [side if axis.is_dynamic else axis.get_length() for axis, side in zip(sides, shape, strict=True)]
     try:
-        model.reshape([1, 3, *(size if axis.is_dynamic else axis.get_length() for axis in list(shape)[2:])])
+        model.reshape([1, channels, *wanted])
     except RuntimeError as error:
-        raise GraphError(f"{onnx_path} cannot read {size}×{size} pixels: {runtime_words(error)}") from error
+        raise GraphError(f"{onnx_path} cannot read {shape[0]}×{shape[1]} pixels: {runtime_words(error)}") from error
     fold_constants(model)
 
 

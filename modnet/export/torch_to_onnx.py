@@ -13,9 +13,10 @@ import torch
 
 from modnet.errors import ExportError
 from modnet.export.folding import folded
-from modnet.export.graph_file import require_side
+from modnet.export.graph_file import shape_of
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
+from modnet.targets import Shape, Size
 
 OPSET = 11  # every OpenVINO since 2021.4 reads this graph directly
 OUTPUT_NAME = "output"
@@ -35,26 +36,26 @@ _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
 )
 
 
-def export_onnx(network: PrunableNetwork, path: Path, *, size: int = 512, dynamic: bool = False) -> Path:
+def export_onnx(network: PrunableNetwork, path: Path, *, size: Size = 512, dynamic: bool = False) -> Path:
     """Writes the deployed graph of `network` as ONNX, opset 11; the file appears whole and checked, or not at all.
 
-    Input `input`: float32 (1, 3, size, size), RGB in [-1, 1]. Output `output`: alpha, float32 (1, 1, size, size) in
+    Input `input`: float32 (1, 3, H, W), RGB in [-1, 1]. Output `output`, of MODNet: alpha, float32 (1, 1, H, W) in
     [0, 1]. The network itself is not touched: a `folded` copy is traced. Equal networks give equal bytes.
 
     Args:
         network: may be in training mode, on any device.
         path: the file to write; its folder is made when missing.
-        size: side of the input in pixels, a multiple of 32.
+        size: height and width of the input, or the side of a square, in pixels; multiples of 32.
         dynamic: batch, height and width stay open (height and width multiples of 32).
 
     Raises:
-        ConfigError: the size is no positive multiple of 32.
+        ConfigError: a side is no positive multiple of 32.
         ExportError: a weight is not finite, the conversion failed, or the file cannot be written.
     """
-    require_side(size)
+    shape = shape_of(size)
     _require_finite_weights(network)
     try:
-        content = _traced(network, size, dynamic)
+        content = _traced(network, shape, dynamic)
         onnx.checker.check_model(content, full_check=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
@@ -72,7 +73,7 @@ def _require_finite_weights(network: PrunableNetwork) -> None:
             raise ExportError(f"{count} of {tensor.numel()} values of tensor {name!r} are infinite or not a number")
 
 
-def _traced(network: PrunableNetwork, size: int, dynamic: bool) -> bytes:
+def _traced(network: PrunableNetwork, shape: Shape, dynamic: bool) -> bytes:
     model = folded(network)
     names = [one.name for one in network.inputs]
     open_axes = {0: "batch", 2: "height", 3: "width"}
@@ -82,7 +83,7 @@ def _traced(network: PrunableNetwork, size: int, dynamic: bool) -> bytes:
             with _without_expected_warnings():
                 torch.onnx.export(
                     model,
-                    tuple(torch.zeros(1, one.channels, size, size) for one in network.inputs),
+                    tuple(torch.zeros(1, one.channels, *shape) for one in network.inputs),
                     path,
                     dynamo=False,
                     opset_version=OPSET,
@@ -91,7 +92,7 @@ def _traced(network: PrunableNetwork, size: int, dynamic: bool) -> bytes:
                     dynamic_axes=dict.fromkeys((*names, OUTPUT_NAME), open_axes) if dynamic else None,
                 )
         except RuntimeError as error:  # torch.onnx's own errors are RuntimeErrors
-            raise ExportError(f"torch could not export the network at {size}×{size} to ONNX: {error}") from error
+            raise ExportError(f"torch could not export the network at {shape} to ONNX: {error}") from error
         return path.read_bytes()
 
 

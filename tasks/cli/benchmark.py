@@ -9,7 +9,7 @@ from infra.device.measuring.latency import measure_interleaved
 from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.errors import ConfigError
 from modnet.evaluation.intervals import median_ratio_interval
-from modnet.export.graph_file import fixed_side, read_ir, require_side
+from modnet.export.graph_file import fixed_shape, read_ir, shape_of
 from modnet.export.runtime import device_here
 from modnet.files import write_atomically
 from tasks.cli.exit_codes import UsageError
@@ -80,12 +80,9 @@ def _require_side(xml: Path, size: int | None) -> None:
         ConfigError: `--size` is no multiple of 32, or another than the IR's.
         GraphError: see `read_ir`.
     """
-    fixed = fixed_side(read_ir(xml))
-    if size is None:
-        return
-    require_side(size)
-    if fixed not in (None, size):
-        raise ConfigError(f"--size {size}: {xml} reads {fixed}×{fixed} pixels only")
+    fixed = fixed_shape(read_ir(xml))
+    if size is not None and fixed not in (None, shape_of(size)):
+        raise ConfigError(f"--size {size}: {xml} reads {fixed[0]}×{fixed[1]} pixels only")
 
 
 def _columns_of_one(rows: list[dict[str, str]]) -> list[dict[str, str]]:

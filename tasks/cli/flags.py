@@ -116,6 +116,12 @@ def open_side(verb: Flags) -> None:
     add_flag(verb, "--size", says, type=values.Whole(1), limits="a multiple of 32", without=str(SIZE))
 
 
+def size(verb: Flags, says: str = "") -> None:
+    """Height and width of a graph's input."""
+    says = f"Height x width of the input as 480x320, or the side of a square, in pixels.{says}"
+    add_flag(verb, "--size", says, type=values.size, limits="multiples of 32", without=str(SIZE))
+
+
 def training(
     verb: argparse.ArgumentParser, config: type[TrainingConfig] = TrainingConfig, title: str = "training"
 ) -> None:

@@ -13,13 +13,13 @@ from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes
 from modnet.export.accuracy_control import AccuracyBound
-from modnet.export.graph_file import fixed_side, read_onnx, require_side
+from modnet.export.graph_file import fixed_shape, read_onnx, shape_of
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, check_parity
 from modnet.graph_function import TorchGraph
-from modnet.targets import VARIANTS, Target
+from modnet.targets import VARIANTS, Shape, Target
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.data.protocols import letterbox
@@ -39,22 +39,22 @@ def optimize(options: Options) -> Result:
     """Writes OpenVINO IRs of an ONNX file. The fit split calibrates INT8, the tune split bounds its error."""
     _require_flags_that_fit(options)
     require_free(options, *(options.out / f"{options.onnx.stem}-{target}.xml" for target in options.targets))
-    size = _side(options)
-    # The side is not the config's: it may be another than the pipeline offers.
+    shape = _shape(options)
+    # The size is not the config's: it may be another than the pipeline offers.
     config: ExportConfig = given_config(ExportConfig, options, size=SIZE, targets=tuple(options.targets))
     calibration, bound, training = None, None, None
     if _has_int8(options):
         data = Portraits(given_folder(options.dataset))
         count = min(config.calibration_images, len(data.names("fit")))
-        calibration = [data.pixels("fit", position, (size, size)) for position in range(count)]
+        calibration = [data.pixels("fit", position, shape) for position in range(count)]
         if config.quantisation_aware_steps:
             network = load(options.checkpoint, options.prune_info)
             _require_same_network(TorchGraph(network), options, calibration[0])
             training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
         bound = AccuracyBound(
             len(data.names("tune")),
-            lambda graph, position: data.error(graph, "tune", position, (size, size)),
-            data.scores(OnnxPredictor(options.onnx, letterbox((size, size))).matte, "tune", (size, size)).error,
+            lambda graph, position: data.error(graph, "tune", position, shape),
+            data.scores(OnnxPredictor(options.onnx, letterbox(shape)).matte, "tune", shape).error,
             config.max_relative_error_increase,
             config.max_float_layers,
         )
@@ -65,14 +65,14 @@ def optimize(options: Options) -> Result:
         calibration=calibration,
         bound=bound,
         training=training,
-        size=size,
+        size=shape,
         input_format=config.input_format,
     )
     result: Result = {target: str(ir.xml) for target, ir in files.items()}
     for target, ir in files.items():
         if ir.decision is not None:
             result[f"{target} accuracy"] = ir.decision.model_dump() if options.json else ir.decision.verdict
-    return result | _asked_old_runtimes(options, files, size) if config.verify_on_legacy else result
+    return result | _asked_old_runtimes(options, files, shape) if config.verify_on_legacy else result
 
 
 def _has_int8(options: Options) -> bool:
@@ -96,19 +96,18 @@ def _require_flags_that_fit(options: Options) -> None:
         raise UsageError("--prune-info would do nothing: it goes with --checkpoint")
 
 
-def _side(options: Options) -> int:
-    """The side of the square that the IRs of fixed size read: what the ONNX file fixes, otherwise `--size`.
+def _shape(options: Options) -> Shape:
+    """The height and width that the IRs of fixed input read: what the ONNX file fixes, otherwise `--size`.
 
     Raises:
-        ConfigError: `--size` is no multiple of 32, or another than the file's.
+        ConfigError: `--size` is of no multiples of 32, or another than the file's.
         GraphError: the file cannot be read, or is no network of images.
     """
-    fixed = fixed_side(read_onnx(options.onnx))
-    size = options.size or fixed or SIZE
-    require_side(size)
-    if fixed is not None and size != fixed:
-        raise ConfigError(f"--size {size}: {options.onnx} reads {fixed}×{fixed} pixels only")
-    return size
+    fixed = fixed_shape(read_onnx(options.onnx))
+    shape = shape_of(options.size or fixed or SIZE)
+    if fixed not in (None, shape):
+        raise ConfigError(f"--size {shape[0]}x{shape[1]}: {options.onnx} reads {fixed[0]}×{fixed[1]} pixels only")
+    return shape
 
 
 def _require_same_network(network: TorchGraph, options: Options, image: NDArray[np.float32]) -> None:
@@ -128,14 +127,14 @@ def _require_same_network(network: TorchGraph, options: Options, image: NDArray[
         raise ConfigError(f"--checkpoint is another network than --onnx is of: {error}") from error
 
 
-def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], size: int) -> Result:
+def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], shape: Shape) -> Result:
     """What old runtimes say of each IR that is for them, on a drawn portrait and against the ONNX file.
 
     Raises:
         ExportError: one of them refuses an IR; with its words.
     """
     portrait, _ = render_portrait(np.random.default_rng(0))
-    images = [prepare(portrait, letterbox((size, size))).pixels]
+    images = [prepare(portrait, letterbox(shape)).pixels]
     reference, folder = OpenvinoGraph(options.onnx), Settings.from_env().legacy_folder
     checks = {
         target: verify_on_legacy(ir.xml, VARIANTS[target], reference, images, folder) for target, ir in files.items()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modnet.errors import ConfigError
+from modnet.targets import Shape
 from modnet.workloads.matting.data.protocols import Protocol, letterbox_shape
 
 _SCALES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -60,6 +61,20 @@ def protocol(text: str) -> Protocol:
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def size(text: str) -> Shape:
+    """`480x320` as height and width, `512` as those of a square.
+
+    Raises:
+        ArgumentTypeError: neither.
+    """
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, wanted the side of a square as 512, or height x width as 480x320"
+        )
+    return int(found[1]), int(found[2] or found[1])
 
 
 def texts(text: str) -> list[str]:

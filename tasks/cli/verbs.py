@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from modnet.configs import (
     SHIPPED,
@@ -93,7 +93,8 @@ def sensitivity(verb: ArgumentParser) -> None:
 def inspect(verb: ArgumentParser) -> None:
     """Of `modnet inspect`."""
     flags.network(verb)
-    _add_side(verb, default=flags.SIZE)
+    says = "MACs are of a square image of this side, in pixels."
+    add_flag(verb, "--size", says, type=int, limits="a multiple of 32", default=flags.SIZE)
     add_flag(
         verb,
         "--against",
@@ -135,7 +136,7 @@ def export(verb: ArgumentParser) -> None:
     """Of `modnet export`."""
     flags.network(verb)
     flags.out_folder(verb)
-    _add_side(verb, without=str(flags.SIZE))
+    flags.size(verb)
     add_flag(verb, "--dynamic", "Leaves batch, height and width open. Not with --size.", action="store_true")
 
 
@@ -143,7 +144,7 @@ def optimize(verb: ArgumentParser) -> None:
     """Of `modnet optimize`."""
     flags.out_folder(verb)
     add_flag(verb, "--onnx", "The file that `modnet export` writes.", type=Path, required=True)
-    flags.open_side(verb)
+    flags.size(verb, " Where the ONNX file leaves them open.")
     says = f"A list of {','.join(VARIANTS)}."
     add_flag(verb, "--targets", says, type=_targets, default=DEFAULT_TARGETS, without="all of fixed input size")
     add_fields(verb, ExportConfig, "input_format", "verify_on_legacy")
@@ -197,11 +198,6 @@ def _add_training(verb: ArgumentParser) -> None:
     add_flag(verb, "--keep-epochs", says, action="store_true")
     says = "With --sparsity: norms that get a plot of their own, beside that of all and that of the first. A list, as "
     add_flag(verb, "--sparsity-norms", f"{says}backbone.last.norm,semantic.*", type=values.texts)
-
-
-def _add_side(verb: ArgumentParser, **how: Any) -> None:
-    says = "Side of the square input, in pixels."
-    add_flag(verb, "--size", says, type=int, limits="a multiple of 32", **how)
 
 
 def _metrics(text: str) -> tuple[Metric, ...]:

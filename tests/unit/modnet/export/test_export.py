@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from modnet.errors import ExportError, LoweringError, ParityError
 from modnet.export import export
 from modnet.export.export import ExportReport, export_network
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.targets import VARIANTS
 from modnet.workloads.matting.network.modnet import MODNet
@@ -26,7 +27,7 @@ Pixels = list[NDArray[np.float32]]
 def test_export_network_writes_and_reports_every_form(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "export"
     report = export_network(network, folder, size=64, targets=["cpu-fp32", "cpu-fp16"], parity_images=pixels)
-    assert report.size == 64
+    assert report.shape == (64, 64)
     assert set(report.parity) == {"onnx", "cpu-fp32", "cpu-fp16"}
     assert report.parity["cpu-fp32"].mean_difference < report.parity["cpu-fp16"].mean_difference
     assert set(report.files) == {"modnet.onnx"} | {
@@ -38,6 +39,16 @@ def test_export_network_writes_and_reports_every_form(network: MODNet, pixels: P
         assert (file.sha256, file.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
     assert ExportReport.model_validate_json(report.model_dump_json()) == report
     assert [path.name for path in folder.parent.iterdir()] == ["export"]
+
+
+def test_export_network_writes_forms_of_any_height_and_width(network: MODNet, tmp_path: Path) -> None:
+    pixels = [np.random.default_rng(0).uniform(-1, 1, (1, 3, 96, 64)).astype(np.float32)]
+    targets = ["cpu-fp32", "cpu-int8", "ncs2-fp16"]
+    given = {"targets": targets, "calibration": pixels, "parity_images": pixels}
+    report = export_network(network, tmp_path / "export", size=(96, 64), **given)
+    assert (report.shape, set(report.parity) - {"onnx"}) == ((96, 64), set(targets))
+    for target in targets:
+        assert OpenvinoGraph(tmp_path / "export" / f"modnet-{target}.xml").shape == (96, 64)
 
 
 def test_export_network_leaves_nothing_when_interrupted(network: MODNet, pixels: Pixels, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from modnet.errors import ExportError
-from modnet.export.graph_file import fixed_side, read_onnx
+from modnet.export.graph_file import fixed_shape, read_onnx
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, check_parity
@@ -71,7 +71,7 @@ def test_convert_ir_reads_every_size_when_target_is_dynamic(
 
 
 def test_convert_ir_fixes_the_size_of_an_open_onnx_file(exported_dynamic, pixels: Pixels, tmp_path: Path) -> None:
-    assert fixed_side(read_onnx(exported_dynamic.onnx_path)) is None
+    assert fixed_shape(read_onnx(exported_dynamic.onnx_path)) is None
     irs = convert_ir(exported_dynamic.onnx_path, tmp_path, targets=FLOATS, size=64)
     for target, ir in irs.items():
         assert OpenvinoGraph(ir.xml).input_shape == (1, 3, 64, 64)
@@ -79,7 +79,7 @@ def test_convert_ir_fixes_the_size_of_an_open_onnx_file(exported_dynamic, pixels
 
 
 def test_convert_ir_raises_when_target_reads_every_size_and_onnx_does_not(exported, tmp_path: Path) -> None:
-    assert fixed_side(read_onnx(exported.onnx_path)) == 64
+    assert fixed_shape(read_onnx(exported.onnx_path)) == (64, 64)
     with pytest.raises(ExportError, match=r"cpu-fp32-dynamic reads every size, but .* is of \[1,3,64,64\] only"):
         convert_ir(exported.onnx_path, tmp_path / "ir", targets=["cpu-fp32-dynamic"])
     assert list(tmp_path.iterdir()) == []

@@ -176,8 +176,8 @@ def test_an_ir_given_as_onnx_and_an_onnx_file_given_as_ir_are_refused(folder: Pa
 @pytest.mark.parametrize(
     ("onnx_file", "size", "words"),
     [
-        ("open.onnx", 500, "must be a positive multiple of 32, got 500"),
-        ("model.onnx", 512, "--size 512: "),
+        ("open.onnx", 500, "must be positive multiples of 32, got 500"),
+        ("model.onnx", 512, "--size 512x512: "),
     ],
     ids=["no multiple of 32", "fixed by the file"],
 )
