@@ -114,7 +114,7 @@ class PeerPredictor:
         peer = self._peer
         resized = resize(image, *peer.shape)
         pixels = (resized[..., ::-1] if peer.is_bgr else resized).astype(np.float32)
-        pixels = (pixels - np.array(peer.mean, np.float32)) / np.array(peer.scale, np.float32)
+        pixels = np.divide(pixels - np.array(peer.mean), np.array(peer.scale), dtype=np.float32)
         given = pixels if peer.is_nhwc else pixels.transpose(2, 0, 1)
         (answer,) = self._compiled(np.ascontiguousarray(given[None], dtype=np.float32))[0]
         mask = answer[..., peer.channel] if peer.is_nhwc else answer[peer.channel]
