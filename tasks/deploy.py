@@ -115,7 +115,7 @@ def _challenge(
         key,
         Challenge,
         latency.challenge_current,
-        *(target, current.release_id, current.manifest_sha256, network_id, exported_at, key, compute.base_cpus),
+        *(target, current.release_id, current.manifest_sha256, network_id, exported_at),
         cpus=compute.base_cpus,
         compute=compute,
         name=f"compare with {current.release_id}",

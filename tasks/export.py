@@ -24,7 +24,7 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
         key,
         ExportRecord,
         exports.export_stored,
-        *(network_id, config, key, compute.candidate_cpus),
+        *(network_id, config, key),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"export {network_id}",

@@ -12,7 +12,6 @@ from tasks.remote import candidates
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record
 from tasks.stored_network import base_key, pruned_id, retrained_key
-from tasks.training_progress import shown_training
 
 
 @task(task_run_name="steps", retry_condition_fn=is_transient, **RETRIES)
@@ -31,12 +30,11 @@ def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeCo
         retrained_key(candidate_id),
         RetrainReport,
         candidates.take_step,
-        *(parent_id, step, seed, candidate_id, compute.base_cpus, compute.training_gpus),
+        *(parent_id, step, seed, candidate_id),
         cpus=compute.base_cpus,
-        gpus=compute.training_gpus,
         compute=compute,
         name=f"step {step.number}",
-        watching=shown_training(f"candidates/{candidate_id}", f"step-{candidate_id}", f"Step {step.number}"),
+        bar=(f"step-{candidate_id}", f"Step {step.number}"),
     )
     get_run_logger().info("candidate %s: loss %.4f", report.candidate_id, report.training.history[-1].loss)
     return report

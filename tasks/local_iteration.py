@@ -20,7 +20,7 @@ from modnet.report.training_plot import training_plot
 from modnet.workload import LabelledData, Split, Workload
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, identify
-from tasks.training_run import run_training
+from tasks.training_run import run_training, start_of_retraining
 
 
 def prune_iteratively(
@@ -106,9 +106,7 @@ def _retrain(
     device: str,
 ) -> None:
     """Writes the step's retrained network; the state of the training lies beside it until then."""
-    if step.retrain.initialise == "scratch":
-        torch.manual_seed(seed)
-        network = workload.network(network.spec)
+    network = start_of_retraining(network, workload, step.retrain, seed)
     state = out / "training-state.pt"
     report = run_training(
         network,

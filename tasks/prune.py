@@ -11,9 +11,9 @@ from modnet.records import BaseRecord, Candidate
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence
 from tasks.remote import bases, candidates
+from tasks.remote.node import answered
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
-from tasks.training_progress import shown_training
 
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
@@ -29,12 +29,11 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
             base_key(base_id),
             BaseRecord,
             bases.train_base,
-            *(*question, base_id, compute.base_cpus, compute.training_gpus),
+            *(*question, base_id),
             cpus=compute.base_cpus,
-            gpus=compute.training_gpus,
             compute=compute,
             name="train base",
-            watching=shown_training(f"bases/{base_id}", f"train-{base_id}", "Training of the unpruned network"),
+            bar=(f"train-{base_id}", "Training of the unpruned network"),
         )
     get_run_logger().info("base %s: %s", record.base_id, record.origin)
     return record
@@ -64,18 +63,19 @@ def prune_base(
     question = (start_id or base_id, pruning, retrain, seed)
     other_base = None if start_id is None else base_id
     candidate_id = pruned_id(open_store(Settings.from_env().store_url), *question, other_base)
+    key, args = candidate_key(candidate_id), (*question, candidate_id, other_base)
     if needs_evidence(pruning):
         candidate = recalled_or_computed(
-            candidate_key(candidate_id),
+            key,
             Candidate,
             candidates.prune_network,
-            *(*question, candidate_id, compute.base_cpus, other_base),
+            *args,
             cpus=compute.base_cpus,
             compute=compute,
             name=f"prune {pruning.label}",
         )
     else:
-        candidate = candidates.prune_network(*question, candidate_id, cpus=1, base_id=other_base)
+        candidate = answered(key, Candidate, candidates.prune_network, args, cpus=1)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
     for remark in candidate.remarks:

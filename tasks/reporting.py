@@ -75,7 +75,7 @@ def publish_report(
         key,
         StoredFile,
         draw_sheet,
-        *(base.network_id, choice.winner, key, config.compute.base_cpus),
+        *(base.network_id, choice.winner, key),
         cpus=config.compute.base_cpus,
         compute=config.compute,
         name="draw sheet",

@@ -22,6 +22,7 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote import exports
 from tasks.remote.bases import import_base
 from tasks.remote.exports import export_stored
+from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key
 
@@ -47,7 +48,7 @@ def exported(network_id: str, config: ExportConfig) -> ExportRecord:
     settings = Settings.from_env()
     key = export_key(open_store(settings.store_url), network_id, config, settings.legacy_folder)
     cpus = torch.get_num_threads()  # a node sets its threads for the whole process
-    return export_stored(network_id, config, key, cpus)
+    return answered(key, ExportRecord, export_stored, [network_id, config, key], cpus)
 
 
 def install_a_runtime_that_refuses_everything(legacy: Path) -> None:
