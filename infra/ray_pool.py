@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import ray
@@ -208,15 +209,11 @@ def _require_room(label: str, cpus: float, gpus: float) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {name: _version(name) for name in _DISTRIBUTIONS}
-    return {name: version for name, version in found.items() if version is not None}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    found = {}
+    for name in _DISTRIBUTIONS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:

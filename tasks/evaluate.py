@@ -2,8 +2,6 @@
 
 from prefect import get_run_logger, task
 
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig, WinnerLimits
 from modnet.evaluation.selection import choose_best
 from modnet.records import Choice, HostLatencies, NetworkScores, TimedForms
@@ -12,13 +10,14 @@ from tasks.remote import latency
 from tasks.remote import scores as remote_scores
 from tasks.remote.latency import deciding_form, timed_targets
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 from tasks.stored_network import latencies_key, scores_key, timed_key
 
 
 @task(task_run_name="score {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
     """Scores one network, unpruned or retrained, on Ray."""
-    key = scores_key(open_store(Settings.from_env().store_url), network_id)
+    key = scores_key(this_store(), network_id)
     scores = recalled_or_computed(
         key,
         NetworkScores,
@@ -35,7 +34,7 @@ def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
 @task(task_run_name="convert {network_id} for timing", retry_condition_fn=is_transient, **RETRIES)
 def make_timed_forms(network_id: str, config: ExportConfig, compute: ComputeConfig) -> TimedForms:
     """FP32 and INT8 IRs of one network, on Ray; a form that cannot be made is only not timed."""
-    key = timed_key(open_store(Settings.from_env().store_url), network_id, config, timed_targets(config))
+    key = timed_key(this_store(), network_id, config, timed_targets(config))
     forms = recalled_or_computed(
         key,
         TimedForms,

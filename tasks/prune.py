@@ -4,8 +4,6 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import UNPRUNED, BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
 from tasks.on_ray import recalled_or_computed
@@ -13,6 +11,7 @@ from tasks.pruning_evidence import needs_evidence
 from tasks.remote import bases, candidates
 from tasks.remote.node import answered
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
 
 
@@ -44,7 +43,7 @@ def put_start(base_id: str, start: str) -> str | None:
     """The name in the store of the network that candidates are pruned from; None where it is the base itself."""
     if start == UNPRUNED:
         return None
-    dataset_id = stored_network(open_store(Settings.from_env().store_url), base_id)[1]
+    dataset_id = stored_network(this_store(), base_id)[1]
     record = bases.import_base(dataset_id, start)
     get_run_logger().info("candidates start from %s: %s", record.base_id, record.origin)
     return record.base_id
@@ -62,7 +61,7 @@ def prune_base(
     """One candidate. Scoring weights takes seconds, so it is done here; what looks at images or measures is Ray's."""
     question = (start_id or base_id, pruning, retrain, seed)
     other_base = None if start_id is None else base_id
-    candidate_id = pruned_id(open_store(Settings.from_env().store_url), *question, other_base)
+    candidate_id = pruned_id(this_store(), *question, other_base)
     key, args = candidate_key(candidate_id), (*question, candidate_id, other_base)
     if needs_evidence(pruning):
         candidate = recalled_or_computed(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import NotStoredError
 from infra.device.stores.object_store import ObjectStore
+from infra.settings import Settings
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms
@@ -122,7 +122,7 @@ def sheet_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
     return f"sheets/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
-def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy_folder: Path) -> str:
+def export_key(store: ObjectStore, network_id: str, config: ExportConfig) -> str:
     """Key of a network's ExportRecord; the data set counts because it calibrates INT8.
 
     Where old runtimes are asked, those that are installed here count: what was not verified is, once they are. A node
@@ -135,6 +135,7 @@ def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy
         "export": config.model_dump(),
     }
     if config.verify_on_legacy:
+        legacy_folder = Settings.from_env().legacy_folder
         versions = {version for target in config.targets for version in VARIANTS[target].legacy_runtimes}
         question["installed"] = sorted(one for one in versions if LegacyRuntime(legacy_folder, one).is_installed)
     return f"exports/{identify(**question, version=STAGE_VERSIONS['export'])}/export.json"

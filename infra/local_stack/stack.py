@@ -254,12 +254,10 @@ class Stack:
         """Deploys the project's flows unless Prefect has them as they are: it takes as long as all the rest of `up`."""
         digest = digest_of_project(self._project)
         if self._state.deployed != digest:
-            self._run_prefect("--no-prompt", "deploy", "--all")
+            arguments = ("--no-prompt", "deploy", "--all")
+            run_prefect(arguments, project=self._project, environ=self.pipeline_environ())
             self._state.deployed = digest
             self._state.write(self._state_file)
-
-    def _run_prefect(self, *arguments: str) -> None:
-        run_prefect(arguments, project=self._project, environ=self.pipeline_environ())
 
     def _processes(self) -> list[Process]:
         """Every running process of this stack, started by it or by one of its own."""

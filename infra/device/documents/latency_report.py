@@ -96,8 +96,8 @@ class LatencyReport(Document):
             raise ContractError("report: got measurements, wanted none when the status is 'failed'")
 
     def key(self) -> str:
-        """Where this report is stored."""
-        return report_key(self.release_id, self.device, self.target, self.started_at)
+        """Where this report is stored: `reports/<release_id>/<device>/<target>-<started_at>.json`."""
+        return f"reports/{self.release_id}/{self.device}/{self.target}-{self.started_at}.json"
 
     @classmethod
     def _read(cls, report: JsonObject) -> LatencyReport:
@@ -143,16 +143,3 @@ def _summary(members: dict[str, float]) -> dict[str, float]:
     if set(members) != wanted:
         raise ContractError(f"report.summary: got fields {sorted(members)[:8]}, wanted {sorted(wanted)}")
     return members
-
-
-def report_key(release_id: str, device: str, target: str, started_at: str) -> str:
-    """`reports/<release_id>/<device>/<target>-<started_at>.json`.
-
-    Raises:
-        ContractError: a part that cannot stand in a key.
-    """
-    check_release_id("release_id", release_id)
-    check_name("device", device)
-    check_name("target", target)
-    check_time("started_at", started_at)
-    return f"reports/{release_id}/{device}/{target}-{started_at}.json"

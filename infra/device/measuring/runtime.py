@@ -45,11 +45,9 @@ class CompiledNetwork(Protocol):
 
     def run_once(self) -> None:
         """One inference, finished when it returns; RuntimeError when the runtime fails."""
-        ...
 
     def output(self) -> np.ndarray[Any, Any]:
         """A copy of the first output."""
-        ...
 
 
 class Runtime(Protocol):
@@ -59,11 +57,9 @@ class Runtime(Protocol):
 
     def devices(self) -> list[str]:
         """Names of the devices that are there, as `CPU`, `GPU.0`, `MYRIAD`."""
-        ...
 
     def has_plugin(self, device: str) -> bool:
         """Whether it knows devices of this kind; RuntimeError when it does, and its plugin cannot be loaded."""
-        ...
 
     def compile(
         self,
@@ -76,7 +72,6 @@ class Runtime(Protocol):
         open_side: int,
     ) -> CompiledNetwork:
         """The network, compiled for low latency; see `load_ir`."""
-        ...
 
 
 def runtime_text() -> str:

@@ -39,8 +39,7 @@ class FolderStore:
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The file's content."""
-        with self._reading(key) as stored:
-            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
+        with self._reading(key, max_bytes) as stored:
             return stored.read()
 
     def get_with_etag(self, key: str, *, max_bytes: int | None = None) -> tuple[bytes, str]:
@@ -66,24 +65,18 @@ class FolderStore:
 
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Copies the object to a neighbour of `path`, then renames it."""
-        with self._reading(key) as stored:
-            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
-            with local_errors(str(path)), atomic_file(path) as partial:
-                shutil.copyfileobj(stored, partial, _CHUNK_BYTES)
+        with self._reading(key, max_bytes) as stored, local_errors(str(path)), atomic_file(path) as partial:
+            shutil.copyfileobj(stored, partial, _CHUNK_BYTES)
 
     def digest(self, key: str, *, max_bytes: int | None = None) -> FileDigest:
         """Reads the file."""
-        with self._reading(key) as stored:
-            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
+        with self._reading(key, max_bytes) as stored:
             return FileDigest.of_chunks(_chunks(stored))
 
     def copy(self, source: str, key: str, digest: FileDigest, *, if_absent: bool = False) -> None:
         """Copies and hashes the file in one pass; the copy has no name until it is known to be right."""
-        where = f"{source} in {self.url}"
-        with self._reading(source) as stored:
-            check_size(where, os.fstat(stored.fileno()).st_size, digest.size_bytes)
-            with self._writing(key, if_absent=if_absent) as partial:
-                digest.check(where, FileDigest.of_chunks(_written(stored, partial)))
+        with self._reading(source, digest.size_bytes) as stored, self._writing(key, if_absent=if_absent) as partial:
+            digest.check(f"{source} in {self.url}", FileDigest.of_chunks(_written(stored, partial)))
 
     def delete(self, key: str) -> None:
         """Unlinks the file."""
@@ -127,7 +120,7 @@ class FolderStore:
             yield
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[IO[bytes]]:
+    def _reading(self, key: str, max_bytes: int | None) -> Iterator[IO[bytes]]:
         try:
             stored = self._path(key).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -135,6 +128,7 @@ class FolderStore:
         except PermissionError as error:
             raise SettingsError(f"{key} in {self.url}: not permitted: {error}") from error
         with stored:
+            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
             yield stored
 
 

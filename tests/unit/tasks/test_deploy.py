@@ -53,7 +53,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
                 network.fusion.head.bias.fill_(bias)
             checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {})
             ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
-            key = export_key(store, ids[name], CONFIG, settings.legacy_folder)
+            key = export_key(store, ids[name], CONFIG)
             answered(key, ExportRecord, exports.export_stored, [ids[name], CONFIG, key], 1)
             key = scores_key(store, ids[name])
             answered(key, NetworkScores, remote_scores.score_network, [ids[name]], 1)

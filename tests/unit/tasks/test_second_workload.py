@@ -105,8 +105,7 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     sheet = answered(drawn_at, StoredFile, scores.draw_sheet, [base_id, network_id, drawn_at], cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")
 
-    legacy = Settings.from_env().legacy_folder
-    exported_at = export_key(store, network_id, EXPORT, legacy)
+    exported_at = export_key(store, network_id, EXPORT)
     export = answered(exported_at, ExportRecord, exports.export_stored, [network_id, EXPORT, exported_at], cpus)
     assert (export.targets, export.protocol) == (("cpu-fp32", "ncs2-fp16"), "as drawn")
     assert export.val["torch"].keys() == {"squared", "absolute"}
@@ -154,7 +153,7 @@ def test_a_release_of_another_workload_is_replaced_only_when_that_is_asked(
     base_id = trained_base(dataset, torch.get_num_threads())
     cpus = torch.get_num_threads()
     answered(scores_key(store, base_id), NetworkScores, scores.score_network, [base_id], cpus)
-    key = export_key(store, base_id, EXPORT, Settings.from_env().legacy_folder)
+    key = export_key(store, base_id, EXPORT)
     export = answered(key, ExportRecord, exports.export_stored, [base_id, EXPORT, key], cpus)
     with disable_run_logger():
         release_id = deploy.publish.fn(base_id, EXPORT, "first")
