@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from prefect import get_run_logger
+from prefect.futures import PrefectFutureList
 
+from infra.device.shown import shown
 from infra.device.stores.object_store import open_store
 from infra.ray_pool import run_on_ray
 from infra.settings import Settings
@@ -54,3 +56,14 @@ def recalled_or_computed(
             name=name,
         )
     return computed
+
+
+def failures(kind: str, names: Sequence[str], futures: PrefectFutureList[Any]) -> dict[str, str]:
+    """Waits for one task run each; those that failed, with their reasons, which the log has too."""
+    futures.wait()
+    failed = {}
+    for name, future in zip(names, futures, strict=True):
+        if not future.state.is_completed():
+            failed[name] = shown(future.state.message or future.state.name or "unknown")
+            get_run_logger().error("%s %s failed: %s", kind, name, failed[name])
+    return failed

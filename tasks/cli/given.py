@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive
+from modnet.errors import ConfigError
 from modnet.workloads import workload_named
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
@@ -83,6 +84,19 @@ def given_predictor(options: Options, default: tuple[Path, Path] | None = None) 
 
     device = torch_device(options.device)
     return TorchPredictor(load(networks[0], options.prune_info), options.protocol or OPEN_PROTOCOL, device)
+
+
+def require_side_of(graph: Path, fixed: int | None, side: int) -> None:
+    """Refuses a side that a graph does not read; `fixed` is the one that its file fixes.
+
+    Raises:
+        ConfigError: no multiple of 32, or another than the file's.
+    """
+    from modnet.export.graph_file import require_side
+
+    require_side(side)
+    if fixed not in (None, side):
+        raise ConfigError(f"--size {side}: {graph} reads {fixed}×{fixed} pixels only")
 
 
 def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) -> Any:

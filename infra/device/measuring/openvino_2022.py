@@ -1,4 +1,4 @@
-"""OpenVINO 2022.1 and newer behind `runtime.Runtime`."""
+"""OpenVINO 2022.1 and newer behind `interface.Runtime`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from infra.device.errors import ContractError
+from infra.device.measuring.interface import Asked
 
 try:
     from openvino import Core, Type, get_version
@@ -35,29 +36,20 @@ class Openvino2022:
                 return False
             raise
 
-    def compile(
-        self,
-        ir_xml: Path,
-        *,
-        device: str,
-        threads: int | None,
-        precision: str | None,
-        batch: int | None,
-        open_side: int,
-    ) -> Compiled2022:
+    def compile(self, ir_xml: Path, asked: Asked) -> Compiled2022:
         """Reads, reshapes and compiles for low latency."""
         properties = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            properties["INFERENCE_NUM_THREADS"] = str(threads)
-        if precision is not None:
-            properties["INFERENCE_PRECISION_HINT"] = precision
+        if asked.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = str(asked.threads)
+        if asked.precision is not None:
+            properties["INFERENCE_PRECISION_HINT"] = asked.precision
         network = self._core.read_model(str(ir_xml))
-        _reshape(network, batch, open_side)
-        return Compiled2022(self._core.compile_model(network, device, properties))
+        _reshape(network, asked.batch, asked.open_side)
+        return Compiled2022(self._core.compile_model(network, asked.device, properties))
 
 
 class Compiled2022:
-    """One network with one request, see `runtime.CompiledNetwork`."""
+    """One network with one request, see `interface.CompiledNetwork`."""
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
