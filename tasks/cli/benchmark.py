@@ -68,11 +68,6 @@ def benchmark(options: Options) -> Result:
         found["picture"] = str(options.picture)
     if options.json:
         return found | {"rows": rows}
-    return found | {"table": markdown_table(_columns_of_one(rows) if len(options.ir) == 1 else rows)}
-
-
-def _columns_of_one(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Without the columns that tell several IRs apart."""
-    return [
-        {name: value for name, value in row.items() if name not in ("ir", "times as fast as the first")} for row in rows
-    ]
+    telling_apart = ("ir", "times as fast as the first") if len(options.ir) == 1 else ()
+    shown = [{name: cell for name, cell in row.items() if name not in telling_apart} for row in rows]
+    return found | {"table": markdown_table(shown)}

@@ -42,7 +42,7 @@ def prune(options: Options) -> Result:
         plan = _read_plan(options.plan)
     else:
         data = None if options.dataset is None else lambda: given_data(workload, options.dataset)
-        plan = plan_with_evidence(network, config, workload, data, threads=_threads(options))
+        plan = plan_with_evidence(network, config, workload, data, threads=options.threads or TIMING_THREADS)
     compact = apply_plan(network, plan, compensate=options.compensate)
     provenance = {
         "parent": sha256_of_file(options.checkpoint),
@@ -64,10 +64,6 @@ def _read_plan(path: Path) -> PruningPlan:
         return PruningPlan.from_json(path.read_bytes(), where=str(path))
     except OSError as error:
         raise PruningError(f"cannot read plan {path}: {error.strerror or error}") from error
-
-
-def _threads(options: Options) -> int:
-    return TIMING_THREADS if options.threads is None else options.threads
 
 
 def _pruned_like_modelcompression(options: Options) -> Result:

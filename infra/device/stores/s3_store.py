@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumErro
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from infra.device.documents.file_digest import FileDigest
+from infra.device.documents.file_digest import CHUNK_BYTES, FileDigest, chunks_of
 from infra.device.errors import (
     ConflictError,
     InfraError,
@@ -30,7 +30,6 @@ from infra.device.files.atomic_file import atomic_file
 from infra.device.files.local_errors import local_errors
 from infra.device.stores.checks import check_key, check_prefix, check_size
 
-_CHUNK_BYTES = 1 << 20
 _SHA256_CHARACTERS = 44  # in base64
 _LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
 _NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError, FlexibleChecksumError)
@@ -180,7 +179,7 @@ class S3Store:
         """The body as it comes, refused as soon as it is too long; its length need not be declared."""
         where, read_bytes = f"{key} in {self.url}", 0
         check_size(where, answer.get("ContentLength", 0), max_bytes)
-        for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+        for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
             read_bytes += len(chunk)
             check_size(where, read_bytes, max_bytes)
             yield chunk
@@ -210,7 +209,7 @@ def _checksum(body: bytes | IO[bytes]) -> str:
     if isinstance(body, bytes):
         digest = FileDigest.of_chunks([body])
     else:
-        digest = FileDigest.of_chunks(iter(lambda: body.read(_CHUNK_BYTES), b""))
+        digest = FileDigest.of_chunks(chunks_of(body))
         body.seek(0)
     return base64.b64encode(bytes.fromhex(digest.sha256)).decode()
 
