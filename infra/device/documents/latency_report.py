@@ -101,26 +101,8 @@ class LatencyReport(Document):
 
     @classmethod
     def _read(cls, report: JsonObject) -> LatencyReport:
-        report.only_fields_of(cls)
-        return cls(
-            schema_version=report.integer("schema_version"),
-            release_id=report.text("release_id"),
-            target=report.text("target"),
-            device=report.text("device"),
-            runtime=report.text("runtime"),
-            status=report.text("status"),
-            started_at=report.text("started_at"),
-            conditions=_conditions(report.plain("conditions")),
-            reason=None if report.is_null("reason") else report.text("reason"),
-            precision=None if report.is_null("precision") else report.text("precision"),
-            input_shape=report.integers("input_shape"),
-            load_ms=None if report.is_null("load_ms") else report.number("load_ms"),
-            warm_up_ms=report.numbers("warm_up_ms"),
-            samples_ms=report.numbers("samples_ms"),
-            summary=None
-            if report.is_null("summary")
-            else LatencySummary(**_summary(report.numbers_by_name("summary"))),
-        )
+        summary = None if report.is_null("summary") else LatencySummary(**_summary(report.numbers_by_name("summary")))
+        return report.read(cls, conditions=_conditions(report.plain("conditions")), summary=summary)
 
 
 def _conditions(members: Mapping[str, object]) -> dict[str, Condition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -39,16 +40,31 @@ class CompiledNetwork(Protocol):
         """A copy of the first output."""
 
 
-class Runtime(Protocol):
-    """What one generation of OpenVINO must do; what the library itself refuses is a RuntimeError with its words."""
+class Runtime(ABC):
+    """What one generation of OpenVINO must do; what the library itself refuses is a RuntimeError with its words.
+
+    Its one core lives as long as this object.
+    """
 
     version: str
+    _core: Any
 
     def devices(self) -> list[str]:
         """Names of the devices that are there, as `CPU`, `GPU.0`, `MYRIAD`."""
+        return [str(name) for name in self._core.available_devices]
 
     def has_plugin(self, device: str) -> bool:
-        """Whether it knows devices of this kind; RuntimeError when it does, and its plugin cannot be loaded."""
+        """Whether it knows devices of this kind; RuntimeError when it does, and its plugin cannot be loaded.
 
+        Loads the plugin by asking for its version. Without one 2021 and 2022 raise, and newer ones answer nothing.
+        """
+        try:
+            return bool(self._core.get_versions(device))
+        except RuntimeError as error:
+            if "is not registered" in str(error):
+                return False
+            raise
+
+    @abstractmethod
     def compile(self, ir_xml: Path, asked: Asked) -> CompiledNetwork:
         """The network, compiled for low latency; see `load_ir`."""

@@ -10,31 +10,17 @@ from typing import Any
 import numpy as np
 
 from infra.device.errors import ContractError
-from infra.device.measuring.interface import Asked
+from infra.device.measuring.interface import Asked, Runtime
 
 
-class Openvino2021:
-    """The Inference Engine's interface; its one core lives as long as this object."""
+class Openvino2021(Runtime):
+    """The Inference Engine's interface."""
 
     def __init__(self) -> None:
         from openvino.inference_engine import IECore, get_version  # newer versions have no such module
 
         self.version = str(get_version())
         self._core = IECore()
-
-    def devices(self) -> list[str]:
-        """Asks the core."""
-        return [str(name) for name in self._core.available_devices]
-
-    def has_plugin(self, device: str) -> bool:
-        """Loads the plugin by asking for its version."""
-        try:
-            self._core.get_versions(device)
-        except RuntimeError as error:
-            if "is not registered" in str(error):
-                return False
-            raise
-        return True
 
     def compile(self, ir_xml: Path, asked: Asked) -> Compiled2021:
         """Reads, reshapes and loads; `open_side` has no use, as this reader refuses sizes that are left open."""

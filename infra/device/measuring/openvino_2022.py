@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from infra.device.errors import ContractError
-from infra.device.measuring.interface import Asked
+from infra.device.measuring.interface import Asked, Runtime
 
 try:
     from openvino import Core, Type, get_version
@@ -16,25 +16,12 @@ except ImportError:  # 2022
     from openvino.runtime import Core, Type, get_version
 
 
-class Openvino2022:
-    """The interface of API 2.0; its one core lives as long as this object."""
+class Openvino2022(Runtime):
+    """The interface of API 2.0."""
 
     def __init__(self) -> None:
         self.version = str(get_version())
         self._core = Core()
-
-    def devices(self) -> list[str]:
-        """Asks the core."""
-        return [str(name) for name in self._core.available_devices]
-
-    def has_plugin(self, device: str) -> bool:
-        """Loads the plugin by asking for its version; without one 2022 raises, and newer ones answer nothing."""
-        try:
-            return bool(self._core.get_versions(device))
-        except RuntimeError as error:
-            if "is not registered" in str(error):
-                return False
-            raise
 
     def compile(self, ir_xml: Path, asked: Asked) -> Compiled2022:
         """Reads, reshapes and compiles for low latency."""
