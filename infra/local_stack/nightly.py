@@ -18,7 +18,7 @@ from infra.local_stack.stack import Stack
 from infra.local_stack.under_way import Screen, under_way
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-TABLE_KEYS = ("leaderboard", "devices")
+SUMMED_UP = ("leaderboard", "devices", "gained")
 _POLL_S = 1.0
 _SILENT_S = 120.0
 _CANCELLED_WITHIN_S = 60.0
@@ -146,7 +146,7 @@ def summary(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
     """The tables of networks and devices, the verdict on each network, and what was gained, as lines to print."""
     lines: list[str] = []
     by_key = {str(artifact["key"]): artifact for artifact in artifacts}
-    for key in TABLE_KEYS:
+    for key in SUMMED_UP:
         if key in by_key and by_key[key]["type"] == "table":
             rows = json.loads(by_key[key]["data"])
             # what fits a terminal: the columns before the id
@@ -154,8 +154,6 @@ def summary(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
             lines += [f"{row['network']}: {row['verdict']}" for row in rows if "verdict" in row]
         elif key in by_key:
             lines += ["", str(by_key[key]["data"])]
-    if "gained" in by_key:
-        lines += ["", str(by_key["gained"]["data"])]
     return [*lines, ""]
 
 
