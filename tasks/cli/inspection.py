@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from modnet.network import PrunableNetwork
 from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes, inspect_network
 from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
-from modnet.workload import Workload
 from tasks.cli.flags import Options, Result, require_free, write_result
 from tasks.cli.given import given_network
 from tasks.tables import markdown_table
@@ -21,7 +17,8 @@ def inspect(options: Options) -> Result:
     require_free(options, options.picture)
     workload, checkpoint = given_network(options.checkpoint, options.prune_info)
     network = inspect_network(checkpoint.network, options.size)
-    earlier = _pruned_from(checkpoint.provenance, workload)
+    widths = checkpoint.provenance.get("parent_spec")  # before pruning, where a checkpoint tells them
+    earlier = None if widths is None else workload.network(workload.spec.from_json(json.dumps(widths)))
     if options.against is not None:
         earlier = given_network(options.against)[1].network
     before = None if earlier is None else inspect_network(earlier, options.size)
@@ -35,12 +32,6 @@ def inspect(options: Options) -> Result:
     if options.tensors:
         tables.append(tensor_rows(network, before))
     return {"table": "\n\n".join(markdown_table(rows) for rows in tables)}
-
-
-def _pruned_from(provenance: Mapping[str, Any], workload: Workload[Any]) -> PrunableNetwork | None:
-    """A network of the widths before pruning, where a checkpoint tells them."""
-    spec = provenance.get("parent_spec")
-    return None if spec is None else workload.network(workload.spec.from_json(json.dumps(spec)))
 
 
 def _described(network: Inspection, before: Inspection | None) -> Result:
