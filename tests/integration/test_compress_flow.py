@@ -115,8 +115,8 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     manifest = read_manifest(store, (release := read_current(store, "cpu-fp32").release_id))
     next_best = manifest.network_id
     (best,) = {key.split("/")[1] for key in store.list("candidates/")} - {next_best}
-    assert f"{best} is refused: cpu-fp32, cpu-fp16: no target is left: alpha of modnet.onnx differs" in caplog.text
-    assert f"not timed: {best} as cpu-fp32: alpha of modnet.onnx differs" in caplog.text
+    assert f"{best} is refused: cpu-fp32, cpu-fp16: no target is left: the output of modnet.onnx differs" in caplog.text
+    assert f"not timed: {best} as cpu-fp32: the output of modnet.onnx differs" in caplog.text
 
     # A second run, when a device has reported meanwhile: another page, and nothing is computed.
     samples = (1.0, 2.0)
