@@ -1,9 +1,9 @@
 """Flow retrain."""
 
-from prefect import flow, get_run_logger, unmapped
+from prefect import flow, unmapped
 
-from infra.device.shown import shown
 from modnet.configs import ComputeConfig
+from tasks.on_ray import failures
 from tasks.retrain import retrain_candidate
 
 
@@ -16,13 +16,7 @@ def retrain_candidates(
     Returns the failed candidates with their reasons; fails when fewer than `min_survivors` are left.
     """
     candidate_ids = list(dict.fromkeys(candidate_ids))  # named twice, one would train twice at once
-    futures = retrain_candidate.map(candidate_ids, unmapped(compute))
-    futures.wait()
-    failed = {}
-    for candidate_id, future in zip(candidate_ids, futures, strict=True):
-        if not future.state.is_completed():
-            failed[candidate_id] = shown(future.state.message or future.state.name or "unknown")
-            get_run_logger().error("candidate %s failed: %s", candidate_id, failed[candidate_id])
+    failed = failures("candidate", candidate_ids, retrain_candidate.map(candidate_ids, unmapped(compute)))
     survivors = len(candidate_ids) - len(failed)
     if survivors < min_survivors:
         raise RuntimeError(

@@ -1,10 +1,10 @@
 """Flow sensitivity."""
 
-from prefect import flow, get_run_logger, unmapped
+from prefect import flow, unmapped
 
-from infra.device.shown import shown
 from modnet.configs import ComputeConfig, SensitivityConfig
 from modnet.records import SensitivityReport
+from tasks.on_ray import failures
 from tasks.sensitivity import measure_group, publish_sensitivity, score_channels
 
 
@@ -19,12 +19,6 @@ def sensitivity(
     """
     groups, ranked_at = score_channels(network_id, config, compute)
     futures = measure_group.map(unmapped(network_id), groups, unmapped(config), unmapped(ranked_at), unmapped(compute))
-    futures.wait()
-    failed = {}
-    for group, future in zip(groups, futures, strict=True):
-        if not future.state.is_completed():
-            failed[group] = shown(future.state.message or future.state.name or "unknown")
-            get_run_logger().error("group %s failed: %s", group, failed[group])
-    if failed:
+    if failed := failures("group", groups, futures):
         raise RuntimeError(f"{len(failed)} of {len(groups)} groups were not measured, the others are stored: {failed}")
     return publish_sensitivity(network_id, [future.result() for future in futures], config)

@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import ray
@@ -99,7 +100,6 @@ def run_on_ray(
     timeout_s: float,
     address: str | None = None,
     name: str = "",
-    cancelled: threading.Event | None = None,
 ) -> Result:
     """The function's result, computed by a Ray worker; may be called by many threads at once.
 
@@ -112,14 +112,13 @@ def run_on_ray(
         timeout_s: seconds that the function may compute; waiting for a free node is not counted.
         address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
         name: what log lines and errors call this computation; by default the function's name.
-        cancelled: when another thread sets it, the computation ends.
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough.
         WorkerLostError: the worker or its node died, was killed for memory, no cluster answers at the address, or the
             local Ray was not there in time.
         TimeoutError: it computed longer than `timeout_s`.
-        CancelledError: `cancelled` was set, or somebody cancelled the computation in Ray.
+        CancelledError: somebody cancelled the computation in Ray.
         SettingsError: the worker has other versions than this process, the address cannot be used, or a local Ray has
             no folder.
         Exception: whatever the function raised, with the worker's traceback as its cause.
@@ -130,9 +129,9 @@ def run_on_ray(
     task = (_compute_on_gpu if gpus else _compute).options(name=label, num_cpus=cpus, num_gpus=gpus)
     stream = task.remote(pickle.dumps((function, args)), _versions())
     started_at = time.monotonic()
-    place = _next_item(stream, label, math.inf, cancelled, on_wait=lambda: _require_room(label, cpus, gpus))
+    place = _next_item(stream, label, math.inf, on_wait=lambda: _require_room(label, cpus, gpus))
     _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
-    result: Result = _next_item(stream, label, timeout_s, cancelled)
+    result: Result = _next_item(stream, label, timeout_s)
     return result
 
 
@@ -208,15 +207,11 @@ def _require_room(label: str, cpus: float, gpus: float) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {name: _version(name) for name in _DISTRIBUTIONS}
-    return {name: version for name, version in found.items() if version is not None}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    found = {}
+    for name in _DISTRIBUTIONS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
@@ -243,13 +238,7 @@ _compute = ray.remote(max_retries=0, max_calls=CALLS_PER_PROCESS)(_computed)
 _compute_on_gpu = ray.remote(max_retries=0, max_calls=1)(_computed)
 
 
-def _next_item(
-    stream: Any,
-    label: str,
-    timeout_s: float,
-    cancelled: threading.Event | None,
-    on_wait: Callable[[], None] | None = None,
-) -> Any:
+def _next_item(stream: Any, label: str, timeout_s: float, on_wait: Callable[[], None] | None = None) -> Any:
     """The next thing that the worker yields; `on_wait` is called while there is none.
 
     Only while there is none is the worker killed. One whose function has raised is about to report its end, and Ray
@@ -258,8 +247,6 @@ def _next_item(
     deadline = time.monotonic() + timeout_s
     try:
         while not ray.wait([stream], timeout=min(_POLL_S, max(0.0, deadline - time.monotonic())), fetch_local=False)[0]:
-            if cancelled is not None and cancelled.is_set():
-                raise CancelledError(f"{label}: cancelled")
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"{label}: not finished after {timeout_s:g} s of computing on Ray")
             if on_wait is not None:

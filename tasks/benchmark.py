@@ -8,10 +8,9 @@ from infra.device.documents.latency_report import LatencyReport
 from infra.device.releases import read_manifest
 from infra.device.reports import read_reports
 from infra.device.shown import shown
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import BenchmarkConfig
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 
 POLL_S = 2.0
 
@@ -22,7 +21,7 @@ def collect_reports(release_id: str, config: BenchmarkConfig) -> list[LatencyRep
 
     Or until the time is up; refused ones are in the log.
     """
-    store = open_store(Settings.from_env().store_url)
+    store = this_store()
     targets = set(read_manifest(store, release_id).targets) & set(config.awaited_targets)
     deadline = time.monotonic() + config.wait_s
     while True:

@@ -2,19 +2,18 @@
 
 from prefect import get_run_logger, task
 
-from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.records import DatasetRecord
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 from tasks.stored_dataset import publish_dataset
 
 
 @task(task_run_name="dataset {config.label}", retry_condition_fn=is_transient, **RETRIES)
 def put_dataset(config: DatasetConfig) -> DatasetRecord:
     """Fetches, verifies and indexes a data set and puts it into the store; transient: download and store."""
-    settings = Settings.from_env()
-    record = publish_dataset(config, settings, open_store(settings.store_url))
+    record = publish_dataset(config, Settings.from_env(), this_store())
     get_run_logger().info(
         "data set %s: %d to fit, %d to tune, %d to report", record.dataset_id, record.fit, record.tune, record.val
     )

@@ -9,8 +9,6 @@ from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, NotStoredError
 from infra.device.releases import promote, publish_release, read_current, read_manifest
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.errors import ExportError
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
@@ -18,7 +16,7 @@ from modnet.targets import VARIANTS, Target
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import latency
 from tasks.retries import RETRIES, is_transient
-from tasks.stored import digest_of, get_record
+from tasks.stored import digest_of, get_record, this_store
 from tasks.stored_dataset import read_dataset
 from tasks.stored_network import challenge_key, export_key, scores_key, stored_network
 
@@ -26,17 +24,16 @@ from tasks.stored_network import challenge_key, export_key, scores_key, stored_n
 @task(retry_condition_fn=is_transient, **RETRIES)
 def targets_of(release_id: str) -> list[Target]:
     """The targets that a release has files for."""
-    manifest = read_manifest(open_store(Settings.from_env().store_url), release_id)
+    manifest = read_manifest(this_store(), release_id)
     return [target for target in VARIANTS if target in manifest.targets]
 
 
 @task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     """Copies the export's files into a release, manifest last, and returns its id; same content, same release."""
-    settings = Settings.from_env()
-    store = open_store(settings.store_url)
+    store = this_store()
     scores = get_record(store, scores_key(store, network_id), NetworkScores)
-    export = get_record(store, export_key(store, network_id, config, settings.legacy_folder), ExportRecord)
+    export = get_record(store, export_key(store, network_id, config), ExportRecord)
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
     (input_name, shape), *others = export.inputs.items()
@@ -83,7 +80,7 @@ def move_pointer(
     target: Target, release_id: str, network_id: str, config: ExportConfig, compute: ComputeConfig, is_forced: bool
 ) -> Promotion:
     """Makes a release the current one of a target unless the one before is better; devices see it at once."""
-    store = open_store(Settings.from_env().store_url)
+    store = this_store()
     try:
         current = read_current(store, target)
     except NotStoredError:
@@ -106,16 +103,15 @@ def _challenge(
     target: Target, current: Pointer, network_id: str, config: ExportConfig, compute: ComputeConfig
 ) -> Challenge:
     """The new network's IR against the current release's, on Ray."""
-    settings = Settings.from_env()
-    store = open_store(settings.store_url)
-    exported_at = export_key(store, network_id, config, settings.legacy_folder)
+    store = this_store()
+    exported_at = export_key(store, network_id, config)
     export = get_record(store, exported_at, ExportRecord)
     key = challenge_key(target, current, export, stored_network(store, network_id)[1], compute.base_cpus)
     return recalled_or_computed(
         key,
         Challenge,
         latency.challenge_current,
-        *(target, current.release_id, current.manifest_sha256, network_id, exported_at, key, compute.base_cpus),
+        *(target, current.release_id, current.manifest_sha256, network_id, exported_at),
         cpus=compute.base_cpus,
         compute=compute,
         name=f"compare with {current.release_id}",

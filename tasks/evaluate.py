@@ -2,8 +2,6 @@
 
 from prefect import get_run_logger, task
 
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig, WinnerLimits
 from modnet.evaluation.selection import choose_best
 from modnet.records import Choice, HostLatencies, NetworkScores, TimedForms
@@ -12,18 +10,19 @@ from tasks.remote import latency
 from tasks.remote import scores as remote_scores
 from tasks.remote.latency import deciding_form, timed_targets
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 from tasks.stored_network import latencies_key, scores_key, timed_key
 
 
 @task(task_run_name="score {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
     """Scores one network, unpruned or retrained, on Ray."""
-    key = scores_key(open_store(Settings.from_env().store_url), network_id)
+    key = scores_key(this_store(), network_id)
     scores = recalled_or_computed(
         key,
         NetworkScores,
         remote_scores.score_network,
-        *(network_id, key, compute.candidate_cpus),
+        network_id,
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"score {network_id}",
@@ -35,12 +34,12 @@ def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
 @task(task_run_name="convert {network_id} for timing", retry_condition_fn=is_transient, **RETRIES)
 def make_timed_forms(network_id: str, config: ExportConfig, compute: ComputeConfig) -> TimedForms:
     """FP32 and INT8 IRs of one network, on Ray; a form that cannot be made is only not timed."""
-    key = timed_key(open_store(Settings.from_env().store_url), network_id, config, timed_targets(config))
+    key = timed_key(this_store(), network_id, config, timed_targets(config))
     forms = recalled_or_computed(
         key,
         TimedForms,
         latency.make_timed_forms,
-        *(network_id, config, key, compute.candidate_cpus),
+        *(network_id, config, key),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"convert {network_id}",
@@ -58,7 +57,7 @@ def measure_on_host(forms: list[TimedForms], config: ExportConfig, compute: Comp
         key,
         HostLatencies,
         latency.measure_on_host,
-        *(forms, deciding_form(config), key, compute.base_cpus),
+        *(forms, deciding_form(config)),
         cpus=compute.base_cpus,
         compute=compute,
         name="measure on host",

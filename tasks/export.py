@@ -3,8 +3,6 @@
 from prefect import get_run_logger, task
 
 from infra.device.shown import shown
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import ExportRecord
 from modnet.report.run_tables import int8_rows
@@ -12,19 +10,19 @@ from tasks.artifacts import create_table_artifact
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import exports
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 from tasks.stored_network import export_key
 
 
 @task(task_run_name="export {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig) -> ExportRecord:
     """ONNX and IRs of one network, on Ray; what must not be released is in the record, with the reason."""
-    settings = Settings.from_env()
-    key = export_key(open_store(settings.store_url), network_id, config, settings.legacy_folder)
+    key = export_key(this_store(), network_id, config)
     record = recalled_or_computed(
         key,
         ExportRecord,
         exports.export_stored,
-        *(network_id, config, key, compute.candidate_cpus),
+        *(network_id, config, key),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"export {network_id}",

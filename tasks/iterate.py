@@ -2,41 +2,37 @@
 
 from prefect import get_run_logger, task
 
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import ComputeConfig, IterationConfig
 from modnet.pruning.iteration import IterationStep, iteration_steps
 from modnet.records import BaseRecord, RetrainReport
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import candidates
 from tasks.retries import RETRIES, is_transient
-from tasks.stored import get_record
+from tasks.stored import get_record, this_store
 from tasks.stored_network import base_key, pruned_id, retrained_key
-from tasks.training_progress import shown_training
 
 
 @task(task_run_name="steps", retry_condition_fn=is_transient, **RETRIES)
 def plan_steps(base_id: str, config: IterationConfig) -> tuple[IterationStep, ...]:
     """What each step does, which follows from the base's cost."""
-    base = get_record(open_store(Settings.from_env().store_url), base_key(base_id), BaseRecord)
+    base = get_record(this_store(), base_key(base_id), BaseRecord)
     return iteration_steps(config, base.complexity)
 
 
 @task(task_run_name="step {step.number}: {step.pruning.label}", retry_condition_fn=is_transient, **RETRIES)
 def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeConfig) -> RetrainReport:
     """Prunes and retrains once on Ray; after a lost worker the next try resumes from the last saved state."""
-    store = open_store(Settings.from_env().store_url)
+    store = this_store()
     candidate_id = pruned_id(store, parent_id, step.pruning, step.retrain, seed)
     report = recalled_or_computed(
         retrained_key(candidate_id),
         RetrainReport,
         candidates.take_step,
-        *(parent_id, step, seed, candidate_id, compute.base_cpus, compute.training_gpus),
+        *(parent_id, step, seed, candidate_id),
         cpus=compute.base_cpus,
-        gpus=compute.training_gpus,
         compute=compute,
         name=f"step {step.number}",
-        watching=shown_training(f"candidates/{candidate_id}", f"step-{candidate_id}", f"Step {step.number}"),
+        bar=(f"step-{candidate_id}", f"Step {step.number}"),
     )
     get_run_logger().info("candidate %s: loss %.4f", report.candidate_id, report.training.history[-1].loss)
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,14 +14,15 @@ from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
-from modnet.pruning.iteration import IterationStep, iteration_steps
+from modnet.pruning.iteration import iteration_steps
 from modnet.pruning.surgery import apply_plan
 from modnet.report.gamma_plot import gamma_plot
 from modnet.report.training_plot import training_plot
+from modnet.training.state import TrainingState
 from modnet.workload import LabelledData, Split, Workload
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.stored import STAGE_VERSIONS, identify
-from tasks.training_run import run_training
+from tasks.training_run import run_training, start_of_retraining
 
 
 def prune_iteratively(
@@ -65,66 +67,41 @@ def prune_iteratively(
         names = {split: data.names(split) for split in get_args(Split)}
         versions = {stage: STAGE_VERSIONS[stage] for stage in ("dataset", "prune", "retrain")}
         name = f"step-{step.number}-{identify(**question, dataset=names, versions=versions)}"
-        parent = out / name / "retrained.safetensors"
+        folder = out / name
+        parent = folder / "retrained.safetensors"
         if not parent.exists():
-            (out / name).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             provenance = {**question, "parent_spec": network.spec.model_dump()}
-            compact = _pruned(network, step, workload, data, out / name, provenance)
-            _retrain(compact, unpruned, step, workload, data, out / name, provenance, seed, device)
+            pruned, state = folder / "pruned.safetensors", folder / "training-state.pt"
+            if not pruned.exists():  # a plan that looked at images is not made again to the last bit
+                plan = plan_with_evidence(
+                    network, step.pruning, workload, lambda: data, threads=torch.get_num_threads()
+                )
+                write_atomically(folder / "plan.json", plan.to_json().encode())
+                save_checkpoint(apply_plan(network, plan), pruned, provenance)
+            compact = start_of_retraining(read_checkpoint(pruned, workload).network, workload, step.retrain, seed)
+            report = run_training(
+                compact,
+                workload,
+                data,
+                step.retrain,
+                seed=seed,
+                device=device,
+                save=partial(_save, state),
+                saved=state.read_bytes() if state.exists() else None,
+                saved_in=str(state),
+                teacher=unpruned if step.retrain.distillation is not None else None,
+            )
+            write_atomically(folder / "training.json", report.model_dump_json().encode())
+            if report.scales:
+                write_atomically(folder / "scales.png", gamma_plot(report.scales, f"sparse training in {name}"))
+            write_atomically(folder / "training.png", training_plot(report.history, f"training in {name}"))
+            save_checkpoint(compact, parent, provenance)
+            state.unlink(missing_ok=True)
         network = read_checkpoint(parent, workload).network
         retrained.append(parent)
     return retrained
 
 
-def _pruned(
-    network: PrunableNetwork,
-    step: IterationStep,
-    workload: Workload[Any],
-    data: LabelledData,
-    out: Path,
-    provenance: dict[str, object],
-) -> PrunableNetwork:
-    """The step's pruned network; planned once, since a plan that looked at images is not made again to the last bit."""
-    path = out / "pruned.safetensors"
-    if not path.exists():
-        plan = plan_with_evidence(network, step.pruning, workload, lambda: data, threads=torch.get_num_threads())
-        write_atomically(out / "plan.json", plan.to_json().encode())
-        save_checkpoint(apply_plan(network, plan), path, provenance)
-    compact: PrunableNetwork = read_checkpoint(path, workload).network
-    return compact
-
-
-def _retrain(
-    network: PrunableNetwork,
-    teacher: PrunableNetwork,
-    step: IterationStep,
-    workload: Workload[Any],
-    data: LabelledData,
-    out: Path,
-    provenance: dict[str, object],
-    seed: int,
-    device: str,
-) -> None:
-    """Writes the step's retrained network; the state of the training lies beside it until then."""
-    if step.retrain.initialise == "scratch":
-        torch.manual_seed(seed)
-        network = workload.network(network.spec)
-    state = out / "training-state.pt"
-    report = run_training(
-        network,
-        workload,
-        data,
-        step.retrain,
-        seed=seed,
-        device=device,
-        save=lambda reached: write_atomically(state, reached.to_bytes()),
-        saved=state.read_bytes() if state.exists() else None,
-        saved_in=str(state),
-        teacher=teacher if step.retrain.distillation is not None else None,
-    )
-    write_atomically(out / "training.json", report.model_dump_json().encode())
-    if report.scales:
-        write_atomically(out / "scales.png", gamma_plot(report.scales, f"sparse training in {out.name}"))
-    write_atomically(out / "training.png", training_plot(report.history, f"training in {out.name}"))
-    save_checkpoint(network, out / "retrained.safetensors", provenance)
-    state.unlink(missing_ok=True)
+def _save(state: Path, reached: TrainingState) -> None:
+    write_atomically(state, reached.to_bytes())

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from prefect import get_run_logger
+from prefect.futures import PrefectFutureList
 
+from infra.device.shown import shown
 from infra.device.stores.object_store import open_store
 from infra.ray_pool import run_on_ray
 from infra.settings import Settings
 from modnet.configs import ComputeConfig
 from modnet.records import Record
+from tasks.remote.node import answered
 from tasks.stored import recall
+from tasks.training_progress import shown_training
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -24,30 +28,42 @@ def recalled_or_computed(
     function: Callable[..., Kind],
     *args: Any,
     cpus: int,
-    gpus: float = 0,
     compute: ComputeConfig,
     name: str,
-    watching: AbstractContextManager[None] | None = None,
+    bar: tuple[str, str] | None = None,
 ) -> Kind:
-    """The record at `key`, or what `function(*args)` of `tasks.remote` computes on a Ray node and writes there.
+    """The record at `key`, or what `function(node, *args)` of `tasks.remote` computes on a Ray node and writes there.
 
     Looking first spares a second run of the same question the start of Ray and of its workers.
 
     Args:
-        watching: entered while it is computed; it shows how far that is.
+        bar: of a training, key and description of the artifact that shows how far it is.
     """
     settings = Settings.from_env()
     record = recall(open_store(settings.store_url), key, kind)
     if record is not None:
         get_run_logger().info("%s: found in the store", name)
         return record
-    with watching or nullcontext():
-        return run_on_ray(
-            function,
-            *args,
+    gpus = None if bar is None else compute.training_gpus
+    with nullcontext() if bar is None else shown_training(key.rpartition("/")[0], *bar):
+        computed: Kind = run_on_ray(
+            answered,
+            *(key, kind, function, args, cpus, gpus),
             cpus=cpus,
-            gpus=gpus,
+            gpus=gpus or 0,
             timeout_s=compute.timeout_s,
             address=settings.ray_address,
             name=name,
         )
+    return computed
+
+
+def failures(kind: str, names: Sequence[str], futures: PrefectFutureList[Any]) -> dict[str, str]:
+    """Waits for one task run each; those that failed, with their reasons, which the log has too."""
+    futures.wait()
+    failed = {}
+    for name, future in zip(names, futures, strict=True):
+        if not future.state.is_completed():
+            failed[name] = shown(future.state.message or future.state.name or "unknown")
+            get_run_logger().error("%s %s failed: %s", kind, name, failed[name])
+    return failed

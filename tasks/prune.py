@@ -4,16 +4,15 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import UNPRUNED, BaselineConfig, ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence
 from tasks.remote import bases, candidates
+from tasks.remote.node import answered
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
-from tasks.training_progress import shown_training
 
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
@@ -29,12 +28,11 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
             base_key(base_id),
             BaseRecord,
             bases.train_base,
-            *(*question, base_id, compute.base_cpus, compute.training_gpus),
+            *(*question, base_id),
             cpus=compute.base_cpus,
-            gpus=compute.training_gpus,
             compute=compute,
             name="train base",
-            watching=shown_training(f"bases/{base_id}", f"train-{base_id}", "Training of the unpruned network"),
+            bar=(f"train-{base_id}", "Training of the unpruned network"),
         )
     get_run_logger().info("base %s: %s", record.base_id, record.origin)
     return record
@@ -45,7 +43,7 @@ def put_start(base_id: str, start: str) -> str | None:
     """The name in the store of the network that candidates are pruned from; None where it is the base itself."""
     if start == UNPRUNED:
         return None
-    dataset_id = stored_network(open_store(Settings.from_env().store_url), base_id)[1]
+    dataset_id = stored_network(this_store(), base_id)[1]
     record = bases.import_base(dataset_id, start)
     get_run_logger().info("candidates start from %s: %s", record.base_id, record.origin)
     return record.base_id
@@ -63,19 +61,20 @@ def prune_base(
     """One candidate. Scoring weights takes seconds, so it is done here; what looks at images or measures is Ray's."""
     question = (start_id or base_id, pruning, retrain, seed)
     other_base = None if start_id is None else base_id
-    candidate_id = pruned_id(open_store(Settings.from_env().store_url), *question, other_base)
+    candidate_id = pruned_id(this_store(), *question, other_base)
+    key, args = candidate_key(candidate_id), (*question, candidate_id, other_base)
     if needs_evidence(pruning):
         candidate = recalled_or_computed(
-            candidate_key(candidate_id),
+            key,
             Candidate,
             candidates.prune_network,
-            *(*question, candidate_id, compute.base_cpus, other_base),
+            *args,
             cpus=compute.base_cpus,
             compute=compute,
             name=f"prune {pruning.label}",
         )
     else:
-        candidate = candidates.prune_network(*question, candidate_id, cpus=1, base_id=other_base)
+        candidate = answered(key, Candidate, candidates.prune_network, args, cpus=1)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
     for remark in candidate.remarks:

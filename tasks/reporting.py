@@ -4,8 +4,6 @@ from prefect import task
 
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import manifest_key
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.configs import CompressConfig
 from modnet.records import (
     Candidate,
@@ -30,7 +28,7 @@ from tasks.artifacts import (
 from tasks.on_ray import recalled_or_computed
 from tasks.remote.scores import draw_sheet
 from tasks.retries import RETRIES, is_transient
-from tasks.stored import get_record, identify
+from tasks.stored import get_record, identify, this_store
 from tasks.stored_network import export_key, sheet_key
 from tasks.tables import device_rows, html_page
 
@@ -49,13 +47,11 @@ def publish_report(
     config: CompressConfig,
 ) -> str:
     """Leaderboard, Pareto plot, sheet of pictures and page of one run; returns the page's address."""
-    settings = Settings.from_env()
-    store = open_store(settings.store_url)
+    store = this_store()
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
     workload = workload_named(dataset.workload)
     networks = run_tables.network_rows(base, scores, by_id, latencies, choice, failures, workload.errors)
-    export_at = export_key(store, choice.winner, config.export, settings.legacy_folder)
-    export = get_record(store, export_at, ExportRecord)
+    export = get_record(store, export_key(store, choice.winner, config.export), ExportRecord)
     targets = run_tables.target_rows(export, workload.errors, release.promotions)
     devices = device_rows(reports)
     note = run_tables.data_note(dataset, base.val.protocol)
@@ -75,7 +71,7 @@ def publish_report(
         key,
         StoredFile,
         draw_sheet,
-        *(base.network_id, choice.winner, key, config.compute.base_cpus),
+        *(base.network_id, choice.winner, key),
         cpus=config.compute.base_cpus,
         compute=config.compute,
         name="draw sheet",

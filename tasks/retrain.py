@@ -8,7 +8,6 @@ from tasks.on_ray import recalled_or_computed
 from tasks.remote import candidates
 from tasks.retries import RETRIES, is_transient
 from tasks.stored_network import retrained_key
-from tasks.training_progress import shown_training
 
 
 @task(task_run_name="retrain {candidate_id}", retry_condition_fn=is_transient, **RETRIES)
@@ -18,14 +17,11 @@ def retrain_candidate(candidate_id: str, compute: ComputeConfig) -> RetrainRepor
         retrained_key(candidate_id),
         RetrainReport,
         candidates.retrain_candidate,
-        *(candidate_id, compute.candidate_cpus, compute.training_gpus),
+        candidate_id,
         cpus=compute.candidate_cpus,
-        gpus=compute.training_gpus,
         compute=compute,
         name=f"retrain {candidate_id}",
-        watching=shown_training(
-            f"candidates/{candidate_id}", f"retrain-{candidate_id}", f"Retraining of {candidate_id}"
-        ),
+        bar=(f"retrain-{candidate_id}", f"Retraining of {candidate_id}"),
     )
     get_run_logger().info("retrained %s: loss %.4f", candidate_id, report.training.history[-1].loss)
     return report

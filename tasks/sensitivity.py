@@ -2,8 +2,6 @@
 
 from prefect import get_run_logger, task
 
-from infra.device.stores.object_store import ObjectStore, open_store
-from infra.settings import Settings
 from modnet.configs import ComputeConfig, SensitivityConfig
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
 from modnet.report.sensitivity_plot import sensitivity_rows
@@ -11,6 +9,7 @@ from tasks.artifacts import create_image_artifact, create_table_artifact
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import sensitivity
 from tasks.retries import RETRIES, is_transient
+from tasks.stored import this_store
 
 
 @task(task_run_name="scores of {network_id}", retry_condition_fn=is_transient, **RETRIES)
@@ -20,12 +19,12 @@ def score_channels(network_id: str, config: SensitivityConfig, compute: ComputeC
     Returns:
         The groups to look at, and the key of the ChannelScores.
     """
-    key = sensitivity.channel_scores_key(_store(), network_id, config)
+    key = sensitivity.channel_scores_key(this_store(), network_id, config)
     ranked = recalled_or_computed(
         key,
         ChannelScores,
         sensitivity.score_channels,
-        *(network_id, config, key, compute.base_cpus),
+        *(network_id, config),
         cpus=compute.base_cpus,
         compute=compute,
         name="score channels",
@@ -38,12 +37,12 @@ def measure_group(
     network_id: str, group: str, config: SensitivityConfig, ranked_at: str, compute: ComputeConfig
 ) -> str:
     """Measures one group on Ray; returns the key of its Sensitivities."""
-    key = sensitivity.group_key(_store(), network_id, group, config)
+    key = sensitivity.group_key(this_store(), network_id, group, config)
     recalled_or_computed(
         key,
         Sensitivities,
         sensitivity.measure_group,
-        *(network_id, group, config, ranked_at, key, compute.candidate_cpus),
+        *(network_id, group, config, ranked_at),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"sensitivity of {group}",
@@ -60,12 +59,8 @@ def publish_sensitivity(network_id: str, measured_at: list[str], config: Sensiti
         f"Allowed loss {choice.allowed_loss:.3g} of each group by itself leaves {choice.parameters} parameters and "
         f"{choice.macs} MACs. Interactions between groups are not measured."
     )
-    link = _store().link(report.plot.key)
+    link = this_store().link(report.plot.key)
     create_table_artifact(sensitivity_rows(report.curves, choice), key="sensitivity", description=note)
     create_image_artifact(link, key="sensitivity-curves", description="Loss by share of channels removed, per group.")
     get_run_logger().info("%s", note)
     return report
-
-
-def _store() -> ObjectStore:
-    return open_store(Settings.from_env().store_url)

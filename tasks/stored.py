@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.file_digest import FileDigest
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
-from infra.device.stores.object_store import ObjectStore
+from infra.device.stores.object_store import ObjectStore, open_store
+from infra.settings import Settings
 from modnet.records import Record, StoredFile
 
 Kind = TypeVar("Kind", bound=Record)
@@ -20,6 +21,11 @@ Kind = TypeVar("Kind", bound=Record)
 # A stage's version is raised when its result for the same question would change. A golden test catches a forgotten
 # raise.
 STAGE_VERSIONS = {"dataset": 2, "base": 4, "prune": 2, "retrain": 5, "evaluate": 2, "export": 4, "sensitivity": 2}
+
+
+def this_store() -> ObjectStore:
+    """The object store that this process's settings name."""
+    return open_store(Settings.from_env().store_url)
 
 
 def identify(**question: Any) -> str:
@@ -73,7 +79,6 @@ def fetch_to(store: ObjectStore, file: StoredFile, path: Path) -> None:
     wanted = digest_of(file)
     if path.exists() and FileDigest.of(path) == wanted:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     store.download_file(file.key, path)
     try:
         wanted.check(f"{store.url}/{file.key}", FileDigest.of(path))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import NotStoredError
 from infra.device.stores.object_store import ObjectStore
+from infra.settings import Settings
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms
@@ -110,9 +110,7 @@ def progress_key(folder: str) -> str:
 
 def scores_key(store: ObjectStore, network_id: str) -> str:
     """Key of a network's NetworkScores on its data set."""
-    checkpoint, dataset_id = stored_network(store, network_id)
-    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id}
-    return f"scores/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
+    return f"scores/{identify(**_network(store, network_id), version=STAGE_VERSIONS['evaluate'])}.json"
 
 
 def sheet_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
@@ -122,19 +120,15 @@ def sheet_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
     return f"sheets/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
-def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy_folder: Path) -> str:
+def export_key(store: ObjectStore, network_id: str, config: ExportConfig) -> str:
     """Key of a network's ExportRecord; the data set counts because it calibrates INT8.
 
     Where old runtimes are asked, those that are installed here count: what was not verified is, once they are. A node
     is told the key, as other runtimes may be installed there.
     """
-    checkpoint, dataset_id = stored_network(store, network_id)
-    question: dict[str, Any] = {
-        "checkpoint": checkpoint.sha256,
-        "dataset": dataset_id,
-        "export": config.model_dump(),
-    }
+    question = {**_network(store, network_id), "export": config.model_dump()}
     if config.verify_on_legacy:
+        legacy_folder = Settings.from_env().legacy_folder
         versions = {version for target in config.targets for version in VARIANTS[target].legacy_runtimes}
         question["installed"] = sorted(one for one in versions if LegacyRuntime(legacy_folder, one).is_installed)
     return f"exports/{identify(**question, version=STAGE_VERSIONS['export'])}/export.json"
@@ -142,10 +136,15 @@ def export_key(store: ObjectStore, network_id: str, config: ExportConfig, legacy
 
 def timed_key(store: ObjectStore, network_id: str, config: ExportConfig, targets: Sequence[Target]) -> str:
     """Key of a network's TimedForms; the data set counts because it calibrates INT8."""
-    checkpoint, dataset_id = stored_network(store, network_id)
     read = config.model_dump(include={"size", "input_format", "max_output_difference", "calibration_images"})
-    question = {"checkpoint": checkpoint.sha256, "dataset": dataset_id, "export": read, "targets": list(targets)}
+    question = {**_network(store, network_id), "export": read, "targets": list(targets)}
     return f"timed/{identify(**question, version=STAGE_VERSIONS['export'])}/forms.json"
+
+
+def _network(store: ObjectStore, network_id: str) -> dict[str, Any]:
+    """What a question says of the network that it is about."""
+    checkpoint, dataset_id = stored_network(store, network_id)
+    return {"checkpoint": checkpoint.sha256, "dataset": dataset_id}
 
 
 def latencies_key(forms: Sequence[TimedForms], threads: int) -> str:

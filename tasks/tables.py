@@ -55,7 +55,8 @@ def html_page(
     )
     sections = [f"<h1>{html.escape(title)}</h1><p><b>{html.escape(lead)}</b></p>"]
     for heading, png in pictures.items():
-        sections.append(f"<h2>{html.escape(heading)}</h2>{_html_image(png, heading.lower())}")
+        image = f'<img alt="{heading.lower()}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        sections.append(f"<h2>{html.escape(heading)}</h2>{image}")
     for heading, rows in tables.items():
         content = _html_table(rows) if rows else "<p>Nothing yet.</p>"
         sections.append(f"<h2>{html.escape(heading)}</h2><div>{content}</div>")
@@ -75,7 +76,3 @@ def _html_cell(cell: str) -> str:
     """Sentences get room; a browser would squeeze them into a column of single words."""
     room = ' class="sentence"' if len(cell) > _SENTENCE else ""
     return f"<td{room}>{html.escape(cell)}</td>"
-
-
-def _html_image(png: bytes, description: str) -> str:
-    return f'<img alt="{description}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

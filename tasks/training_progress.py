@@ -10,10 +10,8 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from infra.device.stores.object_store import open_store
-from infra.settings import Settings
 from modnet.records import TrainingProgress
-from tasks.stored import recall
+from tasks.stored import recall, this_store
 from tasks.stored_network import progress_key
 
 REFRESH_EVERY_S = 5.0
@@ -79,12 +77,11 @@ class _Watch:
             self._artifact = cast(
                 UUID, create_progress_artifact(progress=0.0, key=self._key, description=self._description)
             )
-        if self.percent is not None:
-            update_progress_artifact(self._artifact, progress=self.percent, description=self._description)
-            return
-        reached = recall(open_store(Settings.from_env().store_url), progress_key(self._folder), TrainingProgress)
-        if reached is not None:
-            description = f"{self._description}: {reached.text}" if reached.text else self._description
-            update_progress_artifact(
-                self._artifact, progress=100 * reached.step / reached.steps, description=description
-            )
+        percent, description = self.percent, self._description
+        if percent is None:
+            reached = recall(this_store(), progress_key(self._folder), TrainingProgress)
+            if reached is None:
+                return
+            percent = 100 * reached.step / reached.steps
+            description += f": {reached.text}" if reached.text else ""
+        update_progress_artifact(self._artifact, progress=percent, description=description)

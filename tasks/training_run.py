@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from modnet.configs import AugmentationConfig, TrainingConfig
+from modnet.configs import AugmentationConfig, RetrainConfig, TrainingConfig
 from modnet.errors import ConfigError
 from modnet.graph_function import TorchGraph
 from modnet.network import PrunableNetwork
@@ -35,7 +36,7 @@ def run_training(
     *,
     seed: int,
     device: str,
-    save: Callable[[TrainingState], None],
+    save: Callable[[TrainingState], object],
     tell: Callable[[TrainingProgress], None] | None = None,
     saved: bytes | None = None,
     saved_in: str = "the saved state",
@@ -152,6 +153,17 @@ def start_from_backbone(
     samples = data.training_set("fit", whole, seed)
     count = min(STATISTICS_IMAGES, len(samples))
     workload.start_from(network, path, [samples[number][0][None] for number in range(count)])
+
+
+def start_of_retraining(
+    network: PrunableNetwork, workload: Workload[Any], config: RetrainConfig, seed: int
+) -> PrunableNetwork:
+    """The pruned network that retraining starts from: with the weights that it kept, or with random ones."""
+    if config.initialise != "scratch":
+        return network
+    torch.manual_seed(seed)
+    fresh: PrunableNetwork = workload.network(network.spec)
+    return fresh
 
 
 def evenly_spread(images: int, count: int) -> list[int]:

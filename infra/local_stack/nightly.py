@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from infra.device.shown import shown, shown_lines
@@ -17,7 +18,7 @@ from infra.local_stack.stack import Stack
 from infra.local_stack.under_way import Screen, under_way
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-TABLE_KEYS = ("leaderboard", "devices")
+SUMMED_UP = ("leaderboard", "devices", "gained")
 _POLL_S = 1.0
 _SILENT_S = 120.0
 _CANCELLED_WITHIN_S = 60.0
@@ -49,8 +50,8 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
             stack.api.cancel(run_id)
             follower.follow(stack.check, limit_s=_CANCELLED_WITHIN_S)
             raise
-        artifacts = follower.artifacts()
-        for line in [*summary(artifacts), *save_report(artifacts, stack.folder / "reports" / _now())]:
+        artifacts, folder = follower.artifacts(), stack.folder / "reports" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        for line in [*summary(artifacts), *save_report(artifacts, folder)]:
             print(shown_lines(line))
         print(f"release, runs and earlier reports: `make up`, then {stack.ui_url}")
         print(shown(f"{deployment}: {end['name']}{': ' + end['message'] if end['message'] else ''}"), flush=True)
@@ -58,10 +59,6 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
     finally:
         if started := [name for name in stack.started() if name not in earlier]:
             _end_services(stack, started, run_id)
-
-
-def _now() -> str:
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
 
 
 def _end_services(stack: Stack, started: Sequence[str], run_id: str | None) -> None:
@@ -149,22 +146,15 @@ def summary(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:
     """The tables of networks and devices, the verdict on each network, and what was gained, as lines to print."""
     lines: list[str] = []
     by_key = {str(artifact["key"]): artifact for artifact in artifacts}
-    for key in TABLE_KEYS:
+    for key in SUMMED_UP:
         if key in by_key and by_key[key]["type"] == "table":
             rows = json.loads(by_key[key]["data"])
-            lines += ["", *table_lines([_narrow(row) for row in rows])]
+            # what fits a terminal: the columns before the id
+            lines += ["", *table_lines([dict(takewhile(lambda cell: cell[0] != "id", row.items())) for row in rows])]
             lines += [f"{row['network']}: {row['verdict']}" for row in rows if "verdict" in row]
         elif key in by_key:
             lines += ["", str(by_key[key]["data"])]
-    if "gained" in by_key:
-        lines += ["", str(by_key["gained"]["data"])]
     return [*lines, ""]
-
-
-def _narrow(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a row fits a terminal: the columns before its id."""
-    names = list(row)
-    return {name: row[name] for name in (names[: names.index("id")] if "id" in names else names)}
 
 
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

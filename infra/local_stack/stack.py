@@ -111,8 +111,8 @@ class Stack:
         """
         with self._locked():
             self._require_room()
-            self._start("store", self._start_store)
-            is_new_server = self._start("prefect", self._start_prefect)
+            self._start("store", self._store)
+            is_new_server = self._start("prefect", self._prefect)
             self._wait("prefect", self.api.is_healthy)
             if is_new_server:
                 skip_missed_runs(self.api)
@@ -120,11 +120,15 @@ class Stack:
                 self._crash_lost_runs()
             if WORK_POOL not in self.api.work_pools():
                 self.api.make_work_pool(WORK_POOL)
-            is_new_worker = self._start("worker", self._start_worker)
+            is_new_worker = self._start(
+                "worker", lambda: (worker_command(self._worker_name()), self.pipeline_environ())
+            )
             self._deploy()
             self._wait_for_store()  # late: after a restart it needs longest
             if self._targets:
-                self._start("agent", self._start_agent)
+                self._start(
+                    "agent", lambda: (agent_command(self.folder / "agent", self._targets), self.device_environ())
+                )
             if is_new_worker:
                 self._wait("worker", lambda: self.api.has_worker(WORK_POOL, self._worker_name()))
             self.check()
@@ -175,11 +179,19 @@ class Stack:
         """Environment of an edge agent, see `environments.device_environ`."""
         return device_environ(self._environ, self.folder, self._state)
 
-    def _start(self, name: str, start: Callable[[], Process]) -> bool:
-        """Starts a service unless it runs, remembers it before anything else can go wrong, and says whether it did."""
+    def _start(self, name: str, service: Callable[[], tuple[list[str], dict[str, str]]]) -> bool:
+        """Starts a service unless it runs, remembers it before anything else can go wrong, and says whether it did.
+
+        Args:
+            name: of the service.
+            service: gives its command and its environment.
+        """
         if self.status()[name] is not None:
             return False
-        self._state.processes[name] = self._started[name] = start()
+        command, environ = service()
+        self._log(name).parent.mkdir(parents=True, exist_ok=True)
+        process = start_process(command, environ=environ, log=self._log(name))
+        self._state.processes[name] = self._started[name] = process
         self._state.write(self._state_file)
         return True
 
@@ -199,41 +211,31 @@ class Stack:
                 end_processes([worker], _WORKER_GRACE_S)
             crash_runs(self.api, [str(run["id"]) for run in begun])
 
-    def _start_store(self) -> Process:
-        known = {name: self._state.ports.get(name, DEFAULT_PORTS.get(name, 0)) for name in STORE_LISTENERS}
-        ports = self._choose(known, {"s3": fixed_port(self._environ, "MODNET_S3_PORT")})
+    def _store(self) -> tuple[list[str], dict[str, str]]:
+        ports = self._choose_ports(STORE_LISTENERS, "s3", "MODNET_S3_PORT")
         data = self.folder / "seaweedfs"
         data.mkdir(parents=True, exist_ok=True)
         identities = self.folder / "identities.json"
         with atomic_file(identities) as partial:
             partial.write(json.dumps(store_identities(self._state.secrets)).encode())
         command = store_command(ports, data=data, identities=identities, log_folder=self.folder / "log")
-        return self._spawn("store", command, store_environ(self._environ, self.folder))
+        return command, store_environ(self._environ, self.folder)
 
-    def _start_prefect(self) -> Process:
-        known = {"prefect": self._state.ports.get("prefect", DEFAULT_PORTS["prefect"])}
-        port = self._choose(known, {"prefect": fixed_port(self._environ, "MODNET_PREFECT_PORT")})["prefect"]
-        return self._spawn("prefect", prefect_command(port), self.pipeline_environ())
-
-    def _start_worker(self) -> Process:
-        return self._spawn("worker", worker_command(self._worker_name()), self.pipeline_environ())
-
-    def _start_agent(self) -> Process:
-        command = agent_command(self.folder / "agent", self._targets)
-        return self._spawn("agent", command, self.device_environ())
+    def _prefect(self) -> tuple[list[str], dict[str, str]]:
+        port = self._choose_ports(["prefect"], "prefect", "MODNET_PREFECT_PORT")["prefect"]
+        return prefect_command(port), self.pipeline_environ()
 
     def _worker_name(self) -> str:
         """Differs after every start of the server's session, so that an old worker's entry is not taken for it."""
         return f"local-{self._state.processes['prefect'].pid}"
 
-    def _choose(self, known: Mapping[str, int], fixed: Mapping[str, int | None]) -> dict[str, int]:
-        ports = choose_ports(known, {name: port for name, port in fixed.items() if port is not None})
+    def _choose_ports(self, names: Sequence[str], main: str, variable: str) -> dict[str, int]:
+        """A port for each listener; `variable` of the caller's environment may fix that of the main one."""
+        known = {name: self._state.ports.get(name, DEFAULT_PORTS.get(name, 0)) for name in names}
+        fixed = fixed_port(self._environ, variable)
+        ports = choose_ports(known, {} if fixed is None else {main: fixed})
         self._state.ports.update(ports)
         return ports
-
-    def _spawn(self, name: str, command: list[str], environ: dict[str, str]) -> Process:
-        self._log(name).parent.mkdir(parents=True, exist_ok=True)
-        return start_process(command, environ=environ, log=self._log(name))
 
     def _wait_for_store(self) -> None:
         command = [sys.executable, "-m", "infra.local_stack.wait_for_store", "--limit-s", str(_READY_WITHIN_S)]
@@ -254,12 +256,10 @@ class Stack:
         """Deploys the project's flows unless Prefect has them as they are: it takes as long as all the rest of `up`."""
         digest = digest_of_project(self._project)
         if self._state.deployed != digest:
-            self._run_prefect("--no-prompt", "deploy", "--all")
+            arguments = ("--no-prompt", "deploy", "--all")
+            run_prefect(arguments, project=self._project, environ=self.pipeline_environ())
             self._state.deployed = digest
             self._state.write(self._state_file)
-
-    def _run_prefect(self, *arguments: str) -> None:
-        run_prefect(arguments, project=self._project, environ=self.pipeline_environ())
 
     def _processes(self) -> list[Process]:
         """Every running process of this stack, started by it or by one of its own."""

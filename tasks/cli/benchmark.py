@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from infra.device.documents.latency_summary import percentile_note, summarise
 from infra.device.measuring.latency import measure_interleaved
 from infra.device.measuring.runtime import load_ir, runtime_text
-from modnet.errors import ConfigError
 from modnet.evaluation.intervals import median_ratio_interval
-from modnet.export.graph_file import fixed_shape, read_ir, shape_of
+from modnet.export.graph_file import fixed_shape, read_ir
 from modnet.export.runtime import device_here
-from modnet.files import write_atomically
 from tasks.cli.exit_codes import UsageError
-from tasks.cli.flags import SIZE, Options, Result, require_free
+from tasks.cli.flags import SIZE, Options, Result, require_free, write_result
+from tasks.cli.given import given_shape
 from tasks.tables import markdown_table
 
 
@@ -22,7 +19,7 @@ def benchmark(options: Options) -> Result:
     if len(set(options.ir)) < len(options.ir):
         raise UsageError("--ir: the same file twice")
     for xml in options.ir:
-        _require_side(xml, options.size)
+        given_shape(xml, fixed_shape(read_ir(xml)), options.size)
     if options.picture is not None:
         from modnet.report.batch_plot import BatchSamples, batch_plot  # with matplotlib: missed before it measures
 
@@ -64,29 +61,11 @@ def benchmark(options: Options) -> Result:
     if (note := percentile_note(options.repeats)) is not None:
         found["note"] = note
     if options.picture is not None:
-        options.picture.parent.mkdir(parents=True, exist_ok=True)
         picture = batch_plot([BatchSamples(*one) for one in measured], f"{runtime_text()} on {device}")
-        write_atomically(options.picture, picture)
+        write_result(options.picture, picture)
         found["picture"] = str(options.picture)
     if options.json:
         return found | {"rows": rows}
-    return found | {"table": markdown_table(_columns_of_one(rows) if len(options.ir) == 1 else rows)}
-
-
-def _require_side(xml: Path, size: int | None) -> None:
-    """Refuses what is no network of images, and a side that it does not read.
-
-    Raises:
-        ConfigError: `--size` is no multiple of 32, or another than the IR's.
-        GraphError: see `read_ir`.
-    """
-    fixed = fixed_shape(read_ir(xml))
-    if size is not None and fixed not in (None, shape_of(size)):
-        raise ConfigError(f"--size {size}: {xml} reads {fixed[0]}×{fixed[1]} pixels only")
-
-
-def _columns_of_one(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Without the columns that tell several IRs apart."""
-    return [
-        {name: value for name, value in row.items() if name not in ("ir", "times as fast as the first")} for row in rows
-    ]
+    telling_apart = ("ir", "times as fast as the first") if len(options.ir) == 1 else ()
+    shown = [{name: cell for name, cell in row.items() if name not in telling_apart} for row in rows]
+    return found | {"table": markdown_table(shown)}

@@ -111,11 +111,6 @@ def typed(*flags: str) -> str:
     return ", ".join(f"--{flag.replace('_', '-')}" for flag in sorted(flags))
 
 
-def field_says(config: type[BaseModel], name: str) -> str:
-    """The description of a field."""
-    return config.model_fields[name].description or ""
-
-
 def _field_help(field: FieldInfo, without: str | None) -> str:
     """Description, range and default of a field."""
     said, _, empty = (field.description or "").partition(" Empty:")

@@ -9,6 +9,7 @@ from typing import Any
 
 from modnet.configs import SHIPPED, SparsityConfig, TrainingConfig
 from modnet.errors import ConfigError
+from modnet.files import write_atomically
 from modnet.workloads.matting.data.protocols import OPEN_PROTOCOLS, Protocol
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import values
@@ -137,17 +138,23 @@ def warn(text: str) -> None:
     sys.stderr.write(f"modnet: warning: {text}\n")
 
 
-def require_free(options: Options, *results: Path) -> None:
+def write_result(path: Path, content: bytes) -> None:
+    """Puts a file that was asked for where it was asked for; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+
+
+def require_free(options: Options, *results: Path | None) -> None:
     """Refuses to replace what an earlier run wrote, before anything is computed, unless `--overwrite` says so.
 
     Args:
         options: what was typed.
-        *results: the files that the verb will write.
+        *results: the files that the verb will write; None for what it was not asked for.
 
     Raises:
         ConfigError: some are there already; names the first, and how many more.
     """
-    taken = [path for path in results if path.exists()]
+    taken = [path for path in results if path is not None and path.exists()]
     if taken and not options.overwrite:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise ConfigError(f"{taken[0]}{more} is there already: choose another place, or replace it with --overwrite")

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive
+from modnet.errors import ConfigError
+from modnet.targets import Shape, Size
 from modnet.workloads import workload_named
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
-from tasks.cli.flags import OPEN_PROTOCOL, Options, Result
+from tasks.cli.flags import OPEN_PROTOCOL, SIZE, Options, Result
 from tasks.cli.values import torch_device
 from tasks.stored_dataset import local_archive
 
@@ -83,6 +85,20 @@ def given_predictor(options: Options, default: tuple[Path, Path] | None = None) 
 
     device = torch_device(options.device)
     return TorchPredictor(load(networks[0], options.prune_info), options.protocol or OPEN_PROTOCOL, device)
+
+
+def given_shape(graph: Path, fixed: Shape | None, size: Size | None) -> Shape:
+    """Height and width of a graph's input: what its file fixes, otherwise `--size`.
+
+    Raises:
+        ConfigError: `--size` is of no multiples of 32, or another than the file's.
+    """
+    from modnet.export.graph_file import shape_of
+
+    shape = shape_of(size or fixed or SIZE)
+    if fixed not in (None, shape):
+        raise ConfigError(f"--size {shape[0]}x{shape[1]}: {graph} reads {fixed[0]}×{fixed[1]} pixels only")
+    return shape
 
 
 def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) -> Any:

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from modnet.files import write_atomically
-from modnet.network import PrunableNetwork
 from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes, inspect_network
 from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
-from modnet.workload import Workload
-from tasks.cli.flags import Options, Result, require_free
+from tasks.cli.flags import Options, Result, require_free, write_result
 from tasks.cli.given import given_network
 from tasks.tables import markdown_table
 
 
 def inspect(options: Options) -> Result:
     """Shows channel groups, parameters and MACs of the deployed graph, before and after pruning."""
-    if options.picture is not None:
-        require_free(options, options.picture)
+    require_free(options, options.picture)
     workload, checkpoint = given_network(options.checkpoint, options.prune_info)
     network = inspect_network(checkpoint.network, options.size)
-    earlier = _pruned_from(checkpoint.provenance, workload)
+    widths = checkpoint.provenance.get("parent_spec")  # before pruning, where a checkpoint tells them
+    earlier = None if widths is None else workload.network(workload.spec.from_json(json.dumps(widths)))
     if options.against is not None:
         earlier = given_network(options.against)[1].network
     before = None if earlier is None else inspect_network(earlier, options.size)
     if options.picture is not None:
         from modnet.report.channel_chart import channel_chart  # with matplotlib
 
-        options.picture.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.picture, channel_chart(network, before))
+        write_result(options.picture, channel_chart(network, before))
     if options.json:
         return {**_described(network, before), "spec": checkpoint.network.spec.model_dump()}
     tables = [total_rows(network, before), group_rows(network, before), layer_rows(network, before)]
@@ -40,18 +34,9 @@ def inspect(options: Options) -> Result:
     return {"table": "\n\n".join(markdown_table(rows) for rows in tables)}
 
 
-def _pruned_from(provenance: Mapping[str, Any], workload: Workload[Any]) -> PrunableNetwork | None:
-    """A network of the widths before pruning, where a checkpoint tells them."""
-    spec = provenance.get("parent_spec")
-    return None if spec is None else workload.network(workload.spec.from_json(json.dumps(spec)))
-
-
 def _described(network: Inspection, before: Inspection | None) -> Result:
     described: Result = {
-        **_cost(network.total),
-        "branches": {name: _cost(cost) for name, cost in network.branches.items()},
-        "layers": {path: _cost(cost) for path, cost in network.layers.items()},
-        "tensors": network.shapes,
+        **_measured(network),
         "groups": {
             name: {
                 "parts": group.parts,
@@ -67,16 +52,20 @@ def _described(network: Inspection, before: Inspection | None) -> Result:
         },
     }
     if before is not None:
-        described["before"] = {
-            **_cost(before.total),
-            "branches": {name: _cost(cost) for name, cost in before.branches.items()},
-            "layers": {path: _cost(cost) for path, cost in before.layers.items()},
-            "tensors": before.shapes,
-        }
+        described["before"] = _measured(before)
         described["changes"] = {
             change.name: {"before": change.before, "after": change.after} for change in group_changes(before, network)
         }
     return described
+
+
+def _measured(network: Inspection) -> Result:
+    return {
+        **_cost(network.total),
+        "branches": {name: _cost(cost) for name, cost in network.branches.items()},
+        "layers": {path: _cost(cost) for path, cost in network.layers.items()},
+        "tensors": network.shapes,
+    }
 
 
 def _cost(cost: Cost) -> Result:

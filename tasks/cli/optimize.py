@@ -13,7 +13,7 @@ from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes
 from modnet.export.accuracy_control import AccuracyBound
-from modnet.export.graph_file import fixed_shape, read_onnx, shape_of
+from modnet.export.graph_file import fixed_shape, read_onnx
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
@@ -29,7 +29,7 @@ from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import flag_of, given_config, typed
 from tasks.cli.flags import SIZE, Options, Result, require_free
-from tasks.cli.given import given_folder
+from tasks.cli.given import given_folder, given_shape
 from tasks.cli.verbs import INT8_FIELDS
 
 _OF_INT8 = ("dataset", *(flag_of(ExportConfig, name) for name in INT8_FIELDS), "checkpoint", "prune_info")
@@ -39,7 +39,7 @@ def optimize(options: Options) -> Result:
     """Writes OpenVINO IRs of an ONNX file. The fit split calibrates INT8, the tune split bounds its error."""
     _require_flags_that_fit(options)
     require_free(options, *(options.out / f"{options.onnx.stem}-{target}.xml" for target in options.targets))
-    shape = _shape(options)
+    shape = given_shape(options.onnx, fixed_shape(read_onnx(options.onnx)), options.size)
     # The size is not the config's: it may be another than the pipeline offers.
     config: ExportConfig = given_config(ExportConfig, options, size=SIZE, targets=tuple(options.targets))
     calibration, bound, training = None, None, None
@@ -94,20 +94,6 @@ def _require_flags_that_fit(options: Options) -> None:
         raise UsageError("--quantisation-aware-steps trains the weights of --checkpoint: give both or neither")
     if options.prune_info is not None and options.checkpoint is None:
         raise UsageError("--prune-info would do nothing: it goes with --checkpoint")
-
-
-def _shape(options: Options) -> Shape:
-    """The height and width that the IRs of fixed input read: what the ONNX file fixes, otherwise `--size`.
-
-    Raises:
-        ConfigError: `--size` is of no multiples of 32, or another than the file's.
-        GraphError: the file cannot be read, or is no network of images.
-    """
-    fixed = fixed_shape(read_onnx(options.onnx))
-    shape = shape_of(options.size or fixed or SIZE)
-    if fixed not in (None, shape):
-        raise ConfigError(f"--size {shape[0]}x{shape[1]}: {options.onnx} reads {fixed[0]}×{fixed[1]} pixels only")
-    return shape
 
 
 def _require_same_network(network: TorchGraph, options: Options, image: NDArray[np.float32]) -> None:

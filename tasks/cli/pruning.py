@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import AdaptivePolicy
+from modnet.configs import (
+    POLICIES,
+    AdaptivePolicy,
+    IterationConfig,
+    LayerRatio,
+    LayerRatiosPolicy,
+    PruningConfig,
+    RetrainConfig,
+)
 from modnet.data.download import sha256_of_file
-from modnet.errors import PruningError
+from modnet.errors import ConfigError, PruningError
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
@@ -18,10 +28,10 @@ from modnet.workloads.matting.published.modelcompression import (
     prune_like_modelcompression,
     write_modelcompression_files,
 )
+from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result, require_free
-from tasks.cli.given import cost, given_data, given_network
-from tasks.cli.pruning_config import iteration_config, pruning_config
-from tasks.cli.pruning_flags import MODELCOMPRESSION, TIMING_THREADS, require_flags_that_fit
+from tasks.cli.given import cost, given_data, given_network, given_training
+from tasks.cli.pruning_flags import DEFAULT_POLICY, MODELCOMPRESSION, TIMING_THREADS, require_flags_that_fit
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.tables import markdown_table
 
@@ -35,14 +45,14 @@ def prune(options: Options) -> Result:
         return _pruned_in_steps(options)
     checkpoint_file, plan_file = options.out / "pruned.safetensors", options.out / "plan.json"
     require_free(options, checkpoint_file, plan_file)
-    config = None if options.plan is not None else pruning_config(options)  # wrong flags are told before files
+    config = None if options.plan is not None else _pruning_config(options)  # wrong flags are told before files
     workload, given = given_network(options.checkpoint, options.prune_info)
     network = given.network
     if config is None:
         plan = _read_plan(options.plan)
     else:
         data = None if options.dataset is None else lambda: given_data(workload, options.dataset)
-        plan = plan_with_evidence(network, config, workload, data, threads=_threads(options))
+        plan = plan_with_evidence(network, config, workload, data, threads=options.threads or TIMING_THREADS)
     compact = apply_plan(network, plan, compensate=options.compensate)
     provenance = {
         "parent": sha256_of_file(options.checkpoint),
@@ -59,15 +69,59 @@ def prune(options: Options) -> Result:
     return _result(files, before, after, limits, plan.remarks, as_json=options.json)
 
 
+def _pruning_config(options: Options) -> PruningConfig:
+    """The config of pruning once.
+
+    Raises:
+        ConfigError: a value out of range; names the flag, and of a list the element.
+    """
+    kind = POLICIES[options.policy or DEFAULT_POLICY]
+    policy: Any
+    if kind is LayerRatiosPolicy:
+        policy = LayerRatiosPolicy(ratios=_layer_ratios(options.pruned_params, options.pruned_ratios))
+    else:
+        policy = given_config(kind, options)
+    config: PruningConfig = given_config(PruningConfig, options, policy=policy)
+    return config
+
+
+def _iteration_config(options: Options) -> IterationConfig:
+    """The config of pruning in steps.
+
+    Raises:
+        ConfigError: a value out of range; names the flag.
+    """
+    pruning, retrain = _pruning_config(options), given_training(RetrainConfig, options)
+    config: IterationConfig = given_config(IterationConfig, options, pruning=pruning, retrain=retrain)
+    return config
+
+
+def _layer_ratios(patterns: list[str], ratios: list[str]) -> tuple[LayerRatio, ...]:
+    """The two lists, element by element."""
+    if len(patterns) != len(ratios):
+        longer, flag = max((patterns, "--pruned-params"), (ratios, "--pruned-ratios"), key=lambda pair: len(pair[0]))
+        first = min(len(patterns), len(ratios))
+        raise ConfigError(
+            f"--pruned-params has {len(patterns)} elements, --pruned-ratios {len(ratios)}: "
+            f"element {first + 1} of {flag}, {longer[first]!r}, has no partner"
+        )
+    entries = []
+    for number, (pattern, ratio) in enumerate(zip(patterns, ratios, strict=True), start=1):
+        try:
+            entries.append(LayerRatio.model_validate({"pattern": pattern, "ratio": ratio}))
+        except ValidationError as error:
+            raise ConfigError(
+                f"element {number} of --pruned-params and --pruned-ratios, {pattern!r} and {ratio!r}: "
+                + "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+            ) from error
+    return tuple(entries)
+
+
 def _read_plan(path: Path) -> PruningPlan:
     try:
         return PruningPlan.from_json(path.read_bytes(), where=str(path))
     except OSError as error:
         raise PruningError(f"cannot read plan {path}: {error.strerror or error}") from error
-
-
-def _threads(options: Options) -> int:
-    return TIMING_THREADS if options.threads is None else options.threads
 
 
 def _pruned_like_modelcompression(options: Options) -> Result:
@@ -89,7 +143,7 @@ def _pruned_like_modelcompression(options: Options) -> Result:
 def _pruned_in_steps(options: Options) -> Result:
     from tasks.local_iteration import prune_iteratively  # which draws curves
 
-    config = iteration_config(options)
+    config = _iteration_config(options)
     workload, given = given_network(options.checkpoint, options.prune_info)
     checkpoints = prune_iteratively(
         options.checkpoint,

@@ -24,7 +24,7 @@ from modnet.configs import (
 from modnet.policies.policy import SteppedPolicy
 from tasks.cli import flags
 from tasks.cli.exit_codes import UsageError
-from tasks.cli.fields import Flags, add_fields, add_flag, field_says, flag_fields, flag_of, typed
+from tasks.cli.fields import Flags, add_fields, add_flag, flag_fields, flag_of, typed
 from tasks.cli.flags import Options
 from tasks.cli.values import SEED, Whole, texts
 
@@ -90,7 +90,7 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         ("pruned_params", "pattern", "backbone.last,detail.*"),
         ("pruned_ratios", "ratio", "0.3,0.4"),
     ):
-        says = f"{field_says(LayerRatio, field)} A list, as {example}"
+        says = f"{LayerRatio.model_fields[field].description} A list, as {example}"
         add_flag(of_policies(flag), typed(flag), says, type=texts)
     says = "Inference threads while measuring."
     add_flag(of_policies("threads"), "--threads", says, type=Whole(1), without=str(TIMING_THREADS))

@@ -29,7 +29,7 @@ from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config, typed
 from tasks.cli.flags import Options, Result, require_free, warn
 from tasks.cli.given import USUAL_WORKLOAD, cost, given_data, given_network, given_training
-from tasks.training_run import run_training, start_from_backbone, tune_error
+from tasks.training_run import run_training, start_from_backbone, start_of_retraining, tune_error
 
 _TAUGHT = ("distill_features", "unlabelled")
 
@@ -70,10 +70,7 @@ def retrain(options: Options) -> Result:
     if options.teacher is not None:
         distillation = given_config(DistillationConfig, options)
     config = given_training(RetrainConfig, options, distillation=distillation)
-    network = checkpoint.network
-    if config.initialise == "scratch":
-        torch.manual_seed(options.seed)
-        network = workload.network(network.spec)
+    network = start_of_retraining(checkpoint.network, workload, config, options.seed)
     teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
     return _trained(
         network, workload, config, options, {**checkpoint.provenance, "retrain": config.model_dump()}, teacher

@@ -14,41 +14,28 @@ from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.records import BaseRecord, StoredFile, TrainingReport
 from tasks.remote.node import Node, this_node
-from tasks.remote.training import forget_state, trained
+from tasks.remote.training import trained
 from tasks.stored import STAGE_VERSIONS, identify, once, put_file, upload
 from tasks.stored_network import base_key
 from tasks.training_run import start_from_backbone
 
 
 def train_base(
-    dataset_id: str,
-    config: TrainingConfig,
-    seed: int,
-    backbone: StoredFile | None,
-    base_id: str,
-    cpus: int,
-    gpus: float,
+    node: Node, dataset_id: str, config: TrainingConfig, seed: int, backbone: StoredFile | None, base_id: str
 ) -> BaseRecord:
     """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone.
 
     Args:
         base_id: what `trained_base_id` makes of the arguments before it.
     """
-    node, folder = this_node(cpus), f"bases/{base_id}"
-
-    def compute() -> BaseRecord:
-        torch.manual_seed(seed)
-        workload = node.workload(dataset_id)
-        network = workload.network(workload.spec.full())
-        if backbone is not None:
-            start_from_backbone(network, workload, node.fetched(backbone), node.data(dataset_id), config, seed)
-        report = trained(node, network, dataset_id, config, seed=seed, gpus=gpus, folder=folder)
-        origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
-        return _stored_base(node, network, base_id, dataset_id, origin, report)
-
-    record = once(node.store, base_key(base_id), BaseRecord, compute)
-    forget_state(folder, node.store)
-    return record
+    torch.manual_seed(seed)
+    workload = node.workload(dataset_id)
+    network = workload.network(workload.spec.full())
+    if backbone is not None:
+        start_from_backbone(network, workload, node.fetched(backbone), node.data(dataset_id), config, seed)
+    report = trained(node, network, dataset_id, config, seed=seed, folder=f"bases/{base_id}")
+    origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
+    return _stored_base(node, network, base_id, dataset_id, origin, report)
 
 
 def import_backbone(path: Path) -> StoredFile:
@@ -79,11 +66,9 @@ def import_base(dataset_id: str, named: str) -> BaseRecord:
     origin = "shipped with the project" if named in workload.shipped else f"given as {path.name}"
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
-
-    def compute() -> BaseRecord:
-        return _stored_base(node, network, base_id, dataset_id, origin, None)
-
-    return once(node.store, base_key(base_id), BaseRecord, compute)
+    return once(
+        node.store, base_key(base_id), BaseRecord, lambda: _stored_base(node, network, base_id, dataset_id, origin)
+    )
 
 
 def _stored_base(
@@ -92,7 +77,7 @@ def _stored_base(
     base_id: str,
     dataset_id: str,
     origin: str,
-    training: TrainingReport | None,
+    training: TrainingReport | None = None,
 ) -> BaseRecord:
     content = to_bytes(network, {"origin": origin})
     return BaseRecord(

@@ -10,7 +10,6 @@ from pathlib import Path
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import fetch_release, read_manifest
-from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval
@@ -20,9 +19,9 @@ from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, T
 from modnet.targets import VARIANTS, Target
 from modnet.workload import LabelledData
 from tasks.host_latency import interleaved_latencies
-from tasks.remote.exports import PARITY_IMAGES, calibration_inputs
-from tasks.remote.node import this_node
-from tasks.stored import fetch_to, get_record, identify, once, upload
+from tasks.remote.exports import calibration_inputs, export_options, uploaded
+from tasks.remote.node import Node
+from tasks.stored import fetch_to, get_record, identify
 from tasks.stored_network import stored_network
 
 CHALLENGE_ROUNDS = 31
@@ -43,66 +42,44 @@ def written_targets(forms: TimedForms) -> list[Target]:
     return [target for target in VARIANTS if f"modnet-{target}.xml" in forms.files]
 
 
-def make_timed_forms(network_id: str, config: ExportConfig, key: str, cpus: int) -> TimedForms:
+def make_timed_forms(node: Node, network_id: str, config: ExportConfig, key: str) -> TimedForms:
     """The IRs by which a network is timed beside others: FP32, and INT8 where devices run it.
 
     Their error is not measured: latency does not depend on it, and only the winner's forms are held to theirs.
     """
-    node = this_node(cpus)
     checkpoint, dataset_id = stored_network(node.store, network_id)
-
-    def compute() -> TimedForms:
-        network = node.checkpoint(checkpoint, dataset_id).network
-        inputs = calibration_inputs(config, node.data(dataset_id))
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "forms"
-            try:
-                report = export_network(
-                    network,
-                    folder,
-                    size=config.size,
-                    targets=timed_targets(config),
-                    input_format=config.input_format,
-                    max_difference=config.max_output_difference,
-                    calibration=inputs,
-                    parity_images=inputs[:PARITY_IMAGES],
-                )
-            except (LoweringError, ParityError) as error:
-                return TimedForms(
-                    network_id=network_id, files={}, refused=dict.fromkeys(timed_targets(config), str(error))
-                )
-            names = sorted(path.name for path in folder.iterdir() if path.suffix in (".xml", ".bin"))
-            files = {name: upload(node.store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in names}
-        return TimedForms(network_id=network_id, files=files, refused=report.refused)
-
-    return once(node.store, key, TimedForms, compute)
+    network = node.checkpoint(checkpoint, dataset_id).network
+    inputs, targets = calibration_inputs(config, node.data(dataset_id)), timed_targets(config)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "forms"
+        try:
+            report = export_network(network, folder, targets=targets, **export_options(config, inputs))
+        except (LoweringError, ParityError) as error:
+            return TimedForms(network_id=network_id, files={}, refused=dict.fromkeys(targets, str(error)))
+        names = [path.name for path in folder.iterdir() if path.suffix in (".xml", ".bin")]
+        files = uploaded(node.store, key, folder, names)
+    return TimedForms(network_id=network_id, files=files, refused=report.refused)
 
 
-def measure_on_host(forms: list[TimedForms], deciding_form: Target, key: str, threads: int) -> HostLatencies:
+def measure_on_host(node: Node, forms: list[TimedForms], deciding_form: Target) -> HostLatencies:
     """Latencies of every network's forms on this node, all of them in every round."""
-    node = this_node(threads)
-
-    def compute() -> HostLatencies:
-        irs = {}
-        for one in forms:
-            for target in written_targets(one):
-                files = {name: one.files[name] for name in (f"modnet-{target}.xml", f"modnet-{target}.bin")}
-                irs[f"{one.network_id} {target}"] = _fetched_ir(node.store, files, node.settings.cache_folder)
-        samples = interleaved_latencies(irs, threads)
-        return HostLatencies(
-            host=socket.gethostname(),
-            deciding_form=deciding_form,
-            samples_ms={
-                one.network_id: {target: samples[f"{one.network_id} {target}"] for target in written_targets(one)}
-                for one in forms
-            },
-        )
-
-    return once(node.store, key, HostLatencies, compute)
+    irs = {}
+    for one in forms:
+        for target in written_targets(one):
+            irs[f"{one.network_id} {target}"] = _fetched_ir(node, one.files, target)
+    samples = interleaved_latencies(irs, node.cpus)
+    return HostLatencies(
+        host=socket.gethostname(),
+        deciding_form=deciding_form,
+        samples_ms={
+            one.network_id: {target: samples[f"{one.network_id} {target}"] for target in written_targets(one)}
+            for one in forms
+        },
+    )
 
 
 def challenge_current(
-    target: Target, current: str, manifest_sha256: str, network_id: str, export_key: str, key: str, cpus: int
+    node: Node, target: Target, current: str, manifest_sha256: str, network_id: str, export_key: str
 ) -> Challenge:
     """Compares an exported network with the release that a target runs: error on tune, latency in turns on this node.
 
@@ -112,45 +89,38 @@ def challenge_current(
         network_id: of the new network.
         export_key: of its ExportRecord.
     """
-    node = this_node(cpus)
-    export = get_record(node.store, export_key, ExportRecord)
+    new = _fetched_ir(node, get_record(node.store, export_key, ExportRecord).files, target)
     dataset_id = stored_network(node.store, network_id)[1]
-
-    def compute() -> Challenge:
-        names = [f"modnet-{target}.{ending}" for ending in ("xml", "bin")]
-        new = _fetched_ir(node.store, {name: export.files[name] for name in names}, node.settings.cache_folder)
-        data = node.data(dataset_id)
-        pointer = Pointer(target=target, release_id=current, manifest_sha256=manifest_sha256)
-        workload = node.workload(dataset_id).name
-        with tempfile.TemporaryDirectory() as temporary:
-            try:
-                running = fetch_release(node.store, pointer, Path(temporary))
-                if (other := read_manifest(node.store, current).workload) != workload:
-                    return Challenge(target=target, release_id=current, workload=other, new_workload=workload)
-                current_error = _tune_error(running, data)
-                samples = interleaved_latencies({"current": running, "new": new}, cpus, CHALLENGE_ROUNDS)
-            except (NotStoredError, ContractError, DigestMismatchError, ExportError, ConfigError) as error:
-                return Challenge(target=target, release_id=current, problem=str(error))
-        ratio = median_ratio_interval(samples["new"], samples["current"])
-        return Challenge(
-            target=target,
-            release_id=current,
-            current_error=current_error,
-            new_error=_tune_error(new, data),
-            latency_ratio=ratio.mean,
-            low=ratio.low,
-            high=ratio.high,
-        )
-
-    return once(node.store, key, Challenge, compute)
+    data, workload = node.data(dataset_id), node.workload(dataset_id).name
+    pointer = Pointer(target=target, release_id=current, manifest_sha256=manifest_sha256)
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            running = fetch_release(node.store, pointer, Path(temporary))
+            if (other := read_manifest(node.store, current).workload) != workload:
+                return Challenge(target=target, release_id=current, workload=other, new_workload=workload)
+            current_error = _tune_error(running, data)
+            samples = interleaved_latencies({"current": running, "new": new}, node.cpus, CHALLENGE_ROUNDS)
+        except (NotStoredError, ContractError, DigestMismatchError, ExportError, ConfigError) as error:
+            return Challenge(target=target, release_id=current, problem=str(error))
+    ratio = median_ratio_interval(samples["new"], samples["current"])
+    return Challenge(
+        target=target,
+        release_id=current,
+        current_error=current_error,
+        new_error=_tune_error(new, data),
+        latency_ratio=ratio.mean,
+        low=ratio.low,
+        high=ratio.high,
+    )
 
 
-def _fetched_ir(store: ObjectStore, files: Mapping[str, StoredFile], cache: Path) -> Path:
+def _fetched_ir(node: Node, files: Mapping[str, StoredFile], target: Target) -> Path:
     """A local `.xml`, its `.bin` beside it. Both name their folder: networks of one architecture share the `.xml`."""
-    folder = cache / "exports" / identify(**{name: file.sha256 for name, file in files.items()})
-    for name, file in files.items():
-        fetch_to(store, file, folder / name)
-    return next(folder / name for name in files if name.endswith(".xml"))
+    xml, bin = (f"modnet-{target}.{ending}" for ending in ("xml", "bin"))
+    folder = node.settings.cache_folder / "exports" / identify(**{name: files[name].sha256 for name in (xml, bin)})
+    for name in (xml, bin):
+        fetch_to(node.store, files[name], folder / name)
+    return folder / xml
 
 
 def _tune_error(xml: Path, data: LabelledData) -> float:

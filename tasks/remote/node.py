@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
@@ -11,20 +13,29 @@ from infra.device.stores.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import Checkpoint, read_checkpoint
 from modnet.network import PrunableNetwork
-from modnet.records import StoredFile
+from modnet.records import Record, StoredFile
 from modnet.workload import LabelledData, Workload
 from modnet.workloads import workload_named
-from tasks.stored import fetch
+from tasks.stored import fetch, once
 from tasks.stored_dataset import open_dataset, read_dataset
-from tasks.stored_network import stored_network
+from tasks.stored_network import progress_key, state_key, stored_network
+
+Kind = TypeVar("Kind", bound=Record)
 
 
 @dataclass(frozen=True)
 class Node:
-    """This node."""
+    """This node.
+
+    Attributes:
+        cpus: what was asked of Ray; torch uses as many.
+        gpus: share of a GPU that was asked of Ray.
+    """
 
     settings: Settings
     store: ObjectStore
+    cpus: int
+    gpus: float
 
     def workload(self, dataset_id: str) -> Workload[PrunableNetwork]:
         """What a data set is of."""
@@ -47,8 +58,30 @@ class Node:
         return fetch(self.store, file, self.settings.cache_folder / "objects")
 
 
-def this_node(cpus: int) -> Node:
+def this_node(cpus: int, gpus: float = 0.0) -> Node:
     """The node that this runs on; torch uses the CPUs that were asked of Ray."""
     torch.set_num_threads(cpus)
     settings = Settings.from_env()
-    return Node(settings, open_store(settings.store_url))
+    return Node(settings, open_store(settings.store_url), cpus, gpus)
+
+
+def answered(
+    key: str, kind: type[Kind], function: Callable[..., Kind], args: Sequence[Any], cpus: int, gpus: float | None = None
+) -> Kind:
+    """The record at `key`, which `function(node, *args)` of this folder makes where it is not there already.
+
+    Args:
+        key: of the record; a training keeps its state beside it.
+        kind: of the record.
+        function: of this folder.
+        args: of the function, behind the node.
+        cpus: what was asked of Ray.
+        gpus: of a training, share of a GPU that was asked of Ray; None for what trains nothing.
+    """
+    node = this_node(cpus, gpus or 0.0)
+    record = once(node.store, key, kind, lambda: function(node, *args))
+    if gpus is not None:  # until the record is written, nothing else is left of a training
+        folder = key.rpartition("/")[0]
+        for left_for_next_try in (state_key(folder), progress_key(folder)):
+            node.store.delete(left_for_next_try)
+    return record

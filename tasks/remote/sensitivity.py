@@ -14,53 +14,37 @@ from modnet.pruning.sensitivity_results import merge_sensitivities, sensitivity_
 from modnet.records import ChannelScores, Sensitivities, SensitivityReport
 from modnet.report.sensitivity_plot import sensitivity_plot
 from tasks.pruning_evidence import scores_for
-from tasks.remote.node import this_node
+from tasks.remote.node import Node, this_node
 from tasks.stored import STAGE_VERSIONS, get_record, identify, once, put_file
 from tasks.stored_network import stored_network
 
 
-def score_channels(network_id: str, config: SensitivityConfig, key: str, cpus: int) -> ChannelScores:
-    """By what the channels of each analysed group are ranked, once for all workers; put at `key`."""
-    node = this_node(cpus)
-    dataset_id = stored_network(node.store, network_id)[1]
-
-    def compute() -> ChannelScores:
-        network = node.network(network_id)
-        if config.pruning.criterion == "taylor":  # the data set is opened for no other
-            scores = scores_for(network, config.pruning, node.workload(dataset_id), node.data(dataset_id))
-        else:
-            scores = None
-        scores = score_groups(network, config.pruning) if scores is None else scores
-        groups = analysed_groups(network, config.pruning.exclude)
-        return ChannelScores(scores={group.name: tuple(scores[group.name].tolist()) for group in groups})
-
-    return once(node.store, key, ChannelScores, compute)
+def score_channels(node: Node, network_id: str, config: SensitivityConfig) -> ChannelScores:
+    """By what the channels of each analysed group are ranked, once for all workers."""
+    network, scores = node.network(network_id), None
+    if config.pruning.criterion == "taylor":  # the data set is opened for no other
+        dataset_id = stored_network(node.store, network_id)[1]
+        scores = scores_for(network, config.pruning, node.workload(dataset_id), node.data(dataset_id))
+    scores = score_groups(network, config.pruning) if scores is None else scores
+    groups = analysed_groups(network, config.pruning.exclude)
+    return ChannelScores(scores={group.name: tuple(scores[group.name].tolist()) for group in groups})
 
 
-def measure_group(
-    network_id: str, group: str, config: SensitivityConfig, ranked_at: str, key: str, cpus: int
-) -> Sensitivities:
+def measure_group(node: Node, network_id: str, group: str, config: SensitivityConfig, ranked_at: str) -> Sensitivities:
     """The sensitivities of one group on all images.
 
     Args:
         ranked_at: key of the ChannelScores that say which channels go first.
-        key: where the sensitivities are put (`group_key`).
     """
-    node = this_node(cpus)
-    dataset_id = stored_network(node.store, network_id)[1]
-
-    def compute() -> Sensitivities:
-        network = node.network(network_id)
-        workload, data = node.workload(dataset_id), node.data(dataset_id)
-        ranked = get_record(node.store, ranked_at, ChannelScores).scores[group]
-        groups = [one for one in network.channel_groups() if one.name == group]
-        scores = {group: torch.tensor(ranked, dtype=torch.float64)}
-        return Sensitivities(
-            question=sensitivity_question(network, config, workload, data),
-            measurements=tuple(measure_groups(network, config, workload, data, groups, scores)),
-        )
-
-    return once(node.store, key, Sensitivities, compute)
+    network, dataset_id = node.network(network_id), stored_network(node.store, network_id)[1]
+    workload, data = node.workload(dataset_id), node.data(dataset_id)
+    ranked = get_record(node.store, ranked_at, ChannelScores).scores[group]
+    groups = [one for one in network.channel_groups() if one.name == group]
+    scores = {group: torch.tensor(ranked, dtype=torch.float64)}
+    return Sensitivities(
+        question=sensitivity_question(network, config, workload, data),
+        measurements=tuple(measure_groups(network, config, workload, data, groups, scores)),
+    )
 
 
 def summarise(network_id: str, measured_at: list[str], config: SensitivityConfig) -> SensitivityReport:

@@ -7,14 +7,12 @@ import platform
 import torch
 
 from infra.device.errors import NotStoredError
-from infra.device.stores.object_store import ObjectStore
 from infra.errors import ResourcesUnavailableError
 from modnet.configs import TrainingConfig
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport
 from modnet.report.gamma_plot import gamma_plot
 from modnet.report.training_plot import training_plot
-from modnet.training.state import TrainingState
 from tasks.remote.node import Node
 from tasks.stored import put_record
 from tasks.stored_network import progress_key, state_key
@@ -28,19 +26,15 @@ def trained(
     config: TrainingConfig,
     *,
     seed: int,
-    gpus: float,
     folder: str,
     teacher: PrunableNetwork | None = None,
 ) -> TrainingReport:
     """Trains `network`, and puts history and plots into `folder` of the store."""
-    device, store = _training_device(gpus), node.store
+    device, store = _training_device(node.gpus), node.store
     try:
         saved = store.get(state_key(folder))
     except NotStoredError:
         saved = None
-
-    def save(state: TrainingState) -> None:
-        store.put(state_key(folder), state.to_bytes())
 
     report = run_training(
         network,
@@ -49,7 +43,7 @@ def trained(
         config,
         seed=seed,
         device=device,
-        save=save,
+        save=lambda state: store.put(state_key(folder), state.to_bytes()),
         tell=lambda progress: put_record(store, progress_key(folder), progress),
         saved=saved,
         saved_in=f"{store.url}/{state_key(folder)}",
@@ -60,12 +54,6 @@ def trained(
     if report.scales:
         store.put(f"{folder}/scales.png", gamma_plot(report.scales, f"sparse training of {folder}"))
     return report
-
-
-def forget_state(folder: str, store: ObjectStore) -> None:
-    """Removes what a finished training left for a next try; until its record is written, nothing else is left of it."""
-    for key in (state_key(folder), progress_key(folder)):
-        store.delete(key)
 
 
 def _training_device(gpus: float) -> str:

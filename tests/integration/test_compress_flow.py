@@ -32,14 +32,15 @@ from modnet.configs import (
     UniformPolicy,
 )
 from modnet.errors import ExportError
-from modnet.records import EpochReport, RetrainReport, TrainingReport
+from modnet.records import Candidate, EpochReport, RetrainReport, TrainingReport
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote import bases, candidates
+from tasks.remote.node import answered
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import pruned_id, retrained_key
+from tasks.stored_network import candidate_key, pruned_id, retrained_key
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 PRUNING = PruningConfig(exclude=("fusion.*",), channel_multiple=2, min_channels=2)
@@ -95,11 +96,12 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
     base_id = bases.import_base(dataset.dataset_id, str(base)).base_id
     for pruning, spoil in zip(config.pruning, (make_unstable, make_worst), strict=True):
         question = (base_id, pruning, config.retrain, config.seed)
-        candidate = candidates.prune_network(*question, pruned_id(store, *question), cpus=1)
+        name = pruned_id(store, *question)
+        args = (*question, name)
+        candidate = answered(candidate_key(name), Candidate, candidates.prune_network, args, cpus=1)
         network = load(fetch(store, candidate.pruned, tmp_path / "cache"))
         with torch.no_grad():
             spoil(network)
-        name = candidate.candidate_id
         file = put_file(store, f"candidates/{name}/retrained.safetensors", to_bytes(network, {}))
         put_record(store, retrained_key(name), RetrainReport(candidate_id=name, checkpoint=file, training=TRAINING))
     return config
@@ -113,8 +115,8 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     manifest = read_manifest(store, (release := read_current(store, "cpu-fp32").release_id))
     next_best = manifest.network_id
     (best,) = {key.split("/")[1] for key in store.list("candidates/")} - {next_best}
-    assert f"{best} is refused: cpu-fp32, cpu-fp16: no target is left: alpha of modnet.onnx differs" in caplog.text
-    assert f"not timed: {best} as cpu-fp32: alpha of modnet.onnx differs" in caplog.text
+    assert f"{best} is refused: cpu-fp32, cpu-fp16: no target is left: the output of modnet.onnx differs" in caplog.text
+    assert f"not timed: {best} as cpu-fp32: the output of modnet.onnx differs" in caplog.text
 
     # A second run, when a device has reported meanwhile: another page, and nothing is computed.
     samples = (1.0, 2.0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,17 +119,6 @@ def test_run_on_ray_kills_the_worker_when_the_time_is_up(tmp_path: Path) -> None
     with pytest.raises(TimeoutError, match=r"stay: not finished after 3 s"):
         run_on_ray(stay, tmp_path / "pid", timeout_s=3)
     assert ends(pid_in(tmp_path / "pid"))
-
-
-def test_run_on_ray_kills_the_worker_when_cancelled(tmp_path: Path) -> None:
-    cancelled = threading.Event()
-    with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(run_on_ray, stay, tmp_path / "pid", timeout_s=60, cancelled=cancelled)
-        pid = pid_in(tmp_path / "pid")
-        cancelled.set()
-        with pytest.raises(CancelledError, match="stay"):
-            running.result(timeout=30)
-    assert ends(pid)
 
 
 def test_run_on_ray_does_not_count_the_wait_for_a_free_cpu(tmp_path: Path) -> None:

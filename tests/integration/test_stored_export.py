@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from infra.device.stores.folder_store import FolderStore
-from infra.device.stores.object_store import open_store
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig
@@ -22,6 +21,8 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote import exports
 from tasks.remote.bases import import_base
 from tasks.remote.exports import export_stored
+from tasks.remote.node import answered
+from tasks.stored import this_store
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key
 
@@ -44,10 +45,9 @@ def network_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def exported(network_id: str, config: ExportConfig) -> ExportRecord:
-    settings = Settings.from_env()
-    key = export_key(open_store(settings.store_url), network_id, config, settings.legacy_folder)
+    key = export_key(this_store(), network_id, config)
     cpus = torch.get_num_threads()  # a node sets its threads for the whole process
-    return export_stored(network_id, config, key, cpus)
+    return answered(key, ExportRecord, export_stored, [network_id, config, key], cpus)
 
 
 def install_a_runtime_that_refuses_everything(legacy: Path) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Protocol
+from typing import Callable
 
 from infra.device.agent.seen import SeenReleases
 from infra.device.agent.spool import Spool
@@ -40,7 +40,7 @@ from infra.device.errors import (
 from infra.device.files.local_errors import local_errors
 from infra.device.measuring.latency import measure
 from infra.device.measuring.machine import machine_conditions
-from infra.device.measuring.runtime import device_of, load_ir, runtime_text
+from infra.device.measuring.runtime import LoadedModel, device_of, load_ir, runtime_text
 from infra.device.releases import fetch_release, read_current
 from infra.device.stores.object_store import ObjectStore
 
@@ -73,27 +73,6 @@ class Outcome:
     detail: str
 
 
-class RunnableModel(Protocol):
-    """What the agent needs of a loaded model; see `runtime.LoadedModel`."""
-
-    input_shape: tuple[int, ...]
-    precision: str | None
-    threads: int | None
-    load_ms: float
-
-    def run_once(self) -> None:
-        """One inference, finished when it returns."""
-        ...
-
-
-class LoadModel(Protocol):
-    """Loads an IR; see `runtime.load_ir`."""
-
-    def __call__(self, ir_xml: Path, *, device: str, threads: int | None) -> RunnableModel:
-        """The model, compiled for the runtime's `device`, input in place."""
-        ...
-
-
 class Agent:
     """Measures releases on this device.
 
@@ -109,7 +88,7 @@ class Agent:
         device: str,
         work_folder: Path,
         settings: MeasureSettings,
-        load: LoadModel = load_ir,
+        load: Callable[..., LoadedModel] = load_ir,
         now: Callable[[], str] = utc_now,
     ) -> None:
         self._store = store

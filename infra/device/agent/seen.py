@@ -36,10 +36,9 @@ def _read_statuses(path: Path) -> dict[str, str]:
         return {}
     try:
         statuses = json.loads(path.read_bytes())
+        if not isinstance(statuses, dict):
+            raise ValueError("no JSON object")
     except (ValueError, RecursionError) as error:
         _log.warning("%s is damaged, everything is measured again: %s", path, error)
-        return {}
-    if not isinstance(statuses, dict):
-        _log.warning("%s is damaged, everything is measured again: no JSON object", path)
         return {}
     return {str(question): str(status) for question, status in statuses.items()}

@@ -35,7 +35,11 @@ class Spool:
         path = self._folder / f"{report.started_at}.{report.target}.{report.release_id}.{report.status}.json"
         with atomic_file(path) as file:
             file.write(report.to_json())
-        self._drop_beyond_limit()
+        pending = self.pending()
+        failed_first = sorted(pending, key=lambda path: not path.name.endswith(f".{FAILED}.json"))
+        for dropped in failed_first[: max(0, len(pending) - self._limit)]:
+            _log.warning("spool is full (%d reports): dropped %s", self._limit, dropped.name)
+            dropped.unlink()
 
     def pending(self) -> list[Path]:
         """Files of the waiting reports, oldest first."""
@@ -64,10 +68,3 @@ class Spool:
             path.unlink()
             uploaded += 1
         return uploaded
-
-    def _drop_beyond_limit(self) -> None:
-        pending = self.pending()
-        failed_first = sorted(pending, key=lambda path: not path.name.endswith(f".{FAILED}.json"))
-        for path in failed_first[: max(0, len(pending) - self._limit)]:
-            _log.warning("spool is full (%d reports): dropped %s", self._limit, path.name)
-            path.unlink()

@@ -17,7 +17,7 @@ _Document = TypeVar("_Document", bound="Document")
 
 @dataclass(frozen=True)
 class Document:
-    """A subclass adds the fields, the last of them `schema_version`, and `_read`, which takes them from the JSON.
+    """A subclass adds the fields, the last of them `schema_version`, and `_read` where their types do not say it all.
 
     Attributes:
         kind: what errors call the document.
@@ -66,4 +66,4 @@ class Document:
     @classmethod
     def _read(cls: type[_Document], members: JsonObject) -> _Document:
         """The document in a JSON object of a version that is read; refuses unknown members."""
-        raise NotImplementedError
+        return members.read(cls)

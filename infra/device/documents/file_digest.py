@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from infra.device.documents.checks import check_sha256
 from infra.device.errors import ContractError, DigestMismatchError
 
-_CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
+
+
+def chunks_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The rest of a file, in parts of at most CHUNK_BYTES."""
+    return iter(lambda: file.read(CHUNK_BYTES), b"")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class FileDigest:
     def of(cls, path: Path) -> FileDigest:
         """The digest of a file as it is."""
         with open(path, "rb") as file:
-            return cls.of_chunks(iter(lambda: file.read(_CHUNK_BYTES), b""))
+            return cls.of_chunks(chunks_of(file))
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[bytes]) -> FileDigest:

@@ -6,10 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 from infra.device.documents.checks import check_text
 from infra.device.errors import ContractError
+
+_Kind = TypeVar("_Kind")
 
 
 def parse_json(data: bytes, where: str, *, max_bytes: int) -> JsonObject:
@@ -68,6 +70,25 @@ class JsonObject:
         if unknown:
             raise ContractError(f"{self.where}: unknown fields {unknown[:5]}, wanted only {sorted(names)}")
         return self
+
+    def read(self, kind: type[_Kind], **read_already: object) -> _Kind:
+        """A dataclass whose fields are the members of this object, each read as its type says.
+
+        Args:
+            kind: of a module with postponed annotations: the types of its fields are text.
+            **read_already: the members of other types than `_READ_AS` knows.
+
+        Raises:
+            ContractError: a member is missing, unknown, of another type, or refused by `kind`.
+        """
+        self.only_fields_of(kind)
+        values = dict(read_already)
+        for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
+            if field.name not in values:
+                type_text, may_be_null, _ = str(field.type).partition(" | None")
+                is_null = may_be_null and self.is_null(field.name)
+                values[field.name] = None if is_null else _READ_AS[type_text](self, field.name)
+        return kind(**values)
 
     def text(self, name: str) -> str:
         """A string member of at most `checks.MAX_TEXT` characters."""
@@ -141,6 +162,15 @@ class JsonObject:
 
     def _wrong(self, name: str, wanted: str) -> ContractError:
         return ContractError(f"{self._path(name)}: got {_kind(self._members[name])}, wanted {wanted}")
+
+
+_READ_AS: dict[str, Callable[[JsonObject, str], object]] = {
+    "str": JsonObject.text,
+    "int": JsonObject.integer,
+    "float": JsonObject.number,
+    "tuple[int, ...]": JsonObject.integers,
+    "tuple[float, ...]": JsonObject.numbers,
+}
 
 
 def _finite(value: object, where: str) -> float:

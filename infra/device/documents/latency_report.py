@@ -96,31 +96,13 @@ class LatencyReport(Document):
             raise ContractError("report: got measurements, wanted none when the status is 'failed'")
 
     def key(self) -> str:
-        """Where this report is stored."""
-        return report_key(self.release_id, self.device, self.target, self.started_at)
+        """Where this report is stored: `reports/<release_id>/<device>/<target>-<started_at>.json`."""
+        return f"reports/{self.release_id}/{self.device}/{self.target}-{self.started_at}.json"
 
     @classmethod
     def _read(cls, report: JsonObject) -> LatencyReport:
-        report.only_fields_of(cls)
-        return cls(
-            schema_version=report.integer("schema_version"),
-            release_id=report.text("release_id"),
-            target=report.text("target"),
-            device=report.text("device"),
-            runtime=report.text("runtime"),
-            status=report.text("status"),
-            started_at=report.text("started_at"),
-            conditions=_conditions(report.plain("conditions")),
-            reason=None if report.is_null("reason") else report.text("reason"),
-            precision=None if report.is_null("precision") else report.text("precision"),
-            input_shape=report.integers("input_shape"),
-            load_ms=None if report.is_null("load_ms") else report.number("load_ms"),
-            warm_up_ms=report.numbers("warm_up_ms"),
-            samples_ms=report.numbers("samples_ms"),
-            summary=None
-            if report.is_null("summary")
-            else LatencySummary(**_summary(report.numbers_by_name("summary"))),
-        )
+        summary = None if report.is_null("summary") else LatencySummary(**_summary(report.numbers_by_name("summary")))
+        return report.read(cls, conditions=_conditions(report.plain("conditions")), summary=summary)
 
 
 def _conditions(members: Mapping[str, object]) -> dict[str, Condition]:
@@ -143,16 +125,3 @@ def _summary(members: dict[str, float]) -> dict[str, float]:
     if set(members) != wanted:
         raise ContractError(f"report.summary: got fields {sorted(members)[:8]}, wanted {sorted(wanted)}")
     return members
-
-
-def report_key(release_id: str, device: str, target: str, started_at: str) -> str:
-    """`reports/<release_id>/<device>/<target>-<started_at>.json`.
-
-    Raises:
-        ContractError: a part that cannot stand in a key.
-    """
-    check_release_id("release_id", release_id)
-    check_name("device", device)
-    check_name("target", target)
-    check_time("started_at", started_at)
-    return f"reports/{release_id}/{device}/{target}-{started_at}.json"

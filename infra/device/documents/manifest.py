@@ -115,23 +115,12 @@ class Manifest(Document):
             schema_version=version,
             workload=_workload_of_version_1(manifest) if is_first else manifest.text("workload"),
             network_id=manifest.text("candidate_id" if is_first else "network_id"),
-            targets={name: _target_files(value) for name, value in manifest.nested_by_name("targets").items()},
+            targets={name: value.read(TargetFiles) for name, value in manifest.nested_by_name("targets").items()},
             files=_files_of_version_1(manifest) if is_first else _files(manifest),
             scores=manifest.numbers_by_name("scores"),
             provenance=manifest.plain("provenance"),
             created_at=manifest.text("created_at"),
         )
-
-
-def _target_files(value: JsonObject) -> TargetFiles:
-    value.only_fields_of(TargetFiles)
-    return TargetFiles(
-        ir_xml=value.text("ir_xml"),
-        ir_bin=value.text("ir_bin"),
-        input_name=value.text("input_name"),
-        input_shape=value.integers("input_shape"),
-        precision=value.text("precision"),
-    )
 
 
 def _files(manifest: JsonObject) -> dict[str, FileDigest]:

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from infra.device.documents.checks import check_name, check_release_id, check_sha256, check_time, utc_now
 from infra.device.documents.document import Document
-from infra.device.documents.json_object import JsonObject
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,6 @@ class Pointer(Document):
             other.target,
             other.release_id,
             other.manifest_sha256,
-        )
-
-    @classmethod
-    def _read(cls, pointer: JsonObject) -> Pointer:
-        pointer.only_fields_of(cls)
-        return cls(
-            schema_version=pointer.integer("schema_version"),
-            target=pointer.text("target"),
-            release_id=pointer.text("release_id"),
-            manifest_sha256=pointer.text("manifest_sha256"),
-            moved_at=pointer.text("moved_at"),
         )
 
 

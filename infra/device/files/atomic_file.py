@@ -34,12 +34,7 @@ def atomic_file(path: Path, gate: AbstractContextManager[None] | None = None) ->
         except BaseException:
             Path(partial.name).unlink(missing_ok=True)
             raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Puts a folder's new names on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path.parent, os.O_RDONLY)  # the folder holds the new name
     try:
         os.fsync(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""OpenVINO 2021.4 behind `runtime.Runtime`: the last that pip installs with the plugin of a Neural Compute Stick 2."""
+"""OpenVINO 2021.4 as `interface.Runtime`: the last that pip installs with the plugin of a Neural Compute Stick 2."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from infra.device.errors import ContractError
+from infra.device.measuring.interface import Asked, Runtime
 
 
-class Openvino2021:
-    """The Inference Engine's interface; its one core lives as long as this object."""
+class Openvino2021(Runtime):
+    """The Inference Engine's interface."""
 
     def __init__(self) -> None:
         from openvino.inference_engine import IECore, get_version  # newer versions have no such module
@@ -21,30 +22,7 @@ class Openvino2021:
         self.version = str(get_version())
         self._core = IECore()
 
-    def devices(self) -> list[str]:
-        """Asks the core."""
-        return [str(name) for name in self._core.available_devices]
-
-    def has_plugin(self, device: str) -> bool:
-        """Loads the plugin by asking for its version."""
-        try:
-            self._core.get_versions(device)
-        except RuntimeError as error:
-            if "is not registered" in str(error):
-                return False
-            raise
-        return True
-
-    def compile(
-        self,
-        ir_xml: Path,
-        *,
-        device: str,
-        threads: int | None,
-        precision: str | None,
-        batch: int | None,
-        open_side: int,
-    ) -> Compiled2021:
+    def compile(self, ir_xml: Path, asked: Asked) -> Compiled2021:
         """Reads, reshapes and loads; `open_side` has no use, as this reader refuses sizes that are left open."""
         with _runtime_errors():
             network = self._core.read_network(str(ir_xml), str(ir_xml.with_suffix(".bin")))
@@ -53,20 +31,20 @@ class Openvino2021:
             raise ContractError(f"network: got {len(inputs)} inputs, wanted 1")
         (name,) = inputs
         properties = {}
-        if threads is not None:
-            properties["CPU_THREADS_NUM"] = str(threads)
-        if precision is not None:
-            properties["ENFORCE_BF16"] = "YES" if precision == "bf16" else "NO"
+        if asked.threads is not None:
+            properties["CPU_THREADS_NUM"] = str(asked.threads)
+        if asked.precision is not None:
+            properties["ENFORCE_BF16"] = "YES" if asked.precision == "bf16" else "NO"
         with _runtime_errors():
-            if batch is not None:
-                network.reshape({name: [batch, *inputs[name].input_data.shape[1:]]})
-            loaded = self._core.load_network(network, device, config=properties, num_requests=1)
-            only = self._core.get_metric(device, "OPTIMIZATION_CAPABILITIES") == ["FP16"]
+            if asked.batch is not None:
+                network.reshape({name: [asked.batch, *inputs[name].input_data.shape[1:]]})
+            loaded = self._core.load_network(network, asked.device, config=properties, num_requests=1)
+            only = self._core.get_metric(asked.device, "OPTIMIZATION_CAPABILITIES") == ["FP16"]
         return Compiled2021(loaded, name, only_precision="f16" if only else None)
 
 
 class Compiled2021:
-    """One network with one request, see `runtime.CompiledNetwork`."""
+    """One network with one request, see `interface.CompiledNetwork`."""
 
     def __init__(self, loaded: Any, name: str, only_precision: str | None) -> None:
         self._loaded = loaded  # a request does not keep its network

@@ -1,4 +1,4 @@
-"""OpenVINO 2022.1 and newer behind `runtime.Runtime`."""
+"""OpenVINO 2022.1 and newer behind `interface.Runtime`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from infra.device.errors import ContractError
+from infra.device.measuring.interface import Asked, Runtime
 
 try:
     from openvino import Core, Type, get_version
@@ -15,49 +16,27 @@ except ImportError:  # 2022
     from openvino.runtime import Core, Type, get_version
 
 
-class Openvino2022:
-    """The interface of API 2.0; its one core lives as long as this object."""
+class Openvino2022(Runtime):
+    """The interface of API 2.0."""
 
     def __init__(self) -> None:
         self.version = str(get_version())
         self._core = Core()
 
-    def devices(self) -> list[str]:
-        """Asks the core."""
-        return [str(name) for name in self._core.available_devices]
-
-    def has_plugin(self, device: str) -> bool:
-        """Loads the plugin by asking for its version; without one 2022 raises, and newer ones answer nothing."""
-        try:
-            return bool(self._core.get_versions(device))
-        except RuntimeError as error:
-            if "is not registered" in str(error):
-                return False
-            raise
-
-    def compile(
-        self,
-        ir_xml: Path,
-        *,
-        device: str,
-        threads: int | None,
-        precision: str | None,
-        batch: int | None,
-        open_side: int,
-    ) -> Compiled2022:
+    def compile(self, ir_xml: Path, asked: Asked) -> Compiled2022:
         """Reads, reshapes and compiles for low latency."""
         properties = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            properties["INFERENCE_NUM_THREADS"] = str(threads)
-        if precision is not None:
-            properties["INFERENCE_PRECISION_HINT"] = precision
+        if asked.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = str(asked.threads)
+        if asked.precision is not None:
+            properties["INFERENCE_PRECISION_HINT"] = asked.precision
         network = self._core.read_model(str(ir_xml))
-        _reshape(network, batch, open_side)
-        return Compiled2022(self._core.compile_model(network, device, properties))
+        _reshape(network, asked.batch, asked.open_side)
+        return Compiled2022(self._core.compile_model(network, asked.device, properties))
 
 
 class Compiled2022:
-    """One network with one request, see `runtime.CompiledNetwork`."""
+    """One network with one request, see `interface.CompiledNetwork`."""
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()

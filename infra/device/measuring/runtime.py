@@ -7,9 +7,10 @@ import time
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from infra.device.errors import ContractError, DeviceMissingError, InfraError, SettingsError
+from infra.device.measuring.interface import Asked, CompiledNetwork, Runtime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,55 +29,6 @@ _MISSING = {
 # In all that the stick's plugin says when it cannot open the stick or has lost it; a network that is too large is
 # another word (NC_OUT_OF_MEMORY).
 _STICK_LOST = "NC_ERROR"
-
-
-class CompiledNetwork(Protocol):
-    """A network compiled for a device, with one request.
-
-    Attributes:
-        input_data: the input in place, every size fixed, batch first.
-        precision: of the execution (`f32`, `bf16`, `f16`); None when the runtime does not say.
-        threads: inference threads; None when the runtime does not say.
-    """
-
-    input_data: np.ndarray[Any, Any]
-    precision: str | None
-    threads: int | None
-
-    def run_once(self) -> None:
-        """One inference, finished when it returns; RuntimeError when the runtime fails."""
-        ...
-
-    def output(self) -> np.ndarray[Any, Any]:
-        """A copy of the first output."""
-        ...
-
-
-class Runtime(Protocol):
-    """What one generation of OpenVINO must do; what the library itself refuses is a RuntimeError with its words."""
-
-    version: str
-
-    def devices(self) -> list[str]:
-        """Names of the devices that are there, as `CPU`, `GPU.0`, `MYRIAD`."""
-        ...
-
-    def has_plugin(self, device: str) -> bool:
-        """Whether it knows devices of this kind; RuntimeError when it does, and its plugin cannot be loaded."""
-        ...
-
-    def compile(
-        self,
-        ir_xml: Path,
-        *,
-        device: str,
-        threads: int | None,
-        precision: str | None,
-        batch: int | None,
-        open_side: int,
-    ) -> CompiledNetwork:
-        """The network, compiled for low latency; see `load_ir`."""
-        ...
 
 
 def runtime_text() -> str:
@@ -198,9 +150,7 @@ def load_ir(
         raise DeviceMissingError(what + _MISSING.get(device, ""))
     start_ns = time.perf_counter_ns()
     try:
-        compiled = runtime.compile(
-            ir_xml, device=device, threads=threads, precision=precision, batch=batch, open_side=open_side
-        )
+        compiled = runtime.compile(ir_xml, Asked(device, threads, precision, batch, open_side))
     except RuntimeError as error:
         raise _in_our_words(error, f"refuses {ir_xml.name} on {device}") from error
     model = LoadedModel(compiled, load_ms=(time.perf_counter_ns() - start_ns) / 1e6)

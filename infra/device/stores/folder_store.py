@@ -11,13 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from infra.device.documents.file_digest import FileDigest
+from infra.device.documents.file_digest import CHUNK_BYTES, FileDigest, chunks_of
 from infra.device.errors import ConflictError, NotStoredError, SettingsError
 from infra.device.files.atomic_file import atomic_file
 from infra.device.files.local_errors import local_errors
 from infra.device.stores.checks import check_key, check_prefix, check_size
-
-_CHUNK_BYTES = 1 << 20
 
 
 class FolderStore:
@@ -39,8 +37,7 @@ class FolderStore:
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The file's content."""
-        with self._reading(key) as stored:
-            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
+        with self._reading(key, max_bytes) as stored:
             return stored.read()
 
     def get_with_etag(self, key: str, *, max_bytes: int | None = None) -> tuple[bytes, str]:
@@ -62,28 +59,22 @@ class FolderStore:
     def upload_file(self, key: str, path: Path, *, if_absent: bool = False) -> None:
         """Copies the file as `put` does."""
         with open(path, "rb") as source, self._writing(key, if_absent=if_absent) as partial:
-            shutil.copyfileobj(source, partial, _CHUNK_BYTES)
+            shutil.copyfileobj(source, partial, CHUNK_BYTES)
 
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Copies the object to a neighbour of `path`, then renames it."""
-        with self._reading(key) as stored:
-            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
-            with local_errors(str(path)), atomic_file(path) as partial:
-                shutil.copyfileobj(stored, partial, _CHUNK_BYTES)
+        with self._reading(key, max_bytes) as stored, local_errors(str(path)), atomic_file(path) as partial:
+            shutil.copyfileobj(stored, partial, CHUNK_BYTES)
 
     def digest(self, key: str, *, max_bytes: int | None = None) -> FileDigest:
         """Reads the file."""
-        with self._reading(key) as stored:
-            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
-            return FileDigest.of_chunks(_chunks(stored))
+        with self._reading(key, max_bytes) as stored:
+            return FileDigest.of_chunks(chunks_of(stored))
 
     def copy(self, source: str, key: str, digest: FileDigest, *, if_absent: bool = False) -> None:
         """Copies and hashes the file in one pass; the copy has no name until it is known to be right."""
-        where = f"{source} in {self.url}"
-        with self._reading(source) as stored:
-            check_size(where, os.fstat(stored.fileno()).st_size, digest.size_bytes)
-            with self._writing(key, if_absent=if_absent) as partial:
-                digest.check(where, FileDigest.of_chunks(_written(stored, partial)))
+        with self._reading(source, digest.size_bytes) as stored, self._writing(key, if_absent=if_absent) as partial:
+            digest.check(f"{source} in {self.url}", FileDigest.of_chunks(_written(stored, partial)))
 
     def delete(self, key: str) -> None:
         """Unlinks the file."""
@@ -127,7 +118,7 @@ class FolderStore:
             yield
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[IO[bytes]]:
+    def _reading(self, key: str, max_bytes: int | None) -> Iterator[IO[bytes]]:
         try:
             stored = self._path(key).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -135,16 +126,13 @@ class FolderStore:
         except PermissionError as error:
             raise SettingsError(f"{key} in {self.url}: not permitted: {error}") from error
         with stored:
+            check_size(f"{key} in {self.url}", os.fstat(stored.fileno()).st_size, max_bytes)
             yield stored
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(lambda: file.read(_CHUNK_BYTES), b"")
 
 
 def _written(source: IO[bytes], target: IO[bytes]) -> Iterator[bytes]:
     """Every chunk of the source, as soon as the target has it."""
-    for chunk in _chunks(source):
+    for chunk in chunks_of(source):
         target.write(chunk)
         yield chunk
 

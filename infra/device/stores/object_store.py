@@ -38,7 +38,6 @@ class ObjectStore(Protocol):
             ConflictError: `if_absent` and the key is taken, or the object's etag is not `if_match`.
             DiskFullError: no room.
         """
-        ...
 
     def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The object's content.
@@ -47,23 +46,18 @@ class ObjectStore(Protocol):
             NotStoredError: no such key.
             ContractError: the object is larger than `max_bytes`.
         """
-        ...
 
     def get_with_etag(self, key: str, *, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The object's content and the etag to pass as `if_match`; raises what `get` raises."""
-        ...
 
     def exists(self, key: str) -> bool:
         """The key holds an object."""
-        ...
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with `prefix`, sorted."""
-        ...
 
     def upload_file(self, key: str, path: Path, *, if_absent: bool = False) -> None:
         """Writes the file's content without reading it into memory; raises what `put` raises."""
-        ...
 
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Writes the object to `path`, whole or not at all; parent folders are made.
@@ -73,14 +67,12 @@ class ObjectStore(Protocol):
             ContractError: the object is larger than `max_bytes`.
             DiskFullError: no room; nothing is left behind.
         """
-        ...
 
     def digest(self, key: str, *, max_bytes: int | None = None) -> FileDigest:
         """What the object's bytes are; raises what `get` raises.
 
         Nothing is read where the store keeps the SHA-256 that it compared when the object was written.
         """
-        ...
 
     def copy(self, source: str, key: str, digest: FileDigest, *, if_absent: bool = False) -> None:
         """Writes the content of one object under another key, within the store, when it is what `digest` says.
@@ -92,15 +84,12 @@ class ObjectStore(Protocol):
             ConflictError: `if_absent` and the key is taken, or somebody wrote over the source meanwhile.
             DiskFullError: no room.
         """
-        ...
 
     def delete(self, key: str) -> None:
         """Removes the object; a key that is not there is no error."""
-        ...
 
     def link(self, key: str) -> str:
         """An address that opens the object in a browser for a week, without credentials of the reader's own."""
-        ...
 
 
 def open_store(url: str) -> ObjectStore:

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumErro
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from infra.device.documents.file_digest import FileDigest
+from infra.device.documents.file_digest import CHUNK_BYTES, FileDigest, chunks_of
 from infra.device.errors import (
     ConflictError,
     InfraError,
@@ -30,7 +30,6 @@ from infra.device.files.atomic_file import atomic_file
 from infra.device.files.local_errors import local_errors
 from infra.device.stores.checks import check_key, check_prefix, check_size
 
-_CHUNK_BYTES = 1 << 20
 _SHA256_CHARACTERS = 44  # in base64
 _LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
 _NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError, FlexibleChecksumError)
@@ -81,15 +80,13 @@ class S3Store:
 
     def get_with_etag(self, key: str, *, max_bytes: int | None = None) -> tuple[bytes, str]:
         """One GET; the etag is the server's."""
-        with self._reading(key) as answer:
-            return b"".join(self._chunks(key, answer, max_bytes)), str(answer["ETag"])
+        with self._reading(key, max_bytes) as (chunks, etag):
+            return b"".join(chunks), etag
 
     def exists(self, key: str) -> bool:
         """One HEAD."""
-        full_key = self._full(key)
         try:
-            with self._translated(key) as where:
-                _check_etag(self._client.head_object(Bucket=self._bucket, Key=full_key), where)
+            self._asked("head_object", key)
         except NotStoredError:
             return False
         return True
@@ -108,11 +105,8 @@ class S3Store:
 
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Streams the object to a neighbour of `path`, then renames it."""
-        with self._reading(key) as answer:
-            chunks = self._chunks(key, answer, max_bytes)
-            with local_errors(str(path)), atomic_file(path) as partial:
-                for chunk in chunks:
-                    partial.write(chunk)
+        with self._reading(key, max_bytes) as (chunks, _), local_errors(str(path)), atomic_file(path) as partial:
+            partial.writelines(chunks)
 
     def digest(self, key: str, *, max_bytes: int | None = None) -> FileDigest:
         """One HEAD; a GET where the server keeps no SHA-256 of the object."""
@@ -125,18 +119,12 @@ class S3Store:
         digest.check(f"{source} in {self.url}", found)
         condition = {"IfNoneMatch": "*"} if if_absent else {}
         copied_from = {"Bucket": self._bucket, "Key": self._full(source)}
-        full_key = self._full(key)
-        with self._translated(key) as where:
-            answer = self._client.copy_object(
-                Bucket=self._bucket, Key=full_key, CopySource=copied_from, CopySourceIfMatch=etag, **condition
-            )
-            _check_etag(answer.get("CopyObjectResult", {}), where)
+        self._asked("copy_object", key, CopySource=copied_from, CopySourceIfMatch=etag, **condition)
 
     def delete(self, key: str) -> None:
         """One DELETE."""
-        full_key = self._full(key)
         with self._translated(key):
-            self._client.delete_object(Bucket=self._bucket, Key=full_key)
+            self._client.delete_object(Bucket=self._bucket, Key=self._full(key))
 
     def link(self, key: str) -> str:
         """A presigned GET; the server is asked to name the type that the key's ending suggests."""
@@ -152,44 +140,46 @@ class S3Store:
 
     def _put(self, key: str, body: bytes | IO[bytes], *, if_absent: bool, if_match: str | None) -> str:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match is not None else {}
-        full_key, checksum = self._full(key), _checksum(body)
         try:
-            with self._translated(key) as where:
-                answer = self._client.put_object(
-                    Bucket=self._bucket, Key=full_key, Body=body, ChecksumSHA256=checksum, **condition
-                )
-                _check_etag(answer, where)
+            answer = self._asked("put_object", key, Body=body, ChecksumSHA256=_checksum(body), **condition)
         except NotStoredError as error:  # S3's answer to If-Match when the object is gone
             raise ConflictError(f"{key} in {self.url}: is not what was read, somebody removed it") from error
         return str(answer["ETag"])
 
     def _digest_with_etag(self, key: str, max_bytes: int | None) -> tuple[FileDigest, str]:
-        full_key = self._full(key)
-        with self._translated(key) as where:
-            answer = self._client.head_object(Bucket=self._bucket, Key=full_key, ChecksumMode="ENABLED")
-            _check_etag(answer, where)
+        answer = self._asked("head_object", key, ChecksumMode="ENABLED")
         kept = answer.get("ChecksumSHA256", "")
         if len(kept) == _SHA256_CHARACTERS:  # of a multipart upload it is one of the parts' digests, and longer
             check_size(f"{key} in {self.url}", answer["ContentLength"], max_bytes)
             return FileDigest(base64.b64decode(kept).hex(), answer["ContentLength"]), str(answer["ETag"])
-        with self._reading(key) as answer:
-            return FileDigest.of_chunks(self._chunks(key, answer, max_bytes)), str(answer["ETag"])
+        with self._reading(key, max_bytes) as (chunks, etag):
+            return FileDigest.of_chunks(chunks), etag
+
+    def _asked(self, operation: str, key: str, **parameters: Any) -> dict[str, Any]:
+        """The answer to one request about an object, which a success names by its etag."""
+        with self._translated(key) as where:
+            answer: dict[str, Any] = getattr(self._client, operation)(
+                Bucket=self._bucket, Key=self._full(key), **parameters
+            )
+            _check_etag(answer.get("CopyObjectResult", answer), where)
+        return answer
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[dict[str, Any]]:
-        full_key = self._full(key)
+    def _reading(self, key: str, max_bytes: int | None) -> Iterator[tuple[Iterator[bytes], str]]:
+        """Body and etag of an object; a page in its place is refused."""
         with self._translated(key) as where:
-            answer = self._client.get_object(Bucket=self._bucket, Key=full_key)
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._full(key))
             with closing(answer["Body"]):
                 _check_etag(answer, where)
-                _check_no_page(answer, where, key)
-                yield answer
+                if answer.get("ContentType", "").startswith("text/html") and not key.endswith(".html"):
+                    raise StoreUnavailableError(f"{where}: {_NOT_THE_STORE} (it answers 200 with a page, text/html)")
+                yield self._chunks(key, answer, max_bytes), str(answer["ETag"])
 
     def _chunks(self, key: str, answer: dict[str, Any], max_bytes: int | None) -> Iterator[bytes]:
         """The body as it comes, refused as soon as it is too long; its length need not be declared."""
         where, read_bytes = f"{key} in {self.url}", 0
         check_size(where, answer.get("ContentLength", 0), max_bytes)
-        for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+        for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
             read_bytes += len(chunk)
             check_size(where, read_bytes, max_bytes)
             yield chunk
@@ -219,7 +209,7 @@ def _checksum(body: bytes | IO[bytes]) -> str:
     if isinstance(body, bytes):
         digest = FileDigest.of_chunks([body])
     else:
-        digest = FileDigest.of_chunks(iter(lambda: body.read(_CHUNK_BYTES), b""))
+        digest = FileDigest.of_chunks(chunks_of(body))
         body.seek(0)
     return base64.b64encode(bytes.fromhex(digest.sha256)).decode()
 
@@ -228,12 +218,6 @@ def _check_etag(answer: dict[str, Any], where: str) -> None:
     """Refuses a success without the etag that S3 gives to each of its objects."""
     if "ETag" not in answer:
         raise StoreUnavailableError(f"{where}: {_NOT_THE_STORE} (it answers 200 without an ETag)")
-
-
-def _check_no_page(answer: dict[str, Any], where: str, key: str) -> None:
-    """Refuses a page in place of an object that is none."""
-    if answer.get("ContentType", "").startswith("text/html") and not key.endswith(".html"):
-        raise StoreUnavailableError(f"{where}: {_NOT_THE_STORE} (it answers 200 with a page, text/html)")
 
 
 def _meaning(error: ClientError, where: str) -> InfraError:

@@ -17,13 +17,14 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig
-from modnet.records import Promotion
+from modnet.records import ExportRecord, NetworkScores, Promotion
 from modnet.targets import Target
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import deploy, host_latency
 from tasks.remote import bases, exports, latency
 from tasks.remote import scores as remote_scores
+from tasks.remote.node import answered
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
@@ -52,9 +53,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
                 network.fusion.head.bias.fill_(bias)
             checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {})
             ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
-            key = export_key(store, ids[name], CONFIG, settings.legacy_folder)
-            exports.export_stored(ids[name], CONFIG, key, 1)
-            remote_scores.score_network(ids[name], scores_key(store, ids[name]), 1)
+            key = export_key(store, ids[name], CONFIG)
+            answered(key, ExportRecord, exports.export_stored, [ids[name], CONFIG, key], 1)
+            key = scores_key(store, ids[name])
+            answered(key, NetworkScores, remote_scores.score_network, [ids[name]], 1)
     return folder, ids
 
 
@@ -65,8 +67,8 @@ def store(exported: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_CACHE", str(exported[0] / "cache"))
 
-    def here(key: str, kind: Any, function: Callable[..., Any], *args: Any, **_: Any) -> Any:
-        return function(*args)
+    def here(key: str, kind: Any, function: Callable[..., Any], *args: Any, cpus: int, **_: Any) -> Any:
+        return answered(key, kind, function, args, cpus)
 
     monkeypatch.setattr(deploy, "recalled_or_computed", here)
     return FolderStore(tmp_path / "store")

@@ -62,7 +62,7 @@ def test_the_log_of_a_run_shows_what_a_device_wrote(
 ) -> None:
     store = FolderStore(tmp_path / "store")
     store.put(f"reports/{report.release_id}/pi/x.json", b'{"\\u001b[2J": 1}')
-    monkeypatch.setattr(benchmark, "open_store", lambda url: store)
+    monkeypatch.setattr(benchmark, "this_store", lambda: store)
     monkeypatch.setattr(benchmark, "read_manifest", lambda store, release_id: ManifestOfNothing())
     for module in (benchmark, flows.benchmark):
         monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger("run"))

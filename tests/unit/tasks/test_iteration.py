@@ -33,9 +33,10 @@ from modnet.workloads.matting.workload import MATTING
 from tasks import local_iteration, training_run
 from tasks.local_iteration import prune_iteratively
 from tasks.remote import bases, candidates
+from tasks.remote.node import answered
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import candidate_key, pruned_id, root_id
+from tasks.stored_network import candidate_key, pruned_id, retrained_key, root_id
 
 MAX_MACS = 300_000_000  # of 761 million
 RETRAIN = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32", sparsity=SparsityConfig(strength=1e-2))
@@ -76,7 +77,9 @@ def iterate(store: FolderStore, base: BaseRecord, steps: int = 2) -> list[Retrai
     for step in iteration_steps(CONFIG, base.complexity)[:steps]:
         parent_id = reports[-1].candidate_id if reports else base.base_id
         candidate_id = pruned_id(store, parent_id, step.pruning, step.retrain, 0)
-        reports.append(candidates.take_step(parent_id, step, 0, candidate_id, cpus=1, gpus=0))
+        args = (parent_id, step, 0, candidate_id)
+        key = retrained_key(candidate_id)
+        reports.append(answered(key, RetrainReport, candidates.take_step, args, cpus=1, gpus=0))
     return reports
 
 
@@ -114,7 +117,11 @@ def test_prune_network_gives_a_retrained_candidate_another_name_when_its_parent_
     store, record = base
     (first,) = iterate(store, record, steps=1)
     questions = [(parent_id, CONFIG.pruning, RETRAIN, 0) for parent_id in (record.base_id, first.candidate_id)]
-    of_base, of_first = (candidates.prune_network(*one, pruned_id(store, *one), cpus=1) for one in questions)
+    ids = [pruned_id(store, *one) for one in questions]
+    of_base, of_first = (
+        answered(candidate_key(name), Candidate, candidates.prune_network, (*one, name), cpus=1)
+        for one, name in zip(questions, ids, strict=True)
+    )
     assert of_base.candidate_id != of_first.candidate_id
     assert of_base.base_id == of_first.base_id
 

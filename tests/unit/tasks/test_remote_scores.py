@@ -11,11 +11,13 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig
+from modnet.records import NetworkScores, StoredFile
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.metrics import ERROR_NAMES
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.remote.bases import import_base
+from tasks.remote.node import answered
 from tasks.remote.scores import draw_sheet, score_network
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import scores_key, sheet_key
@@ -34,11 +36,12 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
     base = import_base(dataset.dataset_id, str(checkpoint))
 
     key = scores_key(store, base.base_id)
-    scores = score_network(base.base_id, key, cpus)
+    scores = answered(key, NetworkScores, score_network, [base.base_id], cpus)
     assert scores.val.images == 1
     assert tuple(scores.val.errors) == ERROR_NAMES
     assert set(scores.tune.errors) == {"mse", "mad", "unknown_mse", "unknown_mad"}
-    assert score_network(base.base_id, key, cpus) == scores  # from the store
+    assert answered(key, NetworkScores, score_network, [base.base_id], cpus) == scores  # from the store
 
-    sheet = draw_sheet(base.base_id, base.base_id, sheet_key(store, base.base_id, base.base_id), cpus)
+    key = sheet_key(store, base.base_id, base.base_id)
+    sheet = answered(key, StoredFile, draw_sheet, [base.base_id, base.base_id, key], cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")

@@ -17,13 +17,14 @@ from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import BaselineConfig, ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
 from modnet.pruning.iteration import IterationStep
-from modnet.records import Record
+from modnet.records import BaseRecord, Candidate, Record, RetrainReport
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import iterate, prune, retrain, training_run
+from tasks import iterate, on_ray, prune, retrain, training_run
 from tasks.remote import bases, candidates, node
+from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import pruned_id, trained_base_id
+from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, trained_base_id
 
 TRAINING = RetrainConfig(epochs=1, batch_size=2, image_size=64, precision="fp32")
 PRUNING = PruningConfig(channel_multiple=2, min_channels=2)
@@ -57,8 +58,10 @@ def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]
     checkpoint = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
     base = bases.import_base(dataset.dataset_id, str(checkpoint))
     question = (base.base_id, PRUNING, TRAINING, 0)
-    candidate = candidates.prune_network(*question, pruned_id(store, *question), cpus=1)
-    return dataset.dataset_id, base.base_id, candidate.candidate_id
+    candidate_id = pruned_id(store, *question)
+    args = (*question, candidate_id)
+    answered(candidate_key(candidate_id), Candidate, candidates.prune_network, args, cpus=1)
+    return dataset.dataset_id, base.base_id, candidate_id
 
 
 @pytest.fixture(params=["base", "candidate"])
@@ -66,8 +69,12 @@ def train(ids: tuple[str, str, str], request: pytest.FixtureRequest) -> Train:
     dataset_id, _, candidate_id = ids
     if request.param == "base":
         question = (dataset_id, TRAINING, 0, None)
-        return lambda gpus: bases.train_base(*question, trained_base_id(*question), 1, gpus)
-    return lambda gpus: candidates.retrain_candidate(candidate_id, 1, gpus)
+        base_id = trained_base_id(*question)
+        return lambda gpus: answered(
+            base_key(base_id), BaseRecord, bases.train_base, (*question, base_id), cpus=1, gpus=gpus
+        )
+    key = retrained_key(candidate_id)
+    return lambda gpus: answered(key, RetrainReport, candidates.retrain_candidate, [candidate_id], cpus=1, gpus=gpus)
 
 
 def test_a_finished_training_is_kept_when_its_upload_fails(
@@ -120,8 +127,7 @@ def test_every_training_reserves_its_share_of_a_gpu(
         raise AskedError
 
     monkeypatch.setattr("tasks.on_ray.run_on_ray", fake_ray)
-    for module in (prune, retrain, iterate):
-        monkeypatch.setattr(module, "shown_training", lambda *_: nullcontext())
+    monkeypatch.setattr(on_ray, "shown_training", lambda *_: nullcontext())
     step = IterationStep(number=1, pruning=PRUNING, retrain=TRAINING)
     trainings = {
         "base": lambda: prune.put_base.fn(dataset_id, BaselineConfig(checkpoint=None), 0, compute),

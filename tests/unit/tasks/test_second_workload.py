@@ -24,13 +24,34 @@ from modnet.configs import (
     UniformPolicy,
 )
 from modnet.errors import CheckpointError, ConfigError
-from modnet.records import DatasetRecord
+from modnet.records import (
+    BaseRecord,
+    Candidate,
+    Challenge,
+    ChannelScores,
+    DatasetRecord,
+    ExportRecord,
+    NetworkScores,
+    RetrainReport,
+    Sensitivities,
+    StoredFile,
+)
 from modnet.workloads import WORKLOADS, Home
 from modnet.workloads.matting.weights import SHIPPED_SMALL
 from tasks import deploy
 from tasks.remote import bases, candidates, exports, latency, scores, sensitivity
+from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import export_key, pruned_id, scores_key, sheet_key, trained_base_id
+from tasks.stored_network import (
+    base_key,
+    candidate_key,
+    export_key,
+    pruned_id,
+    retrained_key,
+    scores_key,
+    sheet_key,
+    trained_base_id,
+)
 
 DRAWN = SyntheticConfig(train=8, val=5)
 TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3e-2, precision="fp32")
@@ -57,7 +78,8 @@ def dataset(store: FolderStore) -> DatasetRecord:
 
 def trained_base(dataset: DatasetRecord, cpus: int) -> str:
     question = (dataset.dataset_id, TRAINING, 0, None)
-    return bases.train_base(*question, trained_base_id(*question), cpus, 0).base_id
+    base_id = trained_base_id(*question)
+    return answered(base_key(base_id), BaseRecord, bases.train_base, (*question, base_id), cpus, gpus=0).base_id
 
 
 def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
@@ -69,18 +91,22 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
 
     retraining = RetrainConfig(**TRAINING.model_dump())
     question = (base_id, PRUNING, retraining, 0)
-    candidate = candidates.prune_network(*question, pruned_id(store, *question), cpus)
-    network_id = candidates.retrain_candidate(candidate.candidate_id, cpus, 0).candidate_id
-    before, after = (scores.score_network(one, scores_key(store, one), cpus) for one in (base_id, network_id))
+    network_id = pruned_id(store, *question)
+    answered(candidate_key(network_id), Candidate, candidates.prune_network, (*question, network_id), cpus)
+    answered(retrained_key(network_id), RetrainReport, candidates.retrain_candidate, [network_id], cpus, gpus=0)
+    before, after = (
+        answered(scores_key(store, one), NetworkScores, scores.score_network, [one], cpus)
+        for one in (base_id, network_id)
+    )
     assert after.complexity.parameters < before.complexity.parameters
     assert tuple(after.val.errors) == ("squared", "absolute")
     assert after.tune.error < 0.01
-    sheet = scores.draw_sheet(base_id, network_id, sheet_key(store, base_id, network_id), cpus)
+    drawn_at = sheet_key(store, base_id, network_id)
+    sheet = answered(drawn_at, StoredFile, scores.draw_sheet, [base_id, network_id, drawn_at], cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")
 
-    legacy = Settings.from_env().legacy_folder
-    exported_at = export_key(store, network_id, EXPORT, legacy)
-    export = exports.export_stored(network_id, EXPORT, exported_at, cpus)
+    exported_at = export_key(store, network_id, EXPORT)
+    export = answered(exported_at, ExportRecord, exports.export_stored, [network_id, EXPORT, exported_at], cpus)
     assert (export.targets, export.protocol) == (("cpu-fp32", "ncs2-fp16"), "as drawn")
     assert export.val["torch"].keys() == {"squared", "absolute"}
     with disable_run_logger():
@@ -101,10 +127,11 @@ def test_groups_of_a_second_workload_are_analysed(store: FolderStore, dataset: D
     base_id = trained_base(dataset, cpus)
     config = SensitivityConfig(images=2, short_side=32, ratios=(0.5,), pruning=PRUNING)
     ranked_at = sensitivity.channel_scores_key(store, base_id, config)
-    groups = sensitivity.score_channels(base_id, config, ranked_at, cpus).scores
+    groups = answered(ranked_at, ChannelScores, sensitivity.score_channels, [base_id, config], cpus).scores
     assert set(groups) == {"features"}
     measured_at = sensitivity.group_key(store, base_id, "features", config)
-    sensitivity.measure_group(base_id, "features", config, ranked_at, measured_at, cpus)
+    args = (base_id, "features", config, ranked_at)
+    answered(measured_at, Sensitivities, sensitivity.measure_group, args, cpus)
     report = sensitivity.summarise(base_id, [measured_at], config)
     assert report.question.metric == "squared error of brightness"
 
@@ -124,14 +151,16 @@ def test_a_release_of_another_workload_is_replaced_only_when_that_is_asked(
 ) -> None:
     """What devices of a target run would answer another question than before."""
     base_id = trained_base(dataset, torch.get_num_threads())
-    scores.score_network(base_id, scores_key(store, base_id), torch.get_num_threads())
-    key = export_key(store, base_id, EXPORT, Settings.from_env().legacy_folder)
-    export = exports.export_stored(base_id, EXPORT, key, torch.get_num_threads())
+    cpus = torch.get_num_threads()
+    answered(scores_key(store, base_id), NetworkScores, scores.score_network, [base_id], cpus)
+    key = export_key(store, base_id, EXPORT)
+    export = answered(key, ExportRecord, exports.export_stored, [base_id, EXPORT, key], cpus)
     with disable_run_logger():
         release_id = deploy.publish.fn(base_id, EXPORT, "first")
     manifest = replace(read_manifest(store, release_id), workload="poetry")
     other = publish_release(store, manifest, {name: file.key for name, file in export.files.items()})
     promote(store, "cpu-fp32", other)
     sha256 = read_current(store, "cpu-fp32").manifest_sha256
-    found = latency.challenge_current("cpu-fp32", other, sha256, base_id, key, "challenges/a.json", 1)
+    args = ("cpu-fp32", other, sha256, base_id, key)
+    found = answered("challenges/a.json", Challenge, latency.challenge_current, args, 1)
     assert found.objections == ("it is of workload 'poetry', the new network of 'brightness'",)

@@ -43,12 +43,12 @@ def test_save_report_writes_what_the_store_has_and_says_what_it_has_not(
     artifacts = [
         {"key": "report", "type": "markdown", "data": f"[Report of this run]({address}/report.html?signed)"},
         {"key": "pareto", "type": "image", "data": f"{address}/pareto.png"},
-        {"key": "mattes", "type": "image", "data": "file:///etc/passwd"},
+        {"key": "sheet", "type": "image", "data": "file:///etc/passwd"},
         {"key": "leaderboard", "type": "table", "data": "[]"},
     ]
-    page, plot, mattes = save_report(artifacts, tmp_path / "reports")
+    page, plot, sheet = save_report(artifacts, tmp_path / "reports")
     assert page == f"report: {tmp_path / 'reports' / 'report.html'}"
     assert (tmp_path / "reports" / "report.html").read_bytes() == b"<!doctype html>"
     assert plot == "pareto: not saved, the store says: HTTP Error 403: Forbidden"
-    assert mattes == "mattes: not saved, the store says: 'file:///etc/passwd' is no address of a store"
+    assert sheet == "sheet: not saved, the store says: 'file:///etc/passwd' is no address of a store"
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["report.html"]

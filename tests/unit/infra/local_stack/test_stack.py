@@ -118,9 +118,9 @@ def test_started_leaves_out_what_another_command_has_started(stack: Stack, runni
     with stack._locked():
         stack._start("worker", lambda: pytest.fail("runs already"))
         assert stack.started() == []
-        stack._start("agent", lambda: running["flow"])
+        stack._start("agent", lambda: (["/bin/sleep", "60"], {}))
         assert stack.started() == ["agent"]
-        end_processes([running["flow"]], 0.0)  # and another command may start it anew
+        end_processes([stack.status()["agent"]], 0.0)  # and another command may start it anew
         assert stack.started() == []
 
 

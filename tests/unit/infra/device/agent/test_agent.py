@@ -8,12 +8,12 @@ from typing import NoReturn
 import pytest
 
 from infra.device import releases
-from infra.device.agent.agent import Agent, MeasureSettings, Outcome, RunnableModel
+from infra.device.agent.agent import Agent, MeasureSettings, Outcome
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import Manifest, TargetFiles, manifest_key, release_file_key
 from infra.device.documents.pointer import pointer_key
 from infra.device.errors import ContractError, DeviceMissingError, DiskFullError, SettingsError, StoreUnavailableError
-from infra.device.measuring.runtime import load_ir
+from infra.device.measuring.runtime import LoadedModel, load_ir
 from infra.device.reports import read_reports
 from infra.device.stores.folder_store import FolderStore
 from tests.unit.infra.exported import digests, exported
@@ -212,7 +212,7 @@ def test_run_once_waits_for_a_missing_stick_and_measures_the_other_targets(
     _promote(store, stick)
     asked = {}
 
-    def load(ir_xml: Path, *, device: str, threads: int | None) -> RunnableModel:
+    def load(ir_xml: Path, *, device: str, threads: int | None) -> LoadedModel:
         asked[device] = threads
         if device == "MYRIAD":
             raise DeviceMissingError("plug the stick in")

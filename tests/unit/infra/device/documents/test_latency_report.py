@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.device.documents.latency_report import LatencyReport, report_key
+from infra.device.documents.latency_report import LatencyReport
 from infra.device.errors import ContractError
 
 MakeReport = Callable[..., LatencyReport]
@@ -80,14 +80,14 @@ def test_from_json_refuses_missing_and_unknown_fields(make_report: MakeReport, s
         LatencyReport.from_json(json.dumps(members).encode())
 
 
-def test_report_key_says_release_device_target_and_time() -> None:
-    key = report_key("0123456789ab", "pi", "cpu-fp32", "20261122T063000.000000Z")
-    assert key == "reports/0123456789ab/pi/cpu-fp32-20261122T063000.000000Z.json"
+def test_key_says_release_device_target_and_time(make_report: MakeReport) -> None:
+    report = make_report(
+        release_id="0123456789ab", device="pi", target="cpu-fp32", started_at="20261122T063000.000000Z"
+    )
+    assert report.key() == "reports/0123456789ab/pi/cpu-fp32-20261122T063000.000000Z.json"
 
 
-@pytest.mark.parametrize("position", range(4))
-def test_report_key_refuses_an_unsafe_part(position: int) -> None:
-    parts = ["0123456789ab", "pi", "cpu-fp32", "20261122T063000.000000Z"]
-    parts[position] = "../x"
-    with pytest.raises(ContractError):
-        report_key(*parts)
+@pytest.mark.parametrize("part", ["release_id", "device", "target", "started_at"])
+def test_a_report_refuses_a_part_that_is_unsafe_in_its_key(make_report: MakeReport, part: str) -> None:
+    with pytest.raises(ContractError, match=part):
+        make_report(**{part: "../x"})

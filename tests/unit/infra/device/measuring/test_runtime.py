@@ -10,6 +10,7 @@ import pytest
 
 from infra.device.errors import ContractError, DeviceMissingError, SettingsError
 from infra.device.measuring import runtime
+from infra.device.measuring.interface import Asked
 from infra.device.measuring.runtime import LoadedModel, device_of, load_ir, runtime_text
 
 
@@ -28,7 +29,7 @@ class _FakeRuntime:
     def has_plugin(self, device: str) -> bool:
         return True
 
-    def compile(self, ir_xml: Path, **given: Any) -> NoReturn:
+    def compile(self, ir_xml: Path, asked: Asked) -> NoReturn:
         raise RuntimeError(self.words)
 
 
