@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from modnet.config import Config
 from modnet.policies.cost import Cost, CostModel, Widths
@@ -69,7 +69,7 @@ class Prunable:
     measure: MeasureWidths | None = None
 
 
-class MeasuredLatency(BaseModel):
+class MeasuredLatency(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What the closing measurement of the latency policy found, medians in milliseconds.
 
     Attributes:
@@ -77,8 +77,6 @@ class MeasuredLatency(BaseModel):
         unpruned_ms: of the unpruned one, run beside the others in every measurement; the closing one's is the last.
             They differ when the machine had other work meanwhile.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     ms: float = Field(gt=0)
     unpruned_ms: tuple[float, ...] = Field(min_length=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -97,12 +98,10 @@ def _inputs_of_consumers(model: PrunableNetwork, groups: list[ChannelGroup]) -> 
 
         return hook
 
-    paths = {consumer.module for group in groups for consumer in group.consumers}
-    handles = [model.get_submodule(path).register_forward_pre_hook(remember(path)) for path in paths]
     parameter = next(model.parameters())
     images = torch.rand(2, 3, 64, 64, dtype=parameter.dtype, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
+    with ExitStack() as hooks, torch.inference_mode():
+        for path in {consumer.module for group in groups for consumer in group.consumers}:
+            hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(remember(path)))
         model(images.to(parameter.device) * 2 - 1)
-    for handle in handles:
-        handle.remove()
     return inputs

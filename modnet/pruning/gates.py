@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -26,17 +26,13 @@ def gated(model: PrunableNetwork, factors: Mapping[str, Tensor]) -> Iterator[Non
         model: its weights are not touched.
         factors: group name → (channels,), the same for all images, or (B, channels).
     """
-    handles = []
     groups = {group.name: group for group in model.channel_groups()}
-    for name, factor in factors.items():
-        for consumer in groups[name].consumers:
-            module = model.get_submodule(consumer.module)
-            handles.append(module.register_forward_pre_hook(_multiply(factor, consumer.offset)))
-    try:
+    with ExitStack() as hooks:
+        for name, factor in factors.items():
+            for consumer in groups[name].consumers:
+                module = model.get_submodule(consumer.module)
+                hooks.enter_context(module.register_forward_pre_hook(_multiply(factor, consumer.offset)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _multiply(factor: Tensor, offset: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor]]:

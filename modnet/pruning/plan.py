@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from modnet.configs import PruningConfig
@@ -26,11 +26,7 @@ MeasureLatency = Callable[[Sequence[PrunableNetwork]], Sequence[float]]
 """Networks → their median latencies in milliseconds, measured interleaved, in any state of their weights."""
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class GroupPlan(_Document):
+class GroupPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The channels of one group that stay.
 
     Attributes:
@@ -68,7 +64,7 @@ class GroupPlan(_Document):
         )
 
 
-class PruningPlan(_Document):
+class PruningPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Kept channels of every group of one network; replaying it gives the identical smaller network.
 
     Attributes:
