@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -125,20 +125,6 @@ class CompressConfig(Config):
         filled.setdefault("benchmark", BenchmarkConfig(wait_s=120, min_reports=1) if is_demo else BenchmarkConfig())
         filled.setdefault("compute", ComputeConfig())
         return filled
-
-    @classmethod
-    def standard(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """A night's work: whole epochs at the scale of use, with the crops and rates that brought most back."""
-        return cls.model_validate({"profile": "standard", "base": {"checkpoint": checkpoint}})
-
-    @classmethod
-    def demo(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """The same run in minutes on two cores and some dozen images, too short to judge an idea.
-
-        It starts from the small network that the project ships. With another base network the time goes into
-        retraining; without one (None) most of it into training that.
-        """
-        return cls.model_validate({"profile": "demo", "base": {"checkpoint": checkpoint}})
 
 
 def _base_training(is_demo: bool) -> TrainingConfig:

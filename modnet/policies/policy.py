@@ -16,6 +16,8 @@ from modnet.policies.cost import Cost, CostModel, Widths
 if TYPE_CHECKING:
     from modnet.network import ChannelGroup
 
+Groups = Sequence["ChannelGroup"]
+
 ScoreLists = Mapping[str, Sequence[float]]
 """Group name → the score of each channel, at least 0; the larger, the more it would cost to remove the channel."""
 
@@ -62,7 +64,7 @@ class Prunable:
         measure: how long it takes at any widths; None where nothing can be measured.
     """
 
-    groups: Sequence[ChannelGroup]
+    groups: Groups
     scores: ScoreLists
     allowed: AllowedWidths
     cost_model: CostModel
@@ -127,10 +129,10 @@ class GroupwisePolicy(PruningPolicy):
     """Base of policies that look at groups and scores alone: not at cost or latency of the whole network."""
 
     @abstractmethod
-    def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
+    def counts(self, groups: Groups, scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
         """Group name → channels to keep; groups that it leaves out keep all."""
 
-    def asked(self, groups: Sequence[ChannelGroup], scores: ScoreLists) -> dict[str, int]:
+    def asked(self, groups: Groups, scores: ScoreLists) -> dict[str, int]:
         """Group name → channels to keep where every width is allowed."""
         counts = self.counts(groups, scores, AllowedWidths(multiple=1, minimum=1))
         return {group.name: counts.get(group.name, group.channels) for group in groups}
