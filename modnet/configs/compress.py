@@ -118,7 +118,7 @@ class CompressConfig(Config):
             filled["base"] = {**base, "training": _base_training(is_demo)}
         retrain = filled.setdefault("retrain", _retraining(is_demo, is_trained, start))
         if "epochs" in filled:
-            filled["retrain"] = {**_members(retrain), "epochs": filled["epochs"]}
+            filled["retrain"] = {**dict(retrain), "epochs": filled["epochs"]}
         filled.setdefault(
             "export", ExportConfig(calibration_images=8, max_output_difference=0.02) if is_demo else ExportConfig()
         )
@@ -149,7 +149,3 @@ def _retraining(is_demo: bool, is_trained: bool, start: Any) -> RetrainConfig:
     # A small network that was retrained for long forgets more at 1e-3 than some dozen images teach it.
     learning_rate = 1e-3 if start == UNPRUNED else 2e-4
     return RetrainConfig(epochs=5, learning_rate=learning_rate, freeze_backbone=True, distillation=DistillationConfig())
-
-
-def _members(section: Any) -> Any:
-    return section.model_dump() if isinstance(section, Config) else section

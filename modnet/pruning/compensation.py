@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -87,16 +87,13 @@ def _inputs_of_consumers(model: PrunableNetwork, groups: list[ChannelGroup]) -> 
     """What the consumers of the groups read of two random images, by layer: (2, C, H, W) or (2, C)."""
     inputs: dict[str, Tensor] = {}
 
-    def remember(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            inputs[path] = arguments[0]
-
-        return hook
+    def remember(path: str, _module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        inputs[path] = arguments[0]
 
     parameter = next(model.parameters())
     images = torch.rand(2, 3, 64, 64, dtype=parameter.dtype, generator=torch.Generator().manual_seed(0))
     with ExitStack() as hooks, torch.inference_mode():
         for path in {consumer.module for group in groups for consumer in group.consumers}:
-            hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(remember(path)))
+            hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(partial(remember, path)))
         model(images.to(parameter.device) * 2 - 1)
     return inputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -42,20 +42,17 @@ def layer_costs(network: PrunableNetwork, size: int = 512) -> dict[str, Cost]:
     shadow = shadow.to_empty(device="cpu").eval()
     costs: dict[str, Cost] = {}
 
-    def count(path: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            macs = 0
-            if isinstance(module, nn.Conv2d):
-                macs = module.weight[0].numel() * output[0].numel() * size**2 // _RUN_AT**2
-            elif isinstance(module, nn.Linear):
-                macs = module.weight.numel()
-            costs[path] = Cost(sum(p.numel() for p in module.parameters(recurse=False)), macs)
-
-        return hook
+    def count(path: str, module: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> None:
+        macs = 0
+        if isinstance(module, nn.Conv2d):
+            macs = module.weight[0].numel() * output[0].numel() * size**2 // _RUN_AT**2
+        elif isinstance(module, nn.Linear):
+            macs = module.weight.numel()
+        costs[path] = Cost(sum(p.numel() for p in module.parameters(recurse=False)), macs)
 
     for path, module in shadow.named_modules():
         if any(True for _ in module.parameters(recurse=False)):
-            module.register_forward_hook(count(path))
+            module.register_forward_hook(partial(count, path))
     with torch.inference_mode():
         shadow.deployed()(*(torch.zeros(1, one.channels, _RUN_AT, _RUN_AT) for one in network.inputs))
     return costs

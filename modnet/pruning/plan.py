@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from modnet.errors import PruningError
 from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.policies.cost import Widths
 from modnet.policies.layer_ratios import matching
-from modnet.policies.policy import AllowedWidths, MeasuredLatency, MeasureWidths, Prunable, split_by_parts
+from modnet.policies.policy import AllowedWidths, MeasuredLatency, Prunable, split_by_parts
 from modnet.pruning.cost import cost_model
 from modnet.pruning.criteria import Scores, score_groups
 from modnet.pruning.remarks import remarks_on
@@ -165,7 +166,7 @@ def plan_pruning(
         scores={name: values.tolist() for name, values in remaining_scores.items()},
         allowed=AllowedWidths(config.channel_multiple, config.min_channels),
         cost_model=costs,
-        measure=None if measure_latency is None else _measure_widths(model, measure_latency),
+        measure=None if measure_latency is None else partial(_measure_widths, model, measure_latency),
     )
     decision = config.policy.decide(question)
     groups = {
@@ -217,14 +218,12 @@ def _idle_patterns(groups: list[ChannelGroup], remaining: dict[str, ChannelGroup
     ]
 
 
-def _measure_widths(model: PrunableNetwork, measure: MeasureLatency) -> MeasureWidths:
+def _measure_widths(
+    model: PrunableNetwork, measure: MeasureLatency, widths: Sequence[Widths]
+) -> tuple[float, Sequence[float]]:
     """`measure`, of networks like `model` at given widths."""
-
-    def measure_widths(widths: Sequence[Widths]) -> tuple[float, Sequence[float]]:
-        unpruned, *medians = measure([model, *(model.resized(one).eval() for one in widths)])
-        return unpruned, medians
-
-    return measure_widths
+    unpruned, *medians = measure([model, *(model.resized(one).eval() for one in widths)])
+    return unpruned, medians
 
 
 def _require_scores(groups: list[ChannelGroup], scores: Scores) -> None:
