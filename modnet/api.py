@@ -9,86 +9,58 @@ an extra is missing, `MissingExtraError` says which extra brings it. `docs/pytho
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modnet.extras import missing_extra
 
-if TYPE_CHECKING:  # for editors and type checkers; `_NAMES` says the same to Python
-    from modnet.checkpoint import save_checkpoint as save_checkpoint
-    from modnet.configs.pruning import PruningConfig as PruningConfig
-    from modnet.configs.training import DistillationConfig as DistillationConfig
-    from modnet.configs.training import RetrainConfig as RetrainConfig
-    from modnet.configs.training import TrainingConfig as TrainingConfig
-    from modnet.data.archives import extract_archive as extract_archive
-    from modnet.errors import ModnetError as ModnetError
-    from modnet.export.onnx_to_openvino import convert_ir as convert_ir
-    from modnet.export.torch_to_onnx import export_onnx as export_onnx
-    from modnet.policies.adaptive import AdaptivePolicy as AdaptivePolicy
-    from modnet.policies.budget import BudgetPolicy as BudgetPolicy
-    from modnet.policies.global_threshold import GlobalThresholdPolicy as GlobalThresholdPolicy
-    from modnet.policies.layer_ratios import LayerRatiosPolicy as LayerRatiosPolicy
-    from modnet.policies.uniform import UniformPolicy as UniformPolicy
-    from modnet.pruning.complexity import complexity as complexity
-    from modnet.pruning.criteria import taylor as taylor
-    from modnet.pruning.plan import plan_pruning as plan_pruning
-    from modnet.pruning.surgery import apply_plan as apply_plan
-    from modnet.training.retrain import retrain as retrain
-    from modnet.workloads.matting.checkpoint import load as load
-    from modnet.workloads.matting.data.dataset import MattingDataset as MattingDataset
-    from modnet.workloads.matting.data.images import read_image as read_image
-    from modnet.workloads.matting.data.indexing import index_dataset as index_dataset
-    from modnet.workloads.matting.data.preprocessing import prepare as prepare
-    from modnet.workloads.matting.data.synthetic import write_synthetic_archive as write_synthetic_archive
-    from modnet.workloads.matting.evaluate import evaluate as evaluate
-    from modnet.workloads.matting.network.modnet import MODNet as MODNet
-    from modnet.workloads.matting.network.spec import ModnetSpec as ModnetSpec
-    from modnet.workloads.matting.portraits import Portraits as Portraits
-    from modnet.workloads.matting.portraits import alpha_mse as alpha_mse
-    from modnet.workloads.matting.predict.infer import infer_images as infer_images
-    from modnet.workloads.matting.predict.openvino_predictors import IrPredictor as IrPredictor
-    from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor as OnnxPredictor
-    from modnet.workloads.matting.predict.predictors import TorchPredictor as TorchPredictor
-    from modnet.workloads.matting.predict.results import renderer as renderer
-    from modnet.workloads.matting.weights import checkpoint_path as checkpoint_path
-    from modnet.workloads.matting.workload import MATTING as MATTING
+if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` reads them for Python
+    from modnet.checkpoint import save_checkpoint
+    from modnet.configs.pruning import PruningConfig
+    from modnet.configs.training import DistillationConfig, RetrainConfig, TrainingConfig
+    from modnet.data.archives import extract_archive
+    from modnet.errors import ModnetError
+    from modnet.export.onnx_to_openvino import convert_ir
+    from modnet.export.torch_to_onnx import export_onnx
+    from modnet.policies.adaptive import AdaptivePolicy
+    from modnet.policies.budget import BudgetPolicy
+    from modnet.policies.global_threshold import GlobalThresholdPolicy
+    from modnet.policies.layer_ratios import LayerRatiosPolicy
+    from modnet.policies.uniform import UniformPolicy
+    from modnet.pruning.complexity import complexity
+    from modnet.pruning.criteria import taylor
+    from modnet.pruning.plan import plan_pruning
+    from modnet.pruning.surgery import apply_plan
+    from modnet.training.retrain import retrain
+    from modnet.workloads.matting.checkpoint import load
+    from modnet.workloads.matting.data.dataset import MattingDataset
+    from modnet.workloads.matting.data.images import read_image
+    from modnet.workloads.matting.data.indexing import index_dataset
+    from modnet.workloads.matting.data.preprocessing import prepare
+    from modnet.workloads.matting.data.synthetic import write_synthetic_archive
+    from modnet.workloads.matting.evaluate import evaluate
+    from modnet.workloads.matting.network.modnet import MODNet
+    from modnet.workloads.matting.network.spec import ModnetSpec
+    from modnet.workloads.matting.portraits import Portraits, alpha_mse
+    from modnet.workloads.matting.predict.infer import infer_images
+    from modnet.workloads.matting.predict.openvino_predictors import IrPredictor, OnnxPredictor
+    from modnet.workloads.matting.predict.predictors import TorchPredictor
+    from modnet.workloads.matting.predict.results import renderer
+    from modnet.workloads.matting.weights import checkpoint_path
+    from modnet.workloads.matting.workload import MATTING
 
-_NAMES = {
-    "modnet.checkpoint": ("save_checkpoint",),
-    "modnet.configs.pruning": ("PruningConfig",),
-    "modnet.configs.training": ("DistillationConfig", "RetrainConfig", "TrainingConfig"),
-    "modnet.data.archives": ("extract_archive",),
-    "modnet.workloads.matting.data.indexing": ("index_dataset",),
-    "modnet.errors": ("ModnetError",),
-    "modnet.export.onnx_to_openvino": ("convert_ir",),
-    "modnet.export.torch_to_onnx": ("export_onnx",),
-    "modnet.policies.adaptive": ("AdaptivePolicy",),
-    "modnet.policies.budget": ("BudgetPolicy",),
-    "modnet.policies.global_threshold": ("GlobalThresholdPolicy",),
-    "modnet.policies.layer_ratios": ("LayerRatiosPolicy",),
-    "modnet.policies.uniform": ("UniformPolicy",),
-    "modnet.pruning.complexity": ("complexity",),
-    "modnet.pruning.criteria": ("taylor",),
-    "modnet.pruning.plan": ("plan_pruning",),
-    "modnet.pruning.surgery": ("apply_plan",),
-    "modnet.training.retrain": ("retrain",),
-    "modnet.workloads.matting.checkpoint": ("load",),
-    "modnet.workloads.matting.data.dataset": ("MattingDataset",),
-    "modnet.workloads.matting.data.images": ("read_image",),
-    "modnet.workloads.matting.data.preprocessing": ("prepare",),
-    "modnet.workloads.matting.data.synthetic": ("write_synthetic_archive",),
-    "modnet.workloads.matting.evaluate": ("evaluate",),
-    "modnet.workloads.matting.network.modnet": ("MODNet",),
-    "modnet.workloads.matting.network.spec": ("ModnetSpec",),
-    "modnet.workloads.matting.portraits": ("Portraits", "alpha_mse"),
-    "modnet.workloads.matting.predict.infer": ("infer_images",),
-    "modnet.workloads.matting.predict.openvino_predictors": ("IrPredictor", "OnnxPredictor"),
-    "modnet.workloads.matting.predict.predictors": ("TorchPredictor",),
-    "modnet.workloads.matting.predict.results": ("renderer",),
-    "modnet.workloads.matting.weights": ("checkpoint_path",),
-    "modnet.workloads.matting.workload": ("MATTING",),
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+def _homes() -> dict[str, str]:
+    """Name → module, as the lines above have it: Python does not run them, so they are read as text."""
+    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    lines = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {one.name: str(line.module) for line in lines for one in line.names}
+
+
+_HOMES = _homes()
 __all__ = sorted(_HOMES)
 
 

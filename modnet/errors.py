@@ -25,7 +25,10 @@ from typing import Any
 
 
 class ModnetError(Exception):
-    """Base of every error raised on purpose by `modnet`."""
+    """Base of every error raised on purpose by `modnet`: a message, and what else the error carries."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # the rest is in `args` so that it crosses the border of a Ray worker's process
 
 
 class ConfigError(ModnetError, ValueError):
@@ -68,22 +71,9 @@ class TrainingDivergedError(ModnetError):
         last_finite_loss: the loss of the last good step; None when there was none.
     """
 
-    def __init__(self, message: str, *, step: int, last_finite_loss: float | None) -> None:
+    def __init__(self, message: str, step: int, last_finite_loss: float | None) -> None:
         super().__init__(message, step, last_finite_loss)
-        self.message = message
-        self.step = step
-        self.last_finite_loss = last_finite_loss
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Crosses the process border of a Ray worker, where keyword-only arguments do not survive by themselves.
-        return _rebuild_diverged, (self.message, self.step, self.last_finite_loss)
-
-    def __str__(self) -> str:
-        return self.message
-
-
-def _rebuild_diverged(message: str, step: int, last_finite_loss: float | None) -> TrainingDivergedError:
-    return TrainingDivergedError(message, step=step, last_finite_loss=last_finite_loss)
+        self.step, self.last_finite_loss = step, last_finite_loss
 
 
 class ExportError(ModnetError):
@@ -107,11 +97,7 @@ class AccuracyError(ExportError):
 
     def __init__(self, message: str, decision: Any) -> None:
         super().__init__(message, decision)
-        self.message = message
         self.decision = decision
-
-    def __str__(self) -> str:
-        return self.message
 
 
 class ParityError(ExportError):
@@ -125,10 +111,4 @@ class ParityError(ExportError):
 
     def __init__(self, message: str, max_difference: float, mean_difference: float, layer: str | None = None) -> None:
         super().__init__(message, max_difference, mean_difference, layer)
-        self.message = message
-        self.max_difference = max_difference
-        self.mean_difference = mean_difference
-        self.layer = layer
-
-    def __str__(self) -> str:
-        return self.message
+        self.max_difference, self.mean_difference, self.layer = max_difference, mean_difference, layer

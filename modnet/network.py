@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from modnet.errors import CheckpointError
@@ -89,10 +89,8 @@ class FoldableLayer(nn.Module, ABC):
         """Puts the norm into the convolution, in place: in evaluation mode the layer computes the same."""
 
 
-class NetworkSpec(BaseModel):
+class NetworkSpec(BaseModel, frozen=True, extra="forbid"):
     """The sizes of a network as final numbers. A checkpoint carries them, and needs nothing else to be loaded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     @abstractmethod
@@ -104,13 +102,9 @@ class NetworkSpec(BaseModel):
     def tiny(cls) -> Self:
         """The same shape of network, small enough for tests."""
 
-    def to_json(self) -> str:
-        """Compact JSON that `from_json` reads back to an equal spec."""
-        return self.model_dump_json()
-
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Reads a spec.
+        """Reads a spec that `model_dump_json` wrote.
 
         Raises:
             CheckpointError: not JSON, or not a spec; names the offending fields.

@@ -69,8 +69,7 @@ class Progress(AbstractContextManager["Progress"]):
     def _say(self) -> None:
         if not self._bar.disable:
             return
-        now = time.monotonic()
-        self._said = now
+        self._said = now = time.monotonic()
         parts = [f"{self._what}: {self._counted()}"]
         if self._facts:
             parts.append(self._shown_facts())
@@ -83,8 +82,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def _counted(self) -> str:
         if self._unit == "B":
-            done, total = _bytes(self._done), None if self._total is None else _bytes(self._total)
-            return done if total is None else f"{done} of {total}"
+            return _bytes(self._done) if self._total is None else f"{_bytes(self._done)} of {_bytes(self._total)}"
         if not self._total:
             return f"{self._done} {self._unit}s"
         return f"{self._done} of {self._total} {self._unit}s ({100 * self._done / self._total:.0f} %)"

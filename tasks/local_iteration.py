@@ -16,8 +16,7 @@ from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import iteration_steps
 from modnet.pruning.surgery import apply_plan
-from modnet.report.gamma_plot import gamma_plot
-from modnet.report.training_plot import training_plot
+from modnet.report.training_plots import gamma_plot, training_plot
 from modnet.training.state import TrainingState
 from modnet.workload import LabelledData, Split, Workload
 from tasks.pruning_evidence import plan_with_evidence

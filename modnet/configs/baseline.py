@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from modnet.config import Config
-from modnet.configs.form import may_be_empty
+from modnet.configs.form import may_be_empty, usual_when_empty
 from modnet.configs.training import TrainingConfig
 
 SHIPPED = "shipped"
@@ -37,16 +37,11 @@ class BaselineConfig(Config):
         description="Path on the worker's machine of MobileNetV2 weights with folded norms (.npz). The training "
         "starts from them. Only with checkpoint train. Empty: it starts from random weights.",
     )
-    training: TrainingConfig = Field(
+    training: Annotated[TrainingConfig, usual_when_empty(TrainingConfig())] = Field(
         TrainingConfig(),
         description="How it is trained. Only with checkpoint train.",
         json_schema_extra=may_be_empty,
     )
-
-    @field_validator("training", mode="before")
-    @classmethod
-    def _usual_when_empty(cls, training: object) -> object:
-        return TrainingConfig() if training is None else training
 
     @field_validator("checkpoint", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -118,27 +118,13 @@ class CompressConfig(Config):
             filled["base"] = {**base, "training": _base_training(is_demo)}
         retrain = filled.setdefault("retrain", _retraining(is_demo, is_trained, start))
         if "epochs" in filled:
-            filled["retrain"] = {**_members(retrain), "epochs": filled["epochs"]}
+            filled["retrain"] = {**dict(retrain), "epochs": filled["epochs"]}
         filled.setdefault(
             "export", ExportConfig(calibration_images=8, max_output_difference=0.02) if is_demo else ExportConfig()
         )
         filled.setdefault("benchmark", BenchmarkConfig(wait_s=120, min_reports=1) if is_demo else BenchmarkConfig())
         filled.setdefault("compute", ComputeConfig())
         return filled
-
-    @classmethod
-    def standard(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """A night's work: whole epochs at the scale of use, with the crops and rates that brought most back."""
-        return cls.model_validate({"profile": "standard", "base": {"checkpoint": checkpoint}})
-
-    @classmethod
-    def demo(cls, checkpoint: str | None = SHIPPED) -> Self:
-        """The same run in minutes on two cores and some dozen images, too short to judge an idea.
-
-        It starts from the small network that the project ships. With another base network the time goes into
-        retraining; without one (None) most of it into training that.
-        """
-        return cls.model_validate({"profile": "demo", "base": {"checkpoint": checkpoint}})
 
 
 def _base_training(is_demo: bool) -> TrainingConfig:
@@ -163,7 +149,3 @@ def _retraining(is_demo: bool, is_trained: bool, start: Any) -> RetrainConfig:
     # A small network that was retrained for long forgets more at 1e-3 than some dozen images teach it.
     learning_rate = 1e-3 if start == UNPRUNED else 2e-4
     return RetrainConfig(epochs=5, learning_rate=learning_rate, freeze_backbone=True, distillation=DistillationConfig())
-
-
-def _members(section: Any) -> Any:
-    return section.model_dump() if isinstance(section, Config) else section

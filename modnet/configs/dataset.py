@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from modnet.config import Config
-from modnet.configs.form import may_be_empty
+from modnet.configs.form import may_be_empty, usual_when_empty
 from modnet.shown_url import shown_url
 
 
@@ -33,7 +34,7 @@ class DatasetConfig(Config):
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="Refuses an archive with another SHA-256 (64 hexadecimal digits)."
     )
-    synthetic: SyntheticConfig = Field(
+    synthetic: Annotated[SyntheticConfig, usual_when_empty(SyntheticConfig())] = Field(
         SyntheticConfig(),
         description="Size of the data set synthetic. Other sources do not use it.",
         json_schema_extra=may_be_empty,
@@ -41,11 +42,6 @@ class DatasetConfig(Config):
     workload: str = Field(
         "matting", min_length=1, description="The family of networks that learns from it. There is: matting."
     )
-
-    @field_validator("synthetic", mode="before")
-    @classmethod
-    def _usual_when_empty(cls, synthetic: object) -> object:
-        return SyntheticConfig() if synthetic is None else synthetic
 
     @property
     def label(self) -> str:

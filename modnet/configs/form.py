@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BeforeValidator
+
+from modnet.config import Config
+
 
 def as_tabs(schema: dict[str, Any]) -> None:
     """Says `anyOf` where pydantic says `oneOf`: the run form shows that as tabs with fields, the other as bare JSON."""
@@ -17,3 +21,8 @@ def may_be_empty(schema: dict[str, Any]) -> None:
     inner = dict(schema)
     schema.clear()
     schema.update(told, anyOf=[{"type": "null", "title": "as usual"}, inner], default=None)
+
+
+def usual_when_empty(usual: Config) -> BeforeValidator:
+    """Fills in a section that `may_be_empty`."""
+    return BeforeValidator(lambda section: usual if section is None else section)

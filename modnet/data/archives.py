@@ -7,8 +7,6 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from modnet.data.download import path_problem, sha256_of_file, writing_into
@@ -37,7 +35,7 @@ def extract_archive(
     target = folder / sha256_of_file(archive)[:12]
     if target.is_dir():
         return target
-    with _opened_zip(archive) as opened, writing_into(folder):
+    with _open_zip(archive) as opened, writing_into(folder):
         entries = opened.infolist()
         _check_entries(archive, entries, max_files)
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,14 +53,11 @@ def extract_archive(
     return target
 
 
-@contextmanager
-def _opened_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
+def _open_zip(archive: Path) -> zipfile.ZipFile:
     try:
-        opened = zipfile.ZipFile(archive)
+        return zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:  # ValueError: undecodable names
         raise DatasetError(f"archive {archive}: not a zip file, or cut off: {error}") from error
-    with opened:
-        yield opened
 
 
 def _check_entries(archive: Path, entries: list[zipfile.ZipInfo], max_files: int) -> None:

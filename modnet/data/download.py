@@ -142,7 +142,8 @@ def _stream(url: str, archive: Path, start: int, origin: _Origin | None, max_byt
                 raise _CannotResumeError(f"the file changed from {origin} to {sent}")
             total = _total_of_range(response, start)
         else:  # the server ignores ranges, or the file changed
-            start, total = 0, _content_length(response)
+            length = response.headers.get("Content-Length", "")
+            start, total = 0, int(length) if length.isdecimal() else None
         if total is not None and total > max_bytes:
             raise DatasetError(f"download {shown_url(url)}: {total} bytes, at most {max_bytes} are allowed")
         with part.open("ab" if start else "wb") as file:
@@ -211,11 +212,6 @@ def _total_of_range(response: http.client.HTTPResponse, start: int) -> int:
     if not match or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
         raise _CannotResumeError(f"wanted Content-Range 'bytes {start}-<last>/<last + 1>', got {header!r}")
     return int(match[3])
-
-
-def _content_length(response: http.client.HTTPResponse) -> int | None:
-    header = response.headers.get("Content-Length", "")
-    return int(header) if header.isdecimal() else None
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:

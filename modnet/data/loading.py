@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
 
 from modnet.data.batches import batch_of, prefetch
 from modnet.data.loading_worker import LoadingWorker, Reading, Samples, read_or_next
@@ -16,7 +16,7 @@ _Kind = TypeVar("_Kind", bound=tuple[Any, ...])
 logger = logging.getLogger(__name__)
 
 
-class BatchLoader(Generic[_Kind]):
+class BatchLoader(AbstractContextManager["BatchLoader[_Kind]"], Generic[_Kind]):
     """Loads the batches of one epoch after the other; a context manager, at whose end its processes end.
 
     Without workers a thread computes ahead. With workers, sample `index` is always computed by worker
@@ -52,12 +52,7 @@ class BatchLoader(Generic[_Kind]):
         self._workers: list[LoadingWorker[_Kind]] = []
         self._owed = 0  # samples that were asked of workers and not received
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -75,16 +70,17 @@ class BatchLoader(Generic[_Kind]):
             DatasetError: where a batch would come: more than `max_unreadable` samples could not be read; lists them.
             LoadingError: where a batch would come: a worker has ended.
         """
-        readings = self._asked(batches) if self._worker_count else self._computed(batches)
+        indices = [index for batch in batches for index in batch]
+        if self._worker_count:
+            readings = self._asked(indices)
+        else:
+            readings = (read_or_next(self.dataset, index, self.max_unreadable) for index in indices)
         return prefetch(batch_of([self._accepted(next(readings)) for _ in batch]) for batch in batches)
 
-    def _computed(self, batches: Sequence[Sequence[int]]) -> Iterator[Reading[_Kind]]:
-        return (read_or_next(self.dataset, index, self.max_unreadable) for batch in batches for index in batch)
-
-    def _asked(self, batches: Sequence[Sequence[int]]) -> Iterator[Reading[_Kind]]:
+    def _asked(self, indices: Sequence[int]) -> Iterator[Reading[_Kind]]:
         if self._owed:  # an epoch was left early, and its samples still come
             self.close()
-        count, indices = self._worker_count, [index for batch in batches for index in batch]
+        count = self._worker_count
         if not self._workers:
             self._workers = [LoadingWorker(self.dataset.divided(count), self.max_unreadable) for _ in range(count)]
         for number, worker in enumerate(self._workers):

@@ -89,8 +89,11 @@ class LoadingWorker(Generic[Kind]):
     def ask(self, epoch: int, indices: Sequence[int]) -> None:
         """Asks for samples, to be received one by one in this order; what was asked before must have been received."""
         # The data set goes with the first question: by then all workers are importing, and none waits for another.
-        for message in (*self._untold, (epoch, list(indices))):
-            self._tell(message)
+        try:
+            for message in (*self._untold, (epoch, list(indices))):
+                self._connection.send_bytes(pickle.dumps(message))
+        except OSError as error:
+            raise self._lost() from error
         self._untold.clear()
 
     def receive(self) -> Reading[Kind]:
@@ -118,12 +121,6 @@ class LoadingWorker(Generic[Kind]):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _tell(self, message: Any) -> None:
-        try:
-            self._connection.send_bytes(pickle.dumps(message))
-        except OSError as error:
-            raise self._lost() from error
 
     def _lost(self) -> LoadingError:
         try:

@@ -61,11 +61,8 @@ def choose_best(
         winner = min(possible, key=lambda one: (one.tune.error, _latency(one, p50_ms), one.network_id))
 
     def figures(one: NetworkScores) -> str:
-        latency = (
-            f"{latencies.deciding_form} p50 {p50_ms[one.network_id]:.1f} ms"
-            if one.network_id in p50_ms
-            else ("not timed")
-        )
+        p50 = p50_ms.get(one.network_id)
+        latency = "not timed" if p50 is None else f"{latencies.deciding_form} p50 {p50:.1f} ms"
         ratio = times(one.tune.error, base.tune.error)
         return f"{latency}, tune error {one.tune.error:.6f}, {ratio} the unpruned network's"
 

@@ -37,18 +37,3 @@ def stepped(policy: Policy) -> SteppedPolicy:
     if not isinstance(policy, SteppedPolicy):
         raise PruningError(f"policy {policy.kind!r} cannot be divided into steps; wanted {' or '.join(STEPPED_KINDS)}")
     return policy
-
-
-__all__ = [
-    "POLICIES",
-    "STEPPED_KINDS",
-    "AdaptivePolicy",
-    "BudgetPolicy",
-    "GlobalThresholdPolicy",
-    "LatencyPolicy",
-    "LayerRatio",
-    "LayerRatiosPolicy",
-    "Policy",
-    "UniformPolicy",
-    "stepped",
-]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from modnet.policies.policy import AllowedWidths, GroupwisePolicy, ScoreLists, ratio_count
-
-if TYPE_CHECKING:
-    from modnet.network import ChannelGroup
+from modnet.policies.policy import AllowedWidths, Groups, GroupwisePolicy, ScoreLists, ratio_count
 
 
 class AdaptivePolicy(GroupwisePolicy):
@@ -37,7 +34,7 @@ class AdaptivePolicy(GroupwisePolicy):
     def label(self) -> str:
         return f"{self.backbone_threshold:g}/{self.global_ratio:g}"
 
-    def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
+    def counts(self, groups: Groups, scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
         """The threshold or the ratio, as each group's `adaptive_rule` says; a setting of 0 keeps every channel."""
         counts = {}
         for group in groups:

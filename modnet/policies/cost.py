@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -17,6 +17,12 @@ class Cost(NamedTuple):
 
     parameters: int
     macs: int
+
+
+def summed(costs: Iterable[Cost]) -> Cost:
+    """What several parts cost together."""
+    every = list(costs)
+    return Cost(sum(cost.parameters for cost in every), sum(cost.macs for cost in every))
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,7 @@ class CostModel:
     def cost(self, widths: Widths) -> Cost:
         """Of the whole deployed graph; groups that `widths` does not name keep all channels."""
         complete = {**self.full, **widths}
-        costs = [term.cost(complete) for term in self.terms]
-        return Cost(sum(cost.parameters for cost in costs), sum(cost.macs for cost in costs))
+        return summed(term.cost(complete) for term in self.terms)
 
     def neighbours(self, group: str) -> set[str]:
         """Groups whose cost depends on how many channels `group` has, itself included."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field
 
 from modnet.policies.cost import Cost
-from modnet.policies.policy import AllowedWidths, GroupwisePolicy, ScoreLists, SteppedPolicy
-
-if TYPE_CHECKING:
-    from modnet.network import ChannelGroup
+from modnet.policies.policy import AllowedWidths, Groups, GroupwisePolicy, ScoreLists, SteppedPolicy
 
 
 class GlobalThresholdPolicy(GroupwisePolicy, SteppedPolicy):
@@ -26,7 +22,7 @@ class GlobalThresholdPolicy(GroupwisePolicy, SteppedPolicy):
     def label(self) -> str:
         return f"threshold {self.share:g}"
 
-    def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
+    def counts(self, groups: Groups, scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
         """Channels whose score reaches the threshold below which the share of all channels lies.
 
         Every group keeps its floor, so that no share can cut the network through.
@@ -39,7 +35,7 @@ class GlobalThresholdPolicy(GroupwisePolicy, SteppedPolicy):
                 counts[group.name] = max(allowed.rounded(count, group.channels), least)
         return counts
 
-    def asked(self, groups: Sequence[ChannelGroup], scores: ScoreLists) -> dict[str, int]:
+    def asked(self, groups: Groups, scores: ScoreLists) -> dict[str, int]:
         """Channels of each group whose score reaches the threshold; of some groups it may be none."""
         if not groups:
             return {}
@@ -56,7 +52,7 @@ class GlobalThresholdPolicy(GroupwisePolicy, SteppedPolicy):
         )
 
 
-def share_threshold(groups: Sequence[ChannelGroup], scores: ScoreLists, share: float) -> float:
+def share_threshold(groups: Groups, scores: ScoreLists, share: float) -> float:
     """The score that the given share of all channels, the lowest, stay below."""
     everything = sorted(score for group in groups for score in scores[group.name])
     return everything[math.floor(len(everything) * share + 1e-9)]  # 0.29 * 100 is 28.999…

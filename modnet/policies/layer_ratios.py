@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from modnet.config import Config
 from modnet.errors import PruningError
-from modnet.policies.policy import AllowedWidths, GroupwisePolicy, ScoreLists, ratio_count
+from modnet.policies.policy import AllowedWidths, Groups, GroupwisePolicy, ScoreLists, ratio_count
 
 if TYPE_CHECKING:
     from modnet.network import ChannelGroup
@@ -36,7 +35,7 @@ class LayerRatiosPolicy(GroupwisePolicy):
     def label(self) -> str:
         return f"{len(self.ratios)} layer ratios"
 
-    def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
+    def counts(self, groups: Groups, scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
         """A ratio for each group that a pattern names; where several do, the last.
 
         Raises:
@@ -50,7 +49,7 @@ class LayerRatiosPolicy(GroupwisePolicy):
         return counts
 
 
-def matching(groups: Sequence[ChannelGroup], pattern: str) -> list[ChannelGroup]:
+def matching(groups: Groups, pattern: str) -> list[ChannelGroup]:
     """The groups whose name, or one of whose producing layers, fits a shell pattern.
 
     Raises:

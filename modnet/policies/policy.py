@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from modnet.config import Config
 from modnet.policies.cost import Cost, CostModel, Widths
 
 if TYPE_CHECKING:
     from modnet.network import ChannelGroup
+
+Groups = Sequence["ChannelGroup"]
 
 ScoreLists = Mapping[str, Sequence[float]]
 """Group name → the score of each channel, at least 0; the larger, the more it would cost to remove the channel."""
@@ -62,14 +64,14 @@ class Prunable:
         measure: how long it takes at any widths; None where nothing can be measured.
     """
 
-    groups: Sequence[ChannelGroup]
+    groups: Groups
     scores: ScoreLists
     allowed: AllowedWidths
     cost_model: CostModel
     measure: MeasureWidths | None = None
 
 
-class MeasuredLatency(BaseModel):
+class MeasuredLatency(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What the closing measurement of the latency policy found, medians in milliseconds.
 
     Attributes:
@@ -77,8 +79,6 @@ class MeasuredLatency(BaseModel):
         unpruned_ms: of the unpruned one, run beside the others in every measurement; the closing one's is the last.
             They differ when the machine had other work meanwhile.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     ms: float = Field(gt=0)
     unpruned_ms: tuple[float, ...] = Field(min_length=1)
@@ -129,10 +129,10 @@ class GroupwisePolicy(PruningPolicy):
     """Base of policies that look at groups and scores alone: not at cost or latency of the whole network."""
 
     @abstractmethod
-    def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
+    def counts(self, groups: Groups, scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
         """Group name → channels to keep; groups that it leaves out keep all."""
 
-    def asked(self, groups: Sequence[ChannelGroup], scores: ScoreLists) -> dict[str, int]:
+    def asked(self, groups: Groups, scores: ScoreLists) -> dict[str, int]:
         """Group name → channels to keep where every width is allowed."""
         counts = self.counts(groups, scores, AllowedWidths(multiple=1, minimum=1))
         return {group.name: counts.get(group.name, group.channels) for group in groups}

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from modnet.policies.policy import AllowedWidths, GroupwisePolicy, ScoreLists, ratio_count
-
-if TYPE_CHECKING:
-    from modnet.network import ChannelGroup
+from modnet.policies.policy import AllowedWidths, Groups, GroupwisePolicy, ScoreLists, ratio_count
 
 
 class UniformPolicy(GroupwisePolicy):
@@ -23,7 +19,7 @@ class UniformPolicy(GroupwisePolicy):
     def label(self) -> str:
         return f"uniform {self.ratio:g}"
 
-    def counts(self, groups: Sequence[ChannelGroup], scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
+    def counts(self, groups: Groups, scores: ScoreLists, allowed: AllowedWidths) -> dict[str, int]:
         """One ratio for every group; 0 keeps every channel."""
         if self.ratio == 0:
             return {}

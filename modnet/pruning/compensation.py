@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,7 @@ def compensation_for(model: PrunableNetwork, removed: Removed) -> dict[str, Tens
             taken_up = _taken_up(silent, consumer.module, norms.get(consumer.module))
             if taken_up is None:
                 continue
+            tensor, length, sign = taken_up
             own = slice(consumer.offset, consumer.offset + groups[name].channels)
             values = inputs[consumer.module][:, own].transpose(0, 1).flatten(start_dim=1)  # (channels, all reads)
             low, high = values.aminmax(dim=1)
@@ -60,8 +62,8 @@ def compensation_for(model: PrunableNetwork, removed: Removed) -> dict[str, Tens
             constants = torch.where(silent_channels.to(values.device) & is_constant, high, 0)
             weight = layer.get_parameter("weight").detach()[:, own]  # (out, channels) and a kernel if it has one
             per_channel = weight.reshape(len(weight), len(constants), -1).sum(dim=2)  # all positions read the constant
-            change = taken_up.sign * (per_channel @ constants)[: taken_up.length]
-            changes[taken_up.tensor] = changes[taken_up.tensor] + change if taken_up.tensor in changes else change
+            change = sign * (per_channel @ constants)[:length]
+            changes[tensor] = changes[tensor] + change if tensor in changes else change
     return changes
 
 
@@ -71,19 +73,13 @@ def _normed_channels(model: nn.Module, group: ChannelGroup) -> int:
     return min(0 if norm is None else len(model.get_submodule(norm).get_parameter("weight")) for norm in norms)
 
 
-class _TakenUp(NamedTuple):
-    tensor: str
-    length: int
-    sign: int
-
-
-def _taken_up(model: nn.Module, path: str, norm: str | None) -> _TakenUp | None:
-    """Where a layer's output can be shifted by a constant."""
+def _taken_up(model: nn.Module, path: str, norm: str | None) -> tuple[str, int, int] | None:
+    """Where a layer's output can be shifted by a constant: the tensor's name, its length, and the sign."""
     parameters = dict(model.get_submodule(path).named_parameters())
     if "bias" in parameters:
-        return _TakenUp(f"{path}.bias", len(parameters["bias"]), +1)
+        return f"{path}.bias", len(parameters["bias"]), +1
     if norm is not None:
-        return _TakenUp(f"{norm}.running_mean", len(model.get_submodule(norm).get_buffer("running_mean")), -1)
+        return f"{norm}.running_mean", len(model.get_submodule(norm).get_buffer("running_mean")), -1
     return None
 
 
@@ -91,18 +87,13 @@ def _inputs_of_consumers(model: PrunableNetwork, groups: list[ChannelGroup]) -> 
     """What the consumers of the groups read of two random images, by layer: (2, C, H, W) or (2, C)."""
     inputs: dict[str, Tensor] = {}
 
-    def remember(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            inputs[path] = arguments[0]
+    def remember(path: str, _module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        inputs[path] = arguments[0]
 
-        return hook
-
-    paths = {consumer.module for group in groups for consumer in group.consumers}
-    handles = [model.get_submodule(path).register_forward_pre_hook(remember(path)) for path in paths]
     parameter = next(model.parameters())
     images = torch.rand(2, 3, 64, 64, dtype=parameter.dtype, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
+    with ExitStack() as hooks, torch.inference_mode():
+        for path in {consumer.module for group in groups for consumer in group.consumers}:
+            hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(partial(remember, path)))
         model(images.to(parameter.device) * 2 - 1)
-    for handle in handles:
-        handle.remove()
     return inputs

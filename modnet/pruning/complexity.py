@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from modnet.errors import ConfigError
 from modnet.network import PrunableNetwork
+from modnet.policies.cost import Cost, summed
 from modnet.records import Complexity
 
 _RUN_AT = 64  # pixels
@@ -16,15 +17,11 @@ _RUN_AT = 64  # pixels
 
 def complexity(network: PrunableNetwork, size: int = 512) -> Complexity:
     """Cost of one `size` × `size` image on the deployed graph. See `layer_costs` for what counts."""
-    costs = layer_costs(network, size)
-    return Complexity(
-        parameters=sum(parameters for parameters, _ in costs.values()),
-        macs=sum(macs for _, macs in costs.values()),
-        size=size,
-    )
+    total = summed(layer_costs(network, size).values())
+    return Complexity(parameters=total.parameters, macs=total.macs, size=size)
 
 
-def layer_costs(network: PrunableNetwork, size: int = 512) -> dict[str, tuple[int, int]]:
+def layer_costs(network: PrunableNetwork, size: int = 512) -> dict[str, Cost]:
     """Parameters and MACs of every module that the deployed graph runs, by its path, in order of running.
 
     MACs are those of convolutions and linear layers: 1 MAC is one multiplication and one addition, 2 FLOPs. Norms
@@ -43,22 +40,19 @@ def layer_costs(network: PrunableNetwork, size: int = 512) -> dict[str, tuple[in
     with torch.device("meta"):
         shadow = network.resized({})
     shadow = shadow.to_empty(device="cpu").eval()
-    costs: dict[str, tuple[int, int]] = {}
+    costs: dict[str, Cost] = {}
 
-    def count(path: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            macs = 0
-            if isinstance(module, nn.Conv2d):
-                macs = module.weight[0].numel() * output[0].numel() * size**2 // _RUN_AT**2
-            elif isinstance(module, nn.Linear):
-                macs = module.weight.numel()
-            costs[path] = (sum(p.numel() for p in module.parameters(recurse=False)), macs)
-
-        return hook
+    def count(path: str, module: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> None:
+        macs = 0
+        if isinstance(module, nn.Conv2d):
+            macs = module.weight[0].numel() * output[0].numel() * size**2 // _RUN_AT**2
+        elif isinstance(module, nn.Linear):
+            macs = module.weight.numel()
+        costs[path] = Cost(sum(p.numel() for p in module.parameters(recurse=False)), macs)
 
     for path, module in shadow.named_modules():
         if any(True for _ in module.parameters(recurse=False)):
-            module.register_forward_hook(count(path))
+            module.register_forward_hook(partial(count, path))
     with torch.inference_mode():
         shadow.deployed()(*(torch.zeros(1, one.channels, _RUN_AT, _RUN_AT) for one in network.inputs))
     return costs

@@ -26,14 +26,16 @@ def cost_model(model: PrunableNetwork, size: int = 512) -> CostModel:
         slices.setdefault(piece.tensor, []).append(piece)
     terms = []
     for path, (_, macs) in layer_costs(model, size).items():
-        for name, tensor in model.get_submodule(path).named_parameters(recurse=False):
+        module = model.get_submodule(path)
+        for name, tensor in module.named_parameters(recurse=False):
             pieces = slices[f"{path}.{name}"]
             axes = tuple(
                 tuple(part for piece in pieces if piece.axis == axis for part in _parts(piece, full))
                 for axis in sorted({piece.axis for piece in pieces})
             )
             rest = tensor.numel() // prod(tensor.shape[axis] for axis in range(len(axes)))
-            positions = macs // tensor.numel() if _multiplies(model.get_submodule(path), name) else 0
+            multiplies = name == "weight" and isinstance(module, nn.Conv2d | nn.Linear)
+            positions = macs // tensor.numel() if multiplies else 0
             terms.append(Term(axes, rest, rest * positions))
     return CostModel(full, tuple(terms))
 
@@ -42,8 +44,3 @@ def _parts(piece: TensorSlice, full: dict[str, tuple[int, ...]]) -> list[tuple[s
     """The parts (group, index) that a slice holds."""
     ends = list(accumulate(full[piece.group]))
     return [(piece.group, part) for part in range(ends.index(piece.length) + 1)]
-
-
-def _multiplies(module: nn.Module, name: str) -> bool:
-    """The parameter is one whose use is counted in MACs."""
-    return name == "weight" and isinstance(module, nn.Conv2d | nn.Linear)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,29 +27,20 @@ def gated(model: PrunableNetwork, factors: Mapping[str, Tensor]) -> Iterator[Non
         model: its weights are not touched.
         factors: group name → (channels,), the same for all images, or (B, channels).
     """
-    handles = []
     groups = {group.name: group for group in model.channel_groups()}
-    for name, factor in factors.items():
-        for consumer in groups[name].consumers:
-            module = model.get_submodule(consumer.module)
-            handles.append(module.register_forward_pre_hook(_multiply(factor, consumer.offset)))
-    try:
+    with ExitStack() as hooks:
+        for name, factor in factors.items():
+            for consumer in groups[name].consumers:
+                module = model.get_submodule(consumer.module)
+                hooks.enter_context(module.register_forward_pre_hook(partial(_multiply, factor, consumer.offset)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
-def _multiply(factor: Tensor, offset: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor]]:
+def _multiply(factor: Tensor, offset: int, _module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+    x: Tensor = inputs[0]  # (B, C, H, W) or (B, C)
     end = offset + factor.shape[-1]
-
-    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
-        x: Tensor = inputs[0]  # (B, C, H, W) or (B, C)
-        shaped = factor.reshape(*factor.shape, *(1,) * (x.dim() - 2))
-        read = x[:, offset:end] * shaped
-        if read.shape[1] == x.shape[1]:
-            return (read,)
-        before, after = (part.expand(len(read), *part.shape[1:]) for part in (x[:, :offset], x[:, end:]))
-        return (torch.cat((before, read, after), dim=1),)
-
-    return hook
+    read = x[:, offset:end] * factor.reshape(*factor.shape, *(1,) * (x.dim() - 2))
+    if read.shape[1] == x.shape[1]:
+        return (read,)
+    before, after = (part.expand(len(read), *part.shape[1:]) for part in (x[:, :offset], x[:, end:]))
+    return (torch.cat((before, read, after), dim=1),)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modnet.network import ChannelGroup, PrunableNetwork
-from modnet.policies.cost import Cost
+from modnet.policies.cost import Cost, summed
 from modnet.pruning.complexity import layer_costs
 from modnet.pruning.groups import TensorSlice, tensor_slices
 
@@ -33,12 +33,12 @@ class Inspection:
     def branches(self) -> dict[str, Cost]:
         """Costs by branch, in order of running."""
         names = dict.fromkeys(branch_of(path) for path in self.layers)
-        return {name: _sum(cost for path, cost in self.layers.items() if branch_of(path) == name) for name in names}
+        return {name: summed(cost for path, cost in self.layers.items() if branch_of(path) == name) for name in names}
 
     @property
     def total(self) -> Cost:
         """Of the deployed graph."""
-        return _sum(self.layers.values())
+        return summed(self.layers.values())
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def inspect_network(network: PrunableNetwork, size: int = 512) -> Inspection:
         tensors[piece.group].append(piece)
     return Inspection(
         size=size,
-        layers={path: Cost(*cost) for path, cost in layer_costs(network, size).items()},
+        layers=layer_costs(network, size),
         groups={group.name: group for group in groups},
         tensors={name: tuple(pieces) for name, pieces in tensors.items()},
         shapes={name: tuple(tensor.shape) for name, tensor in network.state_dict().items()},
@@ -104,10 +104,3 @@ def branch_of(path: str) -> str:
 def _makers(group: ChannelGroup) -> list[str]:
     """The layers that make a group's channels; an image's are made by none and go by their group's name."""
     return [producer.module for producer in group.producers] or [group.name]
-
-
-def _sum(costs: Iterable[Cost]) -> Cost:
-    parameters, macs = 0, 0
-    for cost in costs:
-        parameters, macs = parameters + cost.parameters, macs + cost.macs
-    return Cost(parameters, macs)

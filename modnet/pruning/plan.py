@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from modnet.configs import PruningConfig
@@ -17,7 +18,7 @@ from modnet.errors import PruningError
 from modnet.network import ChannelGroup, PrunableNetwork
 from modnet.policies.cost import Widths
 from modnet.policies.layer_ratios import matching
-from modnet.policies.policy import AllowedWidths, MeasuredLatency, MeasureWidths, Prunable, split_by_parts
+from modnet.policies.policy import AllowedWidths, MeasuredLatency, Prunable, split_by_parts
 from modnet.pruning.cost import cost_model
 from modnet.pruning.criteria import Scores, score_groups
 from modnet.pruning.remarks import remarks_on
@@ -26,11 +27,7 @@ MeasureLatency = Callable[[Sequence[PrunableNetwork]], Sequence[float]]
 """Networks → their median latencies in milliseconds, measured interleaved, in any state of their weights."""
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class GroupPlan(_Document):
+class GroupPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The channels of one group that stay.
 
     Attributes:
@@ -68,7 +65,7 @@ class GroupPlan(_Document):
         )
 
 
-class PruningPlan(_Document):
+class PruningPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Kept channels of every group of one network; replaying it gives the identical smaller network.
 
     Attributes:
@@ -169,7 +166,7 @@ def plan_pruning(
         scores={name: values.tolist() for name, values in remaining_scores.items()},
         allowed=AllowedWidths(config.channel_multiple, config.min_channels),
         cost_model=costs,
-        measure=None if measure_latency is None else _measure_widths(model, measure_latency),
+        measure=None if measure_latency is None else partial(_measure_widths, model, measure_latency),
     )
     decision = config.policy.decide(question)
     groups = {
@@ -221,14 +218,12 @@ def _idle_patterns(groups: list[ChannelGroup], remaining: dict[str, ChannelGroup
     ]
 
 
-def _measure_widths(model: PrunableNetwork, measure: MeasureLatency) -> MeasureWidths:
+def _measure_widths(
+    model: PrunableNetwork, measure: MeasureLatency, widths: Sequence[Widths]
+) -> tuple[float, Sequence[float]]:
     """`measure`, of networks like `model` at given widths."""
-
-    def measure_widths(widths: Sequence[Widths]) -> tuple[float, Sequence[float]]:
-        unpruned, *medians = measure([model, *(model.resized(one).eval() for one in widths)])
-        return unpruned, medians
-
-    return measure_widths
+    unpruned, *medians = measure([model, *(model.resized(one).eval() for one in widths)])
+    return unpruned, medians
 
 
 def _require_scores(groups: list[ChannelGroup], scores: Scores) -> None:

@@ -69,7 +69,8 @@ def _stops(
     order = sorted(stopped, key=lambda name: asked[name] - kept[name])
     named = ", ".join(f"{name} keeps {kept[name]} (asked {asked[name]})" for name in order[:_NAMED])
     more = f" and {len(order) - _NAMED} more, see the plan" if len(order) > _NAMED else ""
-    by = " and ".join(f"{reason} stopped {_groups(count)}" for reason, count in Counter(stopped.values()).items())
+    counts = Counter(stopped.values()).items()
+    by = " and ".join(f"{reason} stopped {count} {'group' if count == 1 else 'groups'}" for reason, count in counts)
     return [f"{by}: {named}{more}"]
 
 
@@ -93,7 +94,3 @@ def _limits(config: PruningConfig) -> str:
     floor = getattr(config.policy, "floor", None)
     shown = [] if floor is None else [f"floor {floor:g}"]
     return ", ".join([*shown, f"min_channels {config.min_channels}", f"channel_multiple {config.channel_multiple}"])
-
-
-def _groups(count: int) -> str:
-    return "1 group" if count == 1 else f"{count} groups"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from modnet.configs import LayerRatio, LayerRatiosPolicy, PruningConfig, SensitivityConfig
+from modnet.configs import LayerRatio, LayerRatiosPolicy, SensitivityConfig
 from modnet.errors import PruningError
 from modnet.network import PrunableNetwork
 from modnet.policies.cost import Cost
@@ -25,15 +25,18 @@ def choose_ratios(
     """
     if not curves:
         raise PruningError("sensitivities: no group was measured")
-    joint = _JointNetwork(network, curves, config.pruning)
-    loss = config.allowed_loss if config.max_macs is None else _loss_for_macs(joint, curves, config.max_macs)
-    cost = joint.cost(loss)
-    return SensitivityChoice(
-        allowed_loss=loss,
-        policy=joint.policy(loss),
-        parameters=cost.parameters,
-        macs=cost.macs,
-    )
+    measured = {curve.group for curve in curves}
+    groups = [group for group in network.channel_groups() if group.name in measured]
+    allowed = AllowedWidths(config.pruning.channel_multiple, config.pruning.min_channels)
+    costs = cost_model(network)
+
+    def cost_at(loss: float) -> Cost:
+        counts = _policy_at(loss, curves).counts(groups, {}, allowed)
+        return costs.cost({group.name: split_by_parts(counts[group.name], group.parts) for group in groups})
+
+    loss = config.allowed_loss if config.max_macs is None else _loss_for_macs(cost_at, curves, config.max_macs)
+    cost, policy = cost_at(loss), _policy_at(loss, curves)
+    return SensitivityChoice(allowed_loss=loss, policy=policy, parameters=cost.parameters, macs=cost.macs)
 
 
 def ratio_within(losses: Mapping[float, float], allowed: float) -> float:
@@ -56,39 +59,24 @@ def ratio_within(losses: Mapping[float, float], allowed: float) -> float:
     return within
 
 
-class _JointNetwork:
-    """The network in which every group loses what its own curve allows."""
-
-    def __init__(self, network: PrunableNetwork, curves: Sequence[SensitivityCurve], pruning: PruningConfig) -> None:
-        measured = {curve.group for curve in curves}
-        self._groups = [group for group in network.channel_groups() if group.name in measured]
-        self._curves = curves
-        self._allowed = AllowedWidths(pruning.channel_multiple, pruning.min_channels)
-        self._cost_model = cost_model(network)
-
-    def policy(self, loss: float) -> LayerRatiosPolicy:
-        ratios = (LayerRatio(pattern=curve.group, ratio=ratio_within(curve.losses, loss)) for curve in self._curves)
-        return LayerRatiosPolicy(ratios=tuple(ratios))
-
-    def cost(self, loss: float) -> Cost:
-        counts = self.policy(loss).counts(self._groups, {}, self._allowed)
-        return self._cost_model.cost(
-            {group.name: split_by_parts(counts[group.name], group.parts) for group in self._groups}
-        )
+def _policy_at(loss: float, curves: Sequence[SensitivityCurve]) -> LayerRatiosPolicy:
+    """Every group loses what its own curve allows."""
+    ratios = (LayerRatio(pattern=curve.group, ratio=ratio_within(curve.losses, loss)) for curve in curves)
+    return LayerRatiosPolicy(ratios=tuple(ratios))
 
 
-def _loss_for_macs(joint: _JointNetwork, curves: Sequence[SensitivityCurve], max_macs: int) -> float:
-    """The smallest allowed loss at which the joint network has at most `max_macs`: MACs fall while it rises."""
+def _loss_for_macs(cost_at: Callable[[float], Cost], curves: Sequence[SensitivityCurve], max_macs: int) -> float:
+    """The smallest allowed loss that leaves at most `max_macs`: MACs fall while it rises."""
     losses = [loss for curve in curves for loss in curve.losses.values()]
     low, high = min(losses) - 1, max(losses)
-    if (smallest := joint.cost(high).macs) > max_macs:
+    if (smallest := cost_at(high).macs) > max_macs:
         raise PruningError(
             f"budget of {max_macs} MACs: with every group at its largest measured ratio {smallest} are left; "
             "measure larger ratios, or lower the multiple or the minimum"
         )
-    if joint.cost(low).macs <= max_macs:
-        raise PruningError(f"budget of {max_macs} MACs: the network has {joint.cost(low).macs} as it is")
+    if cost_at(low).macs <= max_macs:
+        raise PruningError(f"budget of {max_macs} MACs: the network has {cost_at(low).macs} as it is")
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if joint.cost(middle).macs <= max_macs else (middle, high)
+        low, high = (low, middle) if cost_at(middle).macs <= max_macs else (middle, high)
     return high

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from statistics import fmean
 
 from modnet.errors import PruningError
 from modnet.records import ImageSensitivity, Sensitivities, SensitivityCurve, SensitivityQuestion
@@ -81,10 +82,10 @@ def _curve(group: str, found: Sequence[ImageSensitivity], question: SensitivityQ
                 f"sensitivity of group {group!r}: image {one.image} was measured at ratios {sorted(one.errors)}, "
                 f"{found[0].image} at {ratios}; go on with the analysis first"
             )
-    baseline = _mean(one.baseline for one in found)
+    baseline = fmean(one.baseline for one in found)
     if baseline == 0:
         raise PruningError(f"sensitivity of group {group!r}: the baseline is 0, nothing is relative to it")
-    errors = {ratio: _mean(one.errors[ratio] for one in found) for ratio in ratios}
+    errors = {ratio: fmean(one.errors[ratio] for one in found) for ratio in ratios}
     losses = {ratio: relative_loss(baseline, value, question.higher_is_better) for ratio, value in errors.items()}
     return SensitivityCurve(group=group, baseline=baseline, errors=errors, losses=losses)
 
@@ -97,11 +98,6 @@ def _joined(one: ImageSensitivity, other: ImageSensitivity) -> ImageSensitivity:
                 f"as {one.errors[ratio]:.6g} and {other.errors[ratio]:.6g}"
             )
     return one.model_copy(update={"errors": {**other.errors, **one.errors}})
-
-
-def _mean(values: Iterable[float]) -> float:
-    collected = list(values)
-    return math.fsum(collected) / len(collected)
 
 
 def _short(value: object) -> str:

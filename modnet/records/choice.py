@@ -55,6 +55,3 @@ class TimedForms(Record):
     network_id: str
     files: dict[str, StoredFile] = Field(description="IRs by file name")
     refused: dict[Target, str] = Field({}, description="forms that could not be made, with the reason")
-
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        return tuple(self.files.values())

@@ -101,6 +101,3 @@ class ExportRecord(Record):
         for target, reason in self.refused.items():
             refused_for.setdefault(reason, []).append(target)
         return "; ".join(f"{', '.join(targets)}: {reason}" for reason, targets in refused_for.items())
-
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        return tuple(self.files.values())

@@ -24,9 +24,6 @@ class DatasetRecord(Record):
     tune: int
     val: int
 
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        return (self.archive,)
-
 
 class BaseRecord(Record):
     """An unpruned network in the store, and the data set it is compressed for."""
@@ -37,9 +34,6 @@ class BaseRecord(Record):
     complexity: Complexity
     origin: str = Field(description="where it came from, for people")
     training: TrainingReport | None = Field(description="None when a checkpoint was given")
-
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        return (self.checkpoint,)
 
 
 class Candidate(Record):
@@ -61,9 +55,6 @@ class Candidate(Record):
         """Short name for tables and plots."""
         return self.pruning.label
 
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        return (self.pruned,)
-
 
 class RetrainReport(Record):
     """A retrained candidate."""
@@ -71,9 +62,6 @@ class RetrainReport(Record):
     candidate_id: str
     checkpoint: StoredFile
     training: TrainingReport
-
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        return (self.checkpoint,)
 
 
 class NetworkScores(Record):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 
-class Record(BaseModel):
+class Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Base of all records."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     def stored_files(self) -> tuple[StoredFile, ...]:
-        """The objects in the store that the record speaks of; without them it is worth nothing."""
-        return ()
+        """The objects in the store that the record speaks of, alone or by name; without them it is worth nothing."""
+        values = (value for _, given in self for value in (given.values() if isinstance(given, dict) else (given,)))
+        return tuple(value for value in values if isinstance(value, StoredFile))
 
 
 class FileDigest(Record):

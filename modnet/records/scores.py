@@ -36,12 +36,9 @@ class Scored(Record):
         own = {name: value for name, value in content.items() if name in cls.model_fields}
         if own.get("protocol") == "seed":  # its name then
             own["protocol"] = "modelcompression"
-        others = {name: value for name, value in content.items() if name not in own and value is not None}
-        return own | {
-            "errors": {
-                name: value for name, value in others.items() if name not in ("unknown_pixels", "unknown_images")
-            }
-        }
+        no_errors = {*own, "unknown_pixels", "unknown_images"}
+        errors = {name: value for name, value in content.items() if name not in no_errors and value is not None}
+        return own | {"errors": errors}
 
 
 class ImageScore(Scored):

@@ -71,6 +71,3 @@ class SensitivityReport(Record):
     curves: tuple[SensitivityCurve, ...]
     choice: SensitivityChoice
     plot: StoredFile
-
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        return (self.plot,)

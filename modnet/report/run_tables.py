@@ -169,22 +169,19 @@ def pareto_points(
     """Where each measured network stands in accuracy against latency; none where the unpruned network errs nowhere."""
     from modnet.report.pictures import ParetoPoint  # with matplotlib, which tables need not
 
-    points = []
-    for one in (base, *scores):
-        deciding = latencies.deciding_ms.get(one.network_id)
-        if deciding is not None and base.val.error:
-            is_base, is_winner = one is base, one.network_id == choice.winner
-            points.append(
-                ParetoPoint(
-                    label="unpruned" if is_base else candidates[one.network_id].label,
-                    latency_ms=deciding,
-                    fp32_ms=latencies.p50_ms(one.network_id, "cpu-fp32"),
-                    error_ratio=one.val.error / base.val.error,
-                    kind="unpruned" if is_base else "winner" if is_winner else "candidate",
-                    on_front=one.network_id in choice.front,
-                )
-            )
-    return points
+    deciding_ms = latencies.deciding_ms
+    return [
+        ParetoPoint(
+            label="unpruned" if one is base else candidates[one.network_id].label,
+            latency_ms=deciding_ms[one.network_id],
+            fp32_ms=latencies.p50_ms(one.network_id, "cpu-fp32"),
+            error_ratio=one.val.error / base.val.error,
+            kind="unpruned" if one is base else "winner" if one.network_id == choice.winner else "candidate",
+            on_front=one.network_id in choice.front,
+        )
+        for one in (base, *scores)
+        if one.network_id in deciding_ms and base.val.error
+    ]
 
 
 def data_note(dataset: DatasetRecord, protocol: str) -> str:

@@ -6,6 +6,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Parameters of glibc's mallopt. Once one is set, glibc no longer raises the thresholds by itself: what it is left with
 # afterwards is what it arrives at in a process that frees large tensors.
@@ -21,11 +22,10 @@ def freed_memory_kept() -> Iterator[None]:
     Every step frees and takes the same tensors. glibc gives blocks of megabytes back at once, so that the kernel must
     find and clear their pages again: that took a quarter of a step on the CPU. Other C libraries are left alone.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
         yield
         return
-    assert libc is not None
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, _NEVER_TRIM)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -119,18 +119,14 @@ def _rounding(graph: nn.Module, inputs: Sequence[NDArray[np.float32]]) -> Iterat
     """Within the block `graph` computes with rounded weights and activations; its weights stay unrounded behind it."""
     layers = [module for module in graph.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     rounders = [_RoundedInput() for _ in layers]
-    hooks = [layer.register_forward_pre_hook(rounder) for layer, rounder in zip(layers, rounders, strict=True)]
-    with torch.no_grad():
-        for pixels in inputs:
-            graph(torch.from_numpy(pixels))
-    for rounder in rounders:
-        rounder.observes_only = False
-    for layer in layers:
-        parametrize.register_parametrization(layer, "weight", _RoundedWeight())
-    try:
+    with ExitStack() as at_the_end:
+        for layer, rounder in zip(layers, rounders, strict=True):
+            at_the_end.enter_context(layer.register_forward_pre_hook(rounder))
+        with torch.no_grad():
+            for pixels in inputs:
+                graph(torch.from_numpy(pixels))
+        for layer, rounder in zip(layers, rounders, strict=True):
+            rounder.observes_only = False
+            parametrize.register_parametrization(layer, "weight", _RoundedWeight())
+            at_the_end.callback(parametrize.remove_parametrizations, layer, "weight", leave_parametrized=False)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for layer in layers:
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -289,10 +290,9 @@ def _end_epoch(
     best = _best_epoch(state.history)
     if tune_error is not None and (best is None or tune_error < (state.history[best - 1].tune_error or 0)):
         state.best_weights = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
-    terms = state.step_losses[0]
     state.history.append(
         EpochReport(
-            losses={name: math.fsum(one[name] for one in state.step_losses) / len(state.step_losses) for name in terms},
+            losses={name: fmean(one[name] for one in state.step_losses) for name in state.step_losses[0]},
             learning_rate=state.optimiser.param_groups[0]["lr"],
             tune_error=tune_error,
         )

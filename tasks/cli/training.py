@@ -16,8 +16,7 @@ from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport
-from modnet.report.gamma_plot import gamma_plot
-from modnet.report.training_plot import training_plot
+from modnet.report.training_plots import gamma_plot, training_plot
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
 from modnet.workload import Workload
 from modnet.workloads import workload_named

@@ -11,8 +11,7 @@ from infra.errors import ResourcesUnavailableError
 from modnet.configs import TrainingConfig
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport
-from modnet.report.gamma_plot import gamma_plot
-from modnet.report.training_plot import training_plot
+from modnet.report.training_plots import gamma_plot, training_plot
 from tasks.remote.node import Node
 from tasks.stored import put_record
 from tasks.stored_network import progress_key, state_key

@@ -82,13 +82,13 @@ def test_nightly_runs_at_two_one_at_a_time_with_the_standard_profile() -> None:
     assert nightly["schedules"][0]["cron"] == "0 2 * * *"
     assert nightly["schedules"][0]["timezone"]
     assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
-    assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig.standard()
+    assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig()
 
 
 def test_on_demand_runs_what_make_nightly_runs_by_default() -> None:
     on_demand = next(one for one in DEPLOYMENTS if one["name"] == "on-demand")
     assert flow_of(on_demand).name == "compress"
-    assert CompressConfig.model_validate(on_demand["parameters"]["config"]) == CompressConfig.demo()
+    assert CompressConfig.model_validate(on_demand["parameters"]["config"]) == CompressConfig(profile="demo")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31])

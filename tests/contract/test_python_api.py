@@ -53,24 +53,17 @@ def test_the_page_names_everything_there_is_and_nothing_else() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == set(modnet.api.__all__) == set(dir(modnet.api))
 
 
-def test_type_checkers_and_python_find_the_same_names() -> None:
-    tree = ast.parse(Path(modnet.api.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    assert imported_from(block) == {(module, name) for module, names in modnet.api._NAMES.items() for name in names}
-
-
 def test_every_function_is_one_that_tasks_or_workloads_call_as_well() -> None:
     """There is no second way beside the command line's and the pipeline's."""
     folders = (PROJECT / "tasks", PROJECT / "modnet" / "workloads")  # tasks call a workload's by its `Workload`
     called = imported_from(*(ast.parse(path.read_text()) for folder in folders for path in folder.rglob("*.py")))
-    for module, names in modnet.api._NAMES.items():
-        for name in names:
-            value = getattr(modnet.api, name)
-            assert value is getattr(importlib.import_module(module), name)
-            if inspect.isfunction(value) or inspect.isclass(value):
-                assert value.__module__ == module, f"{name} has its home elsewhere"
-            if inspect.isfunction(value):
-                assert (module, name) in called or name in calls_of(inspect.getsource(sys.modules[module]))
+    for name, module in modnet.api._HOMES.items():
+        value = getattr(modnet.api, name)
+        assert value is getattr(importlib.import_module(module), name)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            assert value.__module__ == module, f"{name} has its home elsewhere"
+        if inspect.isfunction(value):
+            assert (module, name) in called or name in calls_of(inspect.getsource(sys.modules[module]))
 
 
 def test_importing_it_imports_nothing_that_computes() -> None:

@@ -7,8 +7,8 @@ published code.
 from __future__ import annotations
 
 import copy
-import math
 import time
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
                 progress.advance(loss=f"{loss.item():.4f}")
                 for name, term in losses.items():
                     sums.setdefault(name, []).append(term.item())
-            means = {name: math.fsum(terms) / len(terms) for name, terms in sums.items()}
+            means = {name: fmean(terms) for name, terms in sums.items()}
             history.append(EpochReport(losses=means, learning_rate=config.learning_rate))
             progress.milestone(epoch=f"{epoch + 1} of {config.epochs}", loss=f"{history[-1].loss:.4f}")
     leave_training_layout(network)

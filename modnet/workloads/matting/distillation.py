@@ -7,7 +7,7 @@ et al. 2015, arXiv 1412.6550). No true matte is needed, so images without one ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -81,14 +81,10 @@ def branch_outputs(network: MODNet, *, kept: bool) -> Iterator[list[Tensor]]:
     """A block in which the outputs of semantic (at H/8) and detail branch (at H/2) are kept, in this order."""
     outputs: list[Tensor] = []
     branches = (network.semantic, network.detail) if kept else ()
-    hooks = [
-        branch.register_forward_hook(lambda _branch, _inputs, output: outputs.append(output)) for branch in branches
-    ]
-    try:
+    with ExitStack() as hooks:
+        for branch in branches:
+            hooks.enter_context(branch.register_forward_hook(lambda _, _inputs, output: outputs.append(output)))
         yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def uncertain_band(alpha: Tensor) -> Tensor:

@@ -57,13 +57,14 @@ def evaluate(
             image, alpha = read_pair(folder / pair.image, folder / pair.matte)
         except DatasetError as error:
             raise _unreadable(folder, pairs) from error
-        predicted = predict(predictor, image, pair.stem)
+        predicted = checked_alpha(predictor(image), image, pair.stem)
         scores.append(score_image(pair.stem, predicted, alpha, wanted))
+    values = {name: [score.errors[name] for score in scores if name in score.errors] for name in ERROR_NAMES}
     return Scores(
         split=split,
         protocol=protocol,
         images=len(scores),
-        errors={name: mean for name in ERROR_NAMES if (mean := _mean(scores, name)) is not None},
+        errors={name: float(np.mean(found)) for name, found in values.items() if found},
         per_image=tuple(scores),
     )
 
@@ -80,20 +81,11 @@ def _unreadable(folder: Path, pairs: Sequence[Pair]) -> DatasetError:
     return DatasetError(f"{len(problems)} of {len(pairs)} pairs of {folder} cannot be read: {named}")
 
 
-def predict(predictor: Predictor, image: NDArray[np.uint8], name: str) -> Alpha:
-    """The predictor's alpha of an image, which is sure to be one.
-
-    Raises:
-        DatasetError: it has another size than the image, or values outside of [0, 1] or that are no numbers.
-    """
-    return checked_alpha(predictor(image), image, name)
-
-
 def checked_alpha(alpha: NDArray[np.float32], image: NDArray[np.uint8], name: str) -> Alpha:
     """What a predictor gave for an image, which is sure to be an alpha of it.
 
     Raises:
-        DatasetError: as `predict`.
+        DatasetError: it has another size than the image, or values outside of [0, 1] or that are no numbers.
     """
     if alpha.shape != image.shape[:2]:
         raise DatasetError(f"{name}: the predictor gave a matte of {alpha.shape}, wanted {image.shape[:2]}")
@@ -120,8 +112,3 @@ def score_image(stem: str, predicted: Alpha, alpha: Alpha, metrics: Sequence[Met
         if has_band:
             errors[f"unknown_{metric}"] = summarise(metric, error_map, is_unknown)
     return ImageScore(stem=stem, errors=errors)
-
-
-def _mean(scores: Sequence[ImageScore], name: str) -> float | None:
-    values = [score.errors[name] for score in scores if name in score.errors]
-    return float(np.mean(values)) if values else None

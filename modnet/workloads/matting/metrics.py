@@ -121,10 +121,10 @@ def _connected_up_to(both: Alpha) -> Alpha:
     masks = [mask for step in range(1, CONNECTIVITY_STEPS + 1) if (mask := _at_least(inside, step)).any()]
     if masks:
         # A pixel of the last Ω is in every mask, and most often in every Ω.
-        seed = _a_pixel_of(_largest_region(masks[-1], seed=None))
+        row, column = divmod(int(_largest_region(masks[-1], seed=None).argmax()), inside.shape[1])
         is_connected = np.ones(inside.shape, np.bool_)
         for mask in masks:
-            is_connected &= _largest_region(mask, seed)
+            is_connected &= _largest_region(mask, seed=(column, row))
             step_reached[box] += is_connected
     return np.divide(step_reached, CONNECTIVITY_STEPS, dtype=np.float32)
 
@@ -146,12 +146,6 @@ def _largest_region(mask: NDArray[np.uint8], seed: tuple[int, int] | None) -> ND
     _, regions, figures, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     is_largest: NDArray[np.bool_] = regions == 1 + figures[1:, cv2.CC_STAT_AREA].argmax()  # region 0: mask is 0
     return is_largest
-
-
-def _a_pixel_of(region: NDArray[np.bool_]) -> tuple[int, int]:
-    """Column and row of its first pixel."""
-    row, column = divmod(int(region.argmax()), region.shape[1])
-    return column, row
 
 
 def _at_least(alpha: Alpha, step: int) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
 from modnet.workloads.matting.data.preprocessing import input_geometry, normalise, prepare, resize
 from modnet.workloads.matting.data.protocols import Protocol, letterbox
-from modnet.workloads.matting.evaluate import evaluate, predict
+from modnet.workloads.matting.evaluate import checked_alpha, evaluate
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
 from modnet.workloads.matting.predict.predictors import Predictor
@@ -98,7 +98,8 @@ class Portraits:
         """The MSE at original size, in [0, 1]."""
         pair = self._pair(split, position)
         image, alpha = self._read(pair)
-        return mse(predict(Predictor(graph, protocol_of(shape)), image, pair.stem), alpha)
+        predicted = Predictor(graph, protocol_of(shape))(image)
+        return mse(checked_alpha(predicted, image, pair.stem), alpha)
 
     def scores(
         self, graph: GraphFunction, split: Split, shape: Shape | None = None, *, every_error: bool = False

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from modnet.configs import SHIPPED, BaselineConfig, BenchmarkConfig, CompressConfig, RetrainConfig
 
 
-@pytest.mark.parametrize("config", [CompressConfig(), CompressConfig.standard(), CompressConfig.demo()])
+@pytest.mark.parametrize("config", [CompressConfig(), CompressConfig(profile="demo")])
 def test_a_run_starts_from_the_shipped_base_by_default(config: CompressConfig) -> None:
     assert config.base.checkpoint == SHIPPED
     assert CompressConfig.model_validate_json(config.model_dump_json()) == config
@@ -35,12 +35,12 @@ def test_a_backbone_of_random_weights_is_not_kept() -> None:
 
 def test_what_is_left_empty_is_chosen_by_the_profile() -> None:
     empty = {"profile": "demo", "pruning": None, "start": "", "retrain": None, "epochs": None, "base": {}}
-    assert CompressConfig.model_validate(empty) == CompressConfig.demo()
-    assert CompressConfig() == CompressConfig.standard()
+    assert CompressConfig.model_validate(empty) == CompressConfig(profile="demo")
+    assert CompressConfig.model_validate({"profile": "standard"}) == CompressConfig()
     config = CompressConfig.model_validate({"profile": "demo", "epochs": 7, "pruning": "8G:taylor, 0.5/0.5"})
     unpruned = CompressConfig.model_validate({"profile": "demo", "start": "unpruned"})
     assert config.retrain == unpruned.retrain.model_copy(update={"epochs": 7})
-    assert CompressConfig.demo().retrain.learning_rate < unpruned.retrain.learning_rate
+    assert CompressConfig(profile="demo").retrain.learning_rate < unpruned.retrain.learning_rate
     assert [one.label for one in config.pruning] == ["8 GMAC taylor", "0.5/0.5"]
     assert config.pruning[0].taylor_images == 8
     assert CompressConfig.model_validate_json(config.model_dump_json()) == config

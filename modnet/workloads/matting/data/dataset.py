@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import torch
 from torch.utils.data import Dataset
@@ -24,6 +24,9 @@ KEPT_SHORT_SIDE = 1.5  # of a decoded image, as a multiple of the sample's side:
 CACHE_BYTES = 512 * 2**20
 
 _AUGMENTING, _TRIMAP = 0, 1  # what a generator of a sample is for
+
+_Entry = TypeVar("_Entry")
+_Sample = TypeVar("_Sample")
 
 
 class Sample(NamedTuple):
@@ -50,26 +53,48 @@ class UnlabelledSample(NamedTuple):
     image: torch.Tensor
 
 
-class _Images:
-    """What both kinds of data set share: files, epoch, augmentation, and the cache of decoded images."""
+class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
+    """What both kinds of data set share: entries, epoch, augmentation, and the cache of decoded images."""
+
+    _called: ClassVar[str]
+    """What an entry is, in the plural."""
+
+    _has_mattes: ClassVar[bool]
 
     def __init__(
         self,
         folder: Path,
-        count: int,
+        entries: Sequence[_Entry],
         *,
-        size: int,
-        seed: int,
-        augment: AugmentationConfig | bool,
-        cache_bytes: int,
+        size: int = 512,
+        seed: int = 0,
+        augment: AugmentationConfig | bool = True,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
+        """Makes a data set in epoch 0; reads no file yet.
+
+        Args:
+            folder: what the paths of the entries are relative to.
+            entries: pairs of image and matte, or images as `modnet.workloads.matting.data.indexing.find_images` gives
+                them.
+            size: side S of a sample in pixels, a multiple of 32.
+            augment: how; True is the default config, False `AugmentationConfig.none()`.
+            cache_bytes: most memory for decoded images.
+
+        Raises:
+            DatasetError: no entries.
+            ConfigError: the size is not a positive multiple of 32.
+        """
+        if not entries:
+            raise DatasetError(f"no {self._called} to train on in {folder}")
         if size < 32 or size % 32:
             raise ConfigError(f"side of a sample: got {size}, wanted a positive multiple of 32")
         if isinstance(augment, bool):
             augment = AugmentationConfig() if augment else AugmentationConfig.none()
-        self.folder, self.size, self.seed, self.augment = folder, size, seed, augment
+        if not self._has_mattes:
+            augment = augment.model_copy(update={"background": 0.0})
+        self.folder, self.entries, self.size, self.seed, self.augment = folder, tuple(entries), size, seed, augment
         self.epoch = 0
-        self._count = count
         self._cache = DecodedCache(cache_bytes)
 
     def set_epoch(self, epoch: int) -> None:
@@ -77,7 +102,7 @@ class _Images:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.entries)
 
     def divided(self, parts: int) -> Self:
         """A copy for one of several processes, whose caches together keep to the bound of this one's."""
@@ -105,44 +130,19 @@ class _Images:
         raise NotImplementedError
 
 
-class MattingDataset(_Images, Dataset[Sample]):
+class MattingDataset(_Images[Pair, Sample]):
     """Pairs of image and matte as square training samples.
 
     A sample depends on (seed, epoch, index) only, not on who asks for it when. Its trimap has a generator of its own:
     another augmentation draws the same kernel and iterations.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        pairs: Sequence[Pair],
-        *,
-        size: int = 512,
-        seed: int = 0,
-        augment: AugmentationConfig | bool = True,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        """Makes a data set in epoch 0; reads no file yet.
-
-        Args:
-            folder: what the paths of the pairs are relative to.
-            size: side S of a sample in pixels, a multiple of 32.
-            augment: how; True is the default config, False `AugmentationConfig.none()`.
-            cache_bytes: most memory for decoded images.
-
-        Raises:
-            DatasetError: no pairs.
-            ConfigError: the size is not a positive multiple of 32.
-        """
-        if not pairs:
-            raise DatasetError(f"no pairs to train on in {folder}")
-        super().__init__(folder, len(pairs), size=size, seed=seed, augment=augment, cache_bytes=cache_bytes)
-        self.pairs = tuple(pairs)
+    _called, _has_mattes = "pairs", True
 
     @property
     def files(self) -> tuple[str, ...]:
         """Of all pairs: image, matte, image, matte, …"""
-        return tuple(file for pair in self.pairs for file in (pair.image, pair.matte))
+        return tuple(file for pair in self.entries for file in (pair.image, pair.matte))
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at an index from 0.
@@ -157,50 +157,23 @@ class MattingDataset(_Images, Dataset[Sample]):
         return Sample(torch.from_numpy(normalise(image)), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
 
     def _read(self, index: int, short_side: int) -> Decoded:
-        pair = self.pairs[index]
+        pair = self.entries[index]
         return read_shrunk_pair(self.folder / pair.image, self.folder / pair.matte, short_side)
 
 
-class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
+class UnlabelledDataset(_Images[str, UnlabelledSample]):
     """Images without mattes, for distillation and self-supervised adaptation.
 
     Augmented as `MattingDataset`, with two differences that follow from having no matte: crops are placed anywhere, and
     backgrounds stay.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        images: Sequence[str],
-        *,
-        size: int = 512,
-        seed: int = 0,
-        augment: AugmentationConfig | bool = True,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        """Makes a data set in epoch 0; reads no file yet.
-
-        Args:
-            folder: what the paths of the images are relative to.
-            images: as `modnet.workloads.matting.data.indexing.find_images` gives them.
-            size: side S of a sample in pixels, a multiple of 32.
-            augment: how; True is the default config, False `AugmentationConfig.none()`.
-            cache_bytes: most memory for decoded images.
-
-        Raises:
-            DatasetError: no images.
-            ConfigError: the size is not a positive multiple of 32.
-        """
-        if not images:
-            raise DatasetError(f"no images to train on in {folder}")
-        super().__init__(folder, len(images), size=size, seed=seed, augment=augment, cache_bytes=cache_bytes)
-        self.augment = self.augment.model_copy(update={"background": 0.0})
-        self.images = tuple(images)
+    _called, _has_mattes = "images", False
 
     @property
     def files(self) -> tuple[str, ...]:
         """All images."""
-        return self.images
+        return self.entries
 
     def __getitem__(self, index: int) -> UnlabelledSample:
         """The sample at an index from 0.
@@ -212,4 +185,4 @@ class UnlabelledDataset(_Images, Dataset[UnlabelledSample]):
         return UnlabelledSample(torch.from_numpy(normalise(self._augmented(index)[0])))
 
     def _read(self, index: int, short_side: int) -> Decoded:
-        return read_shrunk_image(self.folder / self.images[index], short_side)
+        return read_shrunk_image(self.folder / self.entries[index], short_side)

@@ -7,8 +7,6 @@ An *image* is uint8 (H, W, 3), RGB, 0 to 255. An *alpha* is float32 (H, W), 0 (b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,7 +67,7 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
         return np.array(to_srgb(picture, profile, path) if profile else picture.convert("RGB"))
 
 
-def read_matte(path: Path, *, max_pixels: int | None = None) -> Alpha:
+def read_matte(path: Path) -> Alpha:
     """Reads an 8- or 16-bit matte as float32 (H, W) in [0, 1], divided once by the largest value of its type.
 
     It is a PNG, JPEG, BMP or WebP. Its numbers are no colours: a colour profile is left out.
@@ -78,17 +76,17 @@ def read_matte(path: Path, *, max_pixels: int | None = None) -> Alpha:
         DatasetError: as `read_image`; or it is a colour picture or has transparency, so that it is unclear which
             numbers are the matte.
     """
-    values = _matte_values(path, max_pixels)
+    values = _matte_values(path)
     return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
 
 
-def read_matte16(path: Path, *, max_pixels: int | None = None) -> Matte16:
+def read_matte16(path: Path) -> Matte16:
     """Reads a matte as uint16 (H, W), 0 to 65535: half the memory of `read_matte`, and 0 and 1 survive resizing.
 
     Raises:
         DatasetError: as `read_matte`.
     """
-    values = _matte_values(path, max_pixels)
+    values = _matte_values(path)
     if values.dtype == np.uint16:
         return cast(Matte16, values)
     widened = values.astype(np.uint16)
@@ -96,9 +94,9 @@ def read_matte16(path: Path, *, max_pixels: int | None = None) -> Matte16:
     return widened
 
 
-def _matte_values(path: Path, max_pixels: int | None) -> NDArray[Any]:
+def _matte_values(path: Path) -> NDArray[Any]:
     """A matte as its file has it: uint8 or uint16 (H, W)."""
-    limit = pixel_limit() if max_pixels is None else max_pixels
+    limit = pixel_limit()
     data = read_bytes(path, limit)
     with opened_picture(data, path, limit, PLAIN_FORMATS):
         pass
@@ -115,13 +113,13 @@ def _matte_values(path: Path, max_pixels: int | None) -> NDArray[Any]:
     return values
 
 
-def read_pair(image_path: Path, matte_path: Path, *, max_pixels: int | None = None) -> tuple[Image, Alpha]:
+def read_pair(image_path: Path, matte_path: Path) -> tuple[Image, Alpha]:
     """Reads an image and its matte, which must have the same size.
 
     Raises:
         DatasetError: one of them cannot be read, or their sizes differ; names both files.
     """
-    image, alpha = read_image(image_path, max_pixels=max_pixels), read_matte(matte_path, max_pixels=max_pixels)
+    image, alpha = read_image(image_path), read_matte(matte_path)
     check_same_size(image_path, image.shape[:2], matte_path, alpha.shape)
     return image, alpha
 
@@ -166,20 +164,10 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def _decode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
-    with _naming(path):
-        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    return _whole(decoded, data, path)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
     try:
-        yield
+        decoded: Any = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:
         raise DatasetError(f"image {path} cannot be decoded: {error.err}") from error
-
-
-def _whole(decoded: Any, data: bytes, path: Path) -> NDArray[Any]:
     if decoded is None:  # what OpenCV answers to a file that is cut off; its stubs do not say so
         raise DatasetError(f"image {path} ({len(data)} bytes): cut off or damaged")
     return cast(NDArray[Any], decoded)

@@ -12,9 +12,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from modnet.data.download import path_problem
 from modnet.errors import DatasetError
@@ -28,11 +28,7 @@ MATTE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 TUNE_SHARE, TUNE_AT_LEAST = 0.1, 4
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pair(_Record):
+class Pair(BaseModel, frozen=True, extra="forbid"):
     """One image and its matte; both paths are relative to the data set's folder, with forward slashes."""
 
     stem: str = Field(min_length=1)
@@ -47,7 +43,7 @@ class Pair(_Record):
         return path
 
 
-class DatasetIndex(_Record):
+class DatasetIndex(BaseModel, frozen=True, extra="forbid"):
     """The pairs of a data set, each split ordered by stem."""
 
     train: tuple[Pair, ...] = Field(min_length=1)
@@ -73,29 +69,9 @@ class DatasetIndex(_Record):
                 f"split {name!r}: train has {len(self.train)} pairs, wanted at least {TUNE_AT_LEAST + 1} "
                 f"({TUNE_AT_LEAST} to tune and 1 to fit)"
             )
-        tune = set(sorted((pair.stem for pair in self.train), key=_sha256_of_stem)[:tune_count])
+        stems = sorted((pair.stem for pair in self.train), key=lambda stem: hashlib.sha256(stem.encode()).digest())
+        tune = set(stems[:tune_count])
         return tuple(pair for pair in self.train if (pair.stem in tune) == (name == "tune"))
-
-    def to_json(self) -> str:
-        """Compact JSON that `from_json` reads back to an equal index."""
-        return self.model_dump_json()
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Reads an index.
-
-        Raises:
-            DatasetError: not JSON, or not an index; names the offending fields.
-        """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'index'}: {e['msg']}" for e in error.errors()[:5])
-            raise DatasetError(f"not a data set index: {problems}") from error
-
-
-def _sha256_of_stem(stem: str) -> str:
-    return hashlib.sha256(stem.encode()).hexdigest()
 
 
 def index_dataset(folder: Path) -> DatasetIndex:
@@ -124,9 +100,10 @@ def find_images(folder: Path) -> tuple[str, ...]:
         DatasetError: there are none.
     """
     found, others = [], []
-    for below in map(Path, _visible_folders(folder)):
-        found += [path.relative_to(folder).as_posix() for path in images_in(below)]
-        others += others_in(below)
+    for below in _visible_folders(folder):
+        images, left_out = files_in(below)
+        found += [path.relative_to(folder).as_posix() for path in images]
+        others += left_out
     if others:
         _log_left_out(folder, IMAGE_SUFFIXES, others)
     if not found:
@@ -134,26 +111,19 @@ def find_images(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The images in a folder itself, by their suffixes, in order; hidden files are left out."""
-    return [path for path in _files_in(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-
-
-def others_in(folder: Path) -> list[Path]:
-    """The files in a folder itself that are no images, in order; hidden files are left out."""
-    return [path for path in _files_in(folder) if path.suffix.lower() not in IMAGE_SUFFIXES]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _is_visible(path.name) and path.is_file())
+def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images in a folder itself, by their suffixes, and its other files, in order; hidden files are left out."""
+    images: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if _is_visible(path.name) and path.is_file():
+            (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
+    return images, others
 
 
 def _dataset_root(folder: Path) -> Path:
-    layout = [Path(split, part) for split in ("train", "val") for part in ("fg", "alpha")]
-    roots: list[Path] = []
-    for path in _visible_folders(folder):
-        if any(Path(path, part).is_dir() for part in layout):
-            roots.append(Path(path))
+    layout = [f"{split}/{part}" for split in ("train", "val") for part in ("fg", "alpha")]
+    roots = [path for path in _visible_folders(folder) if any((path / part).is_dir() for part in layout)]
     if len(roots) != 1:
         found = ", ".join(map(str, roots[:5])) or "none"
         raise DatasetError(
@@ -162,10 +132,10 @@ def _dataset_root(folder: Path) -> Path:
     return roots[0]
 
 
-def _visible_folders(folder: Path) -> Iterator[str]:
+def _visible_folders(folder: Path) -> Iterator[Path]:
     for path, folders, _ in os.walk(folder):
         folders[:] = sorted(filter(_is_visible, folders))
-        yield path
+        yield Path(path)
 
 
 def _pairs(folder: Path, split: Path, problems: list[str]) -> tuple[Pair, ...]:

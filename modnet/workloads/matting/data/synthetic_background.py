@@ -77,8 +77,7 @@ def _park(rng: np.random.Generator, height: int, width: int) -> Picture:
 
 def _mixed(first: Picture, second: Picture, share: NDArray[Any]) -> Picture:
     """From the first colour to the second, as the share (H, W) of the second says."""
-    mixed: Picture = first + share[..., None].astype(np.float32) * (second - first)
-    return mixed
+    return first + share[..., None].astype(np.float32) * (second - first)
 
 
 def paint_colour(rng: np.random.Generator) -> Picture:

@@ -80,8 +80,7 @@ def quadratic(first: Points, control: Points, last: Points, steps: int) -> Point
     """Quadratic Bézier curves between points (..., 2): (..., steps, 2)."""
     t = np.linspace(0.0, 1.0, steps)[:, None]
     first, control, last = first[..., None, :], control[..., None, :], last[..., None, :]
-    curves: Points = (1 - t) ** 2 * first + 2 * t * (1 - t) * control + t**2 * last
-    return curves
+    return (1 - t) ** 2 * first + 2 * t * (1 - t) * control + t**2 * last
 
 
 def smooth(outline: Points) -> Points:

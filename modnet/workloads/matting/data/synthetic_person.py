@@ -40,8 +40,7 @@ class _Head:
 
     def place_upright(self, points: Points) -> Points:
         """Body coordinates (..., 2), as head coordinates but not tilted, as pixels."""
-        placed: Points = points * self.unit + self.centre
-        return placed
+        return points * self.unit + self.centre
 
 
 def draw_person(layers: Layers, rng: np.random.Generator) -> None:
@@ -159,21 +158,14 @@ class _HairStyle:
     def random(cls, rng: np.random.Generator) -> _HairStyle:
         """Short, long or curly, each in many ways."""
         parting, strays = rng.uniform(-0.5, 0.5), int(rng.integers(60, 220))
-        kind = rng.choice(["short", "long", "curly"], p=[0.35, 0.45, 0.2])
-        if kind == "short":
-            return cls(rng.uniform(1.05, 1.15), rng.uniform(0.0, 0.3), rng.uniform(0.0, 0.03), 2.0, parting, strays)
-        if kind == "long":
-            return cls(
-                rng.uniform(1.1, 1.25),
-                rng.uniform(0.9, 2.6),
-                rng.uniform(0.01, 0.09),
-                rng.uniform(1, 4),
-                parting,
-                strays,
-            )
-        return cls(
-            rng.uniform(1.3, 1.6), rng.uniform(0.3, 1.0), rng.uniform(0.03, 0.06), rng.uniform(3, 5), parting, strays
-        )
+        kind = str(rng.choice(["short", "long", "curly"], p=[0.35, 0.45, 0.2]))
+        ranges = {
+            "short": ((1.05, 1.15), (0.0, 0.3), (0.0, 0.03)),
+            "long": ((1.1, 1.25), (0.9, 2.6), (0.01, 0.09), (1, 4)),
+            "curly": ((1.3, 1.6), (0.3, 1.0), (0.03, 0.06), (3, 5)),
+        }
+        volume, length, wave, *turns = (rng.uniform(*bounds) for bounds in ranges[kind])
+        return cls(volume, length, wave, turns[0] if turns else 2.0, parting, strays)
 
 
 def _draw_back_hair(layers: Layers, head: _Head, hair: Points, style: _HairStyle, rng: np.random.Generator) -> None:

@@ -6,6 +6,7 @@ width that the second replaces.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,30 +32,34 @@ def backbone_groups(
         last_gates: layers whose outputs multiply the last convolution's channels one by one.
         last_readers: what reads the last convolution.
     """
-    drafts = {"backbone.stem": _Draft("backbone.stem", spec.stem_channels)}
-    drafts["backbone.stem"].produced_by("backbone.stem")
-    outputs = "backbone.stem"
+    channels = {"backbone.stem": spec.stem_channels}
+    producers: dict[str, list[Producer]] = defaultdict(list)
+    consumers: dict[str, list[Consumer]] = defaultdict(list)
+
+    def add(layer: str, reads: str | None, makes: str) -> None:
+        if reads is not None:
+            consumers[reads].append(Consumer(f"{layer}.conv"))
+        producers[makes].append(Producer(f"{layer}.conv", f"{layer}.norm"))
+
+    add("backbone.stem", None, "backbone.stem")
     for index, (block, names) in enumerate(zip(spec.blocks, _block_group_names(spec), strict=True)):
         path = f"backbone.blocks.{index}"
         inputs, hidden, outputs = names
+        channels.setdefault(hidden, block.hidden_channels)
+        channels.setdefault(outputs, block.out_channels)
         if block.expands:
-            drafts[hidden] = _Draft(hidden, block.hidden_channels)
-            drafts[inputs].read_by(f"{path}.expand.conv")
-            drafts[hidden].produced_by(f"{path}.expand")
-        drafts[hidden].produced_by(f"{path}.depthwise")
-        drafts[hidden].read_by(f"{path}.project.conv")
-        if not block.residual:
-            drafts[outputs] = _Draft(outputs, block.out_channels)
-        drafts[outputs].produced_by(f"{path}.project")
+            add(f"{path}.expand", inputs, hidden)
+        add(f"{path}.depthwise", None, hidden)  # reads what it makes, channel by channel
+        add(f"{path}.project", hidden, outputs)
         if block_readers is not None and index in block_readers:
-            drafts[outputs].consumers.append(block_readers[index])
-    drafts[outputs].read_by("backbone.last.conv")
-
-    last = _Draft("backbone.last", spec.last_channels)
-    last.produced_by("backbone.last")
-    last.producers.extend(last_gates)
-    last.consumers.extend(last_readers)
-    return [draft.group() for draft in (*drafts.values(), last)]
+            consumers[outputs].append(block_readers[index])
+    channels["backbone.last"] = spec.last_channels
+    add("backbone.last", outputs, "backbone.last")
+    producers["backbone.last"] += last_gates
+    consumers["backbone.last"] += last_readers
+    return [
+        ChannelGroup(name, (count,), tuple(producers[name]), tuple(consumers[name])) for name, count in channels.items()
+    ]
 
 
 def backbone_widths(spec: BackboneSpec, widths: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -92,26 +97,3 @@ def _block_group_names(spec: BackboneSpec) -> list[tuple[str, str, str]]:
         names.append((inputs, hidden, outputs))
         inputs = outputs
     return names
-
-
-class _Draft:
-    """A group under construction: a residual stage collects members from many blocks."""
-
-    def __init__(self, name: str, channels: int) -> None:
-        self.name, self.channels = name, channels
-        self.producers: list[Producer] = []
-        self.consumers: list[Consumer] = []
-
-    def produced_by(self, path: str) -> None:
-        self.producers.append(Producer(f"{path}.conv", f"{path}.norm"))
-
-    def read_by(self, module: str) -> None:
-        self.consumers.append(Consumer(module))
-
-    def group(self) -> ChannelGroup:
-        return ChannelGroup(
-            name=self.name,
-            parts=(self.channels,),
-            producers=tuple(self.producers),
-            consumers=tuple(self.consumers),
-        )

@@ -107,14 +107,12 @@ def _branch_readers(spec: ModnetSpec) -> dict[str, tuple[Consumer, ...]]:
 def _branch_groups(spec: ModnetSpec) -> list[ChannelGroup]:
     readers = _branch_readers(spec)
     groups = []
-    for field, field_path, adaptive_rule in BRANCH_LAYERS:
+    for field, whole, adaptive_rule in BRANCH_LAYERS:
         value = getattr(spec, field)
-        layers = (
-            [(f"{field_path}.{i}", w) for i, w in enumerate(value)]
-            if isinstance(value, tuple)
-            else [(field_path, value)]
+        widths = (
+            {f"{whole}.{i}": width for i, width in enumerate(value)} if isinstance(value, tuple) else {whole: value}
         )
-        for path, width in layers:
+        for path, width in widths.items():
             groups.append(
                 ChannelGroup(
                     name=path,

@@ -51,9 +51,7 @@ def ib_norm_evaluated(x: Tensor, batch: nn.BatchNorm2d) -> Tensor:
     assert batch.running_var is not None
     wide = _widened(x)
     pixels, half = wide.shape[1] // x.shape[1], batch.num_features
-    means, variances = _statistics(wide, batch.weight.dtype)
-    mean = _pooled(means, pixels, 0)
-    variance = _pooled(variances + (means - mean).square(), pixels, 0)
+    mean, variance = _moments(wide, batch.weight.dtype, pixels, 0)
     for own, running in ((mean, batch.running_mean), (variance, batch.running_var)):
         own.view(len(x), pixels, -1)[..., :half] = running
     weight, bias = _factors(x, batch)
@@ -71,9 +69,7 @@ class _IBNorm(torch.autograd.Function):
         """`x` normed, and the mean and biased variance of the first `half` channels."""
         wide = _widened(x)
         pixels = wide.shape[1] // x.shape[1]
-        means, variances = _statistics(wide, weight.dtype)
-        mean = _pooled(means, pixels, half)
-        variance = _pooled(variances + (means - mean).square(), pixels, half)
+        mean, variance = _moments(wide, weight.dtype, pixels, half)
         inverse = (variance + eps).rsqrt()
         scale = inverse * weight.repeat(pixels)
         normed = _affine(wide, scale, bias.repeat(pixels) - mean * scale)
@@ -112,12 +108,13 @@ def _factors(x: Tensor, batch: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return F.pad(batch.weight, (0, rest), value=1.0), F.pad(batch.bias, (0, rest))
 
 
-def _statistics(wide: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Means and biased variances of each image's channels, both (B, K · C)."""
+def _moments(wide: Tensor, dtype: torch.dtype, pixels: int, half: int) -> tuple[Tensor, Tensor]:
+    """Means and biased variances of each image's channels, both (B, K · C) and `_pooled`."""
     unused = torch.zeros(2, wide.shape[1], dtype=dtype)  # running statistics
     found = [torch.batch_norm_update_stats(image, unused[0], unused[1], 0.0) for image in torch.split(wide, 1)]
     means, variances = (torch.stack(one) for one in zip(*found, strict=True))
-    return means, variances
+    mean = _pooled(means, pixels, half)
+    return mean, _pooled(variances + (means - mean).square(), pixels, half)
 
 
 def _widened(x: Tensor) -> Tensor:

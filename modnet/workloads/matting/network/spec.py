@@ -11,7 +11,7 @@ from itertools import accumulate
 from operator import mul
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from modnet.network import NetworkSpec
 
@@ -31,11 +31,7 @@ Stages = Sequence[tuple[int, int, int, int]]
 """(expansion, channels, repeats, first stride) of each run of blocks."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitWidth(_Frozen):
+class SplitWidth(BaseModel, frozen=True, extra="forbid"):
     """Channels of a layer normalised by IBNorm: the first part by batch norm, the rest by instance norm."""
 
     batch: int = Field(ge=0)
@@ -58,7 +54,7 @@ class SplitWidth(_Frozen):
         return cls(batch=channels // 2, instance=channels - channels // 2)
 
 
-class BlockSpec(_Frozen):
+class BlockSpec(BaseModel, frozen=True, extra="forbid"):
     """One inverted residual block: expand 1×1 → depthwise 3×3 → project 1×1."""
 
     in_channels: PositiveInt

@@ -13,7 +13,7 @@ import numpy as np
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.workloads.matting.data.images import read_image, write_png
-from modnet.workloads.matting.data.indexing import IMAGE_SUFFIXES, images_in, others_in
+from modnet.workloads.matting.data.indexing import IMAGE_SUFFIXES, files_in
 from modnet.workloads.matting.evaluate import Predictor, checked_alpha
 from modnet.workloads.matting.predict.results import Render
 from modnet.workloads.matting.predict.transparency import within_opacity
@@ -63,11 +63,11 @@ def infer_images(
         DatasetError: no image, or none that can be read; two that would be written into one file, or one that would be
             written over; a result that is there already, or cannot be written; the predictor gives what is no alpha.
     """
-    images = images_in(source) if source.is_dir() else [source]
-    left_out = tuple(path.name for path in others_in(source)) if source.is_dir() else ()
+    images, others = files_in(source) if source.is_dir() else ([source], [])
+    left_out = tuple(path.name for path in others)
     if not images:
-        others = f"; other files: {len(left_out)} ({', '.join(left_out[:5])})" if left_out else ""
-        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){others}")
+        more = f"; other files: {len(left_out)} ({', '.join(left_out[:5])})" if left_out else ""
+        raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){more}")
     results = _results(images, out)
     refuse_overwriting(images, results, overwrite=overwrite)
     out.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.workloads.matting.data.images import write_png
-from modnet.workloads.matting.evaluate import Predictor, predict
+from modnet.workloads.matting.evaluate import Predictor, checked_alpha
 from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.infer import refuse_overwriting
 from modnet.workloads.matting.predict.results import Render
@@ -63,10 +63,11 @@ def infer_video(
     """
     with VideoFrames(source) as frames:
         progress = progress_over(frames, "inference", "frame", frames.expected)
-        drawn = (
-            (render(frame.image, predict(predictor, frame.image, f"{source}, frame {number}")), frame)
+        alphas = (
+            (frame, checked_alpha(predictor(frame.image), frame.image, f"{source}, frame {number}"))
             for number, frame in enumerate(progress)
         )
+        drawn = ((render(frame.image, alpha), frame) for frame, alpha in alphas)
         count = 0
         if kind == "foreground":
             written = out / source.stem

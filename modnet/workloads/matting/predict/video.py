@@ -7,11 +7,11 @@ none, only a length, which is that of the sound when it is the longer one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -44,7 +44,7 @@ class Frame:
     pixel_aspect: Fraction
 
 
-class VideoFrames:
+class VideoFrames(AbstractContextManager["VideoFrames"]):
     """The frames of a video; a context, and read once.
 
     Attributes:
@@ -83,18 +83,13 @@ class VideoFrames:
         self.time_base = self._pictures.time_base or _MICROSECOND
         self.rate = self._pictures.average_rate or self._pictures.guessed_rate or Fraction(25)
         self.sounds = tuple(self._container.streams.audio)
-        self.take_sound: Callable[[Packet[Any]], None] = _leave_out
+        self.take_sound: Callable[[Packet[Any]], None] = lambda _: None  # nobody asked for it
         self.damaged = 0
         self.problem: str | None = None
         length = self._container.duration
         self.expected = self._pictures.frames or (round(length * _MICROSECOND * self.rate) if length else None)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -152,10 +147,6 @@ class VideoFrames:
     def _offset(self, unit: Fraction) -> int:
         """When the file begins, which need not be at 0, in units of so many seconds."""
         return round((self._container.start_time or 0) * _MICROSECOND / unit)
-
-
-def _leave_out(_: Packet[Any]) -> None:
-    """Sound that nobody asked for."""
 
 
 def _upright(frame: av.VideoFrame) -> tuple[Image, bool]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -70,16 +71,13 @@ def take_statistics(network: MODNet, images: Sequence[Tensor]) -> None:
         values = inputs[0].double()
         sums.setdefault(norm, []).append((values.mean(dim=(0, 2, 3)), values.square().mean(dim=(0, 2, 3))))
 
-    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
-    was_training = network.training
-    network.eval()
-    try:
+    with ExitStack() as at_the_end:
+        for norm in norms:
+            at_the_end.enter_context(norm.register_forward_pre_hook(measure))
+        at_the_end.callback(network.train, network.training)
+        network.eval()
         for image in images:
             network.backbone(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        network.train(was_training)
     for norm, moments in sums.items():
         mean = torch.stack([one for one, _ in moments]).mean(dim=0)
         variance = (torch.stack([one for _, one in moments]).mean(dim=0) - mean.square()).clamp_min(0)

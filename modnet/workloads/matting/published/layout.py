@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from modnet.errors import CheckpointError
+from modnet.workloads.matting.network.groups import BRANCH_LAYERS
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import MOBILENET_V2_STAGES, BlockSpec, ModnetSpec, SplitWidth
 
@@ -119,6 +121,10 @@ def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
         batch = width(f"{name}.norm.batch") if f"{name}.norm.batch.weight" in state else 0
         return SplitWidth(batch=batch, instance=channels - batch)
 
+    def branch_width(field: str, path: str) -> Any:
+        count = {"hr4x": 3, "hr2x": 4}.get(field)
+        return split(path) if count is None else tuple(split(f"{path}.{index}") for index in range(count))
+
     def blocks(inputs: int) -> Iterator[BlockSpec]:
         for index, stride in enumerate(BLOCK_STRIDES):
             outputs = width(f"backbone.blocks.{index}.project.conv")
@@ -140,18 +146,7 @@ def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
             enc4x_block=2,
             last_channels=width("backbone.last.conv"),
             squeeze_channels=width("semantic.squeeze_excite.squeeze"),
-            lr16x=split("semantic.lr16x"),
-            lr8x=split("semantic.lr8x"),
-            to_enc2x=split("detail.to_enc2x"),
-            enc2x=split("detail.enc2x"),
-            to_enc4x=split("detail.to_enc4x"),
-            enc4x=split("detail.enc4x"),
-            hr4x=(split("detail.hr4x.0"), split("detail.hr4x.1"), split("detail.hr4x.2")),
-            hr2x=(split("detail.hr2x.0"), split("detail.hr2x.1"), split("detail.hr2x.2"), split("detail.hr2x.3")),
-            detail_head=split("detail.head_features"),
-            lr4x=split("fusion.lr4x"),
-            f2x=split("fusion.f2x"),
-            fusion_head=split("fusion.head_features"),
+            **{field: branch_width(field, path) for field, path, _ in BRANCH_LAYERS},
         )
     except ValueError as error:
         raise CheckpointError(f"the weights in {where} imply an impossible network: {error}") from error

@@ -40,7 +40,7 @@ def portraits(tmp_path: Path) -> MattingDataset:
 
 def spoil(dataset: MattingDataset, *numbers: int) -> None:
     for number in numbers:
-        (dataset.folder / dataset.pairs[number].image).write_bytes(b"\xff\xd8 cut off")
+        (dataset.folder / dataset.entries[number].image).write_bytes(b"\xff\xd8 cut off")
 
 
 def equal(first: list[Sample], second: list[Sample]) -> bool:

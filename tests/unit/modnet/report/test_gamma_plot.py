@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from modnet.records import ScaleDistribution
-from modnet.report.gamma_plot import gamma_plot
+from modnet.report.training_plots import gamma_plot
 
 
 def at_bin(index: int, value: float) -> ScaleDistribution:

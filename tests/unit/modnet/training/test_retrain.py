@@ -219,9 +219,9 @@ def test_retrain_raises_when_the_saved_state_is_of_other_settings(portraits: Mat
 def other_images(portraits: MattingDataset, folder: Path) -> MattingDataset:
     """The same names, but one file is another."""
     copied = Path(shutil.copytree(portraits.folder, folder / "copied"))
-    with (copied / portraits.pairs[0].image).open("ab") as file:
+    with (copied / portraits.entries[0].image).open("ab") as file:
         file.write(b"another file")
-    return MattingDataset(copied, portraits.pairs, size=64, seed=portraits.seed)
+    return MattingDataset(copied, portraits.entries, size=64, seed=portraits.seed)
 
 
 def test_retrain_raises_when_the_saved_state_is_of_other_weights_or_another_data_set(
@@ -231,7 +231,7 @@ def test_retrain_raises_when_the_saved_state_is_of_other_weights_or_another_data
     retrain(fresh_network(), portraits, config, seed=0, after_step=states)
     others = (
         (fresh_network(seed=1), portraits),
-        (fresh_network(), MattingDataset(portraits.folder, portraits.pairs, size=64, seed=4)),
+        (fresh_network(), MattingDataset(portraits.folder, portraits.entries, size=64, seed=4)),
         (fresh_network(), other_images(portraits, tmp_path)),
     )
     for network, dataset in others:
@@ -240,7 +240,7 @@ def test_retrain_raises_when_the_saved_state_is_of_other_weights_or_another_data
 
 
 def test_retrain_learns_from_images_without_mattes_and_goes_on_where_it_was_cut(portraits: MattingDataset) -> None:
-    images = UnlabelledDataset(portraits.folder, [pair.image for pair in portraits.pairs[:3]], size=64, seed=3)
+    images = UnlabelledDataset(portraits.folder, [pair.image for pair in portraits.entries[:3]], size=64, seed=3)
     states, whole, without = States(), fresh_network(), fresh_network()
     more = {"teacher": fresh_network(), "seed": 0}
     report = retrain(whole, portraits, RECIPES["distilled"], unlabelled=images, after_step=states, **more)
@@ -253,7 +253,7 @@ def test_retrain_learns_from_images_without_mattes_and_goes_on_where_it_was_cut(
 
 
 def test_retrain_raises_when_unlabelled_images_have_no_teacher(portraits: MattingDataset) -> None:
-    images = UnlabelledDataset(portraits.folder, [portraits.pairs[0].image], size=64)
+    images = UnlabelledDataset(portraits.folder, [portraits.entries[0].image], size=64)
     with pytest.raises(ConfigError, match="unlabelled images teach nothing without a teacher"):
         retrain(fresh_network(), portraits, CONFIG, seed=0, unlabelled=images)
 
@@ -271,7 +271,7 @@ def test_retrain_measures_its_format_without_what_cannot_be_read(
     for module in ("execution", "retrain"):
         monkeypatch.setattr(f"modnet.training.{module}.computes_bf16", lambda device: True)
     spoilt = other_images(portraits, tmp_path)
-    (spoilt.folder / spoilt.pairs[0].image).write_bytes(b"")
+    (spoilt.folder / spoilt.entries[0].image).write_bytes(b"")
     config = CONFIG.model_copy(update={"epochs": 1, "precision": "auto", "max_unreadable": 1})
     assert retrain(fresh_network(), spoilt, config, seed=0).steps == 2
 
@@ -280,7 +280,7 @@ def test_number_format_reads_nothing_when_there_is_nothing_to_measure(
     portraits: MattingDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modnet.training.retrain.computes_bf16", lambda device: False)
-    loader = BatchLoader(MattingDataset(tmp_path / "empty", portraits.pairs, size=64))
+    loader = BatchLoader(MattingDataset(tmp_path / "empty", portraits.entries, size=64))
     config = CONFIG.model_copy(update={"precision": "auto"})
     assert training._number_format(MATTING, fresh_network(), loader, config, torch.device("cpu")) == "fp32"
 

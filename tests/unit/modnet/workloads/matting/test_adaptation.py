@@ -95,7 +95,7 @@ def test_consistency_losses_are_finite_when_nobody_is_in_the_image() -> None:
 
 def test_adapt_replaces_as_many_unreadable_images_as_are_allowed(images: UnlabelledDataset, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
-        (tmp_path / name).write_bytes((images.folder / images.images[0]).read_bytes())
+        (tmp_path / name).write_bytes((images.folder / images.entries[0]).read_bytes())
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 cut off")
     dataset = UnlabelledDataset(tmp_path, find_images(tmp_path), size=64, seed=0)
     config = CONFIG.model_copy(update={"epochs": 1})

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from modnet.configs import Metric
 from modnet.workloads.matting.metrics import ERROR_MAPS, connectivity_error, gradient_error, mse, summarise
+from modnet.workloads.matting.names import Metric
 
 
 def error(metric: Metric, predicted: np.ndarray, alpha: np.ndarray, is_unknown: np.ndarray | None = None) -> float:

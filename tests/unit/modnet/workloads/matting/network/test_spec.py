@@ -9,8 +9,8 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 @pytest.mark.parametrize("spec", [ModnetSpec.full(), ModnetSpec.tiny()], ids=["full", "tiny"])
-def test_from_json_gives_equal_spec_when_written_by_to_json(spec: ModnetSpec) -> None:
-    assert ModnetSpec.from_json(spec.to_json()) == spec
+def test_from_json_gives_equal_spec_when_written_by_pydantic(spec: ModnetSpec) -> None:
+    assert ModnetSpec.from_json(spec.model_dump_json()) == spec
 
 
 def test_full_has_the_published_residual_connections() -> None:
@@ -33,7 +33,7 @@ def test_full_has_the_published_residual_connections() -> None:
     ids=["missing", "empty", "unconnected", "residual", "hidden", "tap", "zero", "unknown"],
 )
 def test_from_json_raises_with_reason_when_spec_is_impossible(change, message: str) -> None:
-    spec = json.loads(ModnetSpec.tiny().to_json())
+    spec = json.loads(ModnetSpec.tiny().model_dump_json())
     change(spec)
     with pytest.raises(CheckpointError, match=message):
         ModnetSpec.from_json(json.dumps(spec))
@@ -46,7 +46,7 @@ def test_from_json_raises_when_text_is_no_spec(text: str) -> None:
 
 
 def test_from_json_raises_when_backbone_does_not_end_at_one_32nd() -> None:
-    spec = json.loads(ModnetSpec.tiny().to_json())
+    spec = json.loads(ModnetSpec.tiny().model_dump_json())
     spec["blocks"][-1]["stride"] = 1
     with pytest.raises(CheckpointError, match=r"must end at 1/32 of the input size, got 1/16"):
         ModnetSpec.from_json(json.dumps(spec))

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from modnet.records import EpochReport
-from modnet.report.training_plot import training_plot
+from modnet.report.training_plots import training_plot
 
 TERMS = ("semantic", "detail", "matte", *(f"{more}distilled_{term}" for more in ("", "unlabelled_") for term in "sdaf"))
 
