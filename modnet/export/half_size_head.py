@@ -6,6 +6,7 @@ the doubled map; O outputs of the 3×3 convolution.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ def heads_at_half_size(model: ov.Model) -> int:
 def read_rounded_strips(model: ov.Model) -> None:
     """Lets strips be cut from what is already in 8 bits, after quantisation; else all of it would be kept in float."""
     for operation in model.get_ops():
-        if operation.get_type_name() == "Slice":
+        if operation.get_type_name() == "Slice" and re.fullmatch(BORDER, operation.get_friendly_name()):
             readers = [one.get_node() for one in operation.input_value(0).get_target_inputs()]
             if rounded := [one for one in readers if one.get_type_name() == "FakeQuantize"]:
                 operation.input(0).replace_source_output(rounded[0].output(0))
@@ -178,9 +179,11 @@ def _at_half_size(head: _Head, name: str) -> ov.Node:
     def border(axis: int, side: str) -> ov.Node:
         """(B, 1, 2, 2W) along axis 2, (B, 1, 2H - 4, 2) along axis 3."""
         ends = {size: (0, size) if side in ("Top", "Left") else (-size, _END) for size in (2, 4)}
-        doubled = _doubled(_cut(x, {axis: ends[2]}))
-        doubled.set_friendly_name(f"{first.name}/Border/{side}/Doubled")
-        strip = opset8.concat([doubled, _cut(y, {axis: ends[4]})], 1)
+        of_x, of_y = _cut(x, {axis: ends[2]}), _cut(y, {axis: ends[4]})
+        doubled = _doubled(of_x)
+        for node, role in ((of_x, "Map"), (of_y, "Beside"), (doubled, "Doubled")):
+            node.set_friendly_name(f"{first.name}/Border/{side}/{role}")
+        strip = opset8.concat([doubled, of_y], 1)
         features = opset8.relu(_convolved(strip, first.weights, first.bias, f"{first.name}/Border/{side}", padding=1))
         result = _convolved(features, last.weights, last.bias, f"{name}/Border/{side}")
         return _cut(result, {2: ends[2]} if axis == 2 else {2: (2, -2), 3: ends[2]})
