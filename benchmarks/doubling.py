@@ -30,7 +30,6 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8
-from tasks.tables import markdown_table
 
 from benchmarks.inputs import RESULTS, Json, extracted
 from benchmarks.latency.layers import by_kind, profiled
@@ -51,6 +50,7 @@ from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
+from tasks.tables import markdown_table
 
 FOUND = RESULTS / "doubling.json"
 THREADS = 2

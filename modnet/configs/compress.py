@@ -97,8 +97,6 @@ class CompressConfig(Config):
         """Puts the profile's choices where nothing was chosen."""
         if not isinstance(given, Mapping) or given.get("profile", "standard") not in ("demo", "standard"):
             return given
-        if "budget" in given:  # as version 0.1.0 wrote it
-            raise ValueError("what the winner may cost is called winner_limits now, got budget")
         filled = {name: value for name, value in given.items() if value not in (None, "")}
         is_demo = filled.get("profile") == "demo"
         base = filled.setdefault("base", {})

@@ -59,6 +59,19 @@ def test_a_config_is_read_by_the_word_of_then_and_by_that_of_now(kind: str) -> N
     assert config.policy == BudgetPolicy(max_macs=5)
 
 
-def test_a_run_s_config_of_then_is_refused_with_the_name_of_now() -> None:
-    with pytest.raises(ValidationError, match="what the winner may cost is called winner_limits now, got budget"):
-        CompressConfig.model_validate({"budget": {"max_error_ratio": 1.2}})
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"budget": {"max_mse_ratio": 1.2}}, "budget is called winner_limits now"),
+        ({"winner_limits": {"max_mse_ratio": 1.2}}, "max_mse_ratio is called max_error_ratio now"),
+        ({"export": {"max_alpha_difference": 0.1}}, "max_alpha_difference is called max_output_difference now"),
+        (
+            {"export": {"max_relative_mse_increase": 0}},
+            "max_relative_mse_increase is called max_relative_error_increase",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_s_config_of_then_is_refused_with_the_name_of_now(config: dict, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        CompressConfig.model_validate(config)
