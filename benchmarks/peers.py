@@ -39,6 +39,7 @@ from infra.device.measuring.runtime import runtime_text
 from modnet.errors import ConfigError
 from modnet.evaluation.intervals import mean_interval, ratio_interval
 from modnet.export.onnx_to_openvino import convert_ir
+from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
 from modnet.records import Scores
@@ -108,7 +109,7 @@ class PeerPredictor:
 
     def __init__(self, peer: Peer, model: ov.Model) -> None:
         self._peer = peer
-        self._compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        self._compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         peer = self._peer
@@ -188,7 +189,7 @@ def measured(
                     irs[_named(name, target, shape)] = xml
                     scores[_named(name, target, shape)] = evaluate(predictor, folder, index, split, predictor.protocol)
         for peer, file in peers.items():
-            model = ov.Core().read_model(file)
+            model = core().read_model(file)
             scores[peer.name] = evaluate(PeerPredictor(peer, model), folder, index, split, "as published")
             model.reshape([1, *list(model.input().partial_shape)[1:]])
             irs[peer.name] = Path(temporary) / f"{file.stem}.xml"

@@ -24,9 +24,9 @@ def compress(config: CompressConfig) -> str:
     1. Prepare the data set and the unpruned network.
     2. Prune one candidate per entry of `pruning`, and retrain all of them side by side.
     3. Score and time them. The fastest wins among those that err little enough.
-    4. Export the winner to OpenVINO, check that it computes the same matte, and publish it as a release.
+    4. Export the winner to OpenVINO, check that it computes the same, and publish it as a release.
     5. A target gets it unless its current release is better. Edge agents then measure it.
-    6. Write the leaderboard, the plot, sample mattes and a report page.
+    6. Write the leaderboard, the plot, a sheet of sample images and a report page.
 
     On two cores the demo settings take about ten minutes. The standard settings take a night. A killed run goes on
     where it was, and a second run of the same question computes nothing.

@@ -14,7 +14,7 @@ def export(
 ) -> ExportRecord:
     """Exports a base or a retrained candidate to ONNX and to an OpenVINO IR for each target.
 
-    A form that computes another matte than torch, or errs too much, is refused. Without any other form the run fails.
+    A form that computes something else than torch, or errs too much, is refused. Without any other form the run fails.
     """
     record = export_network(network_id, config, compute)
     if record.refusal is not None:

@@ -124,7 +124,10 @@ def workload_in(path: Path) -> str | None:
     if _start_of(path)[8:9] != b"{":
         return None
     text = _read_safetensors(path, tensors=False)[0]
-    return None if text is None else _parsed(text, path).get("workload")
+    name = None if text is None else _parsed(text, path).get("workload")
+    if not isinstance(name, str | None):
+        raise CheckpointError(f"the header of checkpoint {path} is damaged: its workload is {name!r}, wanted a name")
+    return name
 
 
 def _start_of(path: Path) -> bytes:

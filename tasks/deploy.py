@@ -36,9 +36,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     export = get_record(store, export_key(store, network_id, config), ExportRecord)
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
-    (input_name, shape), *others = export.inputs.items()
-    if others:
-        raise ExportError(f"{network_id} cannot be released: it reads {len(export.inputs)} inputs, a manifest has one")
+    ((input_name, shape),) = export.inputs.items()
     manifest = Manifest(
         workload=read_dataset(store, stored_network(store, network_id)[1]).workload,
         network_id=network_id,

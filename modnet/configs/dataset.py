@@ -1,4 +1,4 @@
-"""Where the portraits come from."""
+"""Where the labelled images come from."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def first_divergence(
     Args:
         network: the source.
         path: its ONNX file or IR; layers are found by the names that the export gave them.
-        images: network inputs, float32 (1, 3, S, S) in [-1, 1].
+        images: network inputs, float32 (1, C, H, W) in [-1, 1].
         tolerance: largest accepted mean difference of a layer's outputs, as a share of their mean size. NaN is beyond.
 
     Returns:

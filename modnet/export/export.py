@@ -80,6 +80,8 @@ def export_network(
     """
     started = time.monotonic()
     images = list(parity_images)
+    if len(network.inputs) > 1:
+        raise ExportError(f"a {type(network).__name__} has {len(network.inputs)} inputs, graphs are written of one")
     (read,), shape = network.inputs, shape_of(size)
     require_pixels(images, (1, read.channels, *shape), "parity")
     is_dynamic = any(not VARIANTS[target].is_static for target in targets)

@@ -74,7 +74,7 @@ def shape_of(size: Size) -> Shape:
     height, width = (size, size) if isinstance(size, int) else size
     for side in (height, width):
         if side < STRIDE or side % STRIDE:
-            raise ConfigError(f"the sides of the network's input must be positive multiples of {STRIDE}, got {side}")
+            raise ConfigError(f"a side of the network's input must be a positive multiple of {STRIDE}, got {side}")
     return height, width
 
 

@@ -35,7 +35,7 @@ def heads_at_half_size(model: ov.Model) -> int:
     times, and takes less time: O = 8 outputs fill half a vector, 4 · O two, and no pass writes the doubled map.
 
     The outermost two pixels are computed as before, from strips of x and y. The convolution pads the doubled map by
-    zeros there, which no padding of x stands for: alpha would be wrong by up to 0.2. So the values are the same up to
+    zeros there, which no padding of x stands for: a matte would be wrong by up to 0.2. So the values are the same up to
     rounding in float32.
 
     Args:
@@ -138,6 +138,8 @@ def _convolution(add: ov.Node, size: int) -> _Convolution | None:
         return None
     weights, bias = (one.get_node() for one in (node.input_value(1), add.input_value(1)))
     if {weights.get_type_name(), bias.get_type_name()} != {"Constant"} or weights.get_output_shape(0)[2:] != [size] * 2:
+        return None
+    if weights.get_element_type() != ov.Type.f32:  # the new constants would not go with its sums
         return None
     given = node.get_attributes()
     plain = {"strides": [1, 1], "dilations": [1, 1], "pads_begin": [size // 2] * 2, "pads_end": [size // 2] * 2}

@@ -104,7 +104,7 @@ def verify_on_legacy(
         xml: the IR.
         variant: its target's row.
         reference: what it should compute.
-        images: network inputs, float32 (1, 3, S, S) in [-1, 1]; an IR that reads images gets `image_of` them, and the
+        images: network inputs, float32 (1, C, H, W) in [-1, 1]; an IR that reads images gets `image_of` them, and the
             reference what is left of them in it.
         folder: where `make legacy-runtimes` installed them.
 

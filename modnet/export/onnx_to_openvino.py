@@ -189,6 +189,8 @@ def _fix_shape(model: ov.Model, onnx_path: Path, shape: Shape) -> None:
     batch, channels, *sides = given = model.input().partial_shape
     if not batch.compatible(ov.Dimension(1)):
         raise GraphError(f"cannot convert {onnx_path}: it reads {batch} images at once, wanted 1 or an open batch")
+    if channels.is_dynamic:
+        raise GraphError(f"cannot convert {onnx_path}: it reads images of any number of channels, wanted a fixed one")
     if given.is_static:
         return
     wanted = [side if axis.is_dynamic else axis.get_length() for axis, side in zip(sides, shape, strict=True)]

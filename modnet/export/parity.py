@@ -57,7 +57,7 @@ def check_parity(
     Args:
         reference: what the candidate should compute.
         candidate: the exported form.
-        images: network inputs, float32 (1, 3, S, S) in [-1, 1].
+        images: network inputs, float32 (1, C, H, W) in [-1, 1].
         max_tolerance: largest accepted difference of any pixel; `math.inf` accepts any finite one.
         mean_tolerance: largest accepted mean difference; likewise.
         names: of the reference and the candidate, for messages.

@@ -28,12 +28,12 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
       again as the statistics do.
     * nothing is rounded within a norm. By default both halves are rounded before they are normalised and again behind:
       two passes over the largest tensors of the network, and errors that buy nothing, as norms compute in float anyway.
-    * nor for the outermost pixels alone (`heads_at_half_size`): rounding takes longer than so few values do.
+    * nor for the outermost pixels alone (`heads_at_half_size`): rounding them takes longer than computing them.
 
     Args:
         model: with norms merged and constants folded (`merge_norms`) and narrow convolutions rewritten
             (`narrow_convolutions_as_products`); it is not touched.
-        calibration: network inputs, float32 (1, 3, S, S) in [-1, 1]; all are used.
+        calibration: network inputs, float32 (1, C, H, W) in [-1, 1]; all are used.
     """
     import nncf  # here, as it takes seconds that only this precision needs
 

@@ -92,7 +92,7 @@ def _traced(network: PrunableNetwork, shape: Shape, dynamic: bool) -> bytes:
                     dynamic_axes=dict.fromkeys((*names, OUTPUT_NAME), open_axes) if dynamic else None,
                 )
         except RuntimeError as error:  # torch.onnx's own errors are RuntimeErrors
-            raise ExportError(f"torch could not export the network at {shape} to ONNX: {error}") from error
+            raise ExportError(f"torch could not export the network at {shape[0]}×{shape[1]}: {error}") from error
         return path.read_bytes()
 
 

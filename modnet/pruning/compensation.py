@@ -91,9 +91,10 @@ def _inputs_of_consumers(model: PrunableNetwork, groups: list[ChannelGroup]) -> 
         inputs[path] = arguments[0]
 
     parameter = next(model.parameters())
-    images = torch.rand(2, 3, 64, 64, dtype=parameter.dtype, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.rand(2, one.channels, 64, 64, dtype=parameter.dtype, generator=generator) for one in model.inputs]
     with ExitStack() as hooks, torch.inference_mode():
         for path in {consumer.module for group in groups for consumer in group.consumers}:
             hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(partial(remember, path)))
-        model(images.to(parameter.device) * 2 - 1)
+        model(*(image.to(parameter.device) * 2 - 1 for image in images))
     return inputs

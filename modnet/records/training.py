@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from modnet.records.record import Record
 
@@ -23,7 +23,11 @@ class EpochReport(Record):
 
     losses: dict[str, float] = Field(description="by term, in the mean over steps")
     learning_rate: float = Field(ge=0, description="of the last step")
-    tune_error: float | None = Field(None, description="of the averaged weights; None where it was not measured")
+    tune_error: float | None = Field(
+        None,
+        validation_alias=AliasChoices("tune_error", "tune_mse"),  # as version 0.1.0 wrote it
+        description="of the averaged weights; None where it was not measured",
+    )
 
     @property
     def loss(self) -> float:

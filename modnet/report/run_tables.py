@@ -73,7 +73,7 @@ def _network_row(
         f"tune {title}": f"{one.tune.error:.6f}",
         f"val {title}": f"{one.val.error:.6f}",
         f"val {title} more than unpruned, 95 %": f"{apart.low:+.5f} to {apart.high:+.5f}",
-        **{f"val {other}": _number(one.val.errors.get(name), ".6f") for name, other in others},
+        **{f"val {other}": _number(one.val.errors.get(name), ".4g") for name, other in others},
     }
 
 

@@ -72,7 +72,7 @@ VERBS: Mapping[str, Verb] = {
     "evaluate": Verb(
         "evaluate:evaluate",
         "Scores a checkpoint, an ONNX file or an IR on one split.",
-        "take --onnx or --ir, another protocol than seed, and no --sheet",
+        "take --onnx or --ir, another protocol than modelcompression, and no --sheet",
     ),
     "infer": Verb(
         "infer:infer",

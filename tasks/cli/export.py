@@ -11,7 +11,7 @@ from tasks.cli.given import given_network
 def export(options: Options) -> Result:
     """Writes the deployed graph as ONNX."""
     if options.dynamic and options.size is not None:
-        raise UsageError(f"--size {options.size} would do nothing: with --dynamic height and width stay open")
+        raise UsageError("--size would do nothing: with --dynamic height and width stay open")
     file = options.out / "model.onnx"
     require_free(options, file)
     network = given_network(options.checkpoint, options.prune_info)[1].network

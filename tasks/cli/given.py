@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive
-from modnet.errors import ConfigError
+from modnet.errors import CheckpointError, ConfigError
 from modnet.targets import Shape, Size
-from modnet.workloads import workload_named
+from modnet.workloads import WORKLOADS, workload_named
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import OPEN_PROTOCOL, SIZE, Options, Result
@@ -32,10 +32,18 @@ USUAL_WORKLOAD = "matting"
 
 
 def given_network(path: Path, prune_info: Path | None = None) -> tuple[Workload[Any], Checkpoint[PrunableNetwork]]:
-    """The workload that a checkpoint names, and what is in it."""
+    """The workload that a checkpoint names, and what is in it.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or of a workload that there is not.
+    """
     from modnet.checkpoint import read_checkpoint, workload_in
 
-    workload = workload_named(workload_in(path) or USUAL_WORKLOAD)
+    name = workload_in(path) or USUAL_WORKLOAD
+    if name not in WORKLOADS:
+        there_is = ", ".join(sorted(WORKLOADS))
+        raise CheckpointError(f"{path} holds a network of workload {name!r}, there is {there_is}")
+    workload = workload_named(name)
     return workload, read_checkpoint(path, workload, prune_info)
 
 
@@ -91,11 +99,13 @@ def given_shape(graph: Path, fixed: Shape | None, size: Size | None) -> Shape:
     """Height and width of a graph's input: what its file fixes, otherwise `--size`.
 
     Raises:
-        ConfigError: `--size` is of no multiples of 32, or another than the file's.
+        ConfigError: a side of `--size` is no multiple of 32, or another than the file's.
     """
     from modnet.export.graph_file import shape_of
 
-    shape = shape_of(size or fixed or SIZE)
+    if size is None and fixed is not None:
+        return fixed
+    shape = shape_of(size or SIZE)
     if fixed not in (None, shape):
         raise ConfigError(f"--size {shape[0]}x{shape[1]}: {graph} reads {fixed[0]}×{fixed[1]} pixels only")
     return shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from modnet.checkpoint import read_checkpoint
 from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes, inspect_network
 from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
@@ -17,10 +18,11 @@ def inspect(options: Options) -> Result:
     require_free(options, options.picture)
     workload, checkpoint = given_network(options.checkpoint, options.prune_info)
     network = inspect_network(checkpoint.network, options.size)
-    widths = checkpoint.provenance.get("parent_spec")  # before pruning, where a checkpoint tells them
-    earlier = None if widths is None else workload.network(workload.spec.from_json(json.dumps(widths)))
+    earlier = None
     if options.against is not None:
-        earlier = given_network(options.against)[1].network
+        earlier = read_checkpoint(options.against, workload).network
+    elif (widths := checkpoint.provenance.get("parent_spec")) is not None:  # before pruning
+        earlier = workload.network(workload.spec.from_json(json.dumps(widths)))
     before = None if earlier is None else inspect_network(earlier, options.size)
     if options.picture is not None:
         from modnet.report.channel_chart import channel_chart  # with matplotlib

@@ -71,9 +71,9 @@ def retrain(options: Options) -> Result:
     config = given_training(RetrainConfig, options, distillation=distillation)
     network = start_of_retraining(checkpoint.network, workload, config, options.seed)
     teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
-    return _trained(
-        network, workload, config, options, {**checkpoint.provenance, "retrain": config.model_dump()}, teacher
-    )
+    unlabelled = None if options.unlabelled is None else _unlabelled(options.unlabelled, workload, config, options.seed)
+    provenance = {**checkpoint.provenance, "retrain": config.model_dump()}
+    return _trained(network, workload, config, options, provenance, teacher, unlabelled)
 
 
 def _trained(
@@ -83,15 +83,14 @@ def _trained(
     options: Options,
     provenance: Result,
     teacher: PrunableNetwork | None = None,
+    unlabelled: UnlabelledDataset | None = None,
 ) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
     out = options.out
     state, curve = out.with_name(out.name + ".training-state"), out.with_suffix(".training.jsonl")
     require_free(options, out, curve)
     norms = _plotted_norms(network, config, options)
-    data, unlabelled = given_data(workload, options.dataset), None
-    if options.unlabelled is not None:
-        unlabelled = _unlabelled(options.unlabelled, config, options.seed)
+    data = given_data(workload, options.dataset)
     taught_by = None if teacher is None else tune_error(teacher, data, config, options.device)
     if taught_by is not None:
         _warn_of_teacher(taught_by, tune_error(network, data, config, options.device), "at the start")
@@ -134,7 +133,14 @@ def _trained(
     return {**written, **_written_scales(report, out, norms), **final, **cost(network)}
 
 
-def _unlabelled(folder: Path, config: TrainingConfig, seed: int) -> UnlabelledDataset:
+def _unlabelled(folder: Path, workload: Workload[Any], config: TrainingConfig, seed: int) -> UnlabelledDataset:
+    """Images of a folder that only the teacher teaches on.
+
+    Raises:
+        UsageError: a workload that reads none.
+    """
+    if workload.name != USUAL_WORKLOAD:
+        raise UsageError(f"--unlabelled is for workload {USUAL_WORKLOAD!r}, --checkpoint is of {workload.name!r}")
     augmentation = config.augmentation
     return UnlabelledDataset(folder, find_images(folder), size=config.image_size, seed=seed, augment=augmentation)
 

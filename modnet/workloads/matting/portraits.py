@@ -56,10 +56,11 @@ class Portraits:
         """
         self.folder = folder
         self.index = index_dataset(folder) if index is None else index
+        self._splits: dict[Split, tuple[Pair, ...]] = {}  # dividing hashes every name
 
     def names(self, split: Split) -> list[str]:
         """The stems of a split's pairs."""
-        return [pair.stem for pair in self.index.split(split)]
+        return [pair.stem for pair in self._pairs(split)]
 
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         """Image and matte."""
@@ -68,7 +69,7 @@ class Portraits:
 
     def training_set(self, split: Split, config: TrainingConfig, seed: int) -> MattingDataset:
         """Square crops with trimap and matte."""
-        pairs = self.index.split(split)
+        pairs = self._pairs(split)
         return MattingDataset(self.folder, pairs, size=config.image_size, seed=seed, augment=config.augmentation)
 
     def sample(self, split: Split, position: int, short_side: int) -> Portrait:
@@ -114,14 +115,19 @@ class Portraits:
         from modnet.report.pictures import SheetRow, sheet  # with matplotlib, which training need not have
 
         rows = []
-        for pair in self.index.split(split)[:count]:
+        for pair in self._pairs(split)[:count]:
             image, alpha = self._read(pair)
             mattes = (Predictor(graph, protocol_of(None))(image) for graph in graphs.values())
             rows.append(SheetRow(pair.stem, (image, alpha, *mattes)))
         return sheet(rows, ("image", "true matte", *graphs))
 
     def _pair(self, split: Split, position: int) -> Pair:
-        return self.index.split(split)[position]
+        return self._pairs(split)[position]
+
+    def _pairs(self, split: Split) -> tuple[Pair, ...]:
+        if split not in self._splits:
+            self._splits[split] = self.index.split(split)
+        return self._splits[split]
 
     def _read(self, pair: Pair) -> tuple[Image, Alpha]:
         return read_pair(self.folder / pair.image, self.folder / pair.matte)

@@ -17,6 +17,7 @@ from modnet.configs import BudgetPolicy, CompressConfig, PruningConfig
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
+from modnet.records import EpochReport
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.published.modelcompression import prune_like_modelcompression
 from modnet.workloads.matting.published.modelcompression_info import require_agreement
@@ -75,3 +76,7 @@ def test_a_config_is_read_by_the_word_of_then_and_by_that_of_now(kind: str) -> N
 def test_a_run_s_config_of_then_is_refused_with_the_name_of_now(config: dict, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         CompressConfig.model_validate(config)
+
+
+def test_an_epoch_of_then_is_read() -> None:
+    assert EpochReport.model_validate({"losses": {}, "learning_rate": 1, "tune_mse": 0.5}).tune_error == 0.5

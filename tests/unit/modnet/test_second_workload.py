@@ -12,10 +12,11 @@ from torch import Tensor
 
 from modnet.checkpoint import read_checkpoint, save_checkpoint, workload_in
 from modnet.configs import DistillationConfig, PruningConfig, RetrainConfig, TrainingConfig, UniformPolicy
-from modnet.errors import CheckpointError, ConfigError
+from modnet.errors import CheckpointError, ConfigError, ExportError
 from modnet.export.export import export_network
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.graph_function import TorchGraph
+from modnet.network import Input
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.training.retrain import retrain
@@ -123,3 +124,19 @@ def test_a_checkpoint_says_its_workload_and_what_does_not_is_asked_of_nobody(tmp
     assert (workload_in(own), workload_in(tmp_path / "foreign.pt")) == ("brightness", None)
     with pytest.raises(CheckpointError, match="cannot read checkpoint"):
         workload_in(tmp_path / "missing.safetensors")
+
+
+def test_a_header_whose_workload_is_no_name_is_refused_with_the_file(tmp_path: Path) -> None:
+    network = BrightnessNetwork(BrightnessSpec.tiny())
+    network.workload = ["brightness"]  # type: ignore[misc]
+    path = save_checkpoint(network, tmp_path / "odd.safetensors", {})
+    with pytest.raises(CheckpointError, match=r"odd\.safetensors is damaged: its workload is \['brightness'\]"):
+        workload_in(path)
+
+
+def test_a_network_of_two_inputs_is_refused_in_words(tmp_path: Path) -> None:
+    class Twice(BrightnessNetwork):
+        inputs = (Input("image", 3), Input("depth", 1))
+
+    with pytest.raises(ExportError, match="a Twice has 2 inputs, graphs are written of one"):
+        export_network(Twice(BrightnessSpec.tiny()), tmp_path / "out", targets=["cpu-fp32"], parity_images=[])

@@ -64,7 +64,7 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
     assert [row["verdict"] for row in rows][1:] == ["winner; the only one", "failed: nothing was left"]
     difference = [row["val MSE more than unpruned, 95 %"] for row in rows]
     assert difference == ["+0.00000 to +0.00000", "+0.12500 to +0.12500", ""]
-    assert [row["val SAD k"] for row in rows] == ["", "1.500000", ""]
+    assert [row["val SAD k"] for row in rows] == ["", "1.5", ""]
     assert [row["val MSE ratio"] for row in rows] == ["1.00", "1.67", ""]
     assert [row["FP32 ms"] for row in rows] == ["40.0", "25.0", ""]
     assert [row["INT8 ms"] for row in rows] == ["", "12.0", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from prefect.logging import disable_run_logger
 from infra.device.releases import promote, publish_release, read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
+from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
     ComputeConfig,
     DatasetConfig,
@@ -39,6 +41,7 @@ from modnet.records import (
 from modnet.workloads import WORKLOADS, Home
 from modnet.workloads.matting.weights import SHIPPED_SMALL
 from tasks import deploy
+from tasks.cli import main
 from tasks.remote import bases, candidates, exports, latency, scores, sensitivity
 from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset
@@ -52,6 +55,7 @@ from tasks.stored_network import (
     sheet_key,
     trained_base_id,
 )
+from tests.unit.modnet.brightness import BrightnessNetwork, BrightnessSpec
 
 DRAWN = SyntheticConfig(train=8, val=5)
 TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3e-2, precision="fp32")
@@ -164,3 +168,15 @@ def test_a_release_of_another_workload_is_replaced_only_when_that_is_asked(
     args = ("cpu-fp32", other, sha256, base_id, key)
     found = answered("challenges/a.json", Challenge, latency.challenge_current, args, 1)
     assert found.objections == ("it is of workload 'poetry', the new network of 'brightness'",)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_verb_takes_the_workload_that_the_checkpoint_names_and_names_the_file_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    path = save_checkpoint(BrightnessNetwork(BrightnessSpec.tiny()), tmp_path / "small.safetensors", {})
+    assert main(["inspect", "--checkpoint", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"] == {"features": 8}
+    monkeypatch.delitem(WORKLOADS, "brightness")
+    assert main(["inspect", "--checkpoint", str(path)]) == 3
+    assert f"{path} holds a network of workload 'brightness', there is matting" in capsys.readouterr().err

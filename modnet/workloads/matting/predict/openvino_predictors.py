@@ -40,6 +40,8 @@ def _graph_for(
     """The network and its protocol; None: the letterbox of its size, "modelcompression" where the size is open."""
     graph = OpenvinoGraph(path, device, lambda path: _matting_network(path, read))
     if graph.shape is None:
+        if graph.input_shape[2:] != (None, None):
+            raise ConfigError(f"{path} has one side open, wanted both open or both fixed")
         return graph, protocol or "modelcompression"
     own = letterbox(graph.shape)
     if protocol not in (None, own):

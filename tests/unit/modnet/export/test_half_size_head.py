@@ -43,18 +43,19 @@ def head(
     mode: str = "linear_onnx",
     norm: bool = False,
     is_read_twice: bool = False,
+    kind: type = np.float32,
 ) -> ov.Model:
     """A graph of random weights: (B, C, H, W) and (B, beside, 2H, 2W) in, (B, finals, 2H, 2W) out."""
     batch, channels, height, width = shape
-    x = opset8.parameter(shape, np.float32)
-    y = opset8.parameter([batch, beside, times * height, times * width], np.float32)
+    x = opset8.parameter(shape, kind)
+    y = opset8.parameter([batch, beside, times * height, times * width], kind)
     sizes, axes = (opset8.constant(np.array(one)) for one in ([times * height, times * width], [2, 3]))
     doubled = opset11.interpolate(x, sizes, mode, "sizes", coordinate_transformation_mode="half_pixel", axes=axes)
 
     def convolved(source: ov.Node, weights: NDArray[np.float32]) -> ov.Node:
         pad = [weights.shape[-1] // 2] * 2
-        result = opset8.convolution(source, opset8.constant(weights), [1, 1], pad, pad, [1, 1])
-        return opset8.add(result, opset8.constant(draw((1, len(weights), 1, 1), 2)))
+        result = opset8.convolution(source, opset8.constant(weights.astype(kind)), [1, 1], pad, pad, [1, 1])
+        return opset8.add(result, opset8.constant(draw((1, len(weights), 1, 1), 2).astype(kind)))
 
     features = convolved(opset8.concat([doubled, y], 1), draw((outputs, channels + beside, kernel, kernel), 0))
     if norm:
@@ -92,6 +93,7 @@ def test_heads_at_half_size_computes_the_same_at_every_pixel(shape: tuple[int, .
         {"norm": True},
         {"is_read_twice": True},
         {"shape": (1, 5, 2, 6)},
+        {"kind": np.float16},
     ],
     ids=lambda other: next(iter(other)),
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import onnx
 import openvino as ov
 import pytest
 from numpy.typing import NDArray
@@ -125,6 +126,14 @@ def test_convert_ir_raises_and_leaves_nothing_when_calibration_is_unfit(
     with pytest.raises(ExportError, match=message):
         convert_ir(exported.onnx_path, tmp_path / "ir", targets=["cpu-fp32", "cpu-int8"], calibration=calibration)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_convert_ir_refuses_a_file_of_any_number_of_channels(exported_dynamic, tmp_path: Path) -> None:
+    model = onnx.load(exported_dynamic.onnx_path)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "channels"
+    onnx.save(model, tmp_path / "open.onnx")
+    with pytest.raises(ExportError, match=r"open\.onnx: it reads images of any number of channels"):
+        convert_ir(tmp_path / "open.onnx", tmp_path / "ir", targets=["cpu-fp32"], size=64)
 
 
 @pytest.mark.parametrize("targets", [[], ["cpu-fp32", "bf16"]], ids=["none", "unknown"])

@@ -47,6 +47,16 @@ def test_retrain_keeps_a_checkpoint_of_every_epoch_when_asked(
     assert [path.name for path in tmp_path.glob("kept-epoch-*")] == ["kept-epoch-001.safetensors"]
 
 
+def test_train_makes_an_unpruned_network_of_random_weights(
+    archive: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModnetSpec, "full", ModnetSpec.tiny)
+    training = ("--epochs", 1, "--batch-size", 2, "--image-size", 64, "--precision", "fp32", "--validation-images", 1)
+    trained = run("train", "--dataset", archive, *training, "--out", tmp_path / "base.safetensors")
+    assert load(trained["checkpoint"]).spec == ModnetSpec.tiny()
+    assert trained["tune_error"] > 0
+
+
 def test_a_run_that_was_cut_keeps_the_epochs_that_were_still_to_come(
     archive: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

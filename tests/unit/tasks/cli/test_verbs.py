@@ -245,7 +245,7 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
         (
             ["export", "--checkpoint", "{tiny}", "--dynamic", "--size", "384", "--out", "{tmp}"],
             2,
-            "--size 384 would do",
+            "--size would do",
         ),
         (["train", "--dataset", "{tmp}", "--out", "{tmp}/x", "--sparsity-norms", "a"], 2, "nothing without --sparsity"),
         (

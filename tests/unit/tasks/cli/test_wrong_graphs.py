@@ -164,6 +164,20 @@ def test_a_wrong_ir_is_refused(wrong: str, verb: str, folder: Path, refuse: Refu
     assert not (folder / "out").exists()
 
 
+def test_a_network_is_measured_at_whatever_size_its_file_fixes(tmp_path: Path) -> None:
+    given = opset8.parameter([1, 3, 300, 300], ov.Type.f32)
+    ov.save_model(ov.Model([opset8.relu(given)], [given], "odd"), tmp_path / "odd.xml")
+    assert main(["benchmark", "--ir", str(tmp_path / "odd.xml"), "--repeats", "1", "--warm-up", "0"]) == 0
+
+
+def test_a_network_with_one_side_open_makes_no_mattes(folder: Path, refuse: Refuse) -> None:
+    given = opset8.parameter([1, 3, 64, -1], ov.Type.f32)
+    mean = opset8.reduce_mean(given, opset8.constant([1]), keep_dims=True)
+    ov.save_model(ov.Model([mean], [given], "odd"), folder / "model-cpu-fp32.xml")
+    code, said = refuse(*_verbs(folder, ir=folder / "model-cpu-fp32.xml")["infer"])
+    assert (code, "has one side open, wanted both open or both fixed" in said) == (3, True), said
+
+
 def test_an_ir_given_as_onnx_and_an_onnx_file_given_as_ir_are_refused(folder: Path, refuse: Refuse) -> None:
     for verb in _verbs(folder, onnx=folder / "model-cpu-fp32.xml").values():
         code, said = refuse(*verb)
@@ -176,7 +190,7 @@ def test_an_ir_given_as_onnx_and_an_onnx_file_given_as_ir_are_refused(folder: Pa
 @pytest.mark.parametrize(
     ("onnx_file", "size", "words"),
     [
-        ("open.onnx", 500, "must be positive multiples of 32, got 500"),
+        ("open.onnx", 500, "must be a positive multiple of 32, got 500"),
         ("model.onnx", 512, "--size 512x512: "),
     ],
     ids=["no multiple of 32", "fixed by the file"],
