@@ -15,6 +15,7 @@ FORMER_NAMES = {
     "max_alpha_difference": "max_output_difference",
     "max_mse_ratio": "max_error_ratio",
     "max_relative_mse_increase": "max_relative_error_increase",
+    "size": "input_shape",
 }
 """What version 0.1.0 called a field, and its name now."""
 

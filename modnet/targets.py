@@ -13,6 +13,9 @@ InputFormat = Literal["float-nchw", "uint8-nhwc"]
 STRIDE = 32
 """Height and width of what a network reads are multiples of it: backbones halve them five times."""
 
+LONGEST_SIDE = 4096
+"""Pixels: a network that reads more is a mistake."""
+
 Shape = tuple[int, int]
 """Height and width of what a network reads, in pixels."""
 

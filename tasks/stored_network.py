@@ -136,7 +136,7 @@ def export_key(store: ObjectStore, network_id: str, config: ExportConfig) -> str
 
 def timed_key(store: ObjectStore, network_id: str, config: ExportConfig, targets: Sequence[Target]) -> str:
     """Key of a network's TimedForms; the data set counts because it calibrates INT8."""
-    read = config.model_dump(include={"size", "input_format", "max_output_difference", "calibration_images"})
+    read = config.model_dump(include={"input_shape", "input_format", "max_output_difference", "calibration_images"})
     question = {**_network(store, network_id), "export": read, "targets": list(targets)}
     return f"timed/{identify(**question, version=STAGE_VERSIONS['export'])}/forms.json"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from modnet.config import Config
-from modnet.targets import InputFormat, Shape, Target
+from modnet.targets import LONGEST_SIDE, STRIDE, InputFormat, Shape, Target
 
 
 class ExportConfig(Config):
@@ -18,8 +18,11 @@ class ExportConfig(Config):
         min_length=1,
         description="Classes of devices: what each reads is a row of modnet/targets.py.",
     )
-    size: Literal[256, 320, 384, 448, 512, 640] = Field(
-        512, description="Side of the square input, pixels. Targets of open size are checked at it."
+    input_shape: str = Field(
+        "512x512",
+        description="Height x width of the input, in pixels, as 480x320: multiples of 32, at most 4096. Images are put "
+        "into it whole. What their aspect leaves empty is computed as well: of a 2:3 portrait a third of a square. "
+        "Targets of open size are checked at it.",
     )
     input_format: InputFormat = Field(
         "float-nchw",
@@ -56,4 +59,15 @@ class ExportConfig(Config):
     @property
     def shape(self) -> Shape:
         """Height and width of the input, pixels."""
-        return (self.size, self.size)
+        height, width = map(int, self.input_shape.split("x"))
+        return height, width
+
+    @field_validator("input_shape")
+    @classmethod
+    def _can_be_read(cls, text: str) -> str:
+        sides = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", text)
+        if sides is None or any(int(side) % STRIDE or int(side) > LONGEST_SIDE for side in sides.groups()):
+            raise ValueError(
+                f"wanted height x width as 480x320, each a multiple of {STRIDE} up to {LONGEST_SIDE}, got {text!r}"
+            )
+        return text

@@ -78,7 +78,6 @@ class ExportRecord(Record):
     """The deployable forms of one network in the store, keys by file name."""
 
     network_id: str
-    size: int
     files: dict[str, StoredFile]
     input_format: InputFormat
     inputs: dict[str, tuple[int, ...]] = Field(description="shapes that the forms read, by name")

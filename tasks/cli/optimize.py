@@ -28,7 +28,7 @@ from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import flag_of, given_config, typed
-from tasks.cli.flags import SIZE, Options, Result, require_free
+from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import given_folder, given_shape
 from tasks.cli.verbs import INT8_FIELDS
 
@@ -40,8 +40,7 @@ def optimize(options: Options) -> Result:
     _require_flags_that_fit(options)
     require_free(options, *(options.out / f"{options.onnx.stem}-{target}.xml" for target in options.targets))
     shape = given_shape(options.onnx, fixed_shape(read_onnx(options.onnx)), options.size)
-    # The size is not the config's: it may be another than the pipeline offers.
-    config: ExportConfig = given_config(ExportConfig, options, size=SIZE, targets=tuple(options.targets))
+    config: ExportConfig = given_config(ExportConfig, options, targets=tuple(options.targets))
     calibration, bound, training = None, None, None
     if _has_int8(options):
         data = Portraits(given_folder(options.dataset))

@@ -45,7 +45,6 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
     torch_scores = data.scores(original, "tune", config.shape)
     common: dict[str, Any] = {
         "network_id": network_id,
-        "size": config.size,
         "input_format": config.input_format,
         "inputs": {one.name: _shape(one, config) for one in network.inputs},
         "protocol": torch_scores.protocol,
@@ -116,7 +115,7 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
 def export_options(config: ExportConfig, inputs: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
     """What every export of a network takes from the config, as keywords of `export_network`."""
     return {
-        "size": config.size,
+        "size": config.shape,
         "input_format": config.input_format,
         "max_difference": config.max_output_difference,
         "calibration": inputs,

@@ -87,7 +87,7 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
         pruning=tuple(PRUNING.model_copy(update={"policy": UniformPolicy(ratio=ratio)}) for ratio in (0.25, 0.5)),
         retrain=RetrainConfig(epochs=1),
         export=ExportConfig(
-            targets=("cpu-fp32", "cpu-fp16"), size=256, calibration_images=2, max_output_difference=1e-4
+            targets=("cpu-fp32", "cpu-fp16"), input_shape="288x256", calibration_images=2, max_output_difference=1e-4
         ),
         benchmark=BenchmarkConfig(wait_s=0),
         compute=ComputeConfig(base_cpus=1),

@@ -27,7 +27,7 @@ from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key
 
 CONFIG = ExportConfig(
-    targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_images=2, max_relative_error_increase=1.0
+    targets=("cpu-fp32", "ncs2-fp16"), input_shape="256x256", calibration_images=2, max_relative_error_increase=1.0
 )
 
 

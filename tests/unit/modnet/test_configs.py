@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import SHIPPED, BaselineConfig, BenchmarkConfig, CompressConfig, RetrainConfig
+from modnet.configs import SHIPPED, BaselineConfig, BenchmarkConfig, CompressConfig, ExportConfig, RetrainConfig
 
 
 @pytest.mark.parametrize("config", [CompressConfig(), CompressConfig(profile="demo")])
@@ -70,3 +70,13 @@ def test_of_a_part_of_the_targets_no_more_reports_are_wanted_than_there_are_targ
     assert config.for_targets(("cpu-fp32", "cpu-int8", "ncs2-fp16")) == config
     assert config.for_targets(("cpu-int8", "ncs2-fp16")).min_reports == 1
     assert config.for_targets(("ncs2-fp16",)).min_reports == 0
+
+
+@pytest.mark.parametrize("text", ["480", "480x", "480 x 320", "500x512", "0x32", "32x8192", "0480x320", "480x320x3"])
+def test_an_input_shape_that_no_network_reads_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match=f"wanted height x width as 480x320.*got '{text}'"):
+        ExportConfig(input_shape=text)
+
+
+def test_an_input_shape_is_height_and_width() -> None:
+    assert ExportConfig(input_shape="480x320").shape == (480, 320)

@@ -65,6 +65,7 @@ def test_a_config_is_read_by_the_word_of_then_and_by_that_of_now(kind: str) -> N
     [
         ({"budget": {"max_mse_ratio": 1.2}}, "budget is called winner_limits now"),
         ({"winner_limits": {"max_mse_ratio": 1.2}}, "max_mse_ratio is called max_error_ratio now"),
+        ({"export": {"size": 384}}, "size is called input_shape now"),
         ({"export": {"max_alpha_difference": 0.1}}, "max_alpha_difference is called max_output_difference now"),
         (
             {"export": {"max_relative_mse_increase": 0}},

@@ -30,7 +30,7 @@ from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
 
 TARGET: Target = "cpu-fp32"
-CONFIG = ExportConfig(targets=(TARGET,), size=256, calibration_images=2, max_output_difference=0.02)
+CONFIG = ExportConfig(targets=(TARGET,), input_shape="256x256", calibration_images=2, max_output_difference=0.02)
 COMPUTE = ComputeConfig(base_cpus=1)
 Deploy = Callable[..., Promotion]
 

@@ -74,7 +74,6 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
 def test_what_was_gained_is_one_sentence_of_measured_numbers() -> None:
     export = ExportRecord(
         network_id="c",
-        size=512,
         files={},
         input_format="float-nchw",
         inputs={"input": (1, 3, 512, 512)},
@@ -109,7 +108,6 @@ def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_rea
     check = LegacyCheck(by="OpenVINO 2021.4.2", status="failed", words='unsupported layer type "Abs"')
     export = ExportRecord(
         network_id="n",
-        size=512,
         files=files,
         input_format="float-nchw",
         inputs={"input": (1, 3, 512, 512)},

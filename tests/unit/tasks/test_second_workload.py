@@ -62,7 +62,7 @@ TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3
 PRUNING = PruningConfig(
     policy=UniformPolicy(ratio=0.5), criterion="taylor", taylor_images=4, channel_multiple=1, min_channels=1
 )
-EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), size=256, calibration_images=2)
+EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), input_shape="256x256", calibration_images=2)
 
 
 @pytest.fixture

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 
 from modnet.errors import ConfigError
-from modnet.targets import STRIDE, Shape
+from modnet.targets import LONGEST_SIDE, STRIDE, Shape
 
 Protocol = str
 """`modelcompression`, `aspect`, or a letterbox: `device-512` is of 512×512 pixels, `device-480x320` of 480 rows."""
 
 OPEN_PROTOCOLS = ("modelcompression", "aspect")
 """Protocols of networks that read any size."""
-
-LONGEST_SIDE = 4096  # pixels: a longer one is a mistake
 
 
 def letterbox(shape: Shape) -> Protocol:
