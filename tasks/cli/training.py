@@ -22,6 +22,7 @@ from modnet.workload import Workload
 from modnet.workloads import workload_named
 from modnet.workloads.matting.adaptation import adapt as adapt_network
 from modnet.workloads.matting.checkpoint import read_checkpoint as read_matting
+from modnet.workloads.matting.data.copies import require_no_copies
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.data.indexing import find_images
 from tasks.cli.exit_codes import UsageError
@@ -71,7 +72,7 @@ def retrain(options: Options) -> Result:
     config = given_training(RetrainConfig, options, distillation=distillation)
     network = start_of_retraining(checkpoint.network, workload, config, options.seed)
     teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
-    unlabelled = None if options.unlabelled is None else _unlabelled(options.unlabelled, workload, config, options.seed)
+    unlabelled = None if options.unlabelled is None else _unlabelled(options, workload, config)
     provenance = {**checkpoint.provenance, "retrain": config.model_dump()}
     return _trained(network, workload, config, options, provenance, teacher, unlabelled)
 
@@ -133,16 +134,21 @@ def _trained(
     return {**written, **_written_scales(report, out, norms), **final, **cost(network)}
 
 
-def _unlabelled(folder: Path, workload: Workload[Any], config: TrainingConfig, seed: int) -> UnlabelledDataset:
-    """Images of a folder that only the teacher teaches on.
+def _unlabelled(options: Options, workload: Workload[Any], config: TrainingConfig) -> UnlabelledDataset:
+    """Images of a folder that only the teacher teaches on, none of which is scored.
 
     Raises:
         UsageError: a workload that reads none.
+        DatasetError: copies of images of *tune* or *val* are among them.
     """
     if workload.name != USUAL_WORKLOAD:
         raise UsageError(f"--unlabelled is for workload {USUAL_WORKLOAD!r}, --checkpoint is of {workload.name!r}")
-    augmentation = config.augmentation
-    return UnlabelledDataset(folder, find_images(folder), size=config.image_size, seed=seed, augment=augmentation)
+    folder, data = options.unlabelled, given_data(workload, options.dataset)
+    images = find_images(folder)
+    scored = [data.files(split, at)[0] for split in ("tune", "val") for at in range(len(data.names(split)))]
+    require_no_copies([folder / image for image in images], scored)
+    augmentation, seed = config.augmentation, options.seed
+    return UnlabelledDataset(folder, images, size=config.image_size, seed=seed, augment=augmentation)
 
 
 def _warn_of_teacher(teacher: float, student: float, when: str) -> None:

@@ -22,6 +22,7 @@ from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import read_matte
 from modnet.workloads.matting.data.indexing import index_dataset
+from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.workload import MATTING
 from tasks.cli import main
 
@@ -106,11 +107,18 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
 
 
 def test_retrain_learns_from_a_teacher_and_writes_its_curve(
-    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse
 ) -> None:
     training = ("--dataset", archive, "--epochs", 2, "--batch-size", 2, "--image-size", 64, "--workers", 1)
-    teaching = ("--teacher", checkpoint, "--unlabelled", photographs(archive, tmp_path), "--distill-features", 0.5)
+    images = photographs(archive, tmp_path)
+    teaching = ("--teacher", checkpoint, "--unlabelled", images, "--distill-features", 0.5)
     out = tmp_path / "taught.safetensors"
+    code, error = refuse("retrain", "--checkpoint", checkpoint, *training, *teaching, "--out", out)
+    assert (code, "6 of 9 unlabelled images are copies of images that scores are measured on" in error) == (3, True)
+    scored = {*Portraits(tmp_path / "extracted").names("tune"), *Portraits(tmp_path / "extracted").names("val")}
+    for image in images.iterdir():
+        if image.stem.startswith("val") or image.stem.removeprefix("train-") in scored:
+            image.unlink()
     trained = run("retrain", "--checkpoint", checkpoint, *training, *teaching, "--out", out)
     lines = [json.loads(line) for line in Path(trained["curve"]).read_text().splitlines()]
     assert len(lines) == 2
