@@ -22,7 +22,7 @@ def evaluate(
     machine.
     """
     networks = [base_id, *candidate_ids]
-    scores = score_network.map(networks, unmapped(compute))
+    scores = score_network.map(networks, unmapped(export), unmapped(compute))
     forms = make_timed_forms.map(networks, unmapped(export), unmapped(compute))
     base, *candidates = scores.result()
     latencies = measure_on_host(forms.result(), export, compute)  # when nothing else is left to compute

@@ -109,8 +109,14 @@ class LabelledData(Protocol):
             DatasetError: the split is empty, or images cannot be read; all of these are counted.
         """
 
-    def sheet(self, graphs: Mapping[str, GraphFunction], split: Split, count: int) -> bytes:
-        """The first images of a split with what is true and what each named graph makes of them, PNG."""
+    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Shape | None]], split: Split, count: int) -> bytes:
+        """The first images of a split with what is true and what each graph makes of them, PNG.
+
+        Args:
+            graphs: by title, each with the height and width that it reads, see `error`.
+            split: where the images are from.
+            count: of them.
+        """
 
 
 ReadPublished = Callable[[Mapping[str, Tensor], str, Path | None], tuple[NetworkSpec, Mapping[str, Tensor], str]]

@@ -18,7 +18,7 @@ from tasks.remote import latency
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import digest_of, get_record, this_store
 from tasks.stored_dataset import read_dataset
-from tasks.stored_network import challenge_key, export_key, scores_key, stored_network
+from tasks.stored_network import challenge_key, export_key, scores_key, shaped, stored_network
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -32,7 +32,8 @@ def targets_of(release_id: str) -> list[Target]:
 def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     """Copies the export's files into a release, manifest last, and returns its id; same content, same release."""
     store = this_store()
-    scores = get_record(store, scores_key(store, network_id), NetworkScores)
+    config = shaped(store, network_id, config)
+    scores = get_record(store, scores_key(store, network_id, config.input_shape), NetworkScores)
     export = get_record(store, export_key(store, network_id, config), ExportRecord)
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
@@ -102,7 +103,7 @@ def _challenge(
 ) -> Challenge:
     """The new network's IR against the current release's, on Ray."""
     store = this_store()
-    exported_at = export_key(store, network_id, config)
+    exported_at = export_key(store, network_id, shaped(store, network_id, config))
     export = get_record(store, exported_at, ExportRecord)
     key = challenge_key(target, current, export, stored_network(store, network_id)[1], compute.base_cpus)
     return recalled_or_computed(

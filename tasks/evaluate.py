@@ -11,18 +11,19 @@ from tasks.remote import scores as remote_scores
 from tasks.remote.latency import deciding_form, timed_targets
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import this_store
-from tasks.stored_network import latencies_key, scores_key, timed_key
+from tasks.stored_network import latencies_key, scores_key, shaped, timed_key
 
 
 @task(task_run_name="score {network_id}", retry_condition_fn=is_transient, **RETRIES)
-def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
-    """Scores one network, unpruned or retrained, on Ray."""
-    key = scores_key(this_store(), network_id)
+def score_network(network_id: str, config: ExportConfig, compute: ComputeConfig) -> NetworkScores:
+    """Scores one network, unpruned or retrained, on Ray, at the shape that it would be released for."""
+    input_shape = shaped(this_store(), network_id, config).input_shape
+    key = scores_key(this_store(), network_id, input_shape)
     scores = recalled_or_computed(
         key,
         NetworkScores,
         remote_scores.score_network,
-        network_id,
+        *(network_id, input_shape),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"score {network_id}",
@@ -34,6 +35,7 @@ def score_network(network_id: str, compute: ComputeConfig) -> NetworkScores:
 @task(task_run_name="convert {network_id} for timing", retry_condition_fn=is_transient, **RETRIES)
 def make_timed_forms(network_id: str, config: ExportConfig, compute: ComputeConfig) -> TimedForms:
     """FP32 and INT8 IRs of one network, on Ray; a form that cannot be made is only not timed."""
+    config = shaped(this_store(), network_id, config)
     key = timed_key(this_store(), network_id, config, timed_targets(config))
     forms = recalled_or_computed(
         key,

@@ -11,12 +11,13 @@ from tasks.on_ray import recalled_or_computed
 from tasks.remote import exports
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import this_store
-from tasks.stored_network import export_key
+from tasks.stored_network import export_key, shaped
 
 
 @task(task_run_name="export {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig) -> ExportRecord:
     """ONNX and IRs of one network, on Ray; what must not be released is in the record, with the reason."""
+    config = shaped(this_store(), network_id, config)
     key = export_key(this_store(), network_id, config)
     record = recalled_or_computed(
         key,

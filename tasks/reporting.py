@@ -29,7 +29,7 @@ from tasks.on_ray import recalled_or_computed
 from tasks.remote.scores import draw_sheet
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record, identify, this_store
-from tasks.stored_network import export_key, sheet_key
+from tasks.stored_network import export_key, shaped, sheet_key
 from tasks.tables import device_rows, html_page
 
 
@@ -51,10 +51,11 @@ def publish_report(
     by_id = {candidate.candidate_id: candidate for candidate in candidates}
     workload = workload_named(dataset.workload)
     networks = run_tables.network_rows(base, scores, by_id, latencies, choice, failures, workload.errors)
-    export = get_record(store, export_key(store, choice.winner, config.export), ExportRecord)
+    exported_at = export_key(store, choice.winner, shaped(store, choice.winner, config.export))
+    export = get_record(store, exported_at, ExportRecord)
     targets = run_tables.target_rows(export, workload.errors, release.promotions)
     devices = device_rows(reports)
-    note = run_tables.data_note(dataset, base.val.protocol)
+    note = run_tables.data_note(dataset)
     winner = next(one for one in scores if one.network_id == choice.winner)
     gained = run_tables.what_was_gained(base, winner, by_id[choice.winner].label, latencies, export, workload.errors)
     pareto = pareto_plot(
@@ -66,12 +67,13 @@ def publish_report(
     )
 
     folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
-    key = sheet_key(store, base.network_id, choice.winner)
+    drawn = {one.network_id: one.input_shape for one in (base, winner)}
+    key = sheet_key(store, drawn)
     sheet = recalled_or_computed(
         key,
         StoredFile,
         draw_sheet,
-        *(base.network_id, choice.winner, key),
+        *(drawn, ("unpruned", "pruned"), key),
         cpus=config.compute.base_cpus,
         compute=config.compute,
         name="draw sheet",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.device.documents.pointer import Pointer
@@ -108,16 +108,25 @@ def progress_key(folder: str) -> str:
     return f"{folder}/progress.json"
 
 
-def scores_key(store: ObjectStore, network_id: str) -> str:
+def shaped(store: ObjectStore, network_id: str, config: ExportConfig) -> ExportConfig:
+    """How a network is exported: a candidate may have an input of its own shape."""
+    try:
+        own = get_record(store, candidate_key(network_id), Candidate).pruning.input_shape
+    except NotStoredError:
+        own = None
+    return config if own is None else config.model_copy(update={"input_shape": own})
+
+
+def scores_key(store: ObjectStore, network_id: str, input_shape: str) -> str:
     """Key of a network's NetworkScores on its data set."""
-    return f"scores/{identify(**_network(store, network_id), version=STAGE_VERSIONS['evaluate'])}.json"
+    question = {**_network(store, network_id), "input_shape": input_shape}
+    return f"scores/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
-def sheet_key(store: ObjectStore, base_id: str, candidate_id: str) -> str:
-    """Key of the StoredFile of what a base and a candidate of it make of some images."""
-    (base, dataset_id), (candidate, _) = (stored_network(store, name) for name in (base_id, candidate_id))
-    question = {"base": base.sha256, "candidate": candidate.sha256, "dataset": dataset_id}
-    return f"sheets/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
+def sheet_key(store: ObjectStore, networks: Mapping[str, str]) -> str:
+    """Key of the StoredFile of what networks make of some images, each at its input shape."""
+    question = [(_network(store, network_id), input_shape) for network_id, input_shape in networks.items()]
+    return f"sheets/{identify(networks=question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
 def export_key(store: ObjectStore, network_id: str, config: ExportConfig) -> str:

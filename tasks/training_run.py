@@ -17,6 +17,7 @@ from modnet.errors import ConfigError
 from modnet.graph_function import TorchGraph
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingProgress, TrainingReport
+from modnet.targets import Shape
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
 from modnet.workload import LabelledData, TrainingSet, Workload
@@ -44,6 +45,7 @@ def run_training(
     teacher: PrunableNetwork | None = None,
     unlabelled: TrainingSet[Any] | None = None,
     keep: Callable[[int, PrunableNetwork], None] | None = None,
+    shape: Shape | None = None,
 ) -> TrainingReport:
     """Trains `network` on `fit`, scores it on `tune` meanwhile, and leaves it on the CPU.
 
@@ -61,6 +63,7 @@ def run_training(
         unlabelled: see `retrain`.
         keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
             Of a run that is resumed only with the epochs that end in it.
+        shape: height and width that *tune* is scored at; None: any size, see `LabelledData.error`.
     """
     saved_at = time.monotonic()
     tell_of = None if tell is None else _Told(tell, config, workload.title)
@@ -90,7 +93,7 @@ def run_training(
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),
         unlabelled=unlabelled,
-        validate=lambda averaged: _tune_error(averaged, data, config, device),
+        validate=lambda averaged: _tune_error(averaged, data, config, device, shape),
         resume_from=saved,
         resume_name=saved_in,
         after_step=after_step,
@@ -131,11 +134,13 @@ def tune_error(network: PrunableNetwork, data: LabelledData, config: TrainingCon
     return error
 
 
-def _tune_error(network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str) -> float:
+def _tune_error(
+    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shape: Shape | None = None
+) -> float:
     """Mean of the deciding error over images from all along tune."""
     graph = TorchGraph(network, device)
     positions = evenly_spread(len(data.names("tune")), config.validation_images)
-    return float(np.mean([data.error(graph, "tune", position) for position in positions]))
+    return float(np.mean([data.error(graph, "tune", position, shape) for position in positions]))
 
 
 def start_from_backbone(

@@ -29,11 +29,11 @@ FROM_UNPRUNED = (
 """Candidates of a run that prunes the unpruned network."""
 
 FROM_SMALL = tuple(
-    PruningConfig.towards(**limits).model_copy(update={"batch_only": ()})  # which the small network has lost already
-    for limits in (
-        {"max_macs": 3_700_000_000, "max_parameters": 1_340_000},
-        {"max_macs": 3_300_000_000},
-        {"max_macs": 2_900_000_000},
+    one.model_copy(update={"batch_only": ()})  # which the small network has lost already
+    for one in (
+        PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000),
+        PruningConfig.towards(max_macs=3_300_000_000),
+        PruningConfig.towards(max_macs=2_900_000_000),
     )
 )
 """Candidates of a run that starts from a small network: as it is, and pruned further."""
@@ -63,8 +63,8 @@ class CompressConfig(Config):
         min_length=1,
         title="Candidates",
         description="What is pruned and retrained. In words: the most that may be left, as 3.7G (MACs), 1.34M "
-        "(parameters) or 3.7G+1.34M, or backbone threshold and ratio, as 0.5/0.5; each with :taylor or another "
-        "criterion behind it; joined by commas.",
+        "(parameters) or 3.7G+1.34M, or backbone threshold and ratio, as 0.5/0.5. Behind it may stand height x width "
+        "of the input, as @480x320, and the criterion, as :taylor. Joined by commas.",
         json_schema_extra=_in_words_too,
     )
     winner_limits: WinnerLimits = Field(WinnerLimits(), title="What the winner may cost")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from modnet.config import Config
-from modnet.targets import LONGEST_SIDE, STRIDE, InputFormat, Shape, Target
+from modnet.configs.shape import InputShape, shape_in
+from modnet.targets import InputFormat, Shape, Target
 
 
 class ExportConfig(Config):
@@ -18,7 +17,7 @@ class ExportConfig(Config):
         min_length=1,
         description="Classes of devices: what each reads is a row of modnet/targets.py.",
     )
-    input_shape: str = Field(
+    input_shape: InputShape = Field(
         "512x512",
         description="Height x width of the input, in pixels, as 480x320: multiples of 32, at most 4096. Images are put "
         "into it whole. What their aspect leaves empty is computed as well: of a 2:3 portrait a third of a square. "
@@ -59,15 +58,4 @@ class ExportConfig(Config):
     @property
     def shape(self) -> Shape:
         """Height and width of the input, pixels."""
-        height, width = map(int, self.input_shape.split("x"))
-        return height, width
-
-    @field_validator("input_shape")
-    @classmethod
-    def _can_be_read(cls, text: str) -> str:
-        sides = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", text)
-        if sides is None or any(int(side) % STRIDE or int(side) > LONGEST_SIDE for side in sides.groups()):
-            raise ValueError(
-                f"wanted height x width as 480x320, each a multiple of {STRIDE} up to {LONGEST_SIDE}, got {text!r}"
-            )
-        return text
+        return shape_in(self.input_shape)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from modnet.config import Config
 from modnet.configs.form import as_tabs
+from modnet.configs.shape import InputShape
 from modnet.policies import AdaptivePolicy, BudgetPolicy, Policy
 
 
@@ -46,6 +47,11 @@ class PruningConfig(Config):
         description="How often taylor scores the channels on the way to a limit or a global threshold. Other policies"
         " score once.",
     )
+    input_shape: InputShape | None = Field(
+        None,
+        description="Height x width of what this candidate reads, in pixels, as 480x320. It is scored, timed and "
+        "released at it. Empty: as the export says.",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Random draws of the criterion random start from this number.")
 
     @model_validator(mode="before")
@@ -58,7 +64,9 @@ class PruningConfig(Config):
         return given
 
     @classmethod
-    def towards(cls, *, max_macs: int | None = None, max_parameters: int | None = None) -> Self:
+    def towards(
+        cls, *, max_macs: int | None = None, max_parameters: int | None = None, input_shape: str | None = None
+    ) -> Self:
         """What did best (docs/results.md): a budget, approached in steps by Taylor, in widths that fill vectors."""
         return cls(
             policy=BudgetPolicy(max_macs=max_macs, max_parameters=max_parameters, floor=0.05),
@@ -68,18 +76,21 @@ class PruningConfig(Config):
             batch_only=("fusion.head_features",),
             taylor_images=32,
             taylor_steps=8,
+            input_shape=input_shape,
         )
 
     @classmethod
     def from_word(cls, word: str) -> Self:
-        """A way to prune in one word: `0.5/0.5`, `3.7G`, `1.34M`, `3.7G+1.34M`, each with `:criterion` or without.
+        """A way to prune in one word: `0.5/0.5`, `3.7G`, `1.34M`, `3.7G+1.34M`.
 
-        Without a criterion it is l1. A budget by Taylor is what `towards` makes.
+        Behind it may stand the shape of the input, `@480x320`, and then the criterion, `:taylor`. Without a criterion
+        it is l1. A budget by Taylor is what `towards` makes.
 
         Raises:
             ValueError: it is none of these, or out of range.
         """
-        size, _, criterion = word.strip().partition(":")
+        sized, _, criterion = word.strip().partition(":")
+        size, _, shape = sized.partition("@")
         number = r"\d{1,18}(?:\.\d+)?"
         policy: Policy
         if found := re.fullmatch(rf"({number})/({number})", size):
@@ -94,10 +105,13 @@ class PruningConfig(Config):
                 max_parameters=round(limits["M"] * 1e6) if "M" in limits else None,
             )
             if criterion == "taylor":
-                return cls.towards(max_macs=policy.max_macs, max_parameters=policy.max_parameters)
-        return cls.model_validate({"policy": policy, "criterion": criterion or "l1"})
+                return cls.towards(
+                    max_macs=policy.max_macs, max_parameters=policy.max_parameters, input_shape=shape or None
+                )
+        return cls.model_validate({"policy": policy, "criterion": criterion or "l1", "input_shape": shape or None})
 
     @property
     def label(self) -> str:
         """Short name for tables and plots."""
-        return self.policy.label if self.criterion == "l1" else f"{self.policy.label} {self.criterion}"
+        shown = self.policy.label if self.input_shape is None else f"{self.policy.label}@{self.input_shape}"
+        return shown if self.criterion == "l1" else f"{shown} {self.criterion}"

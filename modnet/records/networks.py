@@ -68,6 +68,7 @@ class NetworkScores(Record):
     """A network on the split that choices read and on the one that only reports."""
 
     network_id: str = Field(description="a base_id or a candidate_id")
+    input_shape: str = Field(description="height x width that it was scored at")
     tune: Scores
     val: Scores
     complexity: Complexity

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from modnet.configs.shape import shape_in
 from modnet.evaluation.intervals import difference_interval
 from modnet.records import (
     Candidate,
@@ -54,7 +55,8 @@ def _network_row(
 ) -> Row:
     """What people look at first stands first."""
     (deciding, title), *others = titles.items()
-    apart = difference_interval(one.val, base.val, deciding)
+    # Errors are at the images' own size, whatever the network read.
+    apart = difference_interval(one.val.model_copy(update={"protocol": base.val.protocol}), base.val, deciding)
     forms: dict[str, Target] = {"FP32": "cpu-fp32", "INT8": "cpu-int8"}
     return {
         "network": label,
@@ -67,6 +69,8 @@ def _network_row(
         f"val {title} ratio": f"{one.val.error / base.val.error:.2f}" if base.val.error else "",
         "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
         "GMAC": f"{one.complexity.macs / 1e9:.2f}",
+        "input": one.input_shape,
+        "GMAC of the input": f"{one.complexity.macs * area_of(one.input_shape) / one.complexity.size**2 / 1e9:.2f}",
         "size MB": f"{one.size_bytes / 1e6:.2f}",
         "id": one.network_id,
         "verdict": verdict,
@@ -184,15 +188,21 @@ def pareto_points(
     ]
 
 
-def data_note(dataset: DatasetRecord, protocol: str) -> str:
+def data_note(dataset: DatasetRecord) -> str:
     """What the scores were measured on."""
     what = "SYNTHETIC images, which say nothing about photographs" if dataset.is_synthetic else dataset.source
     return (
         f"Data: {what} (data set {dataset.dataset_id}: {dataset.fit} fit, {dataset.tune} tune, {dataset.val} val). "
-        f"Protocol: {protocol}. The choice reads tune; val only reports. Ratios are to the unpruned network, speedups "
-        "to its FP32 form. Milliseconds: median on the machine of the run, all forms in turns. INT8 of networks that "
-        "did not win is quantised for its speed alone."
+        "Each network reads the letterbox of its input. Errors are at the images' own size. The choice reads tune; val "
+        "only reports. Ratios are to the unpruned network, speedups to its FP32 form. Milliseconds: median on the "
+        "machine of the run, all forms in turns. INT8 of networks that did not win is quantised for its speed alone."
     )
+
+
+def area_of(input_shape: str) -> int:
+    """Pixels of `480x320`."""
+    height, width = shape_in(input_shape)
+    return height * width
 
 
 def _number(value: float | None, digits: str) -> str:

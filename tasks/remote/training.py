@@ -12,6 +12,7 @@ from modnet.configs import TrainingConfig
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport
 from modnet.report.training_plots import gamma_plot, training_plot
+from modnet.targets import Shape
 from tasks.remote.node import Node
 from tasks.stored import put_record
 from tasks.stored_network import progress_key, state_key
@@ -27,6 +28,7 @@ def trained(
     seed: int,
     folder: str,
     teacher: PrunableNetwork | None = None,
+    shape: Shape | None = None,
 ) -> TrainingReport:
     """Trains `network`, and puts history and plots into `folder` of the store."""
     device, store = _training_device(node.gpus), node.store
@@ -47,6 +49,7 @@ def trained(
         saved=saved,
         saved_in=f"{store.url}/{state_key(folder)}",
         teacher=teacher,
+        shape=shape,
     )
     store.put(f"{folder}/training.jsonl", "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
     store.put(f"{folder}/training.png", training_plot(report.history, folder))

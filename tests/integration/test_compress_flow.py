@@ -84,7 +84,10 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
     config = CompressConfig(
         dataset=DatasetConfig(synthetic=SyntheticConfig(train=5, val=1, height=96, width=64)),
         base=BaselineConfig(checkpoint=str(base)),
-        pruning=tuple(PRUNING.model_copy(update={"policy": UniformPolicy(ratio=ratio)}) for ratio in (0.25, 0.5)),
+        pruning=tuple(
+            PRUNING.model_copy(update={"policy": UniformPolicy(ratio=ratio), "input_shape": shape})
+            for ratio, shape in ((0.25, None), (0.5, "128x96"))
+        ),
         retrain=RetrainConfig(epochs=1),
         export=ExportConfig(
             targets=("cpu-fp32", "cpu-fp16"), input_shape="288x256", calibration_images=2, max_output_difference=1e-4
@@ -114,6 +117,7 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     compress(config)
     manifest = read_manifest(store, (release := read_current(store, "cpu-fp32").release_id))
     next_best = manifest.network_id
+    assert manifest.targets["cpu-fp32"].input_shape == (1, 3, 128, 96)  # its own, not the run's
     (best,) = {key.split("/")[1] for key in store.list("candidates/")} - {next_best}
     assert f"{best} is refused: cpu-fp32, cpu-fp16: no target is left: the output of modnet.onnx differs" in caplog.text
     assert f"not timed: {best} as cpu-fp32: the output of modnet.onnx differs" in caplog.text
@@ -128,7 +132,7 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
         status="measured",
         started_at="20261128T000000.000000Z",
         conditions={},
-        input_shape=(1, 3, 256, 256),
+        input_shape=(1, 3, 128, 96),
         load_ms=1.0,
         samples_ms=samples,
         summary=summarise(samples),

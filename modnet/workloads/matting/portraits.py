@@ -110,14 +110,14 @@ class Portraits:
         metrics = ALL_METRICS if every_error else FEW_METRICS
         return evaluate(Predictor(graph, protocol), self.folder, self.index, split, protocol, metrics)
 
-    def sheet(self, graphs: Mapping[str, GraphFunction], split: Split, count: int) -> bytes:
+    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Shape | None]], split: Split, count: int) -> bytes:
         """Image, true matte, and the matte of each graph."""
         from modnet.report.pictures import SheetRow, sheet  # with matplotlib, which training need not have
 
         rows = []
         for pair in self._pairs(split)[:count]:
             image, alpha = self._read(pair)
-            mattes = (Predictor(graph, protocol_of(None))(image) for graph in graphs.values())
+            mattes = (Predictor(graph, protocol_of(shape))(image) for graph, shape in graphs.values())
             rows.append(SheetRow(pair.stem, (image, alpha, *mattes)))
         return sheet(rows, ("image", "true matte", *graphs))
 

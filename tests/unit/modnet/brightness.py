@@ -154,11 +154,11 @@ class Drawings:
         means = {name: float(np.mean([one.errors[name] for one in per_image])) for name in BRIGHTNESS.errors}
         return Scores(split=split, protocol="as drawn", images=len(per_image), errors=means, per_image=per_image)
 
-    def sheet(self, graphs: Mapping[str, GraphFunction], split: Split, count: int) -> bytes:
+    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Shape | None]], split: Split, count: int) -> bytes:
         rows = []
         for position, name in enumerate(self.names(split)[:count]):
             image, brightness = self.sample(split, position, 64)
-            answers = [graph(image.numpy())[0, 0] for graph in graphs.values()]
+            answers = [graph(image.numpy())[0, 0] for graph, _ in graphs.values()]
             rows.append(SheetRow(name, (brightness[0, 0].numpy(), *answers)))
         return sheet(rows, ("true", *graphs))
 

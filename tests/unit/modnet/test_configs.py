@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import SHIPPED, BaselineConfig, BenchmarkConfig, CompressConfig, ExportConfig, RetrainConfig
+from modnet.configs import (
+    SHIPPED,
+    BaselineConfig,
+    BenchmarkConfig,
+    CompressConfig,
+    ExportConfig,
+    PruningConfig,
+    RetrainConfig,
+)
 
 
 @pytest.mark.parametrize("config", [CompressConfig(), CompressConfig(profile="demo")])
@@ -80,3 +88,12 @@ def test_an_input_shape_that_no_network_reads_is_refused(text: str) -> None:
 
 def test_an_input_shape_is_height_and_width() -> None:
     assert ExportConfig(input_shape="480x320").shape == (480, 320)
+
+
+def test_a_candidate_in_a_word_may_say_the_shape_of_its_input() -> None:
+    config = PruningConfig.from_word("3.7G+1.34M@480x320:taylor")
+    assert (config.input_shape, config.criterion) == ("480x320", "taylor")
+    assert config.label == "3.7 GMAC 1.34 M@480x320 taylor"
+    assert PruningConfig.from_word("0.5/0.5@96x64").label.endswith("@96x64")
+    with pytest.raises(ValidationError, match="wanted height x width as 480x320"):
+        PruningConfig.from_word("3.7G@480")

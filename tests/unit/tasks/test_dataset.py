@@ -48,7 +48,7 @@ def test_publish_dataset_keeps_the_token_of_its_url_to_itself(
     record = publish_dataset(DatasetConfig(source=f"{url}?token=secret"), Settings.from_env(), store)
     assert record.source == url
     assert b"secret" not in store.get(f"datasets/{record.dataset_id}/dataset.json")
-    assert url in data_note(record, "modelcompression")
+    assert url in data_note(record)
 
 
 def test_dataset_record_that_was_stored_with_a_token_is_read_without() -> None:

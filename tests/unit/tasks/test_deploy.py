@@ -55,8 +55,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
             key = export_key(store, ids[name], CONFIG)
             answered(key, ExportRecord, exports.export_stored, [ids[name], CONFIG, key], 1)
-            key = scores_key(store, ids[name])
-            answered(key, NetworkScores, remote_scores.score_network, [ids[name]], 1)
+            key = scores_key(store, ids[name], CONFIG.input_shape)
+            answered(key, NetworkScores, remote_scores.score_network, [ids[name], CONFIG.input_shape], 1)
     return folder, ids
 
 

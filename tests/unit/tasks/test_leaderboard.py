@@ -29,7 +29,7 @@ LATENCIES = HostLatencies(
 COST = Complexity(parameters=1_000_000, macs=2_000_000_000, size=512)
 
 
-def network(name: str, *errors: float, sad: float | None = None) -> NetworkScores:
+def network(name: str, *errors: float, sad: float | None = None, input_shape: str = "512x512") -> NetworkScores:
     images = tuple(
         ImageScore(stem=str(number), errors={"mse": error, "mad": error}) for number, error in enumerate(errors)
     )
@@ -37,7 +37,8 @@ def network(name: str, *errors: float, sad: float | None = None) -> NetworkScore
     means = {"mse": mean, "mad": mean} | ({} if sad is None else {"sad": sad})
     scores = Scores(split="val", protocol="modelcompression", images=len(images), errors=means, per_image=images)
     tune = scores.model_copy(update={"split": "tune"})
-    return NetworkScores(network_id=name, tune=tune, val=scores, complexity=COST, size_bytes=4_000_000, seconds=1)
+    figures = {"tune": tune, "val": scores, "complexity": COST, "size_bytes": 4_000_000, "seconds": 1}
+    return NetworkScores(network_id=name, input_shape=input_shape, **figures)
 
 
 def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_what_was_not_measured() -> None:
@@ -54,7 +55,7 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
     )
     rows = network_rows(
         network("b", 0.125, 0.25),
-        [network("c", 0.25, 0.375, sad=1.5)],
+        [network("c", 0.25, 0.375, sad=1.5, input_shape="256x512")],
         {"c": candidate},
         LATENCIES,
         Choice(winner="c", front=("c",), reasons={"c": "the only one"}),
@@ -66,6 +67,8 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
     assert difference == ["+0.00000 to +0.00000", "+0.12500 to +0.12500", ""]
     assert [row["val SAD k"] for row in rows] == ["", "1.5", ""]
     assert [row["val MSE ratio"] for row in rows] == ["1.00", "1.67", ""]
+    assert [row["input"] for row in rows] == ["512x512", "256x512", ""]
+    assert [row["GMAC of the input"] for row in rows] == ["2.00", "1.00", ""]
     assert [row["FP32 ms"] for row in rows] == ["40.0", "25.0", ""]
     assert [row["INT8 ms"] for row in rows] == ["", "12.0", ""]
     assert [row["INT8 speedup"] for row in rows] == ["", "3.33", ""]

@@ -62,7 +62,8 @@ TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3
 PRUNING = PruningConfig(
     policy=UniformPolicy(ratio=0.5), criterion="taylor", taylor_images=4, channel_multiple=1, min_channels=1
 )
-EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), input_shape="256x256", calibration_images=2)
+SHAPE = "256x256"
+EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), input_shape=SHAPE, calibration_images=2)
 
 
 @pytest.fixture
@@ -99,14 +100,15 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     answered(candidate_key(network_id), Candidate, candidates.prune_network, (*question, network_id), cpus)
     answered(retrained_key(network_id), RetrainReport, candidates.retrain_candidate, [network_id], cpus, gpus=0)
     before, after = (
-        answered(scores_key(store, one), NetworkScores, scores.score_network, [one], cpus)
+        answered(scores_key(store, one, SHAPE), NetworkScores, scores.score_network, [one, SHAPE], cpus)
         for one in (base_id, network_id)
     )
     assert after.complexity.parameters < before.complexity.parameters
     assert tuple(after.val.errors) == ("squared", "absolute")
     assert after.tune.error < 0.01
-    drawn_at = sheet_key(store, base_id, network_id)
-    sheet = answered(drawn_at, StoredFile, scores.draw_sheet, [base_id, network_id, drawn_at], cpus)
+    drawn = {base_id: SHAPE, network_id: SHAPE}
+    drawn_at = sheet_key(store, drawn)
+    sheet = answered(drawn_at, StoredFile, scores.draw_sheet, [drawn, ("unpruned", "pruned"), drawn_at], cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")
 
     exported_at = export_key(store, network_id, EXPORT)
@@ -156,7 +158,7 @@ def test_a_release_of_another_workload_is_replaced_only_when_that_is_asked(
     """What devices of a target run would answer another question than before."""
     base_id = trained_base(dataset, torch.get_num_threads())
     cpus = torch.get_num_threads()
-    answered(scores_key(store, base_id), NetworkScores, scores.score_network, [base_id], cpus)
+    answered(scores_key(store, base_id, SHAPE), NetworkScores, scores.score_network, [base_id, SHAPE], cpus)
     key = export_key(store, base_id, EXPORT)
     export = answered(key, ExportRecord, exports.export_stored, [base_id, EXPORT, key], cpus)
     with disable_run_logger():

@@ -25,7 +25,9 @@ def scores(
 
     cost = Complexity(parameters=parameters, macs=int(gmacs * 1e9), size=512)
     tune, val = on("tune", tune_error), on("val", val_mse)
-    return NetworkScores(network_id=name, tune=tune, val=val, complexity=cost, size_bytes=1, seconds=0)
+    return NetworkScores(
+        network_id=name, input_shape="512x512", tune=tune, val=val, complexity=cost, size_bytes=1, seconds=0
+    )
 
 
 BASE = scores("base", 0.010, 15)

@@ -1,0 +1,29 @@
+"""Height and width of what a network reads, as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from modnet.targets import LONGEST_SIDE, STRIDE, Shape
+
+
+def _checked(text: str) -> str:
+    sides = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", text)
+    if sides is None or any(int(side) % STRIDE or int(side) > LONGEST_SIDE for side in sides.groups()):
+        raise ValueError(
+            f"wanted height x width as 480x320, each a multiple of {STRIDE} up to {LONGEST_SIDE}, got {text!r}"
+        )
+    return text
+
+
+InputShape = Annotated[str, AfterValidator(_checked)]
+"""`480x320`: 480 rows of 320 pixels."""
+
+
+def shape_in(text: InputShape) -> Shape:
+    """Height and width in pixels."""
+    height, width = map(int, text.split("x"))
+    return height, width
