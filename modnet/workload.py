@@ -68,6 +68,9 @@ class LabelledData(Protocol):
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         """What an image and its label are read from."""
 
+    def input_shape(self) -> Shape:
+        """Height and width, multiples of 32, that most of its images fill: the longer side is 512 pixels."""
+
     def training_set(self, split: Split, config: TrainingConfig, seed: int) -> TrainingSet[Any]:
         """Samples of side `config.image_size`, changed at random as the config says."""
 

@@ -10,6 +10,7 @@ from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, NotStoredError
 from infra.device.releases import promote, publish_release, read_current, read_manifest
 from modnet.configs import ComputeConfig, ExportConfig
+from modnet.configs.shape import shown
 from modnet.errors import ExportError
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
 from modnet.targets import VARIANTS, Target
@@ -33,7 +34,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     """Copies the export's files into a release, manifest last, and returns its id; same content, same release."""
     store = this_store()
     config = shaped(store, network_id, config)
-    scores = get_record(store, scores_key(store, network_id, config.input_shape), NetworkScores)
+    scores = get_record(store, scores_key(store, network_id, shown(config.shape)), NetworkScores)
     export = get_record(store, export_key(store, network_id, config), ExportRecord)
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from infra.device.stores.object_store import ObjectStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
+from modnet.configs.shape import shown
 from modnet.data.archives import extract_archive
 from modnet.data.download import fetch_archive, sha256_of_file
 from modnet.records import DatasetRecord
@@ -51,6 +52,7 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
             fit=len(data.names("fit")),
             tune=len(data.names("tune")),
             val=len(data.names("val")),
+            input_shape=shown(data.input_shape()),
         )
 
     return once(store, f"datasets/{dataset_id}/dataset.json", DatasetRecord, compute)

@@ -15,6 +15,7 @@ from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
 from tasks.stored import STAGE_VERSIONS, get_record, identify
+from tasks.stored_dataset import read_dataset
 
 
 def stored_network(store: ObjectStore, network_id: str) -> tuple[StoredFile, str]:
@@ -109,12 +110,13 @@ def progress_key(folder: str) -> str:
 
 
 def shaped(store: ObjectStore, network_id: str, config: ExportConfig) -> ExportConfig:
-    """How a network is exported: a candidate may have an input of its own shape."""
+    """How a network is exported: at a candidate's own input shape, else at the run's, else at its data set's."""
     try:
         own = get_record(store, candidate_key(network_id), Candidate).pruning.input_shape
     except NotStoredError:
         own = None
-    return config if own is None else config.model_copy(update={"input_shape": own})
+    wanted = own or config.input_shape or read_dataset(store, stored_network(store, network_id)[1]).input_shape
+    return config.model_copy(update={"input_shape": wanted})
 
 
 def scores_key(store: ObjectStore, network_id: str, input_shape: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from modnet.config import Config
-from modnet.configs.shape import InputShape, shape_in
+from modnet.configs.shape import SQUARE, InputShape, shape_in
 from modnet.targets import InputFormat, Shape, Target
 
 
@@ -17,11 +17,10 @@ class ExportConfig(Config):
         min_length=1,
         description="Classes of devices: what each reads is a row of modnet/targets.py.",
     )
-    input_shape: InputShape = Field(
-        "512x512",
+    input_shape: InputShape | None = Field(
+        None,
         description="Height x width of the input, in pixels, as 480x320: multiples of 32, at most 4096. Images are put "
-        "into it whole. What their aspect leaves empty is computed as well: of a 2:3 portrait a third of a square. "
-        "Targets of open size are checked at it.",
+        "into it whole. Empty: 512 pixels long, with the aspect of the data set's images.",
     )
     input_format: InputFormat = Field(
         "float-nchw",
@@ -57,5 +56,5 @@ class ExportConfig(Config):
 
     @property
     def shape(self) -> Shape:
-        """Height and width of the input, pixels."""
-        return shape_in(self.input_shape)
+        """Height and width of the input in pixels; a square of 512 where nobody has said more."""
+        return shape_in(self.input_shape or SQUARE)

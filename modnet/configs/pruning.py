@@ -50,7 +50,7 @@ class PruningConfig(Config):
     input_shape: InputShape | None = Field(
         None,
         description="Height x width of what this candidate reads, in pixels, as 480x320. It is scored, timed and "
-        "released at it. Empty: as the export says.",
+        "released at it. Empty: as the export says, or as the images of the data set are.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Random draws of the criterion random start from this number.")
 

@@ -23,7 +23,15 @@ InputShape = Annotated[str, AfterValidator(_checked)]
 """`480x320`: 480 rows of 320 pixels."""
 
 
+SQUARE: InputShape = "512x512"
+
+
 def shape_in(text: InputShape) -> Shape:
     """Height and width in pixels."""
     height, width = map(int, text.split("x"))
     return height, width
+
+
+def shown(shape: Shape) -> InputShape:
+    """A height and width as people write them."""
+    return f"{shape[0]}x{shape[1]}"

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from modnet.configs import PruningConfig, RetrainConfig, shown_source
+from modnet.configs.shape import SQUARE
 from modnet.records.record import Record, StoredFile
 from modnet.records.scores import Complexity, Scores
 from modnet.records.training import TrainingReport
@@ -23,6 +24,7 @@ class DatasetRecord(Record):
     fit: int
     tune: int
     val: int
+    input_shape: str = Field(SQUARE, description="height x width that its images fill, 512 pixels long")
 
 
 class BaseRecord(Record):

@@ -16,17 +16,19 @@ from modnet.errors import DatasetError
 from modnet.graph_function import GraphFunction
 from modnet.network import PrunableNetwork
 from modnet.records import Scores
-from modnet.targets import Shape
+from modnet.targets import STRIDE, Shape
 from modnet.workload import Split
 from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
-from modnet.workloads.matting.data.preprocessing import input_geometry, normalise, prepare, resize
+from modnet.workloads.matting.data.preprocessing import SIDE, input_geometry, normalise, prepare, resize
 from modnet.workloads.matting.data.protocols import Protocol, letterbox
 from modnet.workloads.matting.evaluate import checked_alpha, evaluate
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
 from modnet.workloads.matting.predict.predictors import Predictor
+
+ASPECT_IMAGES = 32  # that tell the aspect of a data set
 
 
 class Portrait(NamedTuple):
@@ -66,6 +68,20 @@ class Portraits:
         """Image and matte."""
         pair = self._pair(split, position)
         return self.folder / pair.image, self.folder / pair.matte
+
+    def input_shape(self) -> Shape:
+        """Of the median aspect of some images of fit; square where none can be read."""
+        aspects = []
+        for position in range(min(ASPECT_IMAGES, len(self.names("fit")))):
+            try:
+                height, width, _ = read_image(self.files("fit", position)[0]).shape
+            except DatasetError:  # whoever trains on it counts it
+                continue
+            aspects.append(height / width)
+        aspect = float(np.median(aspects)) if aspects else 1.0
+        sides = (SIDE * min(1.0, aspect), SIDE * min(1.0, 1 / aspect))
+        height, width = (max(STRIDE, round(side / STRIDE) * STRIDE) for side in sides)
+        return height, width
 
     def training_set(self, split: Split, config: TrainingConfig, seed: int) -> MattingDataset:
         """Square crops with trimap and matte."""

@@ -130,6 +130,9 @@ class Drawings:
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         return (self.file,)
 
+    def input_shape(self) -> Shape:
+        return (256, 256)
+
     def training_set(self, split: Split, config: TrainingConfig, seed: int) -> DrawnImages:
         return DrawnImages(self.counts[split], config.image_size, seed)
 
