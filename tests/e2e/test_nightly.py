@@ -106,7 +106,7 @@ def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
     with urllib.request.urlopen(store.link(page), timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/html")
         page_text = answer.read()
-    assert b"SYNTHETIC portraits" in page_text
+    assert b"SYNTHETIC images" in page_text
     assert b"Targets of the winner" in page_text
 
     keys = [key for key in store.list("") if not key.startswith("stack/")]
