@@ -36,6 +36,7 @@ from benchmarks.inputs import Json, extracted, input_parser
 from infra.device.documents.latency_summary import percentile
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import runtime_text
+from modnet.configs.shape import shown
 from modnet.errors import ConfigError
 from modnet.evaluation.intervals import mean_interval, ratio_interval
 from modnet.export.onnx_to_openvino import convert_ir
@@ -176,7 +177,7 @@ def measured(
     rounds: int,
 ) -> Json:
     """Scores and latency samples of every network, by name."""
-    folder, index = images
+    (folder, index), published = images, {peer.name for peer in peers}
     if (512, 512) not in shapes:
         raise ConfigError("--shapes: wanted 512x512 among them, which the others are compared with")
     with TemporaryDirectory() as temporary:
@@ -201,7 +202,8 @@ def measured(
         "conditions": machine_conditions(),
         "split": split,
         "networks": {
-            name: {"samples_ms": samples[name], "scores": one.model_dump(mode="json")} for name, one in scores.items()
+            name: {"is_peer": name in published, "samples_ms": samples[name], "scores": one.model_dump(mode="json")}
+            for name, one in scores.items()
         },
     }
 
@@ -232,9 +234,8 @@ def plot(found: Json) -> bytes:
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     for name, one in found["networks"].items():
-        is_ours = name.endswith(tuple("0123456789")) and " cpu-" in name
         place = (percentile(one["samples_ms"], 0.5), _scores(one).error)
-        axes.scatter(*place, color="tab:blue" if is_ours else "tab:red")
+        axes.scatter(*place, color="tab:red" if one["is_peer"] else "tab:blue")
         axes.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=7)
     axes.set(xscale="log", yscale="log", xlabel="median latency [ms]", ylabel=f"MSE on {found['split']}")
     axes.grid(alpha=0.3, which="both")
@@ -246,7 +247,7 @@ def _irs(network: MODNet, data: Portraits, shape: Shape, folder: Path) -> dict[T
     """FP32 and INT8 at this height and width."""
     count = min(CALIBRATION_IMAGES, len(data.names("fit")))
     calibration = [data.pixels("fit", position, shape) for position in range(count)]
-    onnx = export_onnx(network, folder / f"{_shown(shape)}.onnx", size=shape)
+    onnx = export_onnx(network, folder / f"{shown(shape)}.onnx", size=shape)
     files = convert_ir(onnx, folder, targets=TARGETS, calibration=calibration, size=shape)
     return {target: one.xml for target, one in files.items()}
 
@@ -257,11 +258,7 @@ def _scores(one: Json) -> Scores:
 
 
 def _named(name: str, target: Target, shape: Shape) -> str:
-    return f"{name} {target} {_shown(shape)}"
-
-
-def _shown(shape: Shape) -> str:
-    return f"{shape[0]}x{shape[1]}"
+    return f"{name} {target} {shown(shape)}"
 
 
 if __name__ == "__main__":

@@ -28,9 +28,8 @@ class ModnetError(Exception):
     """Base of every error raised on purpose by `modnet`: a message, and what else the error carries."""
 
     def __str__(self) -> str:
-        return (
-            str(self.args[0]) if self.args else ""
-        )  # the rest is in `args` so that it crosses the border of a Ray worker's process
+        # The rest is in `args` so that it crosses the border of a Ray worker's process.
+        return str(self.args[0]) if self.args else ""
 
 
 class ConfigError(ModnetError, ValueError):

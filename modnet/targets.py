@@ -19,6 +19,12 @@ LONGEST_SIDE = 4096
 Shape = tuple[int, int]
 """Height and width of what a network reads, in pixels."""
 
+
+def is_readable(shape: Shape) -> bool:
+    """Whether a network may read images of this height and width."""
+    return all(STRIDE <= side <= LONGEST_SIDE and side % STRIDE == 0 for side in shape)
+
+
 Size = int | Shape
 """A shape, or the side of a square."""
 

@@ -93,8 +93,8 @@ class LabelledData(Protocol):
             graph: what the network computes.
             split: where the image is from.
             position: in the split.
-            shape: height and width that the network reads, pixels; None where it reads any: candidates are compared
-                so.
+            shape: height and width that the network reads, pixels; None where it reads any, as published networks are
+                compared.
         """
 
     def scores(

@@ -7,12 +7,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from modnet.targets import LONGEST_SIDE, STRIDE, Shape
+from modnet.targets import LONGEST_SIDE, STRIDE, Shape, is_readable
 
 
 def _checked(text: str) -> str:
-    sides = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", text)
-    if sides is None or any(int(side) % STRIDE or int(side) > LONGEST_SIDE for side in sides.groups()):
+    if not re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", text) or not is_readable(shape_in(text)):
         raise ValueError(
             f"wanted height x width as 480x320, each a multiple of {STRIDE} up to {LONGEST_SIDE}, got {text!r}"
         )

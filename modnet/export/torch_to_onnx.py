@@ -39,7 +39,7 @@ _EXPECTED_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
 def export_onnx(network: PrunableNetwork, path: Path, *, size: Size = 512, dynamic: bool = False) -> Path:
     """Writes the deployed graph of `network` as ONNX, opset 11; the file appears whole and checked, or not at all.
 
-    Input `input`: float32 (1, 3, H, W), RGB in [-1, 1]. Output `output`, of MODNet: alpha, float32 (1, 1, H, W) in
+    Inputs by their names: float32 (1, C, H, W) in [-1, 1]. Output `output`, of MODNet: alpha, float32 (1, 1, H, W) in
     [0, 1]. The network itself is not touched: a `folded` copy is traced. Equal networks give equal bytes.
 
     Args:

@@ -70,7 +70,7 @@ def _network_row(
         "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
         "GMAC": f"{one.complexity.macs / 1e9:.2f}",
         "input": one.input_shape,
-        "GMAC of the input": f"{one.complexity.macs * area_of(one.input_shape) / one.complexity.size**2 / 1e9:.2f}",
+        "GMAC of the input": f"{one.complexity.macs * _area_of(one.input_shape) / one.complexity.size**2 / 1e9:.2f}",
         "size MB": f"{one.size_bytes / 1e6:.2f}",
         "id": one.network_id,
         "verdict": verdict,
@@ -199,7 +199,7 @@ def data_note(dataset: DatasetRecord) -> str:
     )
 
 
-def area_of(input_shape: str) -> int:
+def _area_of(input_shape: str) -> int:
     """Pixels of `480x320`."""
     height, width = shape_in(input_shape)
     return height * width

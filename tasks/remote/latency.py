@@ -116,11 +116,11 @@ def challenge_current(
 
 def _fetched_ir(node: Node, files: Mapping[str, StoredFile], target: Target) -> Path:
     """A local `.xml`, its `.bin` beside it. Both name their folder: networks of one architecture share the `.xml`."""
-    xml, bin = (f"modnet-{target}.{ending}" for ending in ("xml", "bin"))
-    folder = node.settings.cache_folder / "exports" / identify(**{name: files[name].sha256 for name in (xml, bin)})
-    for name in (xml, bin):
+    names = [f"modnet-{target}.{ending}" for ending in ("xml", "bin")]
+    folder = node.settings.cache_folder / "exports" / identify(**{name: files[name].sha256 for name in names})
+    for name in names:
         fetch_to(node.store, files[name], folder / name)
-    return folder / xml
+    return folder / names[0]
 
 
 def _tune_error(xml: Path, data: LabelledData) -> float:

@@ -83,7 +83,7 @@ class JsonObject:
         """
         self.only_fields_of(kind)
         values = dict(read_already)
-        for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
+        for field in fields(kind):  # type: ignore[arg-type]  # no type says "class of a dataclass"
             if field.name not in values:
                 type_text, may_be_null, _ = str(field.type).partition(" | None")
                 is_null = may_be_null and self.is_null(field.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from modnet.errors import ConfigError
-from modnet.targets import LONGEST_SIDE, STRIDE, Shape
+from modnet.targets import LONGEST_SIDE, STRIDE, Shape, is_readable
 
 Protocol = str
 """`modelcompression`, `aspect`, or a letterbox: `device-512` is of 512×512 pixels, `device-480x320` of 480 rows."""
@@ -20,7 +20,7 @@ def letterbox(shape: Shape) -> Protocol:
     Raises:
         ConfigError: a side that is no positive multiple of 32, or absurd.
     """
-    if any(side < STRIDE or side % STRIDE or side > LONGEST_SIDE for side in shape):
+    if not is_readable(shape):
         raise ConfigError(
             f"no letterbox of {shape[0]}×{shape[1]} pixels: sides are multiples of {STRIDE} from {STRIDE} to "
             f"{LONGEST_SIDE}"
