@@ -42,10 +42,12 @@ class TrainingSet(Samples[SampleT_co], Protocol[SampleT_co]):
     Attributes:
         folder: of the files.
         files: that samples are made of, relative to the folder.
+        shape: height and width of samples, in pixels.
         seed: of what happens at random inside a sample.
     """
 
     folder: Path
+    shape: Shape
     seed: int
 
     @property
@@ -71,8 +73,8 @@ class LabelledData(Protocol):
     def input_shape(self) -> Shape:
         """Height and width, multiples of 32, that most of its images fill: the longer side is 512 pixels."""
 
-    def training_set(self, split: Split, config: TrainingConfig, seed: int) -> TrainingSet[Any]:
-        """Samples of side `config.image_size`, changed at random as the config says."""
+    def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> TrainingSet[Any]:
+        """Samples of a height and width, changed at random as the config says."""
 
     def sample(self, split: Split, position: int, short_side: int) -> Sample:
         """An image at network size as a batch of one, unchanged otherwise.

@@ -10,6 +10,7 @@ import torch
 
 from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.configs import IterationConfig
+from modnet.configs.shape import shape_in
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
@@ -90,6 +91,7 @@ def prune_iteratively(
                 saved=state.read_bytes() if state.exists() else None,
                 saved_in=str(state),
                 teacher=unpruned if step.retrain.distillation is not None else None,
+                shape=None if step.pruning.input_shape is None else shape_in(step.pruning.input_shape),
             )
             write_atomically(folder / "training.json", report.model_dump_json().encode())
             if report.scales:

@@ -20,7 +20,7 @@ from modnet.records import TrainingProgress, TrainingReport
 from modnet.targets import Shape
 from modnet.training.retrain import retrain
 from modnet.training.state import TrainingState
-from modnet.workload import LabelledData, TrainingSet, Workload
+from modnet.workload import LabelledData, Workload
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,6 @@ def run_training(
     saved_in: str = "the saved state",
     workers: int = 0,
     teacher: PrunableNetwork | None = None,
-    unlabelled: TrainingSet[Any] | None = None,
     keep: Callable[[int, PrunableNetwork], None] | None = None,
     shape: Shape | None = None,
 ) -> TrainingReport:
@@ -60,10 +59,10 @@ def run_training(
         saved_in: where they are from, for errors.
         workers: see `retrain`.
         teacher: see `retrain`.
-        unlabelled: see `retrain`.
         keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
             Of a run that is resumed only with the epochs that end in it.
-        shape: height and width that *tune* is scored at; None: any size, see `LabelledData.error`.
+        shape: height and width that the network will read, at which *tune* is scored; None: any, see
+            `LabelledData.error`.
     """
     saved_at = time.monotonic()
     tell_of = None if tell is None else _Told(tell, config, workload.title)
@@ -86,13 +85,12 @@ def run_training(
 
     report = retrain(
         network.to(device),
-        data.training_set("fit", config, seed),
+        data.training_set("fit", config, crop_shape(config, data, shape), seed),
         config,
         workload=workload,
         seed=seed,
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),
-        unlabelled=unlabelled,
         validate=lambda averaged: _tune_error(averaged, data, config, device, shape),
         resume_from=saved,
         resume_name=saved_in,
@@ -100,6 +98,17 @@ def run_training(
     )
     network.to("cpu")
     return report
+
+
+def crop_shape(config: TrainingConfig, data: LabelledData, shape: Shape | None = None) -> Shape:
+    """Height and width of the samples of a training.
+
+    Args:
+        config: may ask for squares.
+        data: whose shape it is when nothing else says one.
+        shape: that the network will read; None: any.
+    """
+    return shape or data.input_shape() if config.image_size is None else (config.image_size, config.image_size)
 
 
 class _Told:
@@ -127,9 +136,11 @@ class _Told:
                 logger.warning("progress cannot be told, the training goes on: %s: %s", type(error).__name__, error)
 
 
-def tune_error(network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str) -> float:
+def tune_error(
+    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shape: Shape | None = None
+) -> float:
     """The error that a training by `config` scores, of any network; it is left on the CPU."""
-    error = _tune_error(network.to(device).eval(), data, config, device)
+    error = _tune_error(network.to(device).eval(), data, config, device, shape)
     network.to("cpu")
     return error
 
@@ -155,7 +166,7 @@ def start_from_backbone(
     if workload.start_from is None:
         raise ConfigError(f"workload {workload.name!r} starts from no backbone, got {path}")
     whole = config.model_copy(update={"augmentation": AugmentationConfig()})
-    samples = data.training_set("fit", whole, seed)
+    samples = data.training_set("fit", whole, crop_shape(config, data), seed)
     count = min(STATISTICS_IMAGES, len(samples))
     workload.start_from(network, path, [samples[number][0][None] for number in range(count)])
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from modnet.targets import LONGEST_SIDE, STRIDE, Shape, is_readable
+from modnet.errors import ConfigError
+from modnet.targets import LONGEST_SIDE, STRIDE, Shape, Size, is_readable
 
 
 def _checked(text: str) -> str:
@@ -34,3 +35,16 @@ def shape_in(text: InputShape) -> Shape:
 def shown(shape: Shape) -> InputShape:
     """A height and width as people write them."""
     return f"{shape[0]}x{shape[1]}"
+
+
+def shape_of(size: Size) -> Shape:
+    """The height and width that a network's input, or a sample, shall have.
+
+    Raises:
+        ConfigError: a side is no positive multiple of 32.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    for side in (height, width):
+        if side < STRIDE or side % STRIDE:
+            raise ConfigError(f"a side of the network's input must be a positive multiple of {STRIDE}, got {side}")
+    return height, width

@@ -48,7 +48,13 @@ class TrainingConfig(Config):
 
     epochs: int = Field(10, ge=1, le=1000, description="Passes over the fit split.")
     batch_size: int = Field(4, ge=1, le=256, description="Images per step.")
-    image_size: int = Field(256, ge=64, le=1024, multiple_of=32, description="Side of the square crops, in pixels.")
+    image_size: int | None = Field(
+        256,
+        ge=64,
+        le=1024,
+        multiple_of=32,
+        description="Side of the square crops, in pixels. Empty: crops are as high and wide as the network's input.",
+    )
     optimiser: Literal["adamw", "sgd"] = Field("adamw", description="adamw, or sgd with momentum 0.9.")
     learning_rate: float = Field(
         1e-3, gt=0, le=1, description="Highest learning rate. Usual is 1e-3 for adamw and 1e-2 for sgd."

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from modnet.configs.shape import shape_of
 from modnet.errors import AccuracyError, ExportError, LoweringError, ParityError
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.divergence import first_divergence
-from modnet.export.graph_file import shape_of
 from modnet.export.onnx_to_openvino import QuantisationAwareTraining, convert_ir, require_pixels
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity

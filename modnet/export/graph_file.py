@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from modnet.errors import ConfigError, GraphError
+from modnet.errors import GraphError
 from modnet.export.runtime import core
-from modnet.targets import STRIDE, Shape, Size
+from modnet.targets import Shape
 
 _LONGEST = 300  # characters of the runtime's own words
 _FLOATS = (ov.Type.f16, ov.Type.f32, ov.Type.f64)
@@ -63,19 +63,6 @@ def fixed_shape(model: ov.Model) -> Shape | None:
     """Height and width that a graph reads, in pixels; None where one of them is open."""
     height, width = list(pixel_shape(model.input()))[2:]
     return None if height.is_dynamic or width.is_dynamic else (height.get_length(), width.get_length())
-
-
-def shape_of(size: Size) -> Shape:
-    """The height and width that a network's input shall have.
-
-    Raises:
-        ConfigError: a side is no positive multiple of 32.
-    """
-    height, width = (size, size) if isinstance(size, int) else size
-    for side in (height, width):
-        if side < STRIDE or side % STRIDE:
-            raise ConfigError(f"a side of the network's input must be a positive multiple of {STRIDE}, got {side}")
-    return height, width
 
 
 def runtime_words(error: Exception) -> str:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from openvino.passes import ConvertFP32ToFP16, Manager, Serialize
 from openvino.preprocess import PrePostProcessor
 
+from modnet.configs.shape import shape_of
 from modnet.errors import AccuracyError, ExportError, GraphError
 from modnet.export.accuracy_control import AccuracyBound, restore_accuracy
-from modnet.export.graph_file import pixel_shape, read_onnx, runtime_words, shape_of
+from modnet.export.graph_file import pixel_shape, read_onnx, runtime_words
 from modnet.export.half_size_head import heads_at_half_size
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import onnx
 import torch
 
+from modnet.configs.shape import shape_of
 from modnet.errors import ExportError
 from modnet.export.folding import folded
-from modnet.export.graph_file import shape_of
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
 from modnet.targets import Shape, Size

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet.configs import RetrainConfig, TrainingConfig
+from modnet.configs.shape import shown
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import ConfigError, TrainingDivergedError
@@ -46,7 +46,6 @@ def retrain(
     seed: int,
     workers: int = 0,
     teacher: PrunableNetwork | None = None,
-    unlabelled: TrainingSet[Sample] | None = None,
     validate: Callable[[Network], float] | None = None,
     resume_from: bytes | None = None,
     resume_name: str = "the saved state",
@@ -59,12 +58,11 @@ def retrain(
 
     Args:
         network: of the workload, on the device where it shall be trained.
-        dataset: samples of size `config.image_size`.
+        dataset: samples to learn from.
         workload: whose loss is minimised, and who makes the teacher teach.
         seed: of the order of samples; the data set has its own for what happens inside one.
         workers: processes that compute samples beside this one; the samples are the same for any number.
         teacher: the network to learn from where `config` has a `distillation`, on the same device.
-        unlabelled: images without labels, of the same size, on which the teacher teaches as well: as many in a step.
         validate: tune error of a network in evaluation mode; None keeps the last weights.
         resume_from: `to_bytes()` of the state that an earlier, cut run of the same question gave to `after_step`.
         resume_name: where these bytes are from, for errors.
@@ -73,15 +71,12 @@ def retrain(
     Raises:
         TrainingDivergedError: the loss is not finite.
         CheckpointError: `resume_from` is damaged or of another run.
-        ConfigError: a teacher without `distillation` in the config, or the other way round; unlabelled images without
-            a teacher.
+        ConfigError: a teacher without `distillation` in the config, or the other way round.
         DatasetError: more than `config.max_unreadable` samples cannot be read.
     """
     began = time.monotonic()
     device = next(network.parameters()).device
     teaching = _teaching(workload, network, teacher, config, seed)
-    if unlabelled is not None and teaching is None:
-        raise ConfigError("unlabelled images teach nothing without a teacher: got images and no teacher")
     _set_training_mode(network, config)
     average = WeightAverage(network, config.average_decay)
     adapters = nn.ModuleList() if teaching is None else teaching.adapters
@@ -89,7 +84,7 @@ def retrain(
     sparse_scales = {} if config.sparsity is None else prunable_scales(network)
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
     state = TrainingState(
-        question=_question(network, dataset, teacher, unlabelled, config, seed),
+        question=_question(network, dataset, teacher, config, seed),
         modules={"network": network, "average": average.network, "adapters": adapters},
         optimiser=optimiser,
         total_steps=config.epochs * steps_per_epoch,
@@ -99,7 +94,6 @@ def retrain(
 
     with ExitStack() as stack:
         loader = stack.enter_context(BatchLoader(dataset, workers=workers, max_unreadable=config.max_unreadable))
-        more = None if unlabelled is None else stack.enter_context(BatchLoader(unlabelled))
         if resume_from is None:
             state.number_format = _number_format(workload, network, loader, config, device)
         else:
@@ -113,16 +107,11 @@ def retrain(
             dataset.set_epoch(epoch)
             batches = batch_indices(len(dataset), config.batch_size, seed, epoch)
             done = len(state.step_losses)
-            images = _taught_alone(more, len(batches), done, config, seed, epoch)
-            for batch, extra in zip(loader.load(batches[done:]), images, strict=False):
+            for batch in loader.load(batches[done:]):
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
                 batch = type(batch)(*(tensor.to(device) for tensor in batch))
                 losses = _losses(workload, network, teaching, batch, predicted_in)
-                if teaching is not None and extra is not None:
-                    inputs = tuple(tensor.to(device) for tensor in inputs_of(network, extra))
-                    distilled = teaching.learn(network, inputs, predicted_in)[1]
-                    losses |= {f"unlabelled_{name}": term for name, term in distilled.items()}
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
                     raise _diverged(loss.item(), state, config)
@@ -204,7 +193,6 @@ def _question(
     network: PrunableNetwork,
     dataset: TrainingSet[Sample],
     teacher: PrunableNetwork | None,
-    unlabelled: TrainingSet[Sample] | None,
     config: TrainingConfig,
     seed: int,
 ) -> dict[str, str]:
@@ -213,7 +201,7 @@ def _question(
     return {
         "weights to start from": network_digest(network)[:12],
         "images": _named(dataset),
-        "unlabelled images": "none" if unlabelled is None else _named(unlabelled),
+        "size of samples": shown(dataset.shape),
         "teacher": "none" if teacher is None else network_digest(teacher)[:12],
         "seed": str(seed),
         **{name: json.dumps(value) for name, value in _flat(settings)},
@@ -252,17 +240,6 @@ def _number_format(
         return "fp32"  # before a batch is read in vain
     (batch,) = loader.load([[index % len(loader.dataset) for index in range(config.batch_size)]])
     return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)), workload.loss)
-
-
-def _taught_alone(
-    loader: BatchLoader[Sample] | None, count: int, done: int, config: TrainingConfig, seed: int, epoch: int
-) -> Iterable[Sample | None]:
-    """What the teacher alone teaches on in each of an epoch's `count` steps but the first `done`; None: nothing."""
-    if loader is None:
-        return itertools.repeat(None)
-    loader.dataset.set_epoch(epoch)
-    batches = batch_indices(len(loader.dataset), config.batch_size, seed, epoch)
-    return loader.load([batches[step % len(batches)] for step in range(done, count)])
 
 
 def _losses(

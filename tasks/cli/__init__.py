@@ -57,6 +57,9 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "dataset fetch": Verb("dataset:fetch_dataset", "Fetches, verifies and indexes a data set."),
+    "dataset pseudo-label": Verb(
+        "dataset:pseudo_label", "Adds images without mattes to a data set, with mattes that a teacher makes."
+    ),
     "train": Verb("training:train", "Trains an unpruned network from random weights or from a MobileNetV2 backbone."),
     "retrain": Verb("training:retrain", "Retrains a pruned network."),
     "adapt": Verb("training:adapt", "Adapts a trained network to images without mattes."),
@@ -91,7 +94,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
 }
-_GROUPS = {"dataset": "Fetches a data set."}
+_GROUPS = {"dataset": "Fetches a data set, or adds images to one."}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

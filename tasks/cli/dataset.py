@@ -1,13 +1,15 @@
-"""`modnet dataset fetch`."""
+"""`modnet dataset fetch` and `pseudo-label`."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
+from modnet.data.download import sha256_of_file
 from modnet.workloads.matting.data.indexing import index_dataset
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
-from tasks.cli.given import given_folder
+from tasks.cli.given import given_folder, given_predictor
 
 
 def fetch_dataset(options: Options) -> Result:
@@ -21,4 +23,29 @@ def fetch_dataset(options: Options) -> Result:
         "fit": len(index.split("fit")),
         "tune": len(index.split("tune")),
         "val": len(index.val),
+    }
+
+
+def pseudo_label(options: Options) -> Result:
+    """Adds images without mattes to a data set, with mattes that a teacher makes."""
+    from modnet.workloads.matting.pseudo_labels import pseudo_label as add_images
+
+    if not 0 <= options.max_doubt <= 1:
+        raise UsageError(f"--max-doubt {options.max_doubt:g}: wanted 0 to 1")
+    teachers = {}
+    for path in options.teacher:
+        kind = {".xml": "ir", ".onnx": "onnx"}.get(path.suffix, "checkpoint")
+        one = {"checkpoint": None, "onnx": None, "ir": None, "prune_info": None, "device": "cpu"} | {kind: path}
+        predictor = given_predictor(argparse.Namespace(**one, protocol=None if kind == "ir" else options.protocol))
+        weights = path.with_suffix(".bin") if kind == "ir" else path
+        teachers[f"{sha256_of_file(weights)[:12]} {predictor.protocol}"] = predictor
+    labelled = given_folder(options.dataset)
+    found = add_images(teachers, labelled, options.images, options.out, max_doubt=options.max_doubt)
+    return {
+        "folder": str(options.out),
+        "added": found.kept,
+        "doubtful": found.doubtful,
+        "unreadable": list(found.unreadable),
+        "mean_doubt": round(found.doubt, 5),
+        "fit": len(index_dataset(options.out).split("fit")),
     }

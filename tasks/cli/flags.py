@@ -58,6 +58,11 @@ def network_or_ir(verb: Flags, without: str) -> None:
     checkpoint(verb, without=without)
     add_flag(verb, "--onnx", f"ONNX file in place of a checkpoint. {_FIXED}", type=Path)
     add_flag(verb, "--ir", f"{IR}, in place of a checkpoint. {_FIXED}", type=Path)
+    protocol(verb)
+
+
+def protocol(verb: Flags) -> None:
+    """How images reach a network of open input size."""
     add_flag(
         verb,
         "--protocol",

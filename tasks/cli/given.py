@@ -101,7 +101,7 @@ def given_shape(graph: Path, fixed: Shape | None, size: Size | None) -> Shape:
     Raises:
         ConfigError: a side of `--size` is no multiple of 32, or another than the file's.
     """
-    from modnet.export.graph_file import shape_of
+    from modnet.configs.shape import shape_of
 
     if size is None and fixed is not None:
         return fixed
@@ -121,6 +121,8 @@ def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) 
     if options.sparsity is None and options.sparsity_schedule is not None:
         raise UsageError("--sparsity-schedule says how the strength changes: give the strength with --sparsity")
     sparsity = None if options.sparsity is None else given_config(SparsityConfig, options)
+    if getattr(options, "size", None) is not None and options.image_size is None:
+        fields["image_size"] = None  # crops have that size
     return given_config(kind, options, sparsity=sparsity, **fields)
 
 

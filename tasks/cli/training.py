@@ -12,6 +12,7 @@ import torch
 
 from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
+from modnet.configs.shape import shape_of
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
@@ -22,16 +23,13 @@ from modnet.workload import Workload
 from modnet.workloads import workload_named
 from modnet.workloads.matting.adaptation import adapt as adapt_network
 from modnet.workloads.matting.checkpoint import read_checkpoint as read_matting
-from modnet.workloads.matting.data.copies import require_no_copies
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.data.indexing import find_images
 from tasks.cli.exit_codes import UsageError
-from tasks.cli.fields import given_config, typed
+from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result, require_free, warn
 from tasks.cli.given import USUAL_WORKLOAD, cost, given_data, given_network, given_training
 from tasks.training_run import run_training, start_from_backbone, start_of_retraining, tune_error
-
-_TAUGHT = ("distill_features", "unlabelled")
 
 
 def train(options: Options) -> Result:
@@ -63,8 +61,8 @@ def adapt(options: Options) -> Result:
 
 def retrain(options: Options) -> Result:
     """Retrains a pruned network."""
-    if options.teacher is None and (idle := [name for name in _TAUGHT if getattr(options, name) is not None]):
-        raise UsageError(f"{typed(*idle)} would do nothing without --teacher")
+    if options.teacher is None and options.distill_features is not None:
+        raise UsageError("--distill-features would do nothing without --teacher")
     workload, checkpoint = given_network(options.checkpoint, options.prune_info)
     distillation = None
     if options.teacher is not None:
@@ -72,9 +70,8 @@ def retrain(options: Options) -> Result:
     config = given_training(RetrainConfig, options, distillation=distillation)
     network = start_of_retraining(checkpoint.network, workload, config, options.seed)
     teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
-    unlabelled = None if options.unlabelled is None else _unlabelled(options, workload, config)
     provenance = {**checkpoint.provenance, "retrain": config.model_dump()}
-    return _trained(network, workload, config, options, provenance, teacher, unlabelled)
+    return _trained(network, workload, config, options, provenance, teacher)
 
 
 def _trained(
@@ -84,7 +81,6 @@ def _trained(
     options: Options,
     provenance: Result,
     teacher: PrunableNetwork | None = None,
-    unlabelled: UnlabelledDataset | None = None,
 ) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
     out = options.out
@@ -92,9 +88,10 @@ def _trained(
     require_free(options, out, curve)
     norms = _plotted_norms(network, config, options)
     data = given_data(workload, options.dataset)
-    taught_by = None if teacher is None else tune_error(teacher, data, config, options.device)
+    shape = None if options.size is None else shape_of(options.size)
+    taught_by = None if teacher is None else tune_error(teacher, data, config, options.device, shape)
     if taught_by is not None:
-        _warn_of_teacher(taught_by, tune_error(network, data, config, options.device), "at the start")
+        _warn_of_teacher(taught_by, tune_error(network, data, config, options.device, shape), "at the start")
     out.parent.mkdir(parents=True, exist_ok=True)
     provenance = {**provenance, "seed": options.seed}
     report = run_training(
@@ -109,8 +106,8 @@ def _trained(
         saved_in=str(state),
         workers=options.workers,
         teacher=teacher,
-        unlabelled=unlabelled,
         keep=_keeper(options, state, provenance) if options.keep_epochs else None,
+        shape=shape,
     )
     save_checkpoint(network, out, provenance)
     state.unlink(missing_ok=True)
@@ -132,23 +129,6 @@ def _trained(
             _warn_of_teacher(taught_by, reached, "at the end")
     written = {"checkpoint": str(out), "curve": str(curve), "plot": str(plot)}
     return {**written, **_written_scales(report, out, norms), **final, **cost(network)}
-
-
-def _unlabelled(options: Options, workload: Workload[Any], config: TrainingConfig) -> UnlabelledDataset:
-    """Images of a folder that only the teacher teaches on, none of which is scored.
-
-    Raises:
-        UsageError: a workload that reads none.
-        DatasetError: copies of images of *tune* or *val* are among them.
-    """
-    if workload.name != USUAL_WORKLOAD:
-        raise UsageError(f"--unlabelled is for workload {USUAL_WORKLOAD!r}, --checkpoint is of {workload.name!r}")
-    folder, data = options.unlabelled, given_data(workload, options.dataset)
-    images = find_images(folder)
-    scored = [data.files(split, at)[0] for split in ("tune", "val") for at in range(len(data.names(split)))]
-    require_no_copies([folder / image for image in images], scored)
-    augmentation, seed = config.augmentation, options.seed
-    return UnlabelledDataset(folder, images, size=config.image_size, seed=seed, augment=augmentation)
 
 
 def _warn_of_teacher(teacher: float, student: float, when: str) -> None:

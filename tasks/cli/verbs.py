@@ -25,7 +25,7 @@ from modnet.configs import (
     WinnerLimits,
 )
 from modnet.targets import VARIANTS
-from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS, SHEET_IMAGES, Metric, ResultKind
+from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS, MAX_DOUBT, SHEET_IMAGES, Metric, ResultKind
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import flags, values
 from tasks.cli.fields import add_fields, add_flag, flag_fields
@@ -40,6 +40,18 @@ def fetch_dataset(verb: ArgumentParser) -> None:
     """Of `modnet dataset fetch`."""
     verb.add_argument("source", help="synthetic, ppm-100, a zip or a URL")
     add_fields(verb, DatasetConfig, "sha256", without="any archive is taken")
+
+
+def pseudo_label(verb: ArgumentParser) -> None:
+    """Of `modnet dataset pseudo-label`."""
+    flags.dataset(verb)
+    add_flag(verb, "--images", "Folder of images without mattes.", type=Path, required=True)
+    says = "One network or more: an IR (.xml), an ONNX file or a checkpoint. A matte is the mean of theirs."
+    add_flag(verb, "--teacher", says, type=checkpoint_path, nargs="+", required=True)
+    flags.protocol(verb)
+    says = "Images are left out where mattes of the networks, and of the mirrored image, are further from their mean."
+    add_flag(verb, "--max-doubt", says, type=float, limits="0 to 1", default=MAX_DOUBT)
+    add_flag(verb, "--out", "Folder of the new data set.", type=values.folder_to_write, required=True)
 
 
 def train(verb: ArgumentParser) -> None:
@@ -58,7 +70,6 @@ def retrain(verb: ArgumentParser) -> None:
     teaching = verb.add_argument_group("learning from another network as well")
     says = "The network to learn from, usually the unpruned one. A warning tells when it errs more than its student."
     add_flag(teaching, "--teacher", f"{says} {flags.CHECKPOINT}", type=checkpoint_path)
-    add_flag(teaching, "--unlabelled", "With --teacher: a folder of images without mattes.", type=Path)
     add_fields(teaching, DistillationConfig, "features")
 
 
@@ -192,6 +203,9 @@ def config(verb: ArgumentParser) -> None:
 def _add_training(verb: ArgumentParser) -> None:
     for add in (flags.dataset, flags.seed, flags.device, flags.out_checkpoint):
         add(verb)
+    says = "Height x width that the network will read, as 480x320. Crops have it, and tune is scored at its letterbox."
+    limits = "multiples of 32"
+    add_flag(verb, "--size", says, type=values.size, limits=limits, without="square crops of --image-size, any input")
     says = "Processes that compute samples. 0: a thread."
     add_flag(verb, "--workers", says, type=values.Whole(0), default=0)
     says = "Keeps the averaged weights of every epoch as well, which tune scores: beside --out, as …-epoch-001."

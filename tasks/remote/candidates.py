@@ -13,6 +13,7 @@ from tasks.pruning_evidence import plan_with_evidence
 from tasks.remote.node import Node
 from tasks.remote.training import trained
 from tasks.stored import get_record, once, put_file
+from tasks.stored_dataset import read_dataset
 from tasks.stored_network import candidate_key, root_id, stored_network
 from tasks.training_run import start_of_retraining
 
@@ -67,8 +68,7 @@ def retrain_candidate(node: Node, candidate_id: str) -> RetrainReport:
     checkpoint = node.checkpoint(candidate.pruned, dataset_id)
     network = start_of_retraining(checkpoint.network, node.workload(dataset_id), config, seed)
     teacher = None if config.distillation is None else node.network(candidate.base_id)
-    input_shape = candidate.pruning.input_shape
-    shape = None if input_shape is None else shape_in(input_shape)
+    shape = shape_in(candidate.pruning.input_shape or read_dataset(node.store, dataset_id).input_shape)
     report = trained(node, network, dataset_id, config, seed=seed, folder=folder, teacher=teacher, shape=shape)
     provenance = {**checkpoint.provenance, "dataset": dataset_id, "retrain": config.model_dump(), "seed": seed}
     file = put_file(node.store, f"{folder}/retrained.safetensors", to_bytes(network, provenance))

@@ -15,3 +15,6 @@ SHEET_IMAGES = 8
 
 ResultKind = Literal["alpha", "foreground", "composite"]
 """What `modnet infer` makes of an image, see `predict/results.py`."""
+
+MAX_DOUBT = 0.01
+"""Of a matte that a teacher made, as `modnet.workloads.matting.pseudo_labels` measures it."""

@@ -83,10 +83,9 @@ class Portraits:
         height, width = (max(STRIDE, round(side / STRIDE) * STRIDE) for side in sides)
         return height, width
 
-    def training_set(self, split: Split, config: TrainingConfig, seed: int) -> MattingDataset:
-        """Square crops with trimap and matte."""
-        pairs = self._pairs(split)
-        return MattingDataset(self.folder, pairs, size=config.image_size, seed=seed, augment=config.augmentation)
+    def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> MattingDataset:
+        """Crops with trimap and matte."""
+        return MattingDataset(self.folder, self._pairs(split), size=shape, seed=seed, augment=config.augmentation)
 
     def sample(self, split: Split, position: int, short_side: int) -> Portrait:
         """The portrait shrunk or enlarged, with its aspect nearly kept.

@@ -85,7 +85,7 @@ class DrawnImages:
 
     def __init__(self, count: int, size: int = 64, seed: int = 0) -> None:
         self.count, self.size, self.seed, self.epoch = count, size, seed, 0
-        self.folder, self.files = Path(), ()
+        self.folder, self.files, self.shape = Path(), (), (size, size)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -133,8 +133,8 @@ class Drawings:
     def input_shape(self) -> Shape:
         return (256, 256)
 
-    def training_set(self, split: Split, config: TrainingConfig, seed: int) -> DrawnImages:
-        return DrawnImages(self.counts[split], config.image_size, seed)
+    def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> DrawnImages:
+        return DrawnImages(self.counts[split], shape[0], seed)
 
     def sample(self, split: Split, position: int, short_side: int) -> BrightnessSample:
         seed = ("fit", "tune", "val").index(split)

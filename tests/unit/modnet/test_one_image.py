@@ -26,11 +26,11 @@ def test_one_image_through_training(tmp_path: Path) -> None:
     folder = extract_archive(archive, tmp_path / "extracted")
     fit = index_dataset(folder).split("fit")
 
-    image, matte = read_shrunk_pair(folder / fit[0].image, folder / fit[0].matte, short_side=96)
+    image, matte = read_shrunk_pair(folder / fit[0].image, folder / fit[0].matte, (96, 96))
     assert (image.shape, image.dtype) == ((96, 80, 3), np.uint8)
     assert (matte.shape, matte.dtype) == ((96, 80), np.uint16)
     size = 64
-    image, matte = augment(image, matte, size, AugmentationConfig(), np.random.default_rng(0), lambda: None)
+    image, matte = augment(image, matte, (size, size), AugmentationConfig(), np.random.default_rng(0), lambda: None)
     assert (image.shape, image.dtype) == ((size, size, 3), np.uint8)
     assert (matte.shape, matte.dtype) == ((size, size), np.uint16)
     alpha = alpha_of(matte)

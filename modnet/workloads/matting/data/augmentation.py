@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modnet.configs import AugmentationConfig
+from modnet.targets import Shape
 from modnet.workloads.matting.data.foreground import estimate_foreground
 from modnet.workloads.matting.data.images import Alpha, Image, Matte16
 from modnet.workloads.matting.data.preprocessing import resize
@@ -34,23 +35,24 @@ SMALLEST_CUTTING = 0.125  # side of what is cut, as a share of the sample's; les
 def augment(
     image: Image,
     matte: Matte16,
-    size: int,
+    shape: Shape,
     config: AugmentationConfig,
     rng: np.random.Generator,
     draw_other: Callable[[], tuple[Image, Matte16] | None],
 ) -> tuple[Image, Matte16]:
-    """An image and its matte, cropped, changed and resized to size × size, as the config says.
+    """An image and its matte, cropped, changed and resized to a height and width, as the config says.
 
     Args:
+        shape: that height and width; crops have its aspect.
         draw_other: gives another image and its matte, whose background may be used; None when it has none to give.
     """
     if config.crops:
-        image, matte = crop_at_border(image, matte, (config.smallest_crop, config.largest_crop), rng)
-    image, matte = resize(image, size, size), resize(matte, size, size)
+        image, matte = crop_at_border(image, matte, shape, (config.smallest_crop, config.largest_crop), rng)
+    image, matte = resize(image, *shape), resize(matte, *shape)
     if rng.random() < config.flip:
         image, matte = image[:, ::-1], matte[:, ::-1]
     if rng.random() < config.background:
-        image = replace_background(image, matte, random_background(size, rng, draw_other))
+        image = replace_background(image, matte, random_background(shape, rng, draw_other))
     if config.colour > 0:
         image = recolour(image, config.colour, rng)
     if rng.random() < config.blur:
@@ -66,24 +68,27 @@ def alpha_of(matte: Matte16) -> Alpha:
 
 
 def crop_at_border(
-    image: Image, matte: Matte16, shares: tuple[float, float], rng: np.random.Generator
+    image: Image, matte: Matte16, aspect: Shape, shares: tuple[float, float], rng: np.random.Generator
 ) -> tuple[Image, Matte16]:
-    """The same square of both, placed so that it contains a random pixel of the person's soft border.
+    """The same rectangle of both, placed so that it contains a random pixel of the person's soft border.
 
-    Without such a pixel it contains a random pixel of the person, and without a person any. A square that is larger
+    Without such a pixel it contains a random pixel of the person, and without a person any. A rectangle that is larger
     than the image in a direction contains all of it there; the rest is background, in the grey of a letterbox.
 
     Args:
-        shares: smallest and largest side of the square, as a share of the image's short side.
+        aspect: height and width that the rectangle's own are proportional to.
+        shares: smallest and largest rectangle, as a share of the largest that fits into the image.
     """
     height, width = matte.shape
-    side = max(1, round(min(height, width) * rng.uniform(*shares)))
+    ratio = aspect[0] / aspect[1]
+    share = rng.uniform(*shares)
+    size = (max(1, round(min(height, width * ratio) * share)), max(1, round(min(height / ratio, width) * share)))
     wanted = np.flatnonzero((matte > 0) & (matte < OPAQUE))
     if not wanted.size:
         wanted = np.flatnonzero(matte)
     anchor = int(wanted[rng.integers(wanted.size)] if wanted.size else rng.integers(matte.size))
-    top, left = _first(anchor // width, side, height, rng), _first(anchor % width, side, width, rng)
-    return _cut(image, top, left, side, LETTERBOX_GREY), _cut(matte, top, left, side, 0)
+    first = _first(anchor // width, size[0], height, rng), _first(anchor % width, size[1], width, rng)
+    return _cut(image, first, size, LETTERBOX_GREY), _cut(matte, first, size, 0)
 
 
 def _first(position: int, side: int, length: int, rng: np.random.Generator) -> int:
@@ -92,13 +97,14 @@ def _first(position: int, side: int, length: int, rng: np.random.Generator) -> i
     return int(rng.integers(first, last + 1))
 
 
-def _cut(array: NDArray[_Value], top: int, left: int, side: int, beyond: int) -> NDArray[_Value]:
-    """The square at (top, left) of (H, W) or (H, W, C), which may reach over the edges: `beyond` is there."""
-    inside = array[max(0, top) : top + side, max(0, left) : left + side]
-    if inside.shape[:2] == (side, side):
+def _cut(array: NDArray[_Value], first: tuple[int, int], size: Shape, beyond: int) -> NDArray[_Value]:
+    """The rectangle at a row and column of (H, W) or (H, W, C), which may reach over the edges: `beyond` is there."""
+    (top, left), (height, width) = first, size
+    inside = array[max(0, top) : top + height, max(0, left) : left + width]
+    if inside.shape[:2] == size:
         return inside
     above, before = max(0, -top), max(0, -left)
-    margins = ((above, side - above - inside.shape[0]), (before, side - before - inside.shape[1]))
+    margins = ((above, height - above - inside.shape[0]), (before, width - before - inside.shape[1]))
     return np.pad(inside, margins + ((0, 0),) * (array.ndim - 2), constant_values=beyond)
 
 
@@ -135,18 +141,19 @@ def replace_background(image: Image, matte: Matte16, background: Image) -> Image
 
 
 def random_background(
-    size: int, rng: np.random.Generator, draw_other: Callable[[], tuple[Image, Matte16] | None]
+    shape: Shape, rng: np.random.Generator, draw_other: Callable[[], tuple[Image, Matte16] | None]
 ) -> Image:
-    """A background without people, (size, size, 3): drawn, or cut from where another image's matte is 0.
+    """A background without people, (*shape, 3): drawn, or cut from where another image's matte is 0.
 
     Drawn ones hold nobody for certain; cut ones have the noise, texture and light of photographs. An image without a
     large enough empty square gets a drawn one.
     """
     if rng.random() >= DRAWN_SHARE and (other := draw_other()) is not None:
-        cutting = cut_empty_square(*other, round(SMALLEST_CUTTING * size), rng)
+        cutting = cut_empty_square(*other, round(SMALLEST_CUTTING * max(shape)), rng)
         if cutting is not None:
-            return resize(cutting, size, size)
-    return np.clip(np.rint(draw_background(rng, size, size)), 0, 255).astype(np.uint8)
+            height, width = (max(1, len(cutting) * side // max(shape)) for side in shape)
+            return resize(cutting[:height, :width], *shape)
+    return np.clip(np.rint(draw_background(rng, *shape)), 0, 255).astype(np.uint8)
 
 
 def cut_empty_square(image: Image, matte: Matte16, smallest: int, rng: np.random.Generator) -> Image | None:

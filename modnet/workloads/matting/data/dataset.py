@@ -11,8 +11,10 @@ import torch
 from torch.utils.data import Dataset
 
 from modnet.configs import AugmentationConfig
+from modnet.configs.shape import shape_of
 from modnet.data.batches import generator_of
-from modnet.errors import ConfigError, DatasetError
+from modnet.errors import DatasetError
+from modnet.targets import Shape, Size
 from modnet.workloads.matting.data.augmentation import alpha_of, augment
 from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair
 from modnet.workloads.matting.data.images import Image, Matte16
@@ -20,7 +22,7 @@ from modnet.workloads.matting.data.indexing import Pair
 from modnet.workloads.matting.data.preprocessing import normalise
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
 
-KEPT_SHORT_SIDE = 1.5  # of a decoded image, as a multiple of the sample's side: a crop of half of it grows by 4/3
+KEPT = 1.5  # times the sample's height and width, which a decoded image covers: a crop of half of it grows by 4/3
 CACHE_BYTES = 512 * 2**20
 
 _AUGMENTING, _TRIMAP = 0, 1  # what a generator of a sample is for
@@ -33,9 +35,9 @@ class Sample(NamedTuple):
     """One training sample; several are stacked to one.
 
     Attributes:
-        image: float32 (3, S, S), RGB, [-1, 1].
-        trimap: float32 (1, S, S), {0, 0.5, 1}.
-        alpha: float32 (1, S, S), [0, 1].
+        image: float32 (3, H, W), RGB, [-1, 1].
+        trimap: float32 (1, H, W), {0, 0.5, 1}.
+        alpha: float32 (1, H, W), [0, 1].
     """
 
     image: torch.Tensor
@@ -47,7 +49,7 @@ class UnlabelledSample(NamedTuple):
     """A training sample whose matte nobody knows; several are stacked to one.
 
     Attributes:
-        image: float32 (3, S, S), RGB, [-1, 1].
+        image: float32 (3, H, W), RGB, [-1, 1].
     """
 
     image: torch.Tensor
@@ -66,7 +68,7 @@ class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
         folder: Path,
         entries: Sequence[_Entry],
         *,
-        size: int = 512,
+        size: Size = 512,
         seed: int = 0,
         augment: AugmentationConfig | bool = True,
         cache_bytes: int = CACHE_BYTES,
@@ -77,23 +79,22 @@ class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
             folder: what the paths of the entries are relative to.
             entries: pairs of image and matte, or images as `modnet.workloads.matting.data.indexing.find_images` gives
                 them.
-            size: side S of a sample in pixels, a multiple of 32.
+            size: height and width of a sample in pixels, or the side of a square: multiples of 32.
             augment: how; True is the default config, False `AugmentationConfig.none()`.
             cache_bytes: most memory for decoded images.
 
         Raises:
             DatasetError: no entries.
-            ConfigError: the size is not a positive multiple of 32.
+            ConfigError: a side is not a positive multiple of 32.
         """
         if not entries:
             raise DatasetError(f"no {self._called} to train on in {folder}")
-        if size < 32 or size % 32:
-            raise ConfigError(f"side of a sample: got {size}, wanted a positive multiple of 32")
+        shape = shape_of(size)
         if isinstance(augment, bool):
             augment = AugmentationConfig() if augment else AugmentationConfig.none()
         if not self._has_mattes:
             augment = augment.model_copy(update={"background": 0.0})
-        self.folder, self.entries, self.size, self.seed, self.augment = folder, tuple(entries), size, seed, augment
+        self.folder, self.entries, self.shape, self.seed, self.augment = folder, tuple(entries), shape, seed, augment
         self.epoch = 0
         self._cache = DecodedCache(cache_bytes)
 
@@ -121,17 +122,18 @@ class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
             except DatasetError:  # it is named and counted where its own sample comes
                 return None
 
-        return augment(*self._decoded(index), self.size, self.augment, rng, draw_other)
+        return augment(*self._decoded(index), self.shape, self.augment, rng, draw_other)
 
     def _decoded(self, index: int) -> Decoded:
-        return self._cache.get(index, lambda: self._read(index, round(KEPT_SHORT_SIDE * self.size)))
+        height, width = self.shape
+        return self._cache.get(index, lambda: self._read(index, (round(KEPT * height), round(KEPT * width))))
 
-    def _read(self, index: int, short_side: int) -> Decoded:
+    def _read(self, index: int, shape: Shape) -> Decoded:
         raise NotImplementedError
 
 
 class MattingDataset(_Images[Pair, Sample]):
-    """Pairs of image and matte as square training samples.
+    """Pairs of image and matte as training samples of one height and width.
 
     A sample depends on (seed, epoch, index) only, not on who asks for it when. Its trimap has a generator of its own:
     another augmentation draws the same kernel and iterations.
@@ -156,9 +158,9 @@ class MattingDataset(_Images[Pair, Sample]):
         trimap = trimap_from_alpha(alpha, generator_of(self.seed, self.epoch, index, _TRIMAP))
         return Sample(torch.from_numpy(normalise(image)), torch.from_numpy(trimap)[None], torch.from_numpy(alpha)[None])
 
-    def _read(self, index: int, short_side: int) -> Decoded:
+    def _read(self, index: int, shape: Shape) -> Decoded:
         pair = self.entries[index]
-        return read_shrunk_pair(self.folder / pair.image, self.folder / pair.matte, short_side)
+        return read_shrunk_pair(self.folder / pair.image, self.folder / pair.matte, shape)
 
 
 class UnlabelledDataset(_Images[str, UnlabelledSample]):
@@ -184,5 +186,5 @@ class UnlabelledDataset(_Images[str, UnlabelledSample]):
         """
         return UnlabelledSample(torch.from_numpy(normalise(self._augmented(index)[0])))
 
-    def _read(self, index: int, short_side: int) -> Decoded:
-        return read_shrunk_image(self.folder / self.entries[index], short_side)
+    def _read(self, index: int, shape: Shape) -> Decoded:
+        return read_shrunk_image(self.folder / self.entries[index], shape)

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.targets import Shape
 from modnet.workloads.matting.data.images import Image, Matte16, check_same_size, read_image, read_matte16
 from modnet.workloads.matting.data.preprocessing import resize
 
 Decoded = tuple[Image, Matte16]
 
 
-def read_shrunk_pair(image_path: Path, matte_path: Path, short_side: int) -> Decoded:
-    """An image and its matte, their short side at most `short_side` pixels; larger ones are averaged down.
+def read_shrunk_pair(image_path: Path, matte_path: Path, shape: Shape) -> Decoded:
+    """An image and its matte, averaged down as far as they still cover a height and width.
 
     One is shrunk before the other is read: of 50 megapixels, 150 MB of image or 150 MB of matte are in memory at a
     time, beside the file.
@@ -26,26 +27,26 @@ def read_shrunk_pair(image_path: Path, matte_path: Path, short_side: int) -> Dec
     """
     image = read_image(image_path)
     image_size = image.shape[:2]
-    image = shrink(image, short_side)
+    image = shrink(image, shape)
     matte = read_matte16(matte_path)
     check_same_size(image_path, image_size, matte_path, matte.shape)
-    return image, shrink(matte, short_side)
+    return image, shrink(matte, shape)
 
 
-def read_shrunk_image(path: Path, short_side: int) -> Decoded:
+def read_shrunk_image(path: Path, shape: Shape) -> Decoded:
     """An image without a person that is known: its matte is 0 throughout.
 
     Raises:
         DatasetError: it cannot be read; names the file.
     """
-    image = shrink(read_image(path), short_side)
+    image = shrink(read_image(path), shape)
     return image, np.zeros(image.shape[:2], dtype=np.uint16)
 
 
-def shrink(array: NDArray[Any], short_side: int) -> NDArray[Any]:
-    """(H, W) or (H, W, C), averaged down so that the short side is at most `short_side` pixels."""
+def shrink(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """(H, W) or (H, W, C), averaged down until it just covers `shape` with its aspect kept; not enlarged."""
     height, width = array.shape[:2]
-    scale = short_side / min(height, width)
+    scale = max(shape[0] / height, shape[1] / width)
     return resize(array, round(height * scale), round(width * scale)) if scale < 1 else array
 
 

@@ -1,7 +1,7 @@
 """From a folder to pairs of image and matte: which files belong together, and which split they are in.
 
 The layout is that of PPM-100's archive: `<any folder>/{train,val}/{fg,alpha}/<stem>.<suffix>`; an image and its matte
-have the same stem.
+have the same stem. Beside train there may be `pseudo/{fg,alpha}`: images whose mattes a teacher made.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = frozenset(
 ) | {".tif", ".tiff"}
 MATTE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 TUNE_SHARE, TUNE_AT_LEAST = 0.1, 4
+PSEUDO = "pseudo"
 
 
 class Pair(BaseModel, frozen=True, extra="forbid"):
@@ -44,17 +45,18 @@ class Pair(BaseModel, frozen=True, extra="forbid"):
 
 
 class DatasetIndex(BaseModel, frozen=True, extra="forbid"):
-    """The pairs of a data set, each split ordered by stem."""
+    """The pairs of a data set, each part ordered by stem."""
 
     train: tuple[Pair, ...] = Field(min_length=1)
     val: tuple[Pair, ...] = Field(min_length=1)
+    pseudo: tuple[Pair, ...] = ()
 
     def split(self, name: Literal["fit", "tune", "train", "val"]) -> tuple[Pair, ...]:
-        """The pairs of one split, ordered by stem.
+        """The pairs of one split.
 
         `tune` are the 10 % of train (rounded down, at least 4) whose stems have the smallest SHA-256, `fit` the rest:
-        the same pairs on every machine, and adding an image moves at most one other. Choices read `tune`; `val` is
-        read once, to report.
+        the same pairs on every machine, and adding an image moves at most one other. Behind them `fit` has those of
+        `pseudo`. Choices read `tune`; `val` is read once, to report.
 
         Raises:
             DatasetError: train is too small to be divided.
@@ -71,11 +73,13 @@ class DatasetIndex(BaseModel, frozen=True, extra="forbid"):
             )
         stems = sorted((pair.stem for pair in self.train), key=lambda stem: hashlib.sha256(stem.encode()).digest())
         tune = set(stems[:tune_count])
-        return tuple(pair for pair in self.train if (pair.stem in tune) == (name == "tune"))
+        if name == "tune":
+            return tuple(pair for pair in self.train if pair.stem in tune)
+        return (*(pair for pair in self.train if pair.stem not in tune), *self.pseudo)
 
 
 def index_dataset(folder: Path) -> DatasetIndex:
-    """Pairs images with mattes in the one `…/{train,val}/{fg,alpha}` below `folder`.
+    """Pairs images with mattes in the one `…/{train,val}/{fg,alpha}` below `folder`, and in `pseudo` beside them.
 
     Hidden files and `__MACOSX` are left out; files that are no images are left out and logged.
 
@@ -86,9 +90,12 @@ def index_dataset(folder: Path) -> DatasetIndex:
     root = _dataset_root(folder)
     problems: list[str] = []
     train, val = (_pairs(folder, root / split, problems) for split in ("train", "val"))
+    pseudo = _pairs(folder, root / PSEUDO, problems) if (root / PSEUDO).is_dir() else ()
+    named = {pair.stem for pair in (*train, *val)}
+    _report(problems, f"stems of {PSEUDO} that are in train or val", (one.stem for one in pseudo if one.stem in named))
     if problems:
         raise DatasetError(f"data set {root}: {'; '.join(problems)}")
-    return DatasetIndex(train=train, val=val)
+    return DatasetIndex(train=train, val=val, pseudo=pseudo)
 
 
 def find_images(folder: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from modnet.records import EpochReport
 from modnet.report.training_plots import training_plot
 
-TERMS = ("semantic", "detail", "matte", *(f"{more}distilled_{term}" for more in ("", "unlabelled_") for term in "sdaf"))
+TERMS = ("semantic", "detail", "matte", *(f"distilled_{term}" for term in "sdaf"))
 
 
 def pixels_of(colour: str, tune_error: float | None) -> int:

@@ -16,7 +16,7 @@ from modnet.data.loading import BatchLoader
 from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
 from modnet.training import retrain as training
 from modnet.training.state import TrainingState
-from modnet.workloads.matting.data.dataset import MattingDataset, UnlabelledDataset
+from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
@@ -237,25 +237,6 @@ def test_retrain_raises_when_the_saved_state_is_of_other_weights_or_another_data
     for network, dataset in others:
         with pytest.raises(CheckpointError, match="of another run"):
             retrain(network, dataset, config, seed=0, resume_from=states.saved[0])
-
-
-def test_retrain_learns_from_images_without_mattes_and_goes_on_where_it_was_cut(portraits: MattingDataset) -> None:
-    images = UnlabelledDataset(portraits.folder, [pair.image for pair in portraits.entries[:3]], size=64, seed=3)
-    states, whole, without = States(), fresh_network(), fresh_network()
-    more = {"teacher": fresh_network(), "seed": 0}
-    report = retrain(whole, portraits, RECIPES["distilled"], unlabelled=images, after_step=states, **more)
-    assert "unlabelled_distilled_alpha" in report.history[0].losses
-    retrain(without, portraits, RECIPES["distilled"], **more)
-    assert not equal(whole, without)
-    resumed = fresh_network()
-    retrain(resumed, portraits, RECIPES["distilled"], unlabelled=images, resume_from=states.saved[1], **more)
-    assert equal(whole, resumed)
-
-
-def test_retrain_raises_when_unlabelled_images_have_no_teacher(portraits: MattingDataset) -> None:
-    images = UnlabelledDataset(portraits.folder, [portraits.entries[0].image], size=64)
-    with pytest.raises(ConfigError, match="unlabelled images teach nothing without a teacher"):
-        retrain(fresh_network(), portraits, CONFIG, seed=0, unlabelled=images)
 
 
 def test_retrain_raises_when_teacher_and_settings_do_not_agree(portraits: MattingDataset) -> None:

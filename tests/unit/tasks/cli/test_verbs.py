@@ -107,24 +107,43 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
 
 
 def test_retrain_learns_from_a_teacher_and_writes_its_curve(
-    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run
 ) -> None:
-    training = ("--dataset", archive, "--epochs", 2, "--batch-size", 2, "--image-size", 64, "--workers", 1)
-    images = photographs(archive, tmp_path)
-    teaching = ("--teacher", checkpoint, "--unlabelled", images, "--distill-features", 0.5)
+    training = ("--dataset", archive, "--epochs", 2, "--batch-size", 2, "--size", "96x64", "--workers", 1)
+    teaching = ("--teacher", checkpoint, "--distill-features", 0.5)
     out = tmp_path / "taught.safetensors"
-    code, error = refuse("retrain", "--checkpoint", checkpoint, *training, *teaching, "--out", out)
-    assert (code, "6 of 9 unlabelled images are copies of images that scores are measured on" in error) == (3, True)
-    scored = {*Portraits(tmp_path / "extracted").names("tune"), *Portraits(tmp_path / "extracted").names("val")}
-    for image in images.iterdir():
-        if image.stem.startswith("val") or image.stem.removeprefix("train-") in scored:
-            image.unlink()
     trained = run("retrain", "--checkpoint", checkpoint, *training, *teaching, "--out", out)
     lines = [json.loads(line) for line in Path(trained["curve"]).read_text().splitlines()]
     assert len(lines) == 2
-    assert {"matte", "distilled_features", "unlabelled_distilled_alpha"} <= lines[0]["losses"].keys()
+    assert {"matte", "distilled_features", "distilled_alpha"} <= lines[0]["losses"].keys()
     assert trained["tune_error"] == min(line["tune_error"] for line in lines)
     assert Path(trained["plot"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_pseudo_label_adds_images_that_fit_alone_learns_from(
+    archive: Path, checkpoint: Path, tmp_path: Path, run: Run, refuse: Refuse
+) -> None:
+    images, out = photographs(archive, tmp_path), tmp_path / "more"
+    (images / "torn.jpg").write_bytes(next(images.glob("train-*")).read_bytes()[:100])
+    asked = ("dataset", "pseudo-label", "--dataset", archive, "--images", images, "--out", out)
+    asked += ("--teacher", checkpoint, checkpoint, "--protocol", "device-96x64", "--max-doubt", 1)
+    code, error = refuse(*asked)
+    assert (code, "6 of 10 unlabelled images are copies of images that scores are measured on" in error) == (3, True)
+    before = Portraits(extract_archive(archive, tmp_path / "extracted"))
+    scored = {*before.names("tune"), *before.names("val")}
+    for image in images.iterdir():
+        if image.stem.startswith("val") or image.stem.removeprefix("train-") in scored:
+            image.unlink()
+    added = run(*asked)
+    assert (added["added"], added["doubtful"], added["unreadable"], added["fit"]) == (1, 0, ["torn.jpg"], 4)
+    after = Portraits(out)
+    assert [after.names(split) for split in ("tune", "val")] == [before.names(split) for split in ("tune", "val")]
+    assert after.names("fit") == [*before.names("fit"), "pseudo-00001"]
+    image, matte = after.files("fit", 3)
+    assert image.read_bytes() == sorted(images.iterdir())[1].read_bytes()
+    assert read_matte(matte).shape == (96, 64)
+    retrained = ("retrain", "--checkpoint", checkpoint, "--dataset", out, "--epochs", 1, "--image-size", 64)
+    assert run(*retrained, "--out", tmp_path / "x.safetensors")["images_seen"] == 4
 
 
 def test_adapt_changes_a_network_by_images_alone(archive: Path, checkpoint: Path, tmp_path: Path, run: Run) -> None:
@@ -246,9 +265,9 @@ def test_optimize_tells_what_an_old_runtime_refuses_and_leaves_the_ir_to_be_look
             "--distill-features 500.0: Input should be less than or equal to 100",
         ),
         (
-            [*RETRAIN, "--distill-features", "1", "--unlabelled", "{tmp}"],
+            [*RETRAIN, "--distill-features", "1"],
             2,
-            "--distill-features, --unlabelled would do nothing without --teacher",
+            "--distill-features would do nothing without --teacher",
         ),
         (
             ["export", "--checkpoint", "{tiny}", "--dynamic", "--size", "384", "--out", "{tmp}"],

@@ -21,7 +21,7 @@ def test_read_shrunk_pair_keeps_0_and_1_and_aspect(tmp_path: Path) -> None:
     matte[:, 100:] = 255
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((300, 200, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "matte.png"), matte)
-    image, shrunk = read_shrunk_pair(tmp_path / "image.png", tmp_path / "matte.png", 100)
+    image, shrunk = read_shrunk_pair(tmp_path / "image.png", tmp_path / "matte.png", (100, 100))
     assert image.shape == (150, 100, 3)
     assert (shrunk[:, :50] == 0).all()
     assert (shrunk[:, 50:] == 65535).all()
@@ -31,12 +31,12 @@ def test_read_shrunk_pair_names_both_files_when_sizes_differ(tmp_path: Path) -> 
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((30, 20, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "matte.png"), np.zeros((20, 30), np.uint8))
     with pytest.raises(DatasetError, match=r"image\.png is 20 × 30, but its matte .*matte\.png is 30 × 20"):
-        read_shrunk_pair(tmp_path / "image.png", tmp_path / "matte.png", 10)
+        read_shrunk_pair(tmp_path / "image.png", tmp_path / "matte.png", (10, 10))
 
 
 def test_read_shrunk_image_knows_no_person(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "image.png"), np.full((30, 20, 3), 9, np.uint8))
-    image, matte = read_shrunk_image(tmp_path / "image.png", 100)
+    image, matte = read_shrunk_image(tmp_path / "image.png", (100, 100))
     assert (image == 9).all()
     assert matte.shape == (30, 20)
     assert not matte.any()
@@ -52,7 +52,7 @@ def test_read_matte16_is_read_matte_in_steps_of_1_in_65535(tmp_path: Path, dtype
 
 @pytest.mark.parametrize(("size", "expected"), [((1, 1), (1, 1)), ((1, 500), (1, 500)), ((64, 640), (32, 320))])
 def test_shrink_leaves_what_is_small_enough(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert shrink(np.zeros(size, np.uint16), 32).shape == expected
+    assert shrink(np.zeros(size, np.uint16), (32, 32)).shape == expected
 
 
 def test_read_shrunk_pair_needs_little_memory_when_image_has_50_megapixels(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_read_shrunk_pair_needs_little_memory_when_image_has_50_megapixels(tmp_p
         "import resource, sys; from pathlib import Path\n"
         "from modnet.workloads.matting.data.decoded import read_shrunk_pair\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "image, matte = read_shrunk_pair(Path(sys.argv[1]), Path(sys.argv[2]), 768)\n"
+        "image, matte = read_shrunk_pair(Path(sys.argv[1]), Path(sys.argv[2]), (768, 768))\n"
         "assert image.shape == (1536, 768, 3) and matte.min() == 65535, (image.shape, matte.min())\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
