@@ -13,6 +13,9 @@ reference.
 `--table` adds peers: a JSON list of objects with the fields of `Peer`. The file may be ONNX, an IR or TensorFlow's
 graph: what OpenVINO reads.
 
+Flicker is the mean absolute change of a mask between two takes of a picture that stands still: the images with sensor
+noise of their own. It is what a video shows beside its errors.
+
 Errors compare networks that were taught on other images than these with ours, which were taught on images like these.
 So the distance in error flatters ours. The distance in time is real.
 """
@@ -47,9 +50,10 @@ from modnet.records import Scores
 from modnet.report.pictures import png
 from modnet.targets import Shape, Target
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.images import Image, read_image
 from modnet.workloads.matting.data.indexing import DatasetIndex
 from modnet.workloads.matting.data.preprocessing import resize
-from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
@@ -60,6 +64,7 @@ from tasks.tables import markdown_table
 
 REFERENCE = "unpruned cpu-fp32 512x512"
 CALIBRATION_IMAGES = 24
+FLICKER_IMAGES, NOISE = 16, 2.0  # standard deviation of the noise, in steps of 8 bits
 TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
 
 
@@ -181,7 +186,8 @@ def measured(
     if (512, 512) not in shapes:
         raise ConfigError("--shapes: wanted 512x512 among them, which the others are compared with")
     with TemporaryDirectory() as temporary:
-        irs, scores = {}, {}
+        irs, scores, flickers = {}, {}, {}
+        still = [read_image(folder / pair.image) for pair in index.split(split)[:FLICKER_IMAGES]]
         for name, checkpoint in checkpoints.items():
             for shape in shapes:
                 made = _irs(load(checkpoint_path(checkpoint)), Portraits(folder, index), shape, Path(temporary) / name)
@@ -189,9 +195,12 @@ def measured(
                     predictor = IrPredictor(xml)
                     irs[_named(name, target, shape)] = xml
                     scores[_named(name, target, shape)] = evaluate(predictor, folder, index, split, predictor.protocol)
+                    flickers[_named(name, target, shape)] = flicker(predictor, still)
         for peer, file in peers.items():
             model = core().read_model(file)
-            scores[peer.name] = evaluate(PeerPredictor(peer, model), folder, index, split, "as published")
+            published_predictor = PeerPredictor(peer, model)
+            scores[peer.name] = evaluate(published_predictor, folder, index, split, "as published")
+            flickers[peer.name] = flicker(published_predictor, still)
             model.reshape([1, *list(model.input().partial_shape)[1:]])
             irs[peer.name] = Path(temporary) / f"{file.stem}.xml"
             ov.save_model(model, irs[peer.name], compress_to_fp16=False)
@@ -202,10 +211,25 @@ def measured(
         "conditions": machine_conditions(),
         "split": split,
         "networks": {
-            name: {"is_peer": name in published, "samples_ms": samples[name], "scores": one.model_dump(mode="json")}
+            name: {
+                "is_peer": name in published,
+                "samples_ms": samples[name],
+                "flicker": flickers[name],
+                "scores": one.model_dump(mode="json"),
+            }
             for name, one in scores.items()
         },
     }
+
+
+def flicker(predictor: Predictor, images: Sequence[Image]) -> float:
+    """Mean absolute change of the mask between two takes of each image, which differ by noise alone."""
+    rng, changes = np.random.default_rng(0), []
+    for image in images:
+        takes = (np.clip(np.rint(rng.normal(image, NOISE)), 0, 255).astype(np.uint8) for _ in range(2))
+        before, after = (predictor(take) for take in takes)
+        changes.append(float(np.abs(after - before).mean()))
+    return float(np.mean(changes))
 
 
 def rows(found: Json) -> list[dict[str, str]]:
@@ -224,6 +248,7 @@ def rows(found: Json) -> list[dict[str, str]]:
                 "× unpruned (95 %)": f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
                 "MSE, unknown band": f"{scores[name].errors['unknown_mse']:.4f}",
                 "MAD": f"{scores[name].errors['mad']:.4f}",
+                "flicker": f"{found['networks'][name]['flicker']:.5f}",
             }
         )
     return listed

@@ -3,7 +3,8 @@
 python -m benchmarks.latency --dataset portraits.zip --base modnet.ckpt [--plan PLAN …] [--samples latency.json]
 python -m benchmarks.latency --read latency.json    # the tables of an earlier run
 
-Batch 1, 512×512, everything in turns within one run, so that a busy moment of the machine meets all alike:
+Batch 1, 512×512, everything in turns within one run, so that a busy moment of the machine meets all alike. With
+`--shape 480x320` pruned networks read that, and the unpruned one still 512×512:
 
 * the unpruned network and that of each plan, as `cpu-fp32` and `cpu-int8` (calibrated on some of *fit*), float parts
   in f32 and in bf16, by the edge agent's measuring code, by the clock and then by CPU time of all threads, which hardly
@@ -26,9 +27,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.inputs import HEADLINE_PLAN, input_parser
-from benchmarks.latency.measuring import measured, missing_runtimes
+from benchmarks.latency.measuring import SQUARE, measured, missing_runtimes
 from benchmarks.latency.tables import tables
 from modnet.files import write_atomically
+from tasks.cli.values import size
 from tasks.tables import markdown_table
 
 
@@ -39,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--plan", type=Path, nargs="+", default=[HEADLINE_PLAN], help="of pruning (default: the headline's)"
     )
+    parser.add_argument("--shape", type=size, default=SQUARE, metavar="HxW", help="what pruned networks read")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=50, help="samples of each row (default: 50)")
     parser.add_argument(
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.dataset,
             options.base,
             options.plan,
+            options.shape,
             cache=options.cache,
             folder=options.folder,
             threads=options.threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -20,23 +21,27 @@ from infra.device.errors import SettingsError
 from infra.device.measuring.latency import measure, measure_interleaved
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import load_ir, runtime_text
+from modnet.configs.shape import shown
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.pruning.complexity import layer_costs
-from modnet.targets import VARIANTS, Target
+from modnet.targets import VARIANTS, Shape, Target
 from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.preprocessing import prepare
+from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.network.modnet import MODNet
 
 TARGETS: tuple[Target, ...] = ("cpu-fp32", "cpu-int8")
 CALIBRATION_IMAGES = 24
+SQUARE: Shape = (512, 512)
 
 
 def measured(
     dataset: Path,
     base: Path,
     plans: Sequence[Path],
+    shape: Shape = SQUARE,
     *,
     cache: Path,
     folder: Path | None,
@@ -51,6 +56,7 @@ def measured(
         dataset: zip of portraits; some of fit calibrate INT8.
         base: unpruned checkpoint.
         plans: of pruning; the first one's network is looked at closely.
+        shape: height and width that pruned networks read; the unpruned one reads `SQUARE`.
         cache: where the zip is extracted.
         folder: where IRs are written, and taken from when they are there; None: a temporary one.
         threads: of inference.
@@ -59,11 +65,12 @@ def measured(
         legacy: folder of the old runtimes; None: they are not measured.
     """
     with TemporaryDirectory() as temporary:
-        compared = networks(base, plans)
-        irs, sticks = _irs(compared, dataset, cache, folder or Path(temporary))
+        compared = {_named(name, shape): network for name, network in networks(base, plans).items()}
+        shapes = {name: SQUARE if name == UNPRUNED else shape for name in compared}
+        irs, sticks = _irs(compared, shapes, dataset, cache, folder or Path(temporary))
         closely = list(compared)[:2]
         close_irs = {f"{name} {target}": irs[f"{name} {target}"] for name in closely for target in TARGETS}
-        macs = {name: _macs(compared[name]) for name in closely}
+        macs = {name: _macs(compared[name], shapes[name]) for name in closely}
         before = machine_conditions()
         runs = {
             f"{name}, {precision}": load_ir(xml, threads=threads, precision=precision).run_once
@@ -98,7 +105,7 @@ def measured(
 
 
 def _irs(
-    compared: Mapping[str, MODNet], dataset: Path, cache: Path, folder: Path
+    compared: Mapping[str, MODNet], shapes: Mapping[str, Shape], dataset: Path, cache: Path, folder: Path
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """IRs by network and target, and those for the stick by network."""
     missing = {
@@ -109,10 +116,11 @@ def _irs(
     if missing:
         images, index = extracted(dataset, cache)
         fit = index.split("fit")[:CALIBRATION_IMAGES]
-        calibration = [prepare(read_image(images / pair.image), "device-512").pixels for pair in fit]
     for name, network in missing.items():
-        onnx_path = export_onnx(network, folder / f"{name}.onnx", size=512)
-        convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration)
+        read = letterbox(shapes[name])
+        calibration = [prepare(read_image(images / pair.image), read).pixels for pair in fit]
+        onnx_path = export_onnx(network, folder / f"{name}.onnx", size=shapes[name])
+        convert_ir(onnx_path, folder, targets=(STICK, *TARGETS), calibration=calibration, size=shapes[name])
     irs = {f"{name} {target}": folder / f"{name}-{target}.xml" for name in compared for target in TARGETS}
     return irs, {name: folder / f"{name}-{STICK}.xml" for name in compared}
 
@@ -122,11 +130,16 @@ def _size_bytes(xml: Path) -> int:
     return sum(path.stat().st_size for path in (xml, xml.with_suffix(".bin")))
 
 
-def _macs(network: MODNet) -> dict[str, int]:
+def _named(name: str, shape: Shape) -> str:
+    """`headline@480x320`; the name alone where the input is square, and of the unpruned network."""
+    return name if name == UNPRUNED or shape == SQUARE else f"{name}@{shown(shape)}"
+
+
+def _macs(network: MODNet, shape: Shape) -> dict[str, int]:
     """MACs by layer, those of its norm included."""
     costs: dict[str, int] = defaultdict(int)
     for path, (_, cost) in layer_costs(network).items():
-        costs[re.sub(r"\.(conv|norm(\.batch)?)$", "", path)] += cost
+        costs[re.sub(r"\.(conv|norm(\.batch)?)$", "", path)] += cost * math.prod(shape) // math.prod(SQUARE)
     return dict(costs)
 
 

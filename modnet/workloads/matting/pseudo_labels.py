@@ -107,7 +107,11 @@ def pseudo_label(
 def taught(teachers: Sequence[Predictor], image: Image) -> tuple[Alpha, float]:
     """The mean of what the teachers make of an image and its mirror, and the mean distance from it, in [0, 1]."""
     mirrored = np.ascontiguousarray(image[:, ::-1])
-    mattes = [matte for teacher in teachers for matte in (teacher(image), teacher(mirrored)[:, ::-1])]
+    return doubt_of([matte for teacher in teachers for matte in (teacher(image), teacher(mirrored)[:, ::-1])])
+
+
+def doubt_of(mattes: Sequence[Alpha]) -> tuple[Alpha, float]:
+    """The mean of several mattes of an image, and their mean distance from it, in [0, 1]."""
     mean: Alpha = np.mean(mattes, axis=0, dtype=np.float32)
     return mean, float(np.mean([np.abs(matte - mean).mean() for matte in mattes]))
 

@@ -1,0 +1,124 @@
+"""The networks of the front: the headline, trained on for the input that each will have, with a teacher's mattes too.
+
+modnet dataset pseudo-label --dataset portraits.zip --images photos --teacher … --out more
+python -m benchmarks.making.front_networks --dataset more --out front [--only headline-384x256 …]
+
+Each starts from the headline of `benchmarks.retraining`, whose weights are in `benchmarks/results/retraining/`. Crops
+show nearly the whole image, at the scale of use. The averaged weights of the best epoch on *tune* are kept, scored in
+the letterbox of the input. *val* is not looked at. When it is killed, the same command goes on. What is made lies in
+`benchmarks/results/front/`: weights in half precision, the curve, and a record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.inputs import RESULTS, require_same
+from modnet.checkpoint import save_checkpoint
+from modnet.configs import AugmentationConfig, RetrainConfig
+from modnet.configs.shape import shown
+from modnet.data.download import sha256_of_file
+from modnet.files import write_atomically
+from modnet.targets import Shape
+from modnet.training.state import TrainingState
+from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.portraits import Portraits
+from modnet.workloads.matting.pseudo_labels import RECORD
+from modnet.workloads.matting.workload import MATTING
+from tasks.training_run import run_training
+
+HEADLINE = RESULTS / "retraining" / "headline.safetensors"
+FRONT = RESULTS / "front"
+
+
+class Training(NamedTuple):
+    """A network of the front: where it starts, what it reads, and how it is trained."""
+
+    start: Path
+    shape: Shape
+    config: RetrainConfig
+
+
+_CONFIG = RetrainConfig(
+    epochs=8,
+    batch_size=8,
+    image_size=None,
+    learning_rate=7e-4,
+    average_decay=0.995,
+    validation_images=80,
+    augmentation=AugmentationConfig(smallest_crop=0.6, largest_crop=1.1),
+)
+_FIXED = _CONFIG.model_copy(update={"freeze_backbone": True})
+TRAININGS: Mapping[str, Training] = {
+    "headline-256x160": Training(HEADLINE, (256, 160), _CONFIG),  # small people: the backbone learns them anew
+    "headline-384x256": Training(HEADLINE, (384, 256), _FIXED),
+    "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 6})),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains what is missing."""
+    parser = argparse.ArgumentParser(description="Trains the networks of the front.")
+    parser.add_argument("--dataset", type=Path, required=True, help="folder that `dataset pseudo-label` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder for states of training")
+    parser.add_argument("--only", nargs="+", choices=TRAININGS, default=list(TRAININGS), help="(default: all)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    options = parser.parse_args(arguments)
+    for folder in (options.out, FRONT):
+        folder.mkdir(parents=True, exist_ok=True)
+    data = Portraits(options.dataset)
+    for name in options.only:
+        make(name, TRAININGS[name], data, options.out / f"{name}.training-state", options.device)
+    return 0
+
+
+def make(name: str, training: Training, data: Portraits, state: Path, device: str) -> None:
+    """Trains one network, unless it is there.
+
+    Raises:
+        ConfigError: it is there, made of another question.
+    """
+    shape, config = training.shape, training.config
+    question = {
+        "start": sha256_of_file(training.start),
+        "data": sha256_of_file(data.folder / RECORD),
+        "images": len(data.names("fit")),
+        "input": shown(shape),
+        "training": config.model_dump(mode="json"),
+        "seed": 0,
+    }
+    record = FRONT / f"{name}.json"
+    if record.exists():
+        require_same(question, json.loads(record.read_text()), record, "--only")
+        return
+
+    def save(reached: TrainingState) -> None:
+        write_atomically(state, reached.to_bytes())
+
+    network = load(training.start)
+    saved = state.read_bytes() if state.exists() else None
+    report = run_training(network, MATTING, data, config, seed=0, device=device, save=save, saved=saved, shape=shape)
+    save_checkpoint(network, FRONT / f"{name}.safetensors", question, half=True)
+    curve = "".join(f"{epoch.model_dump_json()}\n" for epoch in report.history)
+    write_atomically(FRONT / f"{name}.training.jsonl", curve.encode())
+    best = report.history[(report.best_epoch or len(report.history)) - 1]
+    told = {
+        "tune_error": best.tune_error,
+        "best_epoch": report.best_epoch,
+        "images_seen": report.images_seen,
+        "precision": report.precision,
+        "seconds": round(report.seconds, 1),
+        "torch": str(torch.__version__),
+    }
+    write_atomically(record, json.dumps(question | told, indent=1).encode())
+    state.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
