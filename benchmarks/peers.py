@@ -1,14 +1,14 @@
 """How far other networks that a user could take are from ours, in error and in time.
 
-python -m benchmarks.peers --dataset portraits.zip --base modnet.ckpt --peers FOLDER \
-  [--table table.json] [--ours NAME=CHECKPOINT …] [--shapes 512x512 480x320 …] [--split tune] [--samples peers.json]
+python -m benchmarks.peers --dataset portraits.zip --base modnet.ckpt --peers FOLDER [--table table.json] \
+  [--ours NAME=CHECKPOINT[@HxW] …] [--shapes 512x512 480x320 …] [--split tune] [--samples peers.json]
 python -m benchmarks.peers --read peers.json --plot peers.png    # the tables and the plot of an earlier run
 
 Every network gets each image of the split as its authors prepare it, and its matte is brought back to the size of the
-image, where it is scored. Ours read letterboxes of `--shapes`. Latency is of one image, all networks in turns within
-one run, by the code that devices measure with, without preparing images. A peer runs as published, in float; of ours
-there are FP32 and INT8, the latter calibrated on some of *fit*. FP32 of the unpruned network at 512×512 is the
-reference.
+image, where it is scored. Ours read the letterbox that stands behind the checkpoint, or each of `--shapes`. Latency is
+of one image, all networks in turns within one run, by the code that devices measure with, without preparing images. A
+peer runs as published, in float; of ours there are FP32 and INT8, the latter calibrated on some of *fit*. FP32 of the
+unpruned network at 512×512 is the reference.
 
 `--table` adds peers: a JSON list of objects with the fields of `Peer`. The file may be ONNX, an IR or TensorFlow's
 graph: what OpenVINO reads.
@@ -40,7 +40,6 @@ from infra.device.documents.latency_summary import percentile
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import runtime_text
 from modnet.configs.shape import shown
-from modnet.errors import ConfigError
 from modnet.evaluation.intervals import mean_interval, ratio_interval
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.runtime import core
@@ -137,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.prog = "python -m benchmarks.peers"
     parser.add_argument("--peers", type=Path, help="folder of the peers' files")
     parser.add_argument("--table", type=Path, help="JSON list of more peers")
-    parser.add_argument("--ours", nargs="*", default=["shipped-pruned=shipped-pruned"], metavar="NAME=CHECKPOINT")
+    parser.add_argument("--ours", nargs="*", default=["shipped-pruned=shipped-pruned"], metavar="NAME=CHECKPOINT[@HxW]")
     parser.add_argument("--shapes", nargs="+", type=size, default=[(512, 512), (480, 320)], metavar="HxW")
     parser.add_argument("--split", choices=("tune", "val"), default="tune", help="val is looked at once, at the end")
     parser.add_argument("--threads", type=int, default=2)
@@ -150,12 +149,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dataset is None or options.base is None or options.peers is None:
             parser.error("--dataset, --base and --peers are needed to measure, or --read to look at an earlier run")
         more = [] if options.table is None else TypeAdapter(list[Peer]).validate_json(options.table.read_text())
-        checkpoints = {"unpruned": str(options.base)} | dict(one.split("=", 1) for one in options.ours)
+        if (512, 512) not in options.shapes:
+            parser.error("--shapes: wanted 512x512 among them, which the others are compared with")
+        ours = {"unpruned": (str(options.base), options.shapes)}
+        for name, _, word in (one.partition("=") for one in options.ours):
+            checkpoint, _, shape = word.partition("@")
+            ours[name] = checkpoint, [size(shape)] if shape else options.shapes
         found = measured(
             extracted(options.dataset, options.cache),
-            checkpoints,
+            ours,
             {peer: options.peers / peer.file for peer in (*PEERS, *more)},
-            options.shapes,
             options.split,
             threads=options.threads,
             rounds=options.rounds,
@@ -173,9 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measured(
     images: tuple[Path, DatasetIndex],
-    checkpoints: Mapping[str, str],
+    ours: Mapping[str, tuple[str, Sequence[Shape]]],
     peers: Mapping[Peer, Path],
-    shapes: Sequence[Shape],
     split: Literal["tune", "val"],
     *,
     threads: int,
@@ -183,12 +185,10 @@ def measured(
 ) -> Json:
     """Scores and latency samples of every network, by name."""
     (folder, index), published = images, {peer.name for peer in peers}
-    if (512, 512) not in shapes:
-        raise ConfigError("--shapes: wanted 512x512 among them, which the others are compared with")
     with TemporaryDirectory() as temporary:
         irs, scores, flickers = {}, {}, {}
         still = [read_image(folder / pair.image) for pair in index.split(split)[:FLICKER_IMAGES]]
-        for name, checkpoint in checkpoints.items():
+        for name, (checkpoint, shapes) in ours.items():
             for shape in shapes:
                 made = _irs(load(checkpoint_path(checkpoint)), Portraits(folder, index), shape, Path(temporary) / name)
                 for target, xml in made.items():

@@ -6,7 +6,8 @@ python -m benchmarks.making.front_networks --dataset more --out front [--only he
 Each starts from the headline of `benchmarks.retraining`, whose weights are in `benchmarks/results/retraining/`. Crops
 show nearly the whole image, at the scale of use. The averaged weights of the best epoch on *tune* are kept, scored in
 the letterbox of the input. *val* is not looked at. When it is killed, the same command goes on. What is made lies in
-`benchmarks/results/front/`: weights in half precision, the curve, and a record.
+`benchmarks/results/front/`: weights in half precision, the curve, and a record. `--base modnet.ckpt` is for the control
+`base-480x320`: the unpruned network, trained on in the same way. Its weights stay in `--out`.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ FRONT = RESULTS / "front"
 
 
 class Training(NamedTuple):
-    """A network of the front: where it starts, what it reads, and how it is trained."""
+    """A network of the front: where it starts (None: from the unpruned one), what it reads, and how it is trained."""
 
-    start: Path
+    start: Path | None
     shape: Shape
     config: RetrainConfig
 
@@ -59,6 +60,7 @@ TRAININGS: Mapping[str, Training] = {
     "headline-256x160": Training(HEADLINE, (256, 160), _CONFIG),  # small people: the backbone learns them anew
     "headline-384x256": Training(HEADLINE, (384, 256), _FIXED),
     "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 6})),
+    "base-480x320": Training(None, (480, 320), _FIXED.model_copy(update={"epochs": 2})),
 }
 
 
@@ -67,26 +69,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Trains the networks of the front.")
     parser.add_argument("--dataset", type=Path, required=True, help="folder that `dataset pseudo-label` wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for states of training")
-    parser.add_argument("--only", nargs="+", choices=TRAININGS, default=list(TRAININGS), help="(default: all)")
+    parser.add_argument("--base", type=Path, help="unpruned checkpoint, for the control")
+    parser.add_argument("--only", nargs="+", choices=TRAININGS, help="(default: all, the control with --base)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     options = parser.parse_args(arguments)
     for folder in (options.out, FRONT):
         folder.mkdir(parents=True, exist_ok=True)
     data = Portraits(options.dataset)
-    for name in options.only:
-        make(name, TRAININGS[name], data, options.out / f"{name}.training-state", options.device)
+    for name in options.only or TRAININGS:
+        start = TRAININGS[name].start or options.base
+        if start is not None:
+            make(name, TRAININGS[name], start, data, options.out, options.device)
+        elif options.only:
+            parser.error(f"{name} starts from the unpruned network: say --base")
     return 0
 
 
-def make(name: str, training: Training, data: Portraits, state: Path, device: str) -> None:
+def make(name: str, training: Training, start: Path, data: Portraits, out: Path, device: str) -> None:
     """Trains one network, unless it is there.
 
     Raises:
         ConfigError: it is there, made of another question.
     """
     shape, config = training.shape, training.config
+    state = out / f"{name}.training-state"
     question = {
-        "start": sha256_of_file(training.start),
+        "start": sha256_of_file(start),
         "data": sha256_of_file(data.folder / RECORD),
         "images": len(data.names("fit")),
         "input": shown(shape),
@@ -101,10 +109,11 @@ def make(name: str, training: Training, data: Portraits, state: Path, device: st
     def save(reached: TrainingState) -> None:
         write_atomically(state, reached.to_bytes())
 
-    network = load(training.start)
+    network = load(start)
     saved = state.read_bytes() if state.exists() else None
     report = run_training(network, MATTING, data, config, seed=0, device=device, save=save, saved=saved, shape=shape)
-    save_checkpoint(network, FRONT / f"{name}.safetensors", question, half=True)
+    folder = out if training.start is None else FRONT
+    save_checkpoint(network, folder / f"{name}.safetensors", question, half=True)
     curve = "".join(f"{epoch.model_dump_json()}\n" for epoch in report.history)
     write_atomically(FRONT / f"{name}.training.jsonl", curve.encode())
     best = report.history[(report.best_epoch or len(report.history)) - 1]
