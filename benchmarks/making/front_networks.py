@@ -29,6 +29,7 @@ from modnet.files import write_atomically
 from modnet.targets import Shape
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.network.batch_norms import with_batch_norms
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.pseudo_labels import RECORD
 from modnet.workloads.matting.workload import MATTING
@@ -36,6 +37,7 @@ from tasks.training_run import run_training
 
 HEADLINE = RESULTS / "retraining" / "headline.safetensors"
 FRONT = RESULTS / "front"
+STATISTICS_IMAGES = 32  # on which batch norms are measured that take the place of instance norms
 
 
 class Training(NamedTuple):
@@ -44,6 +46,7 @@ class Training(NamedTuple):
     start: Path | None
     shape: Shape
     config: RetrainConfig
+    has_instance_norms: bool = True
 
 
 _CONFIG = RetrainConfig(
@@ -60,6 +63,7 @@ TRAININGS: Mapping[str, Training] = {
     "headline-256x160": Training(HEADLINE, (256, 160), _CONFIG),  # small people: the backbone learns them anew
     "headline-384x256": Training(HEADLINE, (384, 256), _FIXED),
     "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 6})),
+    "headline-256x160-bn": Training(FRONT / "headline-256x160.safetensors", (256, 160), _CONFIG, False),
     "base-480x320": Training(None, (480, 320), _FIXED.model_copy(update={"epochs": 2})),
 }
 
@@ -98,6 +102,7 @@ def make(name: str, training: Training, start: Path, data: Portraits, out: Path,
         "data": sha256_of_file(data.folder / RECORD),
         "images": len(data.names("fit")),
         "input": shown(shape),
+        "has_instance_norms": training.has_instance_norms,
         "training": config.model_dump(mode="json"),
         "seed": 0,
     }
@@ -110,6 +115,9 @@ def make(name: str, training: Training, start: Path, data: Portraits, out: Path,
         write_atomically(state, reached.to_bytes())
 
     network = load(start)
+    if not training.has_instance_norms:
+        images = [torch.from_numpy(data.pixels("fit", position, shape)) for position in range(STATISTICS_IMAGES)]
+        network = with_batch_norms(network, images)
     saved = state.read_bytes() if state.exists() else None
     report = run_training(network, MATTING, data, config, seed=0, device=device, save=save, saved=saved, shape=shape)
     folder = out if training.start is None else FRONT
