@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modnet.configs import DEMO_LOOKS, SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, CompressConfig, WinnerLimits
+from modnet.configs import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, WinnerLimits
 from modnet.errors import CheckpointError, DatasetError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result
+from tasks.configs.compress import DEMO_LOOKS, CompressConfig
 
 
 def config(options: Options) -> Result:

@@ -8,6 +8,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from modnet.configs import PruningConfig
+from modnet.workloads import settings_named
 
 CRITERIA: tuple[str, ...] = get_args(PruningConfig.model_fields["criterion"].annotation)
 FORMS = (
@@ -27,7 +28,7 @@ def prunings(text: str) -> tuple[PruningConfig, ...]:
 
 def _pruning(element: str) -> PruningConfig:
     try:
-        return PruningConfig.from_word(element)
+        return PruningConfig.from_word(element, settings_named(None).batch_only)
     except ValidationError as error:
         problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
         raise argparse.ArgumentTypeError(f"{element!r}: {problems}; wanted {FORMS}") from error
