@@ -42,9 +42,9 @@ def given_network(path: Path, prune_info: Path | None = None) -> tuple[Workload[
     return workload, read_checkpoint(path, workload, prune_info)
 
 
-def given_data(workload: Workload[Any], source: str, sha256: str | None = None) -> LabelledData:
+def given_data(workload: Workload[Any], source: str) -> LabelledData:
     """The data set of a workload in a folder, zip, URL or preset."""
-    return workload.open(given_folder(source, sha256, workload.name))
+    return workload.open(given_folder(source, workload=workload.name))
 
 
 def given_folder(source: str, sha256: str | None = None, workload: str | None = None) -> Path:
@@ -121,11 +121,11 @@ def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) 
     return given_config(kind, options, sparsity=sparsity, **fields)
 
 
-def cost(network: PrunableNetwork, size: int = 512) -> Result:
-    """Parameters and MACs of the deployed graph."""
+def cost(network: PrunableNetwork) -> Result:
+    """Parameters and MACs of the deployed graph, for one 512×512 image."""
     from modnet.pruning.complexity import complexity
 
-    found = complexity(network, size)
+    found = complexity(network)
     return {"parameters": found.parameters, "macs": found.macs}
 
 

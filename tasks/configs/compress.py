@@ -28,7 +28,7 @@ from tasks.configs.sections import Retraining
 
 Profile = Literal["demo", "standard"]
 
-DEMO_LOOKS = {"taylor_images": 8, "taylor_steps": 2}
+_DEMO_LOOKS = {"taylor_images": 8, "taylor_steps": 2}
 _BY_PROFILE: Any = None  # a validator puts the profile's value in its place
 
 
@@ -102,7 +102,7 @@ class CompressConfig(Config):
         if isinstance(candidates, str):
             candidates = tuple(PruningConfig.from_word(word, usual.batch_only) for word in candidates.split(","))
         if not isinstance(given.get("pruning"), list | tuple):  # how long Taylor looks is the profile's affair
-            candidates = tuple(one.model_copy(update=DEMO_LOOKS if is_demo else {}) for one in candidates)
+            candidates = tuple(one.model_copy(update=_DEMO_LOOKS if is_demo else {}) for one in candidates)
         filled["pruning"] = candidates
         if isinstance(base, Mapping) and base.get("training") is None:
             filled["base"] = {**base, "training": usual.usual_training(is_demo=is_demo)}
