@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from modnet.configs.pruning import PruningConfig
 from modnet.configs.training import RetrainConfig, TrainingConfig
 
 
 class WorkloadSettings:
     """What a workload adds to the settings of a run, and what it does where nobody chose. It does without torch.
 
-    This class adds nothing and chooses no candidates.
+    This class adds nothing.
 
     Attributes:
         training: how its unpruned networks are trained: the engine's fields, and its own.
         retraining: how its candidates are retrained.
         batch_only: layers that lose their instance norm where a word asks for a budget by Taylor.
+        candidates: that are pruned from the unpruned network, in words.
+        small_candidates: that are pruned from a small network, which has lost these norms already.
     """
 
     training: type[TrainingConfig] = TrainingConfig
     retraining: type[RetrainConfig] = RetrainConfig
     batch_only: tuple[str, ...] = ()
-
-    def candidates(self, *, is_small: bool) -> tuple[PruningConfig, ...]:
-        """What is pruned, of the unpruned network or of a small one."""
-        return ()
+    candidates = small_candidates = "0.5/0.5"
 
     def usual_training(self, *, is_demo: bool) -> TrainingConfig:
         """How an unpruned network is trained in minutes, or in a night."""

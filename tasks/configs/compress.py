@@ -98,9 +98,11 @@ class CompressConfig(Config):
         is_usual = is_demo and checkpoint == SHIPPED and "pruning" not in filled
         start = filled.setdefault("start", SHIPPED_PRUNED if is_usual else UNPRUNED)
         is_small = start != UNPRUNED
-        candidates = filled.get("pruning", usual.candidates(is_small=is_small))
+        candidates, batch_only = filled.get("pruning", usual.candidates), usual.batch_only
+        if is_small and "pruning" not in filled:
+            candidates, batch_only = usual.small_candidates, ()
         if isinstance(candidates, str):
-            candidates = tuple(PruningConfig.from_word(word, usual.batch_only) for word in candidates.split(","))
+            candidates = tuple(PruningConfig.from_word(word, batch_only) for word in candidates.split(","))
         if not isinstance(given.get("pruning"), list | tuple):  # how long Taylor looks is the profile's affair
             candidates = tuple(one.model_copy(update=_DEMO_LOOKS if is_demo else {}) for one in candidates)
         filled["pruning"] = candidates

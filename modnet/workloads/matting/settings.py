@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from modnet.config import Config
-from modnet.configs import PruningConfig, RetrainConfig, TrainingConfig, WorkloadSettings
+from modnet.configs import RetrainConfig, TrainingConfig, WorkloadSettings
 
 
 class AugmentationConfig(Config):
@@ -93,19 +93,8 @@ class _Matting(WorkloadSettings):
     training = MattingTraining
     retraining = MattingRetraining
     batch_only = ("fusion.head_features",)
-
-    def candidates(self, *, is_small: bool) -> tuple[PruningConfig, ...]:
-        if is_small:  # it has lost that instance norm already
-            return (
-                PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000),
-                PruningConfig.towards(max_macs=3_300_000_000),
-                PruningConfig.towards(max_macs=2_900_000_000),
-            )
-        return (
-            PruningConfig.towards(max_macs=10_000_000_000, batch_only=self.batch_only),
-            PruningConfig.towards(max_macs=6_500_000_000, batch_only=self.batch_only),
-            PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000, batch_only=self.batch_only),
-        )
+    candidates = "10G:taylor,6.5G:taylor,3.7G+1.34M:taylor"
+    small_candidates = "3.7G+1.34M:taylor,3.3G:taylor,2.9G:taylor"
 
     def usual_training(self, *, is_demo: bool) -> MattingTraining:
         if is_demo:
