@@ -23,10 +23,10 @@ import cv2
 import torch
 
 from benchmarks.inputs import extracted
-from modnet.configs import AugmentationConfig
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.workloads.matting.data.dataset import CACHE_BYTES, MattingDataset
+from modnet.workloads.matting.settings import AugmentationConfig
 from tasks.tables import markdown_table
 
 BATCH_SIZE = 4

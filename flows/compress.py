@@ -10,8 +10,8 @@ from flows.prepare_dataset import prepare_dataset
 from flows.prune import prune
 from flows.retrain import retrain_candidates
 from flows.train_baseline import train_baseline
-from modnet.configs import CompressConfig
 from modnet.records import Failure
+from tasks.configs.compress import CompressConfig
 from tasks.evaluate import choose_winner
 from tasks.export import why_refused
 from tasks.reporting import publish_report

@@ -15,9 +15,9 @@ from prefect import Flow
 from pydantic.fields import FieldInfo
 
 import flows
-from modnet.configs import CompressConfig, Config
-from modnet.configs.compress import Profile
+from modnet.config import Config
 from modnet.configs.form import may_be_empty
+from tasks.configs.compress import CompressConfig, Profile
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 

@@ -2,14 +2,15 @@
 
 from prefect import flow
 
-from modnet.configs import ComputeConfig, IterationConfig, Seed
+from modnet.configs import ComputeConfig, Seed
+from tasks.configs.sections import StepwiseConfig
 from tasks.iterate import plan_steps, take_step
 
 
 @flow(name="iterate")
 def iterate(
     base_id: str,
-    config: IterationConfig = IterationConfig(),
+    config: StepwiseConfig = StepwiseConfig(),
     seed: Seed = 0,
     compute: ComputeConfig = ComputeConfig(),
 ) -> list[str]:

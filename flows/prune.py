@@ -3,8 +3,9 @@
 from prefect import flow, unmapped
 from prefect.futures import PrefectFutureList
 
-from modnet.configs import UNPRUNED, ComputeConfig, PruningConfig, RetrainConfig, Seed
+from modnet.configs import UNPRUNED, ComputeConfig, PruningConfig, Seed
 from modnet.records import Candidate
+from tasks.configs.sections import USUAL, Retraining
 from tasks.prune import prune_base, put_start
 
 
@@ -12,7 +13,7 @@ from tasks.prune import prune_base, put_start
 def prune(
     base_id: str,
     pruning: tuple[PruningConfig, ...] = (PruningConfig(),),
-    retrain: RetrainConfig = RetrainConfig(),
+    retrain: Retraining = USUAL.retraining(),
     seed: Seed = 0,
     compute: ComputeConfig = ComputeConfig(),
     start: str = UNPRUNED,

@@ -2,8 +2,9 @@
 
 from prefect import flow
 
-from modnet.configs import BaselineConfig, ComputeConfig, Seed
+from modnet.configs import ComputeConfig, Seed
 from modnet.records import BaseRecord
+from tasks.configs.baseline import BaselineConfig
 from tasks.prune import put_base
 
 

@@ -19,7 +19,7 @@ from modnet.extras import missing_extra
 if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` reads them for Python
     from modnet.checkpoint import save_checkpoint
     from modnet.configs.pruning import PruningConfig
-    from modnet.configs.training import DistillationConfig, RetrainConfig, TrainingConfig
+    from modnet.configs.training import RetrainConfig, TrainingConfig
     from modnet.data.archives import extract_archive
     from modnet.errors import ModnetError
     from modnet.export.onnx_to_openvino import convert_ir
@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` r
     from modnet.workloads.matting.predict.openvino_predictors import IrPredictor, OnnxPredictor
     from modnet.workloads.matting.predict.predictors import TorchPredictor
     from modnet.workloads.matting.predict.results import renderer
+    from modnet.workloads.matting.settings import DistillationConfig
     from modnet.workloads.matting.weights import checkpoint_path
     from modnet.workloads.matting.workload import MATTING
 

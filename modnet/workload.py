@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modnet.configs import DistillationConfig, TrainingConfig
+from modnet.configs import TrainingConfig
 from modnet.data.loading_worker import Samples
 from modnet.errors import ConfigError
 from modnet.graph_function import GraphFunction
@@ -74,7 +74,7 @@ class LabelledData(Protocol):
         """Height and width, multiples of 32, that most of its images fill: the longer side is 512 pixels."""
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> TrainingSet[Any]:
-        """Samples of a height and width, changed at random as the config says."""
+        """Samples of a height and width, changed at random: as usual where the config does not say how."""
 
     def sample(self, split: Split, position: int, short_side: int) -> Sample:
         """An image at network size as a batch of one, unchanged otherwise.
@@ -167,7 +167,7 @@ class Workload(Generic[Network_co]):
         error: (network, batch) → (B,), the deciding error of the deployed graph at network size, differentiable.
         open: the folder of an extracted archive → its data. Raises DatasetError where it is no such data set.
         shipped: words → checkpoints that the project brings along.
-        teaching: (teacher, student, config) → a `Teaching`; None: its networks cannot teach.
+        teaching: (teacher, student, its `distillation`) → a `Teaching`; None: its networks cannot teach.
         read_published: reads checkpoints of others; None: there are none.
         start_from: gives an unpruned network a published backbone: (network, file, images (1, C, S, S) that its norms
             are measured on); None: there is none.
@@ -181,7 +181,7 @@ class Workload(Generic[Network_co]):
     error: Callable[[PrunableNetwork, Sequence[Tensor]], Tensor]
     open: Callable[[Path], LabelledData]
     shipped: Mapping[str, Path] = field(default_factory=dict)
-    teaching: Callable[[Any, Any, DistillationConfig], Teaching] | None = None
+    teaching: Callable[[Any, Any, Any], Teaching] | None = None
     read_published: ReadPublished | None = None
     start_from: Callable[[Any, Path, Sequence[Tensor]], object] | None = None
 

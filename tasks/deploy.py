@@ -14,6 +14,7 @@ from modnet.configs.shape import shown
 from modnet.errors import ExportError
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
 from modnet.targets import VARIANTS, Target
+from modnet.workloads import USUAL_WORKLOAD
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import latency
 from tasks.retries import RETRIES, is_transient
@@ -40,7 +41,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
     ((input_name, shape),) = export.inputs.items()
     manifest = Manifest(
-        workload=read_dataset(store, stored_network(store, network_id)[1]).workload,
+        workload=read_dataset(store, stored_network(store, network_id)[1]).workload or USUAL_WORKLOAD,
         network_id=network_id,
         targets={
             target: TargetFiles(

@@ -4,7 +4,6 @@ from prefect import task
 
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import manifest_key
-from modnet.configs import CompressConfig
 from modnet.records import (
     Candidate,
     Choice,
@@ -25,6 +24,7 @@ from tasks.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from tasks.configs.compress import CompressConfig
 from tasks.on_ray import recalled_or_computed
 from tasks.remote.scores import draw_sheet
 from tasks.retries import RETRIES, is_transient

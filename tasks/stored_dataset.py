@@ -12,7 +12,7 @@ from modnet.configs.shape import shown
 from modnet.data.archives import extract_archive
 from modnet.data.download import fetch_archive, sha256_of_file
 from modnet.records import DatasetRecord
-from modnet.workloads import draw_synthetic, workload_named
+from modnet.workloads import USUAL_WORKLOAD, draw_synthetic, workload_named
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, upload
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def local_archive(config: DatasetConfig, folder: Path) -> Path:
         ConfigError: there is no such workload, or it renders no data set.
     """
     if config.source == "synthetic":
-        drawn = {"workload": config.workload, "synthetic": config.synthetic.model_dump()}
+        drawn = {"workload": config.workload or USUAL_WORKLOAD, "synthetic": config.synthetic.model_dump()}
         path = folder / f"synthetic-{identify(**drawn, version=STAGE_VERSIONS['dataset'])}.zip"
         if not path.exists():
             draw_synthetic(config.workload, path, config.synthetic)

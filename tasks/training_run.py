@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from modnet.configs import AugmentationConfig, RetrainConfig, TrainingConfig
+from modnet.configs import RetrainConfig, TrainingConfig
 from modnet.errors import ConfigError
 from modnet.graph_function import TorchGraph
 from modnet.network import PrunableNetwork
@@ -165,8 +165,7 @@ def start_from_backbone(
     """
     if workload.start_from is None:
         raise ConfigError(f"workload {workload.name!r} starts from no backbone, got {path}")
-    whole = config.model_copy(update={"augmentation": AugmentationConfig()})
-    samples = data.training_set("fit", whole, crop_shape(config, data), seed)
+    samples = data.training_set("fit", TrainingConfig(), crop_shape(config, data), seed)
     count = min(STATISTICS_IMAGES, len(samples))
     workload.start_from(network, path, [samples[number][0][None] for number in range(count)])
 

@@ -20,10 +20,10 @@ from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import Manifest
 from infra.device.documents.pointer import Pointer
 from modnet.checkpoint import FORMAT
-from modnet.configs import CompressConfig
 from modnet.pruning.plan import PruningPlan
 from modnet.records import Scores
 from modnet.workloads.matting.network.spec import ModnetSpec
+from tasks.configs.compress import CompressConfig
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

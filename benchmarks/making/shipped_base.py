@@ -31,7 +31,6 @@ import torch
 
 from benchmarks.inputs import PROTOCOL, extracted, require_same
 from modnet.checkpoint import save_checkpoint, to_bytes
-from modnet.configs import AugmentationConfig, TrainingConfig
 from modnet.data.download import sha256_of_file
 from modnet.errors import CheckpointError, DatasetError
 from modnet.files import write_atomically
@@ -48,6 +47,7 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.predictors import TorchPredictor
+from modnet.workloads.matting.settings import AugmentationConfig, MattingTraining
 from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
 from modnet.workloads.matting.workload import MATTING
 from tasks.training_run import run_training, start_from_backbone
@@ -106,7 +106,7 @@ def train(options: argparse.Namespace) -> Path:
     trained: Path = options.out / "base.safetensors"
     options.out.mkdir(parents=True, exist_ok=True)
     mixed = mix(options.dataset, options.portraits, options.out)
-    config = TrainingConfig(
+    config = MattingTraining(
         epochs=options.epochs,
         batch_size=options.batch_size,
         image_size=options.size,

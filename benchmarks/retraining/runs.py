@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.inputs import HEADLINE_PLAN, PLANS
-from modnet.configs import AugmentationConfig, DistillationConfig, RetrainConfig
+from modnet.configs import RetrainConfig
+from modnet.workloads.matting.settings import AugmentationConfig, DistillationConfig, MattingRetraining
 
 SIZE_PLANS = (HEADLINE_PLAN, *sorted(PLANS.glob("*G.json")))  # the others are named by their MACs
 SMALLEST_PLAN = PLANS / "2.3G.json"
 EARLIER_PLAN = PLANS / "widths-of-4.json"  # as many MACs as the headline's, and every norm
 
-_COMMON = RetrainConfig(average_decay=0.995, validate_every=None, precision="bf16")
+_COMMON = MattingRetraining(average_decay=0.995, validate_every=None, precision="bf16")
 
 
-def _changed(**changes: object) -> RetrainConfig:
+def _changed(**changes: object) -> MattingRetraining:
     return _COMMON.model_copy(update=changes)
 
 

@@ -1,4 +1,4 @@
-"""What a person chooses, a file per stage. Descriptions and ranges of fields appear in the run form and in `--help`.
+"""What people choose, a file per stage. Descriptions and ranges of fields appear in the run form and in `--help`.
 
 Nothing here imports what computes. Policies are configs of `pruning`; their files are in `modnet.policies`.
 """
@@ -6,10 +6,7 @@ Nothing here imports what computes. Policies are configs of `pruning`; their fil
 from __future__ import annotations
 
 from modnet.config import Config
-from modnet.configs.augmentation import AugmentationConfig
-from modnet.configs.baseline import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, BaselineConfig
 from modnet.configs.benchmark import BenchmarkConfig
-from modnet.configs.compress import DEMO_LOOKS, CompressConfig
 from modnet.configs.compute import ComputeConfig
 from modnet.configs.dataset import DatasetConfig, SyntheticConfig, shown_source
 from modnet.configs.evaluation import WinnerLimits
@@ -17,14 +14,9 @@ from modnet.configs.export import ExportConfig
 from modnet.configs.iteration import IterationConfig
 from modnet.configs.pruning import PruningConfig
 from modnet.configs.sensitivity import SensitivityConfig
-from modnet.configs.training import (
-    AdaptationConfig,
-    DistillationConfig,
-    RetrainConfig,
-    Seed,
-    SparsityConfig,
-    TrainingConfig,
-)
+from modnet.configs.training import RetrainConfig, Seed, SparsityConfig, TrainingConfig
+from modnet.configs.words import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED
+from modnet.configs.workload import WorkloadSettings
 from modnet.policies import (
     POLICIES,
     STEPPED_KINDS,

@@ -13,13 +13,13 @@ from modnet.shown_url import shown_url
 
 
 class SyntheticConfig(Config):
-    """Size of the data set of rendered portraits; its scores say nothing about photographs."""
+    """Size of a rendered data set; its scores say nothing about photographs."""
 
-    train: int = Field(48, ge=5, le=100_000, description="Rendered training portraits.")
-    val: int = Field(8, ge=1, le=100_000, description="Rendered validation portraits.")
+    train: int = Field(48, ge=5, le=100_000, description="Rendered training images.")
+    val: int = Field(8, ge=1, le=100_000, description="Rendered validation images.")
     height: int = Field(512, ge=64, le=4096, description="Height in pixels.")
     width: int = Field(384, ge=64, le=4096, description="Width in pixels.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Another seed renders other people.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Another seed renders others.")
 
 
 class DatasetConfig(Config):
@@ -29,7 +29,7 @@ class DatasetConfig(Config):
         "synthetic",
         min_length=1,
         description="synthetic (rendered, needs no network), ppm-100, an http(s):// or file:// URL, or the path of a "
-        "zip on the worker's machine, laid out as {train,val}/{fg,alpha}.",
+        "zip on the worker's machine, laid out as docs/formats.md says.",
     )
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="Refuses an archive with another SHA-256 (64 hexadecimal digits)."
@@ -39,8 +39,8 @@ class DatasetConfig(Config):
         description="Size of the data set synthetic. Other sources do not use it.",
         json_schema_extra=may_be_empty,
     )
-    workload: str = Field(
-        "matting", min_length=1, description="The family of networks that learns from it. There is: matting."
+    workload: str | None = Field(
+        None, min_length=1, description="The family of networks that learns from it. Empty: the usual one."
     )
 
     @property

@@ -64,27 +64,12 @@ class PruningConfig(Config):
         return given
 
     @classmethod
-    def towards(
-        cls, *, max_macs: int | None = None, max_parameters: int | None = None, input_shape: str | None = None
-    ) -> Self:
-        """What did best (docs/results.md): a budget, approached in steps by Taylor, in widths that fill vectors."""
-        return cls(
-            policy=BudgetPolicy(max_macs=max_macs, max_parameters=max_parameters, floor=0.05),
-            criterion="taylor",
-            channel_multiple=16,
-            min_channels=16,
-            batch_only=("fusion.head_features",),
-            taylor_images=32,
-            taylor_steps=8,
-            input_shape=input_shape,
-        )
-
-    @classmethod
-    def from_word(cls, word: str) -> Self:
+    def from_word(cls, word: str, batch_only: tuple[str, ...] = ()) -> Self:
         """A way to prune in one word: `0.5/0.5`, `3.7G`, `1.34M`, `3.7G+1.34M`.
 
         Behind it may stand the shape of the input, `@480x320`, and then the criterion, `:taylor`. Without a criterion
-        it is l1. A budget by Taylor is what `towards` makes.
+        it is l1. A budget by Taylor is made as did best (docs/results.md): in steps, in widths that fill vectors, and
+        with these `batch_only`.
 
         Raises:
             ValueError: it is none of these, or out of range.
@@ -105,8 +90,15 @@ class PruningConfig(Config):
                 max_parameters=round(limits["M"] * 1e6) if "M" in limits else None,
             )
             if criterion == "taylor":
-                return cls.towards(
-                    max_macs=policy.max_macs, max_parameters=policy.max_parameters, input_shape=shape or None
+                return cls(
+                    policy=policy.model_copy(update={"floor": 0.05}),
+                    criterion="taylor",
+                    channel_multiple=16,
+                    min_channels=16,
+                    batch_only=batch_only,
+                    taylor_images=32,
+                    taylor_steps=8,
+                    input_shape=shape or None,
                 )
         return cls.model_validate({"policy": policy, "criterion": criterion or "l1", "input_shape": shape or None})
 

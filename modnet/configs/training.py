@@ -1,13 +1,12 @@
-"""How networks are trained, retrained and adapted."""
+"""How networks are trained and retrained. A workload adds fields of its own: `modnet/configs/workload.py`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from modnet.config import Config
-from modnet.configs.augmentation import AugmentationConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**31, description="Same seed and settings, same networks.")]
 """What a run draws its random numbers from."""
@@ -26,20 +25,6 @@ class SparsityConfig(Config):
         "constant",
         description="constant: the strength stays the same. ramp: it rises from 0 over the whole training. "
         "ramp-decay: it rises over the first half and falls back to 0 over the second.",
-    )
-
-
-class DistillationConfig(Config):
-    """How much the unpruned network's answers count beside the true mattes; each term is zero when it is matched."""
-
-    semantic: float = Field(1.0, ge=0, le=100, description="Weight of the teacher's coarse prediction.")
-    detail: float = Field(1.0, ge=0, le=100, description="Weight of the teacher's prediction near the border.")
-    alpha: float = Field(1.0, ge=0, le=100, description="Weight of the teacher's matte.")
-    features: float = Field(
-        0.0,
-        ge=0,
-        le=100,
-        description="Weight of the features of the teacher's branches, seen through 1×1 adapters. 0: none.",
     )
 
 
@@ -92,7 +77,6 @@ class TrainingConfig(Config):
     sparsity: SparsityConfig | None = Field(
         None, description="Sparse training on batch-norm scales, before pruning by bn_scale. Empty: none."
     )
-    augmentation: AugmentationConfig = AugmentationConfig()
     max_unreadable: int = Field(
         0, ge=0, le=1_000_000, description="Others replace this many unreadable images. One more fails the training."
     )
@@ -104,8 +88,8 @@ class RetrainConfig(TrainingConfig):
     initialise: Literal["pruned", "scratch"] = Field(
         "pruned", description="pruned: start from the weights of the kept channels. scratch: from random weights."
     )
-    distillation: DistillationConfig | None = Field(
-        None, description="The candidate learns from the unpruned network as well. Empty: from the true mattes alone."
+    distillation: SerializeAsAny[Config] | None = Field(
+        None, description="The candidate learns from the unpruned network as well, as its workload says. Empty: not."
     )
 
     @model_validator(mode="after")
@@ -115,15 +99,3 @@ class RetrainConfig(TrainingConfig):
                 "freeze_backbone would keep random weights from scratch; wanted it off, or initialise pruned"
             )
         return self
-
-
-class AdaptationConfig(Config):
-    """How a trained network is adapted to images without mattes."""
-
-    epochs: int = Field(10, ge=1, le=1000, description="Passes over the images.")
-    batch_size: int = Field(1, ge=1, le=256, description="Images per step.")
-    image_size: int = Field(512, ge=64, le=1024, multiple_of=32, description="Side of the square crops, in pixels.")
-    learning_rate: float = Field(1e-5, gt=0, le=1, description="Learning rate of Adam.")
-    max_unreadable: int = Field(
-        0, ge=0, le=1_000_000, description="Others replace this many unreadable images. One more fails the adaptation."
-    )

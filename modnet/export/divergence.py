@@ -19,22 +19,19 @@ from modnet.graph_function import image_of
 from modnet.network import PrunableNetwork
 
 TOLERANCE = 0.02
-"""Mean difference of a layer's outputs over their mean size; float16 weights stay below 0.003."""
+"""Largest accepted mean difference of a layer's outputs over their mean size; float16 weights stay below 0.003."""
 
 
-def first_divergence(
-    network: PrunableNetwork, path: Path, images: Sequence[NDArray[np.float32]], *, tolerance: float = TOLERANCE
-) -> str | None:
+def first_divergence(network: PrunableNetwork, path: Path, images: Sequence[NDArray[np.float32]]) -> str | None:
     """The name of the first convolution or linear layer, in the order of computation, that differs for any image.
 
     Args:
         network: the source.
         path: its ONNX file or IR; layers are found by the names that the export gave them.
         images: network inputs, float32 (1, C, H, W) in [-1, 1].
-        tolerance: largest accepted mean difference of a layer's outputs, as a share of their mean size. NaN is beyond.
 
     Returns:
-        The module's name in the network, as `detail.hr4x.0.conv`; None where no layer is beyond the tolerance.
+        The module's name in the network, as `detail.hr4x.0.conv`; None where no layer is beyond `TOLERANCE`.
     """
     source, model = folded(network), core().read_model(path)
     nodes = {
@@ -50,7 +47,7 @@ def first_divergence(
         for position, (name, got) in enumerate(zip(wanted, run(image), strict=True)):
             with np.errstate(invalid="ignore", over="ignore"):  # what is infinite differs
                 difference, size = np.abs(wanted[name] - got).mean(), np.abs(wanted[name]).mean()
-            if not difference <= tolerance * size:
+            if not difference <= TOLERANCE * size:  # NaN is beyond
                 earliest = min(earliest or (position, name), (position, name))
                 break
     return None if earliest is None else earliest[1]

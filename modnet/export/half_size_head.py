@@ -35,7 +35,7 @@ def heads_at_half_size(model: ov.Model) -> int:
     times, and takes less time: O = 8 outputs fill half a vector, 4 · O two, and no pass writes the doubled map.
 
     The outermost two pixels are computed as before, from strips of x and y. The convolution pads the doubled map by
-    zeros there, which no padding of x stands for: a matte would be wrong by up to 0.2. So the values are the same up to
+    zeros there, which no padding of x stands for: it would be wrong by up to 0.2. So the values are the same up to
     rounding in float32.
 
     Args:

@@ -81,8 +81,8 @@ def convert_ir(
         onnx_path: as written by `export_onnx`.
         folder: made when missing.
         targets: keys of `VARIANTS`.
-        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8; all are used, 16 to 32 portraits are
-            plenty. See `quantise`.
+        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8; all are used, 16 to 32 are plenty.
+            See `quantise`.
         bound: what int8 must keep, see `restore_accuracy`; None leaves every layer in 8 bits.
         training: once more from trained weights where int8 does not keep `bound`; None does not try.
         size: height and width that targets of fixed input read, or the side of a square, in pixels, where the ONNX file

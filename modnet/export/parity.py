@@ -26,7 +26,7 @@ class Tolerance(NamedTuple):
 # Without rounded weights every form computes the same. OpenVINO's instance norm, though, loses digits on images with
 # large flat areas, as a letterbox makes them: 1e-4 of a deviation was seen where torch loses 4e-7. A trained network
 # stays at 1e-4 at any pixel all the same, hardly trained ones reach 5e-3; a wrong conversion moves the average.
-# Rounding the weights moves single pixels of a border by more (0.04 seen). Quantisation changes the matte by design:
+# Rounding the weights moves single pixels of a border by more (0.04 seen). Quantisation changes the output by design:
 # how much is too much is for the scores on labelled images to say.
 TOLERANCES: Mapping[Precision, Tolerance] = {
     "fp32": Tolerance(maximum=1e-3, mean=5e-4),

@@ -19,15 +19,15 @@ class AdaptivePolicy(GroupwisePolicy):
         ge=0,
         lt=1,
         title="Backbone threshold",
-        description="Backbone and lr16x: the score that a channel needs to stay, scaled to 0…1 within its group. 0 "
-        "keeps all.",
+        description="Backbone and the layers right behind it: the score that a channel needs to stay, scaled to 0…1 "
+        "within its group. 0 keeps all.",
     )
     global_ratio: float = Field(
         0.5,
         ge=0,
         lt=1,
         title="Global ratio",
-        description="Detail and fusion branches: share of channels removed from each layer.",
+        description="Branches at higher resolution: share of channels removed from each layer.",
     )
 
     @property

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from modnet.configs import PruningConfig, RetrainConfig, shown_source
+from modnet.configs import PruningConfig, shown_source
 from modnet.configs.shape import SQUARE
 from modnet.records.record import Record, StoredFile
 from modnet.records.scores import Complexity, Scores
@@ -17,7 +17,7 @@ class DatasetRecord(Record):
     """A data set in the store. `dataset_id` names its content."""
 
     dataset_id: str
-    workload: str = Field("matting", description="the name of the workload that it is of; version 0.1.0 knew one")
+    workload: str | None = Field(None, description="the name of the workload that it is of; version 0.1.0 knew one")
     archive: StoredFile
     source: Annotated[str, AfterValidator(shown_source)] = Field(description="for people, without secrets")
     is_synthetic: bool
@@ -46,7 +46,7 @@ class Candidate(Record):
     parent_id: str = Field(description="the network that was pruned: the base, or a retrained candidate of it")
     dataset_id: str
     pruning: PruningConfig
-    retrain: RetrainConfig
+    retrain: dict[str, Any] = Field(description="settings of its retraining, which its workload reads")
     seed: int
     pruned: StoredFile
     complexity: Complexity

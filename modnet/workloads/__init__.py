@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modnet.configs import SyntheticConfig
+from modnet.configs import SyntheticConfig, WorkloadSettings
 from modnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,22 +22,31 @@ class Home(NamedTuple):
 
     Attributes:
         workload: a `modnet.workload.Workload`.
+        settings: a `WorkloadSettings`. None: it adds nothing to the engine's.
         draw: writes the archive of the data set `synthetic`: (path, its config). It does without torch. None: there is
             no such data set.
     """
 
     workload: str
+    settings: str | None = None
     draw: str | None = None
 
 
 WORKLOADS = {
-    "matting": Home("modnet.workloads.matting.workload:MATTING", "modnet.workloads.matting.data.synthetic:draw")
+    "matting": Home(
+        "modnet.workloads.matting.workload:MATTING",
+        "modnet.workloads.matting.settings:SETTINGS",
+        "modnet.workloads.matting.data.synthetic:draw",
+    )
 }
 """By name. A new workload is a row here."""
 
+USUAL_WORKLOAD = "matting"
+"""Of what does not say its workload: settings where none was chosen, published checkpoints, files of version 0.1.0."""
 
-def workload_named(name: str) -> Workload[Any]:
-    """The workload of a name.
+
+def workload_named(name: str | None) -> Workload[Any]:
+    """The workload of a name; the usual one of None.
 
     Raises:
         ConfigError: there is none; lists those that there are.
@@ -46,7 +55,18 @@ def workload_named(name: str) -> Workload[Any]:
     return workload
 
 
-def draw_synthetic(name: str, path: Path, config: SyntheticConfig) -> None:
+def settings_named(name: str | None) -> WorkloadSettings:
+    """What a workload adds to the settings of a run, see `workload_named`.
+
+    Raises:
+        ConfigError: there is no such workload.
+    """
+    place = _home(name).settings
+    settings: WorkloadSettings = WorkloadSettings() if place is None else _imported(place)
+    return settings
+
+
+def draw_synthetic(name: str | None, path: Path, config: SyntheticConfig) -> None:
     """Writes the archive of a workload's data set `synthetic`.
 
     Raises:
@@ -59,7 +79,8 @@ def draw_synthetic(name: str, path: Path, config: SyntheticConfig) -> None:
     write(path, config)
 
 
-def _home(name: str) -> Home:
+def _home(name: str | None) -> Home:
+    name = name or USUAL_WORKLOAD
     if name not in WORKLOADS:
         raise ConfigError(f"workload: got {name!r}, there is {', '.join(sorted(WORKLOADS))}")
     return WORKLOADS[name]

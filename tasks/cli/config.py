@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modnet.configs import DEMO_LOOKS, SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, CompressConfig, WinnerLimits
+from modnet.configs import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, WinnerLimits
 from modnet.errors import CheckpointError, DatasetError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result
+from tasks.configs.compress import CompressConfig
 
 
 def config(options: Options) -> Result:
@@ -19,9 +20,8 @@ def config(options: Options) -> Result:
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
         given["dataset"] = {"source": _archive(options.dataset) if is_path else options.dataset}
-    if options.pruning:  # how long Taylor looks is the profile's affair
-        looks = DEMO_LOOKS if options.profile == "demo" else {}
-        given["pruning"] = tuple(one.model_copy(update=looks) for one in options.pruning)
+    if options.pruning is not None:
+        given["pruning"] = options.pruning
     if options.start is not None:
         given["start"] = _checkpoint("--start", options.start, UNPRUNED, SHIPPED_PRUNED)
     return {"config": CompressConfig.model_validate(given).model_dump(mode="json")}

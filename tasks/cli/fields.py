@@ -15,8 +15,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from modnet.configs import DistillationConfig, ExportConfig, IterationConfig, SparsityConfig, WinnerLimits
+from modnet.configs import ExportConfig, IterationConfig, SparsityConfig, WinnerLimits
 from modnet.errors import ConfigError
+from modnet.workloads.matting.settings import DistillationConfig
 from tasks.cli.values import amount, digest, numbers, texts
 
 Flags = argparse._ActionsContainer

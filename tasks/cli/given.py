@@ -13,7 +13,7 @@ from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive
 from modnet.errors import CheckpointError, ConfigError
 from modnet.targets import Shape, Size
-from modnet.workloads import WORKLOADS, workload_named
+from modnet.workloads import workload_named
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import OPEN_PROTOCOL, SIZE, Options, Result
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from modnet.workloads.matting.predict.predictors import Predictor
 
 
-USUAL_WORKLOAD = "matting"
-"""Of what does not say its workload: published checkpoints, and those of version 0.1.0."""
-
-
 def given_network(path: Path, prune_info: Path | None = None) -> tuple[Workload[Any], Checkpoint[PrunableNetwork]]:
     """The workload that a checkpoint names, and what is in it.
 
@@ -39,20 +35,19 @@ def given_network(path: Path, prune_info: Path | None = None) -> tuple[Workload[
     """
     from modnet.checkpoint import read_checkpoint, workload_in
 
-    name = workload_in(path) or USUAL_WORKLOAD
-    if name not in WORKLOADS:
-        there_is = ", ".join(sorted(WORKLOADS))
-        raise CheckpointError(f"{path} holds a network of workload {name!r}, there is {there_is}")
-    workload = workload_named(name)
+    try:
+        workload = workload_named(workload_in(path))
+    except ConfigError as error:
+        raise CheckpointError(f"{path} holds a network of no known {error}") from error
     return workload, read_checkpoint(path, workload, prune_info)
 
 
-def given_data(workload: Workload[Any], source: str, sha256: str | None = None) -> LabelledData:
+def given_data(workload: Workload[Any], source: str) -> LabelledData:
     """The data set of a workload in a folder, zip, URL or preset."""
-    return workload.open(given_folder(source, sha256, workload.name))
+    return workload.open(given_folder(source, workload=workload.name))
 
 
-def given_folder(source: str, sha256: str | None = None, workload: str = USUAL_WORKLOAD) -> Path:
+def given_folder(source: str, sha256: str | None = None, workload: str | None = None) -> Path:
     """The folder of a data set: as it is, or extracted."""
     if Path(source).is_dir():
         return Path(source)
@@ -126,11 +121,11 @@ def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) 
     return given_config(kind, options, sparsity=sparsity, **fields)
 
 
-def cost(network: PrunableNetwork, size: int = 512) -> Result:
-    """Parameters and MACs of the deployed graph."""
+def cost(network: PrunableNetwork) -> Result:
+    """Parameters and MACs of the deployed graph, for one 512×512 image."""
     from modnet.pruning.complexity import complexity
 
-    found = complexity(network, size)
+    found = complexity(network)
     return {"parameters": found.parameters, "macs": found.macs}
 
 

@@ -16,13 +16,13 @@ from modnet.configs import (
     LayerRatio,
     LayerRatiosPolicy,
     PruningConfig,
-    RetrainConfig,
 )
 from modnet.data.download import sha256_of_file
 from modnet.errors import ConfigError, PruningError
 from modnet.files import write_atomically
 from modnet.pruning.plan import PruningPlan
 from modnet.pruning.surgery import apply_plan
+from modnet.workloads import settings_named
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.published.modelcompression import (
     prune_like_modelcompression,
@@ -85,17 +85,6 @@ def _pruning_config(options: Options) -> PruningConfig:
     return config
 
 
-def _iteration_config(options: Options) -> IterationConfig:
-    """The config of pruning in steps.
-
-    Raises:
-        ConfigError: a value out of range; names the flag.
-    """
-    pruning, retrain = _pruning_config(options), given_training(RetrainConfig, options)
-    config: IterationConfig = given_config(IterationConfig, options, pruning=pruning, retrain=retrain)
-    return config
-
-
 def _layer_ratios(patterns: list[str], ratios: list[str]) -> tuple[LayerRatio, ...]:
     """The two lists, element by element."""
     if len(patterns) != len(ratios):
@@ -143,8 +132,10 @@ def _pruned_like_modelcompression(options: Options) -> Result:
 def _pruned_in_steps(options: Options) -> Result:
     from tasks.local_iteration import prune_iteratively  # which draws curves
 
-    config = _iteration_config(options)
+    pruning = _pruning_config(options)
     workload, given = given_network(options.checkpoint, options.prune_info)
+    retrain = given_training(settings_named(workload.name).retraining, options)
+    config: IterationConfig = given_config(IterationConfig, options, pruning=pruning, retrain=retrain)
     checkpoints = prune_iteratively(
         options.checkpoint,
         given.network,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from modnet.checkpoint import read_checkpoint, save_checkpoint
-from modnet.configs import AdaptationConfig, DistillationConfig, RetrainConfig, TrainingConfig
+from modnet.configs import TrainingConfig
 from modnet.configs.shape import shape_of
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
@@ -20,23 +20,24 @@ from modnet.records import TrainingReport
 from modnet.report.training_plots import gamma_plot, training_plot
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
 from modnet.workload import Workload
-from modnet.workloads import workload_named
+from modnet.workloads import settings_named, workload_named
 from modnet.workloads.matting.adaptation import adapt as adapt_network
 from modnet.workloads.matting.checkpoint import read_checkpoint as read_matting
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.data.indexing import find_images
+from modnet.workloads.matting.settings import AdaptationConfig, DistillationConfig
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result, require_free, warn
-from tasks.cli.given import USUAL_WORKLOAD, cost, given_data, given_network, given_training
+from tasks.cli.given import cost, given_data, given_network, given_training
 from tasks.training_run import run_training, start_from_backbone, start_of_retraining, tune_error
 
 
 def train(options: Options) -> Result:
     """Trains an unpruned network from random weights or from a MobileNetV2 backbone."""
     torch.manual_seed(options.seed)
-    config = given_training(TrainingConfig, options)
-    workload = workload_named(USUAL_WORKLOAD)
+    config = given_training(settings_named(None).training, options)
+    workload = workload_named(None)
     network = workload.network(workload.spec.full())
     provenance = {"training": config.model_dump()}
     if options.backbone is not None:
@@ -64,10 +65,8 @@ def retrain(options: Options) -> Result:
     if options.teacher is None and options.distill_features is not None:
         raise UsageError("--distill-features would do nothing without --teacher")
     workload, checkpoint = given_network(options.checkpoint, options.prune_info)
-    distillation = None
-    if options.teacher is not None:
-        distillation = given_config(DistillationConfig, options)
-    config = given_training(RetrainConfig, options, distillation=distillation)
+    distillation = None if options.teacher is None else given_config(DistillationConfig, options)
+    config = given_training(settings_named(workload.name).retraining, options, distillation=distillation)
     network = start_of_retraining(checkpoint.network, workload, config, options.seed)
     teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
     provenance = {**checkpoint.provenance, "retrain": config.model_dump()}

@@ -15,10 +15,7 @@ from modnet.configs import (
     SHIPPED_PRUNED,
     TRAIN,
     UNPRUNED,
-    AdaptationConfig,
-    CompressConfig,
     DatasetConfig,
-    DistillationConfig,
     ExportConfig,
     RetrainConfig,
     SensitivityConfig,
@@ -26,11 +23,12 @@ from modnet.configs import (
 )
 from modnet.targets import VARIANTS
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS, MAX_DOUBT, SHEET_IMAGES, Metric, ResultKind
+from modnet.workloads.matting.settings import AdaptationConfig, DistillationConfig
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import flags, values
 from tasks.cli.fields import add_fields, add_flag, flag_fields
 from tasks.cli.pruning_flags import add_channel_flags, add_pruning_flags
-from tasks.cli.pruning_shorthand import FORMS, prunings
+from tasks.configs.compress import CompressConfig
 
 INT8_FIELDS = ("calibration_images", "max_relative_error_increase", "max_float_layers", "quantisation_aware_steps")
 DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
@@ -189,7 +187,9 @@ def config(verb: ArgumentParser) -> None:
     add_flag(verb, "--dataset", says, without=DatasetConfig().source)
     says = f"The unpruned network: {SHIPPED} (the project's own), {TRAIN} (the run trains one), or a checkpoint's path."
     add_flag(verb, "--base", says, default=SHIPPED)
-    add_flag(verb, "--pruning", f"The candidates: {FORMS}.", type=prunings, without="those of the profile")
+    add_flag(
+        verb, "--pruning", f"The candidates: {values.PRUNINGS}.", type=values.prunings, without="those of the profile"
+    )
     add_flag(
         verb,
         "--start",

@@ -9,6 +9,7 @@ from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
 from modnet.records import Candidate, RetrainReport
+from modnet.workloads import settings_named
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.remote.node import Node
 from tasks.remote.training import trained
@@ -52,7 +53,7 @@ def prune_network(
         parent_id=parent_id,
         dataset_id=dataset_id,
         pruning=pruning,
-        retrain=training,
+        retrain=training.model_dump(mode="json"),
         seed=seed,
         pruned=put_file(node.store, f"candidates/{candidate_id}/pruned.safetensors", pruned),
         complexity=complexity(compact),
@@ -64,9 +65,11 @@ def retrain_candidate(node: Node, candidate_id: str) -> RetrainReport:
     """Retrains a pruned candidate on the `fit` split of its data set."""
     folder = f"candidates/{candidate_id}"
     candidate = get_record(node.store, candidate_key(candidate_id), Candidate)
-    config, dataset_id, seed = candidate.retrain, candidate.dataset_id, candidate.seed
+    dataset_id, seed = candidate.dataset_id, candidate.seed
+    workload = node.workload(dataset_id)
+    config = settings_named(workload.name).retraining.model_validate(candidate.retrain)
     checkpoint = node.checkpoint(candidate.pruned, dataset_id)
-    network = start_of_retraining(checkpoint.network, node.workload(dataset_id), config, seed)
+    network = start_of_retraining(checkpoint.network, workload, config, seed)
     teacher = None if config.distillation is None else node.network(candidate.base_id)
     shape = shape_in(candidate.pruning.input_shape or read_dataset(node.store, dataset_id).input_shape)
     report = trained(node, network, dataset_id, config, seed=seed, folder=folder, teacher=teacher, shape=shape)

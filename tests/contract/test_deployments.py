@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,8 +15,12 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 from pydantic import TypeAdapter
 
+import modnet.configs
 from flows.deployments import FILE, written
-from modnet.configs import CompressConfig
+from modnet.config import Config
+from modnet.workloads.matting import settings
+from tasks.configs import baseline, compress, sections
+from tasks.configs.compress import CompressConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
@@ -117,11 +122,12 @@ def test_every_flow_explains_itself_in_the_user_interface() -> None:
         assert len(flow_of(deployment).fn.__doc__) > 80, deployment["entrypoint"]
 
 
-def test_every_config_field_has_a_description() -> None:
-    import modnet.configs
-
-    for name, config in vars(modnet.configs).items():
-        if inspect.isclass(config) and issubclass(config, modnet.configs.Config):
+@pytest.mark.parametrize(
+    "module", [modnet.configs, baseline, compress, sections, settings], ids=lambda one: one.__name__
+)
+def test_every_config_field_has_a_description(module: ModuleType) -> None:
+    for name, config in vars(module).items():
+        if inspect.isclass(config) and issubclass(config, Config):
             for field, info in config.model_fields.items():
                 is_nested = hasattr(info.annotation, "model_fields")
                 assert is_nested or info.description, f"{name}.{field}"

@@ -16,14 +16,14 @@ from modnet.configs import (
     BudgetPolicy,
     ComputeConfig,
     DatasetConfig,
-    IterationConfig,
     PruningConfig,
-    RetrainConfig,
     SyntheticConfig,
 )
 from modnet.records import Candidate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import MattingRetraining
+from tasks.configs.sections import StepwiseConfig
 from tasks.remote import bases
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
@@ -32,12 +32,12 @@ from tasks.stored_network import candidate_key
 pytestmark = pytest.mark.slow
 
 MAX_MACS = 300_000_000  # of 761 million
-CONFIG = IterationConfig(
+CONFIG = StepwiseConfig(
     steps=2,
     pruning=PruningConfig(
         policy=BudgetPolicy(max_macs=MAX_MACS), criterion="taylor", taylor_images=2, channel_multiple=1, min_channels=2
     ),
-    retrain=RetrainConfig(epochs=1, batch_size=2, image_size=64),
+    retrain=MattingRetraining(epochs=1, batch_size=2, image_size=64),
 )
 
 

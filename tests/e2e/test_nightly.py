@@ -20,17 +20,17 @@ from infra.local_stack.stack import Stack
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
     AdaptivePolicy,
-    BaselineConfig,
     BenchmarkConfig,
-    CompressConfig,
     DatasetConfig,
     ExportConfig,
     PruningConfig,
-    RetrainConfig,
     SyntheticConfig,
 )
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import MattingRetraining
+from tasks.configs.baseline import BaselineConfig
+from tasks.configs.compress import CompressConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "compress/on-demand"
@@ -69,7 +69,7 @@ def parameters(checkpoint: Path, **changes: object) -> dict:
         dataset=DatasetConfig(synthetic=SyntheticConfig(train=8, val=2, height=128, width=96)),
         base=BaselineConfig(checkpoint=str(checkpoint)),
         pruning=(SMALL, WIDER),
-        retrain=RetrainConfig(epochs=2, image_size=64, batch_size=2),
+        retrain=MattingRetraining(epochs=2, image_size=64, batch_size=2),
         export=ExportConfig(
             targets=(*TARGETS, STICK),
             verify_on_legacy=True,
@@ -162,7 +162,7 @@ def test_nightly_fails_with_the_reason_last_and_no_release(
 RUN_HERE = """
 import sys
 from flows.compress import compress
-from modnet.configs import CompressConfig
+from tasks.configs.compress import CompressConfig
 compress(CompressConfig.model_validate_json(sys.stdin.read()))
 """
 

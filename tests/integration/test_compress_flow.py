@@ -20,14 +20,11 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import (
-    BaselineConfig,
     BenchmarkConfig,
-    CompressConfig,
     ComputeConfig,
     DatasetConfig,
     ExportConfig,
     PruningConfig,
-    RetrainConfig,
     SyntheticConfig,
     UniformPolicy,
 )
@@ -36,6 +33,9 @@ from modnet.records import Candidate, EpochReport, RetrainReport, TrainingReport
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import MattingRetraining
+from tasks.configs.baseline import BaselineConfig
+from tasks.configs.compress import CompressConfig
 from tasks.remote import bases, candidates
 from tasks.remote.node import answered
 from tasks.stored import fetch, put_file, put_record
@@ -88,7 +88,7 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
             PRUNING.model_copy(update={"policy": UniformPolicy(ratio=ratio), "input_shape": shape})
             for ratio, shape in ((0.25, None), (0.5, "128x96"))
         ),
-        retrain=RetrainConfig(epochs=1),
+        retrain=MattingRetraining(epochs=1),
         export=ExportConfig(
             targets=("cpu-fp32", "cpu-fp16"), input_shape="288x256", calibration_images=2, max_output_difference=1e-4
         ),

@@ -121,15 +121,6 @@ def test_upload_file_and_download_file_keep_the_content(store: ObjectStore, tmp_
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["copy"]
 
 
-def test_upload_file_if_absent_keeps_the_first(store: ObjectStore, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name).write_bytes(name.encode())
-    store.upload_file("a", tmp_path / "first", if_absent=True)
-    with pytest.raises(ConflictError):
-        store.upload_file("a", tmp_path / "second", if_absent=True)
-    assert store.get("a") == b"first"
-
-
 def _digest(data: bytes) -> FileDigest:
     return FileDigest(hashlib.sha256(data).hexdigest(), len(data))
 

@@ -89,13 +89,11 @@ class Agent:
         work_folder: Path,
         settings: MeasureSettings,
         load: Callable[..., LoadedModel] = load_ir,
-        now: Callable[[], str] = utc_now,
     ) -> None:
         self._store = store
         self._device = device
         self._settings = settings
         self._load = load
-        self._now = now
         self._work_folder = work_folder
         self._spool = Spool(work_folder / "spool")
         self._releases = work_folder / "releases"
@@ -140,7 +138,7 @@ class Agent:
             target=target,
             device=self._device,
             runtime=runtime_text(),
-            started_at=self._now(),
+            started_at=utc_now(),
         )
         try:
             report = self._measure(pointer, new_report)

@@ -56,9 +56,9 @@ class FolderStore:
         keys = (path.relative_to(self.folder).as_posix() for path in found)
         return sorted(key for key in keys if key.startswith(prefix))
 
-    def upload_file(self, key: str, path: Path, *, if_absent: bool = False) -> None:
+    def upload_file(self, key: str, path: Path) -> None:
         """Copies the file as `put` does."""
-        with open(path, "rb") as source, self._writing(key, if_absent=if_absent) as partial:
+        with open(path, "rb") as source, self._writing(key) as partial:
             shutil.copyfileobj(source, partial, CHUNK_BYTES)
 
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:

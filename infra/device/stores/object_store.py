@@ -56,7 +56,7 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with `prefix`, sorted."""
 
-    def upload_file(self, key: str, path: Path, *, if_absent: bool = False) -> None:
+    def upload_file(self, key: str, path: Path) -> None:
         """Writes the file's content without reading it into memory; raises what `put` raises."""
 
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:

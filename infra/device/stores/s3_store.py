@@ -98,10 +98,10 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=full_prefix)
             return sorted(found["Key"][len(self._prefix) :] for page in pages for found in page.get("Contents", ()))
 
-    def upload_file(self, key: str, path: Path, *, if_absent: bool = False) -> None:
+    def upload_file(self, key: str, path: Path) -> None:
         """One PUT that reads the file as it goes."""
         with open(path, "rb") as source:
-            self._put(key, source, if_absent=if_absent, if_match=None)
+            self._put(key, source)
 
     def download_file(self, key: str, path: Path, *, max_bytes: int | None = None) -> None:
         """Streams the object to a neighbour of `path`, then renames it."""
@@ -138,7 +138,7 @@ class S3Store:
     def _full(self, key: str) -> str:
         return self._prefix + check_key(key)
 
-    def _put(self, key: str, body: bytes | IO[bytes], *, if_absent: bool, if_match: str | None) -> str:
+    def _put(self, key: str, body: bytes | IO[bytes], *, if_absent: bool = False, if_match: str | None = None) -> str:
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match is not None else {}
         try:
             answer = self._asked("put_object", key, Body=body, ChecksumSHA256=_checksum(body), **condition)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modnet.configs import AdaptationConfig
 from modnet.data.batches import batch_indices
 from modnet.data.loading import BatchLoader
 from modnet.errors import TrainingDivergedError
@@ -26,6 +25,7 @@ from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.distillation import uncertain_band
 from modnet.workloads.matting.losses import coarse_matte
 from modnet.workloads.matting.network.modnet import MattePrediction, MODNet
+from modnet.workloads.matting.settings import AdaptationConfig
 
 SEMANTIC_WEIGHT, DETAIL_WEIGHT = 100.0, 1.0  # of the published code
 

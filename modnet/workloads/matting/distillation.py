@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modnet.configs import DistillationConfig
 from modnet.errors import ConfigError
 from modnet.workload import Sample
 from modnet.workloads.matting.network.modnet import MattePrediction, MODNet
+from modnet.workloads.matting.settings import DistillationConfig
 
 BAND_RADIUS = 8  # pixels around what the teacher calls neither person nor background
 _CERTAIN = 0.05  # from 0 or 1: what the teacher is sure of

@@ -27,6 +27,7 @@ from modnet.workloads.matting.evaluate import checked_alpha, evaluate
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
 from modnet.workloads.matting.predict.predictors import Predictor
+from modnet.workloads.matting.settings import MattingTraining
 
 ASPECT_IMAGES = 32  # that tell the aspect of a data set
 
@@ -85,7 +86,8 @@ class Portraits:
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> MattingDataset:
         """Crops with trimap and matte."""
-        return MattingDataset(self.folder, self._pairs(split), size=shape, seed=seed, augment=config.augmentation)
+        augment = config.augmentation if isinstance(config, MattingTraining) else True
+        return MattingDataset(self.folder, self._pairs(split), size=shape, seed=seed, augment=augment)
 
     def sample(self, split: Split, position: int, short_side: int) -> Portrait:
         """The portrait shrunk or enlarged, with its aspect nearly kept.

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modnet.configs import SyntheticConfig, TrainingConfig
+from modnet.config import Config
+from modnet.configs import RetrainConfig, SyntheticConfig, TrainingConfig, WorkloadSettings
 from modnet.errors import DatasetError
 from modnet.graph_function import GraphFunction
 from modnet.network import ChannelGroup, Consumer, NetworkSpec, Producer, PrunableNetwork
@@ -73,6 +74,21 @@ class BrightnessNetwork(PrunableNetwork):
         return type(self)(BrightnessSpec(features=sum(widths.get("features", (self.spec.features,)))))
 
 
+class Noise(Config):
+    strength: float = 0.2
+
+
+class BrightnessRetraining(RetrainConfig):
+    noise: Noise = Noise()
+
+
+class BrightnessSettings(WorkloadSettings):
+    retraining = BrightnessRetraining
+
+
+SETTINGS = BrightnessSettings()
+
+
 class BrightnessSample(NamedTuple):
     """image: float32 (3, S, S) in [-1, 1].  brightness: float32 (1, S, S) in [0, 1]."""
 
@@ -83,8 +99,8 @@ class BrightnessSample(NamedTuple):
 class DrawnImages:
     """Noise of random colours; a sample depends on (seed, epoch, index)."""
 
-    def __init__(self, count: int, size: int = 64, seed: int = 0) -> None:
-        self.count, self.size, self.seed, self.epoch = count, size, seed, 0
+    def __init__(self, count: int, size: int = 64, seed: int = 0, noise: float = 0.2) -> None:
+        self.count, self.size, self.seed, self.noise, self.epoch = count, size, seed, noise, 0
         self.folder, self.files, self.shape = Path(), (), (size, size)
 
     def set_epoch(self, epoch: int) -> None:
@@ -99,7 +115,7 @@ class DrawnImages:
     def __getitem__(self, index: int) -> BrightnessSample:
         generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)))
         colour = torch.rand(3, 1, 1, generator=generator)
-        image = (colour + 0.2 * torch.rand(3, self.size, self.size, generator=generator)).clamp(0, 1)
+        image = (colour + self.noise * torch.rand(3, self.size, self.size, generator=generator)).clamp(0, 1)
         return BrightnessSample(2 * image - 1, image.mean(dim=0, keepdim=True))
 
 
@@ -134,7 +150,8 @@ class Drawings:
         return (256, 256)
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> DrawnImages:
-        return DrawnImages(self.counts[split], shape[0], seed)
+        noise = config.noise.strength if isinstance(config, BrightnessRetraining) else Noise().strength
+        return DrawnImages(self.counts[split], shape[0], seed, noise)
 
     def sample(self, split: Split, position: int, short_side: int) -> BrightnessSample:
         seed = ("fit", "tune", "val").index(split)

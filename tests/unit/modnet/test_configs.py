@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import (
-    SHIPPED,
-    BaselineConfig,
-    BenchmarkConfig,
-    CompressConfig,
-    ExportConfig,
-    PruningConfig,
-    RetrainConfig,
-)
+from modnet.configs import SHIPPED, BenchmarkConfig, ExportConfig, PruningConfig, RetrainConfig
+from tasks.configs.baseline import BaselineConfig
+from tasks.configs.compress import CompressConfig
 
 
 @pytest.mark.parametrize("config", [CompressConfig(), CompressConfig(profile="demo")])
@@ -65,6 +59,8 @@ def test_what_is_left_empty_is_chosen_by_the_profile() -> None:
         ({"retrain": {"epoch": 3}}, "epoch"),
         ({"epochs": 0}, "epochs"),
         ({"start": 3}, "start"),
+        ({"dataset": "ppm-100"}, "dataset"),
+        ({"dataset": {"workload": "poetry"}}, "workload: got 'poetry', there is matting"),
     ],
     ids=str,
 )

@@ -13,15 +13,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import BudgetPolicy, CompressConfig, PruningConfig
+from modnet.configs import BudgetPolicy, PruningConfig
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.records import EpochReport
+from modnet.records import DatasetRecord, EpochReport
+from modnet.workloads import workload_named
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.published.modelcompression import prune_like_modelcompression
 from modnet.workloads.matting.published.modelcompression_info import require_agreement
 from modnet.workloads.matting.weights import SHIPPED_BASE
+from modnet.workloads.matting.workload import MATTING
+from tasks.configs.compress import CompressConfig
 
 FOLDER = Path(__file__).parent / "of_0_1_0"
 
@@ -77,6 +80,15 @@ def test_a_config_is_read_by_the_word_of_then_and_by_that_of_now(kind: str) -> N
 def test_a_run_s_config_of_then_is_refused_with_the_name_of_now(config: dict, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         CompressConfig.model_validate(config)
+
+
+def test_a_data_set_of_then_does_not_say_its_workload_and_is_of_the_only_one_there_was() -> None:
+    archive = {"key": "archive.zip", "sha256": "0" * 64, "size_bytes": 1}
+    counts = {"fit": 3, "tune": 2, "val": 1}
+    record = DatasetRecord.model_validate(
+        {"dataset_id": "d", "archive": archive, "source": "synthetic", "is_synthetic": True, **counts}
+    )
+    assert workload_named(record.workload) is MATTING
 
 
 def test_an_epoch_of_then_is_read() -> None:

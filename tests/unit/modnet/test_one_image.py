@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modnet.configs import AugmentationConfig, TrainingConfig
+from modnet.configs import TrainingConfig
 from modnet.data.archives import extract_archive
 from modnet.data.batches import batch_of
 from modnet.training.retrain import retrain
@@ -18,6 +18,7 @@ from modnet.workloads.matting.data.trimap import trimap_from_alpha
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import AugmentationConfig
 from modnet.workloads.matting.workload import MATTING
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modnet.checkpoint import read_checkpoint, save_checkpoint, workload_in
-from modnet.configs import DistillationConfig, PruningConfig, RetrainConfig, TrainingConfig, UniformPolicy
+from modnet.config import Config
+from modnet.configs import PruningConfig, RetrainConfig, TrainingConfig, UniformPolicy
 from modnet.errors import CheckpointError, ConfigError, ExportError
 from modnet.export.export import export_network
 from modnet.export.openvino_graph import OpenvinoGraph
@@ -20,10 +23,12 @@ from modnet.network import Input
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.training.retrain import retrain
-from modnet.workloads import workload_named
+from modnet.workload import Sample
+from modnet.workloads import WORKLOADS, Home, settings_named, workload_named
 from modnet.workloads.matting.checkpoint import load as load_matting
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import DistillationConfig
 from modnet.workloads.matting.workload import MATTING
 from tests.unit.modnet.brightness import BRIGHTNESS, BrightnessNetwork, BrightnessSpec, DrawnImages
 
@@ -88,6 +93,38 @@ def test_a_teacher_is_refused_where_networks_cannot_teach() -> None:
         retrain(network, DrawnImages(4), config, workload=BRIGHTNESS, seed=0, teacher=teacher)
 
 
+class Copying(Config):
+    weight: float = 1.0
+
+
+class CopyingTeacher:
+    def __init__(self, teacher: BrightnessNetwork, student: BrightnessNetwork, config: Copying) -> None:
+        self.adapters, self.teacher, self.weight = nn.ModuleList(), teacher, config.weight
+
+    def learn(
+        self, student: BrightnessNetwork, inputs: Sample, predict: Callable[[Any, Sample], Any]
+    ) -> tuple[Any, dict[str, Tensor]]:
+        predicted = predict(student, inputs)
+        wanted = predict(self.teacher, inputs).brightness.detach()
+        return predicted, {"copied": self.weight * (predicted.brightness - wanted).square().mean()}
+
+
+def test_a_workload_says_by_settings_of_its_own_how_a_teacher_teaches() -> None:
+    teaching = replace(BRIGHTNESS, teaching=CopyingTeacher)
+    torch.manual_seed(0)
+    teacher = BrightnessNetwork(BrightnessSpec.tiny())
+    first = []
+    for weight in (1.0, 0.5):
+        config = RetrainConfig(**TRAINING.model_dump(), distillation=Copying(weight=weight))
+        assert config.model_dump()["distillation"] == {"weight": weight}
+        torch.manual_seed(1)
+        student = BrightnessNetwork(BrightnessSpec.tiny())
+        one_step = config.model_copy(update={"epochs": 1})
+        report = retrain(student, DrawnImages(4), one_step, workload=teaching, seed=0, teacher=teacher)
+        first.append(report.history[0].losses["copied"])
+    assert first[1] == pytest.approx(first[0] / 2)
+
+
 def test_a_backbone_cannot_stay_as_it_is_where_there_is_none() -> None:
     config = TRAINING.model_copy(update={"freeze_backbone": True})
     with pytest.raises(ConfigError, match="a BrightnessNetwork has no backbone"):
@@ -116,6 +153,12 @@ def test_matting_is_a_workload_like_any_other() -> None:
 def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError, match="workload: got 'poetry', there is matting"):
         workload_named("poetry")
+
+
+def test_a_workload_may_add_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WORKLOADS, "brightness", Home("tests.unit.modnet.brightness:BRIGHTNESS"))
+    settings = settings_named("brightness")
+    assert (settings.training, settings.retraining) == (TrainingConfig, RetrainConfig)
 
 
 def test_a_checkpoint_says_its_workload_and_what_does_not_is_asked_of_nobody(tmp_path: Path) -> None:

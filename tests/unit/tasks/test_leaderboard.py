@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modnet.configs import PruningConfig, RetrainConfig
+from modnet.configs import PruningConfig
 from modnet.records import (
     Candidate,
     Choice,
@@ -48,7 +48,7 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
         parent_id="b",
         dataset_id="d",
         pruning=PruningConfig(),
-        retrain=RetrainConfig(),
+        retrain={},
         seed=0,
         pruned=StoredFile(key="c.safetensors", sha256="0" * 64, size_bytes=1),
         complexity=COST,

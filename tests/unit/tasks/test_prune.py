@@ -11,13 +11,14 @@ from prefect.logging import disable_run_logger
 
 from infra.device.stores.folder_store import FolderStore
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import SHIPPED, BaselineConfig, ComputeConfig
+from modnet.configs import SHIPPED, ComputeConfig
 from modnet.errors import CheckpointError
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.weights import NAMED
 from modnet.workloads.matting.workload import MATTING
+from tasks.configs.baseline import BaselineConfig
 from tasks.prune import put_base
 from tasks.remote import node
 

@@ -15,12 +15,13 @@ from infra.device.stores.folder_store import FolderStore
 from infra.errors import ResourcesUnavailableError
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import BaselineConfig, ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
+from modnet.configs import ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
 from modnet.pruning.iteration import IterationStep
 from modnet.records import BaseRecord, Candidate, Record, RetrainReport
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import iterate, on_ray, prune, retrain, training_run
+from tasks.configs.baseline import BaselineConfig
 from tasks.remote import bases, candidates, node
 from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from prefect.logging import disable_run_logger
+from pydantic import ValidationError
 
 from infra.device.releases import promote, publish_release, read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
@@ -38,12 +39,15 @@ from modnet.records import (
     Sensitivities,
     StoredFile,
 )
+from modnet.targets import Shape
+from modnet.workload import Split
 from modnet.workloads import WORKLOADS, Home
+from modnet.workloads.matting.settings import MattingRetraining
 from modnet.workloads.matting.weights import SHIPPED_SMALL
 from tasks import deploy
 from tasks.cli import main
 from tasks.remote import bases, candidates, exports, latency, scores, sensitivity
-from tasks.remote.node import answered
+from tasks.remote.node import answered, this_node
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import (
     base_key,
@@ -55,7 +59,14 @@ from tasks.stored_network import (
     sheet_key,
     trained_base_id,
 )
-from tests.unit.modnet.brightness import BrightnessNetwork, BrightnessSpec
+from tests.unit.modnet.brightness import (
+    BrightnessNetwork,
+    BrightnessRetraining,
+    BrightnessSpec,
+    Drawings,
+    DrawnImages,
+    Noise,
+)
 
 DRAWN = SyntheticConfig(train=8, val=5)
 TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3e-2, precision="fp32")
@@ -70,9 +81,8 @@ EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), input_shape=SHAPE, cali
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(
-        WORKLOADS, "brightness", Home("tests.unit.modnet.brightness:BRIGHTNESS", "tests.unit.modnet.brightness:draw")
-    )
+    places = [f"tests.unit.modnet.brightness:{part}" for part in ("BRIGHTNESS", "SETTINGS", "draw")]
+    monkeypatch.setitem(WORKLOADS, "brightness", Home(*places))
     return FolderStore(tmp_path / "store")
 
 
@@ -128,6 +138,34 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     assert read_current(store, "cpu-fp32").release_id == release_id
 
 
+def test_settings_that_a_workload_adds_reach_its_samples_through_the_store(
+    store: FolderStore, dataset: DatasetRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def training_set(data: Drawings, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> DrawnImages:
+        seen.append(config)
+        return drawn(data, split, config, shape, seed)
+
+    drawn = Drawings.training_set
+    monkeypatch.setattr(Drawings, "training_set", training_set)
+    question = (trained_base(dataset, 1), PRUNING)
+    noisy = BrightnessRetraining(**TRAINING.model_dump(), noise=Noise(strength=0.3))
+    for settings in (noisy, RetrainConfig(**TRAINING.model_dump())):
+        name = pruned_id(store, *question, settings, 0)
+        answered(candidate_key(name), Candidate, candidates.prune_network, (*question, settings, 0, name), 1)
+        answered(retrained_key(name), RetrainReport, candidates.retrain_candidate, [name], 1, gpus=0)
+    assert seen == [TRAINING, noisy, BrightnessRetraining(**TRAINING.model_dump())]
+
+
+def test_settings_of_another_workload_are_refused_with_their_names(store: FolderStore, dataset: DatasetRecord) -> None:
+    question = (trained_base(dataset, 1), PRUNING, MattingRetraining(**TRAINING.model_dump()), 0)
+    name = pruned_id(store, *question)
+    answered(candidate_key(name), Candidate, candidates.prune_network, (*question, name), 1)
+    with pytest.raises(ValidationError, match="BrightnessRetraining\naugmentation"):
+        candidates.retrain_candidate(this_node(1), name)
+
+
 def test_groups_of_a_second_workload_are_analysed(store: FolderStore, dataset: DatasetRecord) -> None:
     cpus = torch.get_num_threads()
     base_id = trained_base(dataset, cpus)
@@ -181,4 +219,4 @@ def test_a_verb_takes_the_workload_that_the_checkpoint_names_and_names_the_file_
     assert json.loads(capsys.readouterr().out)["spec"] == {"features": 8}
     monkeypatch.delitem(WORKLOADS, "brightness")
     assert main(["inspect", "--checkpoint", str(path)]) == 3
-    assert f"{path} holds a network of workload 'brightness', there is matting" in capsys.readouterr().err
+    assert f"{path} holds a network of no known workload: got 'brightness', there is matting" in capsys.readouterr().err

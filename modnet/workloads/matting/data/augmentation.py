@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.configs import AugmentationConfig
 from modnet.targets import Shape
 from modnet.workloads.matting.data.foreground import estimate_foreground
 from modnet.workloads.matting.data.images import Alpha, Image, Matte16
 from modnet.workloads.matting.data.preprocessing import resize
 from modnet.workloads.matting.data.synthetic_background import draw_background
+from modnet.workloads.matting.settings import AugmentationConfig
 
 _Value = TypeVar("_Value", bound=np.generic)
 

@@ -10,7 +10,6 @@ from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 import torch
 from torch.utils.data import Dataset
 
-from modnet.configs import AugmentationConfig
 from modnet.configs.shape import shape_of
 from modnet.data.batches import generator_of
 from modnet.errors import DatasetError
@@ -21,6 +20,7 @@ from modnet.workloads.matting.data.images import Image, Matte16
 from modnet.workloads.matting.data.indexing import Pair
 from modnet.workloads.matting.data.preprocessing import normalise
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
+from modnet.workloads.matting.settings import AugmentationConfig
 
 KEPT = 1.5  # times the sample's height and width, which a decoded image covers: a crop of half of it grows by 4/3
 CACHE_BYTES = 512 * 2**20

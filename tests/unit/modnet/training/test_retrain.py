@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from modnet.configs import DistillationConfig, RetrainConfig, SparsityConfig, TrainingConfig
+from modnet.configs import RetrainConfig, SparsityConfig, TrainingConfig
 from modnet.data.archives import extract_archive
 from modnet.data.loading import BatchLoader
 from modnet.errors import CheckpointError, ConfigError, TrainingDivergedError
@@ -21,6 +21,7 @@ from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import DistillationConfig
 from modnet.workloads.matting.workload import MATTING
 
 retrain = partial(training.retrain, workload=MATTING)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modnet.configs import CompressConfig
 from tasks.cli import main
+from tasks.configs.compress import CompressConfig
 
 Run = Callable[..., dict]
 Refuse = Callable[..., tuple[int, str]]

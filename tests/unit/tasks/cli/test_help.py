@@ -9,10 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from modnet.configs import (
-    AdaptationConfig,
     AdaptivePolicy,
     BudgetPolicy,
-    DistillationConfig,
     ExportConfig,
     GlobalThresholdPolicy,
     LatencyPolicy,
@@ -21,6 +19,7 @@ from modnet.configs import (
     SensitivityConfig,
     TrainingConfig,
 )
+from modnet.workloads.matting.settings import AdaptationConfig, DistillationConfig
 from tasks.cli import VERBS, _parser
 from tasks.cli.fields import flag_of
 from tasks.cli.values import Whole, amount, batch_sizes

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from modnet.configs import AdaptationConfig
 from modnet.data.archives import extract_archive
 from modnet.errors import DatasetError, TrainingDivergedError
 from modnet.workloads.matting.adaptation import adapt, consistency_losses
@@ -18,6 +17,7 @@ from modnet.workloads.matting.distillation import uncertain_band
 from modnet.workloads.matting.losses import coarse_matte
 from modnet.workloads.matting.network.modnet import MattePrediction, MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import AdaptationConfig
 
 CONFIG = AdaptationConfig(epochs=3, batch_size=2, image_size=64, learning_rate=1e-3)
 

@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 import torch
 
-from modnet.configs import DistillationConfig
 from modnet.errors import ConfigError
 from modnet.training.execution import predict
 from modnet.workloads.matting.distillation import BAND_RADIUS, Distillation, uncertain_band
 from modnet.workloads.matting.network.modnet import MattePrediction, MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
+from modnet.workloads.matting.settings import DistillationConfig
 
 in_float32 = partial(predict, number_format="fp32")
 

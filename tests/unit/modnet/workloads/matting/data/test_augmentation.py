@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from modnet.configs import AugmentationConfig
 from modnet.targets import Shape
 from modnet.workloads.matting.data.augmentation import (
     LETTERBOX_GREY,
@@ -25,6 +24,7 @@ from modnet.workloads.matting.data.augmentation import (
 )
 from modnet.workloads.matting.data.images import Image, Matte16
 from modnet.workloads.matting.data.synthetic import render_portrait
+from modnet.workloads.matting.settings import AugmentationConfig
 
 EVERYTHING = AugmentationConfig(flip=0.5, colour=1, blur=1, jpeg=1, background=1)
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from modnet.configs import AugmentationConfig
 from modnet.data.batches import batch_indices, batch_of, prefetch
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.data.dataset import MattingDataset, Sample, UnlabelledDataset
 from modnet.workloads.matting.data.indexing import Pair
 from modnet.workloads.matting.data.synthetic import render_portrait
+from modnet.workloads.matting.settings import AugmentationConfig
 
 Array = NDArray[Any]
 SIZE = 64

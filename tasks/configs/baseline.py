@@ -1,4 +1,4 @@
-"""The network that is compressed, and the words for those that the project brings along."""
+"""The network that is compressed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from modnet.config import Config
 from modnet.configs.form import may_be_empty, usual_when_empty
-from modnet.configs.training import TrainingConfig
-
-SHIPPED = "shipped"
-"""Stands for the unpruned network that the project brings along, wherever a checkpoint is named."""
-
-SHIPPED_PRUNED = "shipped-pruned"
-"""Stands for the small network that the project brings along: the shipped one, pruned and retrained."""
-
-UNPRUNED = "unpruned"
-"""Stands for a run's unpruned network, where it is said what candidates are pruned from."""
-
-TRAIN = "train"
-"""Stands for no checkpoint: the run trains its base network."""
+from modnet.configs.words import SHIPPED, TRAIN
+from tasks.configs.sections import USUAL, Training
 
 
 class BaselineConfig(Config):
@@ -37,8 +26,8 @@ class BaselineConfig(Config):
         description="Path on the worker's machine of MobileNetV2 weights with folded norms (.npz). The training "
         "starts from them. Only with checkpoint train. Empty: it starts from random weights.",
     )
-    training: Annotated[TrainingConfig, usual_when_empty(TrainingConfig())] = Field(
-        TrainingConfig(),
+    training: Annotated[Training, usual_when_empty(USUAL.training())] = Field(
+        USUAL.training(),
         description="How it is trained. Only with checkpoint train.",
         json_schema_extra=may_be_empty,
     )

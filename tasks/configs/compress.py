@@ -8,37 +8,27 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from modnet.config import Config
-from modnet.configs.augmentation import AugmentationConfig
-from modnet.configs.baseline import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, BaselineConfig
-from modnet.configs.benchmark import BenchmarkConfig
-from modnet.configs.compute import ComputeConfig
-from modnet.configs.dataset import DatasetConfig
-from modnet.configs.evaluation import WinnerLimits
-from modnet.configs.export import ExportConfig
+from modnet.configs import (
+    SHIPPED,
+    SHIPPED_PRUNED,
+    TRAIN,
+    UNPRUNED,
+    BenchmarkConfig,
+    ComputeConfig,
+    DatasetConfig,
+    ExportConfig,
+    PruningConfig,
+    Seed,
+    WinnerLimits,
+)
 from modnet.configs.form import may_be_empty
-from modnet.configs.pruning import PruningConfig
-from modnet.configs.training import DistillationConfig, RetrainConfig, Seed, TrainingConfig
+from modnet.workloads import settings_named
+from tasks.configs.baseline import BaselineConfig
+from tasks.configs.sections import Retraining
 
 Profile = Literal["demo", "standard"]
 
-FROM_UNPRUNED = (
-    PruningConfig.towards(max_macs=10_000_000_000),
-    PruningConfig.towards(max_macs=6_500_000_000),
-    PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000),
-)
-"""Candidates of a run that prunes the unpruned network."""
-
-FROM_SMALL = tuple(
-    one.model_copy(update={"batch_only": ()})  # which the small network has lost already
-    for one in (
-        PruningConfig.towards(max_macs=3_700_000_000, max_parameters=1_340_000),
-        PruningConfig.towards(max_macs=3_300_000_000),
-        PruningConfig.towards(max_macs=2_900_000_000),
-    )
-)
-"""Candidates of a run that starts from a small network: as it is, and pruned further."""
-
-DEMO_LOOKS = {"taylor_images": 8, "taylor_steps": 2}
+_DEMO_LOOKS = {"taylor_images": 8, "taylor_steps": 2}
 _BY_PROFILE: Any = None  # a validator puts the profile's value in its place
 
 
@@ -85,7 +75,7 @@ class CompressConfig(Config):
         json_schema_extra=may_be_empty,
     )
     seed: Seed = 0
-    retrain: RetrainConfig = Field(_BY_PROFILE, title="How candidates are retrained", json_schema_extra=may_be_empty)
+    retrain: Retraining = Field(_BY_PROFILE, title="How candidates are retrained", json_schema_extra=may_be_empty)
     export: ExportConfig = Field(_BY_PROFILE, title="What is released", json_schema_extra=may_be_empty)
     benchmark: BenchmarkConfig = Field(_BY_PROFILE, title="Waiting for devices", json_schema_extra=may_be_empty)
     compute: ComputeConfig = Field(_BY_PROFILE, title="Machines", json_schema_extra=may_be_empty)
@@ -99,22 +89,27 @@ class CompressConfig(Config):
             return given
         filled = {name: value for name, value in given.items() if value not in (None, "")}
         is_demo = filled.get("profile") == "demo"
-        base = filled.setdefault("base", {})
-        if not isinstance(base, Mapping | BaselineConfig):
+        base, dataset = filled.setdefault("base", {}), filled.setdefault("dataset", {})
+        if not isinstance(base, Mapping | BaselineConfig) or not isinstance(dataset, Mapping | DatasetConfig):
             return given
-        checkpoint = base.checkpoint if isinstance(base, BaselineConfig) else base.get("checkpoint", SHIPPED)
+        usual = settings_named(dict(dataset).get("workload"))
+        checkpoint = dict(base).get("checkpoint", SHIPPED)
         is_trained = checkpoint in (None, "", TRAIN)
         is_usual = is_demo and checkpoint == SHIPPED and "pruning" not in filled
         start = filled.setdefault("start", SHIPPED_PRUNED if is_usual else UNPRUNED)
-        candidates = filled.get("pruning", FROM_UNPRUNED if start == UNPRUNED else FROM_SMALL)
+        is_small = start != UNPRUNED
+        candidates, batch_only = filled.get("pruning", usual.candidates), usual.batch_only
+        if is_small and "pruning" not in filled:
+            candidates, batch_only = usual.small_candidates, ()
         if isinstance(candidates, str):
-            candidates = tuple(PruningConfig.from_word(word) for word in candidates.split(","))
+            candidates = tuple(PruningConfig.from_word(word, batch_only) for word in candidates.split(","))
         if not isinstance(given.get("pruning"), list | tuple):  # how long Taylor looks is the profile's affair
-            candidates = tuple(one.model_copy(update=DEMO_LOOKS if is_demo else {}) for one in candidates)
+            candidates = tuple(one.model_copy(update=_DEMO_LOOKS if is_demo else {}) for one in candidates)
         filled["pruning"] = candidates
         if isinstance(base, Mapping) and base.get("training") is None:
-            filled["base"] = {**base, "training": _base_training(is_demo)}
-        retrain = filled.setdefault("retrain", _retraining(is_demo, is_trained, start))
+            filled["base"] = {**base, "training": usual.usual_training(is_demo=is_demo)}
+        retraining = usual.usual_retraining(is_demo=is_demo, is_trained=is_trained, is_small=is_small)
+        retrain = filled.setdefault("retrain", retraining)
         if "epochs" in filled:
             filled["retrain"] = {**dict(retrain), "epochs": filled["epochs"]}
         filled.setdefault(
@@ -123,27 +118,3 @@ class CompressConfig(Config):
         filled.setdefault("benchmark", BenchmarkConfig(wait_s=120, min_reports=1) if is_demo else BenchmarkConfig())
         filled.setdefault("compute", ComputeConfig())
         return filled
-
-
-def _base_training(is_demo: bool) -> TrainingConfig:
-    if is_demo:
-        return TrainingConfig(epochs=10, image_size=160, learning_rate=2e-3)
-    return TrainingConfig(epochs=40, image_size=448)
-
-
-def _retraining(is_demo: bool, is_trained: bool, start: Any) -> RetrainConfig:
-    if not is_demo:
-        return RetrainConfig(
-            epochs=20,
-            image_size=448,
-            learning_rate=7e-4,
-            average_decay=0.995,
-            freeze_backbone=True,
-            augmentation=AugmentationConfig(largest_crop=1.5),
-            distillation=DistillationConfig(),
-        )
-    if is_trained:  # a base that was trained for minutes is no teacher, and its backbone not worth keeping
-        return RetrainConfig(epochs=3, image_size=160)
-    # A small network that was retrained for long forgets more at 1e-3 than some dozen images teach it.
-    learning_rate = 1e-3 if start == UNPRUNED else 2e-4
-    return RetrainConfig(epochs=5, learning_rate=learning_rate, freeze_backbone=True, distillation=DistillationConfig())

@@ -1,0 +1,38 @@
+"""What a workload adds to the settings of a run."""
+
+from __future__ import annotations
+
+from modnet.configs.training import RetrainConfig, TrainingConfig
+
+
+class WorkloadSettings:
+    """What a workload adds to the settings of a run, and what it does where nobody chose. It does without torch.
+
+    This class adds nothing.
+
+    Attributes:
+        training: how its unpruned networks are trained: the engine's fields, and its own.
+        retraining: how its candidates are retrained.
+        batch_only: layers that lose their instance norm where a word asks for a budget by Taylor.
+        candidates: that are pruned from the unpruned network, in words.
+        small_candidates: that are pruned from a small network, which has lost these norms already.
+    """
+
+    training: type[TrainingConfig] = TrainingConfig
+    retraining: type[RetrainConfig] = RetrainConfig
+    batch_only: tuple[str, ...] = ()
+    candidates = small_candidates = "0.5/0.5"
+
+    def usual_training(self, *, is_demo: bool) -> TrainingConfig:
+        """How an unpruned network is trained in minutes, or in a night."""
+        return self.training()
+
+    def usual_retraining(self, *, is_demo: bool, is_trained: bool, is_small: bool) -> RetrainConfig:
+        """How candidates are retrained in minutes, or in a night.
+
+        Args:
+            is_demo: in minutes.
+            is_trained: the unpruned network was trained in the same run.
+            is_small: they are pruned from a small network.
+        """
+        return self.retraining()

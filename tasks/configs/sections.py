@@ -1,0 +1,28 @@
+"""How networks are trained, as run forms show it: the settings of the workloads that there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Union
+
+from pydantic import Field, GetPydanticSchema
+
+from modnet.configs import IterationConfig, RetrainConfig, TrainingConfig
+from modnet.workloads import WORKLOADS, settings_named
+
+USUAL = settings_named(None)
+
+
+def _of_workloads(name: str) -> GetPydanticSchema:
+    """Makes of a field one of what the workloads have for it, by the attribute of `WorkloadSettings`."""
+    kinds = tuple(getattr(settings_named(workload), name) for workload in WORKLOADS)
+    return GetPydanticSchema(lambda _, handler: handler.generate_schema(Union[kinds]))  # noqa: UP007 - of all
+
+
+Training = Annotated[TrainingConfig, _of_workloads("training")]
+Retraining = Annotated[RetrainConfig, _of_workloads("retraining")]
+
+
+class StepwiseConfig(IterationConfig):
+    """Prune, retrain, prune the retrained network again: what was asked for is reached in several smaller steps."""
+
+    retrain: Retraining = Field(USUAL.retraining(), description=IterationConfig.model_fields["retrain"].description)
