@@ -43,6 +43,7 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
 
     def compute() -> DatasetRecord:
         data = workload.open(extract_archive(archive, settings.cache_folder / "datasets"))
+        shape, *turned = data.input_shapes()
         return DatasetRecord(
             dataset_id=dataset_id,
             workload=workload.name,
@@ -52,7 +53,8 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
             fit=len(data.names("fit")),
             tune=len(data.names("tune")),
             val=len(data.names("val")),
-            input_shape=shown(data.input_shape()),
+            input_shape=shown(shape),
+            turned=bool(turned),
         )
 
     return once(store, f"datasets/{dataset_id}/dataset.json", DatasetRecord, compute)

@@ -30,7 +30,9 @@ from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
 
 TARGET: Target = "cpu-fp32"
-CONFIG = ExportConfig(targets=(TARGET,), input_shape="256x256", calibration_images=2, max_output_difference=0.02)
+CONFIG = ExportConfig(
+    targets=(TARGET,), input_shape="256x256", turned=False, calibration_images=2, max_output_difference=0.02
+)
 COMPUTE = ComputeConfig(base_cpus=1)
 Deploy = Callable[..., Promotion]
 
@@ -55,8 +57,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
             key = export_key(store, ids[name], CONFIG)
             answered(key, ExportRecord, exports.export_stored, [ids[name], CONFIG, key], 1)
-            key = scores_key(store, ids[name], CONFIG.input_shape)
-            answered(key, NetworkScores, remote_scores.score_network, [ids[name], CONFIG.input_shape], 1)
+            key = scores_key(store, ids[name], CONFIG.shapes)
+            answered(key, NetworkScores, remote_scores.score_network, [ids[name], CONFIG.shapes], 1)
     return folder, ids
 
 
