@@ -16,6 +16,7 @@ from modnet.configs import DatasetConfig, ExportConfig
 from modnet.export import export
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.openvino_graph import OpenvinoGraph
+from modnet.export.torch_to_onnx import export_onnx
 from modnet.records import ExportRecord, LegacyCheck
 from modnet.targets import VARIANTS
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
@@ -28,6 +29,7 @@ from tasks.remote.node import answered
 from tasks.stored import fetch_to, this_store
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key
+from tests.unit.modnet.random_network import random_network
 
 CONFIG = ExportConfig(
     targets=("cpu-fp32", "ncs2-fp16"), input_shape="256x256", calibration_images=2, max_relative_error_increase=1.0
@@ -95,16 +97,16 @@ def test_export_stored_makes_an_ir_for_each_orientation(network_id: str, tmp_pat
 
 
 def test_export_stored_refuses_a_target_whose_second_ir_computes_another_matte(
-    network_id: str, monkeypatch: pytest.MonkeyPatch
+    network_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convert = export.convert_ir
+    other = export_onnx(
+        random_network(ModnetSpec.tiny(), 1), tmp_path / "other" / "modnet-turned.onnx", size=(192, 256)
+    )
 
     def spoiled(onnx_path: Path, folder: Path, **how: Any) -> Any:
-        files = convert(onnx_path, folder, **how)
-        if "cpu-fp32" in files and "turned" in onnx_path.name:
-            ir = files["cpu-fp32"].bin
-            ir.write_bytes(ir.read_bytes()[::-1])
-        return files
+        is_spoiled = onnx_path.name == other.name and how["targets"] == ["cpu-fp32"]
+        return convert(other if is_spoiled else onnx_path, folder, **how)
 
     monkeypatch.setattr(export, "convert_ir", spoiled)
     record = exported(network_id, BOTH)

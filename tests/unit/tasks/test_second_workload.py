@@ -25,7 +25,7 @@ from modnet.configs import (
     TrainingConfig,
     UniformPolicy,
 )
-from modnet.errors import CheckpointError, ConfigError
+from modnet.errors import CheckpointError, ConfigError, DatasetError
 from modnet.records import (
     BaseRecord,
     Candidate,
@@ -38,6 +38,7 @@ from modnet.records import (
     Sensitivities,
     StoredFile,
 )
+from modnet.targets import Shape
 from modnet.workloads import WORKLOADS, Home
 from modnet.workloads.matting.weights import SHIPPED_SMALL
 from tasks import deploy
@@ -55,7 +56,7 @@ from tasks.stored_network import (
     sheet_key,
     trained_base_id,
 )
-from tests.unit.modnet.brightness import BrightnessNetwork, BrightnessSpec
+from tests.unit.modnet.brightness import BrightnessNetwork, BrightnessSpec, Drawings
 
 DRAWN = SyntheticConfig(train=8, val=5)
 TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3e-2, precision="fp32")
@@ -148,6 +149,17 @@ def test_groups_of_a_second_workload_are_analysed(store: FolderStore, dataset: D
 def test_a_data_set_of_an_unknown_workload_is_refused_with_those_that_there_are(store: FolderStore) -> None:
     with pytest.raises(ConfigError, match="workload: got 'poetry', there is brightness, matting"):
         publish_dataset(DatasetConfig(workload="poetry"), Settings.from_env(), store)
+
+
+@pytest.mark.parametrize("shapes", [((100, 64),), ((8192, 64),), ((96, 64), (64, 64)), ((96, 64), (64, 96), (96, 64))])
+def test_a_data_set_that_says_shapes_that_no_network_reads_is_refused(
+    shapes: tuple[Shape, ...], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Drawings, "input_shapes", lambda _: shapes)
+    with pytest.raises(
+        DatasetError, match=r"workload 'brightness': got input shapes \[.*, wanted height and width, multiples of 32"
+    ):
+        publish_dataset(DatasetConfig(workload="brightness", synthetic=DRAWN), Settings.from_env(), store)
 
 
 def test_a_network_of_another_workload_than_the_data_is_refused_with_both(dataset: DatasetRecord) -> None:
