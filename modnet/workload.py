@@ -70,8 +70,11 @@ class LabelledData(Protocol):
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         """What an image and its label are read from."""
 
-    def input_shape(self) -> Shape:
-        """Height and width, multiples of 32, that most of its images fill: the longer side is 512 pixels."""
+    def input_shapes(self) -> tuple[Shape, ...]:
+        """Heights and widths, multiples of 32, that its images fill: the longer side is 512 pixels.
+
+        One; two where it holds both orientations: that of the commoner one first, then the same turned.
+        """
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> TrainingSet[Any]:
         """Samples of a height and width, changed at random: as usual where the config does not say how."""
@@ -88,37 +91,37 @@ class LabelledData(Protocol):
     def pixels(self, split: Split, position: int, shape: Shape) -> NDArray[np.float32]:
         """What a network of fixed input reads of an image, as devices give it: (1, C, *shape) in [-1, 1]."""
 
-    def error(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None = None) -> float:
+    def error(self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape] = ()) -> float:
         """The deciding error of a deployed graph on one image.
 
         Args:
             graph: what the network computes.
             split: where the image is from.
             position: in the split.
-            shape: height and width that the network reads, pixels; None where it reads any, as published networks are
-                compared.
+            shapes: heights and widths that the network reads, pixels: the image is given as the one that fits it best.
+                None of them: it reads any, as published networks are compared.
         """
 
     def scores(
-        self, graph: GraphFunction, split: Split, shape: Shape | None = None, *, every_error: bool = False
+        self, graph: GraphFunction, split: Split, shapes: Sequence[Shape] = (), *, every_error: bool = False
     ) -> Scores:
         """The errors of a deployed graph on a split.
 
         Args:
             graph: what the network computes.
             split: where it is looked at.
-            shape: see `error`.
+            shapes: see `error`.
             every_error: also those that take long.
 
         Raises:
             DatasetError: the split is empty, or images cannot be read; all of these are counted.
         """
 
-    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Shape | None]], split: Split, count: int) -> bytes:
+    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Sequence[Shape]]], split: Split, count: int) -> bytes:
         """The first images of a split with what is true and what each graph makes of them, PNG.
 
         Args:
-            graphs: by title, each with the height and width that it reads, see `error`.
+            graphs: by title, each with the shapes that it reads, see `error`.
             split: where the images are from.
             count: of them.
         """

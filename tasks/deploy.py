@@ -5,12 +5,11 @@ from typing import Any
 from prefect import Task, get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 
-from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, NotStoredError
 from infra.device.releases import promote, publish_release, read_current, read_manifest
 from modnet.configs import ComputeConfig, ExportConfig
-from modnet.configs.shape import shown
 from modnet.errors import ExportError
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
 from modnet.targets import VARIANTS, Target
@@ -35,7 +34,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     """Copies the export's files into a release, manifest last, and returns its id; same content, same release."""
     store = this_store()
     config = shaped(store, network_id, config)
-    scores = get_record(store, scores_key(store, network_id, shown(config.shape)), NetworkScores)
+    scores = get_record(store, scores_key(store, network_id, config.shapes), NetworkScores)
     export = get_record(store, export_key(store, network_id, config), ExportRecord)
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
@@ -43,12 +42,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     manifest = Manifest(
         workload=read_dataset(store, stored_network(store, network_id)[1]).workload or USUAL_WORKLOAD,
         network_id=network_id,
-        targets={
-            target: TargetFiles(
-                f"modnet-{target}.xml", f"modnet-{target}.bin", input_name, shape, VARIANTS[target].precision
-            )
-            for target in export.targets
-        },
+        targets={target: _target_files(target, export, input_name, shape) for target in export.targets},
         files={name: digest_of(file) for name, file in export.files.items()},
         scores={
             **{f"val_{name}": scores.val.errors[name] for name in export.val["torch"]},
@@ -69,6 +63,15 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     release_id = publish_release(store, manifest, {name: file.key for name, file in export.files.items()})
     get_run_logger().info("release %s of %s", release_id, network_id)
     return release_id
+
+
+def _target_files(target: Target, export: ExportRecord, input_name: str, shape: tuple[int, ...]) -> TargetFiles:
+    """The IR of a target, and that of the turned shape where the export made one."""
+    xml, weights, *of_turned = export.ir_files(target)
+    rows = 1 if export.input_format == "uint8-nhwc" else 2
+    turned_shape = (*shape[:rows], shape[rows + 1], shape[rows], *shape[rows + 2 :])
+    turned = TurnedFiles(of_turned[0], of_turned[1], turned_shape) if of_turned else None
+    return TargetFiles(xml, weights, input_name, shape, VARIANTS[target].precision, turned)
 
 
 def _is_transient_or_outrun(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

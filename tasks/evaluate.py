@@ -3,7 +3,6 @@
 from prefect import get_run_logger, task
 
 from modnet.configs import ComputeConfig, ExportConfig, WinnerLimits
-from modnet.configs.shape import shown
 from modnet.evaluation.selection import choose_best
 from modnet.records import Choice, HostLatencies, NetworkScores, TimedForms
 from tasks.on_ray import recalled_or_computed
@@ -17,14 +16,14 @@ from tasks.stored_network import latencies_key, scores_key, shaped, timed_key
 
 @task(task_run_name="score {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def score_network(network_id: str, config: ExportConfig, compute: ComputeConfig) -> NetworkScores:
-    """Scores one network, unpruned or retrained, on Ray, at the shape that it would be released for."""
-    input_shape = shown(shaped(this_store(), network_id, config).shape)
-    key = scores_key(this_store(), network_id, input_shape)
+    """Scores one network, unpruned or retrained, on Ray, at the shapes that it would be released for."""
+    shapes = shaped(this_store(), network_id, config).shapes
+    key = scores_key(this_store(), network_id, shapes)
     scores = recalled_or_computed(
         key,
         NetworkScores,
         remote_scores.score_network,
-        *(network_id, input_shape),
+        *(network_id, shapes),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"score {network_id}",

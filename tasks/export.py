@@ -30,9 +30,10 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
     )
     for form, error in record.tune_error.items():
         get_run_logger().info("%s %s: tune error %.6f", network_id, form, error)
-    if record.int8 is not None:
-        get_run_logger().info("%s cpu-int8: %s", network_id, record.int8.verdict)
-        create_table_artifact(int8_rows(record.int8), key="int8-layers", description=record.int8.verdict)
+    for which, decision in {"": record.int8, "-turned": record.int8_turned}.items():
+        if decision is not None:
+            get_run_logger().info("%s cpu-int8%s: %s", network_id, which, decision.verdict)
+            create_table_artifact(int8_rows(decision), key=f"int8-layers{which}", description=decision.verdict)
     for form, reason in record.refused.items():
         get_run_logger().warning("%s %s is not released: %s", network_id, form, shown(reason))
     return record

@@ -91,7 +91,7 @@ def prune_iteratively(
                 saved=state.read_bytes() if state.exists() else None,
                 saved_in=str(state),
                 teacher=unpruned if step.retrain.distillation is not None else None,
-                shape=None if step.pruning.input_shape is None else shape_in(step.pruning.input_shape),
+                shapes=() if step.pruning.input_shape is None else (shape_in(step.pruning.input_shape),),
             )
             write_atomically(folder / "training.json", report.model_dump_json().encode())
             if report.scales:

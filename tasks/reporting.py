@@ -67,7 +67,7 @@ def publish_report(
     )
 
     folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
-    drawn = {one.network_id: one.input_shape for one in (base, winner)}
+    drawn = {one.network_id: shaped(store, one.network_id, config.export).shapes for one in (base, winner)}
     key = sheet_key(store, drawn)
     sheet = recalled_or_computed(
         key,

@@ -11,7 +11,9 @@ from modnet.configs import DatasetConfig
 from modnet.configs.shape import shown
 from modnet.data.archives import extract_archive
 from modnet.data.download import fetch_archive, sha256_of_file
+from modnet.errors import DatasetError
 from modnet.records import DatasetRecord
+from modnet.targets import LONGEST_SIDE, STRIDE, is_readable
 from modnet.workloads import USUAL_WORKLOAD, draw_synthetic, workload_named
 from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, upload
 
@@ -35,7 +37,11 @@ def local_archive(config: DatasetConfig, folder: Path) -> Path:
 
 
 def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStore) -> DatasetRecord:
-    """Fetches, verifies and indexes a data set and puts its archive into the store; a second call finds it there."""
+    """Fetches, verifies and indexes a data set and puts its archive into the store; a second call finds it there.
+
+    Raises:
+        DatasetError: it cannot be used, or its workload says that its images fill what no network reads.
+    """
     workload = workload_named(config.workload)
     archive = local_archive(config, settings.cache_folder / "archives")
     digest = sha256_of_file(archive)
@@ -43,6 +49,12 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
 
     def compute() -> DatasetRecord:
         data = workload.open(extract_archive(archive, settings.cache_folder / "datasets"))
+        shape, *turned = data.input_shapes()
+        if not is_readable(shape) or turned not in ([], [shape[::-1]]):
+            raise DatasetError(
+                f"workload {workload.name!r}: got input shapes {[shape, *turned]}, wanted height and width, multiples "
+                f"of {STRIDE} up to {LONGEST_SIDE}, and behind it none or the same turned"
+            )
         return DatasetRecord(
             dataset_id=dataset_id,
             workload=workload.name,
@@ -52,7 +64,8 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
             fit=len(data.names("fit")),
             tune=len(data.names("tune")),
             val=len(data.names("val")),
-            input_shape=shown(data.input_shape()),
+            input_shape=shown(shape),
+            turned=bool(turned),
         )
 
     return once(store, f"datasets/{dataset_id}/dataset.json", DatasetRecord, compute)

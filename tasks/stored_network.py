@@ -13,7 +13,7 @@ from infra.settings import Settings
 from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingConfig
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms
-from modnet.targets import VARIANTS, Target
+from modnet.targets import VARIANTS, Shape, Target
 from tasks.stored import STAGE_VERSIONS, get_record, identify
 from tasks.stored_dataset import read_dataset
 
@@ -110,24 +110,29 @@ def progress_key(folder: str) -> str:
 
 
 def shaped(store: ObjectStore, network_id: str, config: ExportConfig) -> ExportConfig:
-    """How a network is exported: at a candidate's own input shape, else at the run's, else at its data set's."""
+    """How a network is exported: at a candidate's own input shape, else at the run's, else at its data set's.
+
+    Turned as well where the run says so, or says nothing and the data set's images are of both orientations.
+    """
     try:
         own = get_record(store, candidate_key(network_id), Candidate).pruning.input_shape
     except NotStoredError:
         own = None
-    wanted = own or config.input_shape or read_dataset(store, stored_network(store, network_id)[1]).input_shape
-    return config.model_copy(update={"input_shape": wanted})
+    dataset = read_dataset(store, stored_network(store, network_id)[1])
+    wanted = own or config.input_shape or dataset.input_shape
+    turned = dataset.turned if config.turned is None else config.turned
+    return config.model_copy(update={"input_shape": wanted, "turned": turned})
 
 
-def scores_key(store: ObjectStore, network_id: str, input_shape: str) -> str:
-    """Key of a network's NetworkScores on its data set."""
-    question = {**_network(store, network_id), "input_shape": input_shape}
+def scores_key(store: ObjectStore, network_id: str, shapes: Sequence[Shape]) -> str:
+    """Key of a network's NetworkScores on its data set, at the input shapes that it would be released for."""
+    question = {**_network(store, network_id), "shapes": shapes}
     return f"scores/{identify(**question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
-def sheet_key(store: ObjectStore, networks: Mapping[str, str]) -> str:
-    """Key of the StoredFile of what networks make of some images, each at its input shape."""
-    question = [(_network(store, network_id), input_shape) for network_id, input_shape in networks.items()]
+def sheet_key(store: ObjectStore, networks: Mapping[str, Sequence[Shape]]) -> str:
+    """Key of the StoredFile of what networks make of some images, each at its input shapes."""
+    question = [(_network(store, network_id), shapes) for network_id, shapes in networks.items()]
     return f"sheets/{identify(networks=question, version=STAGE_VERSIONS['evaluate'])}.json"
 
 
@@ -169,7 +174,7 @@ def challenge_key(target: Target, current: Pointer, export: ExportRecord, datase
     question = {
         "target": target,
         "current": current.manifest_sha256,
-        "new": [export.files[f"modnet-{target}.{ending}"].sha256 for ending in ("xml", "bin")],
+        "new": [export.files[name].sha256 for name in export.ir_files(target)],
         "dataset": dataset_id,
         "threads": threads,
         "host": socket.gethostname(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def run_training(
     workers: int = 0,
     teacher: PrunableNetwork | None = None,
     keep: Callable[[int, PrunableNetwork], None] | None = None,
-    shape: Shape | None = None,
+    shapes: Sequence[Shape] = (),
 ) -> TrainingReport:
     """Trains `network` on `fit`, scores it on `tune` meanwhile, and leaves it on the CPU.
 
@@ -61,8 +61,8 @@ def run_training(
         teacher: see `retrain`.
         keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
             Of a run that is resumed only with the epochs that end in it.
-        shape: height and width that the network will read, at which *tune* is scored; None: any, see
-            `LabelledData.error`.
+        shapes: heights and widths that the network will read, at which *tune* is scored, see `LabelledData.error`.
+            Samples have the first one.
     """
     saved_at = time.monotonic()
     tell_of = None if tell is None else _Told(tell, config, workload.title)
@@ -85,13 +85,13 @@ def run_training(
 
     report = retrain(
         network.to(device),
-        data.training_set("fit", config, crop_shape(config, data, shape), seed),
+        data.training_set("fit", config, crop_shape(config, data, shapes), seed),
         config,
         workload=workload,
         seed=seed,
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),
-        validate=lambda averaged: _tune_error(averaged, data, config, device, shape),
+        validate=lambda averaged: _tune_error(averaged, data, config, device, shapes),
         resume_from=saved,
         resume_name=saved_in,
         after_step=after_step,
@@ -100,15 +100,15 @@ def run_training(
     return report
 
 
-def crop_shape(config: TrainingConfig, data: LabelledData, shape: Shape | None = None) -> Shape:
+def crop_shape(config: TrainingConfig, data: LabelledData, shapes: Sequence[Shape] = ()) -> Shape:
     """Height and width of the samples of a training.
 
     Args:
         config: may ask for squares.
         data: whose shape it is when nothing else says one.
-        shape: that the network will read; None: any.
+        shapes: that the network will read, the main one first; without any, it is any.
     """
-    return shape or data.input_shape() if config.image_size is None else (config.image_size, config.image_size)
+    return (config.image_size, config.image_size) if config.image_size else (shapes or data.input_shapes())[0]
 
 
 class _Told:
@@ -137,21 +137,21 @@ class _Told:
 
 
 def tune_error(
-    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shape: Shape | None = None
+    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shapes: Sequence[Shape] = ()
 ) -> float:
     """The error that a training by `config` scores, of any network; it is left on the CPU."""
-    error = _tune_error(network.to(device).eval(), data, config, device, shape)
+    error = _tune_error(network.to(device).eval(), data, config, device, shapes)
     network.to("cpu")
     return error
 
 
 def _tune_error(
-    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shape: Shape | None = None
+    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shapes: Sequence[Shape] = ()
 ) -> float:
     """Mean of the deciding error over images from all along tune."""
     graph = TorchGraph(network, device)
     positions = evenly_spread(len(data.names("tune")), config.validation_images)
-    return float(np.mean([data.error(graph, "tune", position, shape) for position in positions]))
+    return float(np.mean([data.error(graph, "tune", position, shapes) for position in positions]))
 
 
 def start_from_backbone(

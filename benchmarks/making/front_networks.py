@@ -22,7 +22,6 @@ import torch
 
 from benchmarks.inputs import RESULTS, require_same
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import AugmentationConfig, RetrainConfig
 from modnet.configs.shape import shown
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
@@ -32,6 +31,7 @@ from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.batch_norms import with_batch_norms
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.pseudo_labels import RECORD
+from modnet.workloads.matting.settings import AugmentationConfig, MattingRetraining
 from modnet.workloads.matting.workload import MATTING
 from tasks.training_run import run_training
 
@@ -45,11 +45,11 @@ class Training(NamedTuple):
 
     start: Path | None
     shape: Shape
-    config: RetrainConfig
+    config: MattingRetraining
     has_instance_norms: bool = True
 
 
-_CONFIG = RetrainConfig(
+_CONFIG = MattingRetraining(
     epochs=8,
     batch_size=8,
     image_size=None,
@@ -119,7 +119,9 @@ def make(name: str, training: Training, start: Path, data: Portraits, out: Path,
         images = [torch.from_numpy(data.pixels("fit", position, shape)) for position in range(STATISTICS_IMAGES)]
         network = with_batch_norms(network, images)
     saved = state.read_bytes() if state.exists() else None
-    report = run_training(network, MATTING, data, config, seed=0, device=device, save=save, saved=saved, shape=shape)
+    report = run_training(
+        network, MATTING, data, config, seed=0, device=device, save=save, saved=saved, shapes=(shape,)
+    )
     folder = out if training.start is None else FRONT
     save_checkpoint(network, folder / f"{name}.safetensors", question, half=True)
     curve = "".join(f"{epoch.model_dump_json()}\n" for epoch in report.history)

@@ -37,6 +37,8 @@ def _of(model: Any) -> dict[str, Any]:
 def _document(kind: type[Document]) -> dict[str, Any]:
     """The fields of a document that devices and the store exchange; all of them are always there, and no others."""
     schema = TypeAdapter(kind).json_schema()
+    for inner in schema.get("$defs", {}).values():
+        inner["required"] = list(inner["properties"])
     return schema | {"required": list(schema["properties"]), "additionalProperties": False}
 
 

@@ -114,7 +114,8 @@ def read_current(store: ObjectStore, target: str) -> Pointer:
 def fetch_release(store: ObjectStore, pointer: Pointer, folder: Path) -> Path:
     """Downloads and verifies what the pointer's target runs; returns the path of its `.xml`, the `.bin` beside it.
 
-    They stand in `folder/<release_id>/<target>/`, which is there whole or not at all and replaces an earlier copy.
+    They stand in `folder/<release_id>/<target>/`, which is there whole or not at all and replaces an earlier copy. The
+    IR of the turned shape is in it as well, where there is one.
 
     Raises:
         DigestMismatchError: manifest or file are not what pointer and manifest say; nothing is left behind.
@@ -135,7 +136,7 @@ def fetch_release(store: ObjectStore, pointer: Pointer, folder: Path) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=PARTIAL_PREFIX) as scratch:
         partial = Path(scratch) / pointer.target
-        for path in (target_files.ir_xml, target_files.ir_bin):
+        for path in target_files.paths:
             digest = manifest.files[path]
             key = release_file_key(pointer.release_id, path)
             store.download_file(key, partial / path, max_bytes=digest.size_bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from modnet.config import Config
-from modnet.configs.shape import SQUARE, InputShape, shape_in
+from modnet.configs.shape import SQUARE, InputShape, orientations, shape_in
 from modnet.targets import InputFormat, Shape, Target
 
 
@@ -21,6 +21,11 @@ class ExportConfig(Config):
         None,
         description="Height x width of the input, in pixels, as 480x320: multiples of 32, at most 4096. Images are put "
         "into it whole. Empty: 512 pixels long, with the aspect of the data set's images.",
+    )
+    turned: bool | None = Field(
+        None,
+        description="A release holds a second IR for each target, of the same shape turned, for images of the other "
+        "orientation. Empty: where the data set holds portrait and landscape pictures.",
     )
     input_format: InputFormat = Field(
         "float-nchw",
@@ -58,3 +63,8 @@ class ExportConfig(Config):
     def shape(self) -> Shape:
         """Height and width of the input in pixels; a square of 512 where nobody has said more."""
         return shape_in(self.input_shape or SQUARE)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shape, and the same turned where a release holds both."""
+        return orientations(self.shape, turned=bool(self.turned))

@@ -37,6 +37,11 @@ def shown(shape: Shape) -> InputShape:
     return f"{shape[0]}x{shape[1]}"
 
 
+def orientations(shape: Shape, *, turned: bool) -> tuple[Shape, ...]:
+    """The shape, and behind it the same turned where that is wanted and another one."""
+    return (shape, shape[::-1]) if turned and shape[0] != shape[1] else (shape,)
+
+
 def shape_of(size: Size) -> Shape:
     """The height and width that a network's input, or a sample, shall have.
 

@@ -43,6 +43,7 @@ def export_network(
     network: PrunableNetwork,
     folder: Path,
     *,
+    stem: str = "modnet",
     size: Size = 512,
     targets: Sequence[Target],
     input_format: InputFormat | None = None,
@@ -53,7 +54,7 @@ def export_network(
     seed: int = 0,
     parity_images: Iterable[NDArray[np.float32]],
 ) -> ExportReport:
-    """Writes `modnet.onnx` and one IR per target, `modnet-<target>.xml` and `.bin`, into a new folder.
+    """Writes `<stem>.onnx` and one IR per target, `<stem>-<target>.xml` and `.bin`, into a new folder.
 
     Every form is compared with the network in float32 on the same pixels (`TOLERANCES`). A target whose form computes
     something else, or needs what its runtimes do not read, or errs more than `bound` allows, is left out and named.
@@ -62,6 +63,7 @@ def export_network(
     Args:
         network: may be in training mode; it is not touched.
         folder: must not exist yet, or be empty.
+        stem: of the files' names.
         size: height and width of the network's input, or the side of a square, in pixels; multiples of 32.
         targets: which IRs; the ONNX file is of open size when one of them is.
         input_format: what the IRs read; None leaves it to each target.
@@ -88,7 +90,7 @@ def export_network(
     gate = _Gate(network, images, {**TOLERANCES, "fp32": TOLERANCES["fp32"]._replace(maximum=max_difference)})
 
     with _new_folder(folder) as staging:
-        onnx_path = export_onnx(network, staging / "modnet.onnx", size=shape, dynamic=is_dynamic)
+        onnx_path = export_onnx(network, staging / f"{stem}.onnx", size=shape, dynamic=is_dynamic)
         reports = {"onnx": gate.check(onnx_path, "fp32")}
         convert = partial(
             convert_ir,
@@ -111,7 +113,7 @@ def export_network(
                     decision = error.decision
                 refused[target] = str(error)
                 failure = error
-                for path in staging.glob(f"modnet-{target}.*"):
+                for path in staging.glob(f"{stem}-{target}.*"):
                     path.unlink()
         if len(refused) == len(targets):
             raise failure

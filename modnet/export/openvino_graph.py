@@ -10,7 +10,7 @@ the device has it. Other devices, as NPUs, have their own number format only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ class OpenvinoGraph:
         read: of `modnet.export.graph_file`; says which kind of file is wanted.
 
     Attributes:
+        path: of the file.
         input_shape: (batch, channels, height, width); None where any size is read.
         reads_images: its input is uint8 (B, H, W, 3).
 
@@ -47,7 +48,7 @@ class OpenvinoGraph:
     """
 
     def __init__(self, path: Path, device: str = "CPU", read: Callable[[Path], ov.Model] = read_graph) -> None:
-        self._path = path
+        self.path = path
         model = read(path)
         self.reads_images = model.input().element_type == ov.Type.u8
         self._shape = pixel_shape(model.input())
@@ -68,9 +69,40 @@ class OpenvinoGraph:
         """
         if not self._shape.compatible(ov.PartialShape(pixels.shape)):
             wanted = " × ".join("any" if size is None else str(size) for size in self.input_shape)
-            raise ConfigError(f"{self._path} reads pixels of shape {wanted}, got {' × '.join(map(str, pixels.shape))}")
+            raise ConfigError(f"{self.path} reads pixels of shape {wanted}, got {' × '.join(map(str, pixels.shape))}")
         given = image_of(pixels) if self.reads_images else pixels
         return np.array(self._compiled(given)[0])  # a copy: the next run overwrites the original
+
+
+class ShapedGraphs:
+    """IRs of one network as one `GraphFunction`: pixels go to the IR of their height and width.
+
+    Args:
+        graphs: one of any input, or several of fixed ones.
+
+    Attributes:
+        shapes: that they read, in their order; none where the only one reads any.
+
+    Raises:
+        ConfigError: two read the same, or one of several has an open size.
+    """
+
+    def __init__(self, graphs: Sequence[OpenvinoGraph]) -> None:
+        self._first = graphs[0]
+        self._by_shape = {graph.shape: graph for graph in graphs if graph.shape is not None}
+        self.shapes = tuple(self._by_shape)
+        if len(self.shapes) < len(graphs) > 1:
+            shown = ", ".join(f"{one.path} of {one.shape or 'any size'}" for one in graphs)
+            raise ConfigError(f"several IRs are of one network at different fixed sizes, got: {shown}")
+
+    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Runs the network.
+
+        Raises:
+            ConfigError: the pixels have a shape that none of them reads.
+        """
+        height, width = pixels.shape[2:]
+        return self._by_shape.get((height, width), self._first)(pixels)
 
 
 def _compiled(model: ov.Model, path: Path, device: str) -> ov.CompiledModel:

@@ -9,6 +9,9 @@ from pydantic import Field
 from modnet.records.record import Record, StoredFile
 from modnet.targets import InputFormat, Target
 
+STEMS = ("modnet", "modnet-turned")
+"""How names of files begin: of the forms of the main shape, and of those of the same turned."""
+
 
 def _is_none(value: object) -> bool:
     return value is None
@@ -84,12 +87,22 @@ class ExportRecord(Record):
     protocol: str = Field(description="how images became what the forms read")
     targets: tuple[Target, ...] = Field(description="those that are good enough to be released")
     refused: dict[str, str] = Field(description="the others, with the reason")
-    parity: dict[str, float] = Field(description="mean |output - torch's output| per form, on the same pixels")
-    tune_error: dict[str, float] = Field(description="per target, and of torch")
+    parity: dict[str, float] = Field(
+        description="mean |output - torch's output| per form, on the same pixels; of a target's two IRs the larger one"
+    )
+    tune_error: dict[str, float] = Field(
+        description="per target, and of torch; of a target's two IRs each image is read by the one that fits it"
+    )
     int8: QuantisationDecision | None = Field(None, description="which layers are in 8 bits; None without cpu-int8")
+    int8_turned: QuantisationDecision | None = Field(None, description="likewise, of the IR of the turned shape")
     val: dict[str, dict[str, float]] = Field(description="errors by name of what is released, and of torch")
     legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
     seconds: float
+
+    def ir_files(self, target: Target) -> list[str]:
+        """Names of a target's `.xml` and `.bin`, then of those of the turned shape, where there are such."""
+        names = [f"{stem}-{target}.{ending}" for stem in STEMS for ending in ("xml", "bin")]
+        return [name for name in names if name in self.files]
 
     @property
     def refusal(self) -> str | None:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from modnet.configs import PruningConfig, shown_source
-from modnet.configs.shape import SQUARE
+from modnet.configs.shape import SQUARE, orientations, shape_in
 from modnet.records.record import Record, StoredFile
 from modnet.records.scores import Complexity, Scores
 from modnet.records.training import TrainingReport
+from modnet.targets import Shape
 
 
 class DatasetRecord(Record):
@@ -25,6 +26,12 @@ class DatasetRecord(Record):
     tune: int
     val: int
     input_shape: str = Field(SQUARE, description="height x width that its images fill, 512 pixels long")
+    turned: bool = Field(False, description="whether many of its images fill the same shape turned")
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """What networks of it read, where nobody says more."""
+        return orientations(shape_in(self.input_shape), turned=self.turned)
 
 
 class BaseRecord(Record):
@@ -70,7 +77,9 @@ class NetworkScores(Record):
     """A network on the split that choices read and on the one that only reports."""
 
     network_id: str = Field(description="a base_id or a candidate_id")
-    input_shape: str = Field(description="height x width that it was scored at")
+    input_shape: str = Field(
+        description="height x width that it was scored at, turned as well where a release holds both"
+    )
     tune: Scores
     val: Scores
     complexity: Complexity

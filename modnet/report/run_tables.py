@@ -123,7 +123,7 @@ def target_rows(export: ExportRecord, titles: Titles, promotions: Sequence[Promo
     for name in ("torch", *export.targets, *export.refused):
         errors = export.val.get(name, {})
         parity, tune_error = export.parity.get(name), export.tune_error.get(name)
-        files = [export.files[f"modnet-{name}.{ending}"] for ending in ("xml", "bin")] if name in export.targets else []
+        files = [export.files[one] for one in export.ir_files(name)] if name in export.targets else []
         checks = [
             f"{one.by}: {one.status}" for target, all_of in export.legacy.items() if target == name for one in all_of
         ]

@@ -57,7 +57,8 @@ def network_or_ir(verb: Flags, without: str) -> None:
     """
     checkpoint(verb, without=without)
     add_flag(verb, "--onnx", f"ONNX file in place of a checkpoint. {_FIXED}", type=Path)
-    add_flag(verb, "--ir", f"{IR}, in place of a checkpoint. {_FIXED}", type=Path)
+    says = "Several, or a folder of them: each image is read by the one that fits it."
+    add_flag(verb, "--ir", f"{IR}, in place of a checkpoint. {_FIXED} {says}", type=Path, nargs="+")
     protocol(verb)
 
 

@@ -57,7 +57,7 @@ def given_folder(source: str, sha256: str | None = None, workload: str | None = 
 
 
 def given_predictor(options: Options, default: tuple[Path, Path] | None = None) -> Predictor:
-    """What makes mattes: the checkpoint, the ONNX file or the IR.
+    """What makes mattes: the checkpoint, the ONNX file or the IRs.
 
     Args:
         options: what was typed.
@@ -67,10 +67,10 @@ def given_predictor(options: Options, default: tuple[Path, Path] | None = None) 
         UsageError: none of them and no default, or several, or a prune info without a checkpoint.
     """
     networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
-    ir: Path | None = options.ir
+    irs: list[Path] | None = options.ir
     if not networks and default is not None:
         networks = [default[0]]
-        ir = None if _has_torch() else default[1]
+        irs = None if _has_torch() else [default[1]]
     if len(networks) != 1:
         raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.prune_info is not None and (options.onnx or options.ir) is not None:
@@ -79,10 +79,10 @@ def given_predictor(options: Options, default: tuple[Path, Path] | None = None) 
         from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 
         return OnnxPredictor(options.onnx, options.protocol, options.device)
-    if ir is not None:
-        from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
+    if irs is not None:
+        from modnet.workloads.matting.predict.openvino_predictors import ir_predictor
 
-        return IrPredictor(ir, options.protocol, options.device)
+        return ir_predictor(irs, options.protocol, options.device)
     from modnet.workloads.matting.checkpoint import load
     from modnet.workloads.matting.predict.predictors import TorchPredictor
 

@@ -52,8 +52,8 @@ def optimize(options: Options) -> Result:
             training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
         bound = AccuracyBound(
             len(data.names("tune")),
-            lambda graph, position: data.error(graph, "tune", position, shape),
-            data.scores(OnnxPredictor(options.onnx, letterbox(shape)).matte, "tune", shape).error,
+            lambda graph, position: data.error(graph, "tune", position, [shape]),
+            data.scores(OnnxPredictor(options.onnx, letterbox(shape)).matte, "tune", [shape]).error,
             config.max_relative_error_increase,
             config.max_float_layers,
         )

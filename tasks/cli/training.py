@@ -87,10 +87,10 @@ def _trained(
     require_free(options, out, curve)
     norms = _plotted_norms(network, config, options)
     data = given_data(workload, options.dataset)
-    shape = None if options.size is None else shape_of(options.size)
-    taught_by = None if teacher is None else tune_error(teacher, data, config, options.device, shape)
+    shapes = () if options.size is None else (shape_of(options.size),)
+    taught_by = None if teacher is None else tune_error(teacher, data, config, options.device, shapes)
     if taught_by is not None:
-        _warn_of_teacher(taught_by, tune_error(network, data, config, options.device, shape), "at the start")
+        _warn_of_teacher(taught_by, tune_error(network, data, config, options.device, shapes), "at the start")
     out.parent.mkdir(parents=True, exist_ok=True)
     provenance = {**provenance, "seed": options.seed}
     report = run_training(
@@ -106,7 +106,7 @@ def _trained(
         workers=options.workers,
         teacher=teacher,
         keep=_keeper(options, state, provenance) if options.keep_epochs else None,
-        shape=shape,
+        shapes=shapes,
     )
     save_checkpoint(network, out, provenance)
     state.unlink(missing_ok=True)

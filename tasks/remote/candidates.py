@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modnet.checkpoint import to_bytes
 from modnet.configs import PruningConfig, RetrainConfig
-from modnet.configs.shape import shape_in
+from modnet.configs.shape import orientations, shape_in
 from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
@@ -71,8 +71,10 @@ def retrain_candidate(node: Node, candidate_id: str) -> RetrainReport:
     checkpoint = node.checkpoint(candidate.pruned, dataset_id)
     network = start_of_retraining(checkpoint.network, workload, config, seed)
     teacher = None if config.distillation is None else node.network(candidate.base_id)
-    shape = shape_in(candidate.pruning.input_shape or read_dataset(node.store, dataset_id).input_shape)
-    report = trained(node, network, dataset_id, config, seed=seed, folder=folder, teacher=teacher, shape=shape)
+    dataset = read_dataset(node.store, dataset_id)
+    own = candidate.pruning.input_shape
+    shapes = dataset.shapes if own is None else orientations(shape_in(own), turned=dataset.turned)
+    report = trained(node, network, dataset_id, config, seed=seed, folder=folder, teacher=teacher, shapes=shapes)
     provenance = {**checkpoint.provenance, "dataset": dataset_id, "retrain": config.model_dump(), "seed": seed}
     file = put_file(node.store, f"{folder}/retrained.safetensors", to_bytes(network, provenance))
     return RetrainReport(candidate_id=candidate_id, checkpoint=file, training=report)

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 
 from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig
+from modnet.configs.shape import shown
 from modnet.errors import AccuracyError, LoweringError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
-from modnet.export.openvino_graph import OpenvinoGraph
+from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
 from modnet.graph_function import TorchGraph
 from modnet.network import Input
-from modnet.records import ExportRecord, StoredFile
-from modnet.targets import VARIANTS
+from modnet.records import ExportRecord, LegacyCheck, QuantisationDecision, StoredFile
+from modnet.records.export import STEMS
+from modnet.targets import VARIANTS, Target
 from modnet.workload import LabelledData
 from tasks.remote.node import Node
 from tasks.stored import upload
@@ -34,81 +36,105 @@ PARITY_IMAGES = 2
 def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -> ExportRecord:
     """ONNX and OpenVINO IRs of a base or a retrained candidate, refused unless they compute the same.
 
-    A network without a target that is not refused has a record as well, so that it is exported once.
+    A target whose IR of the turned shape is refused is refused as a whole. A network without a target that is not
+    refused has a record as well, so that it is exported once.
     """
     began = time.monotonic()
     checkpoint, dataset_id = stored_network(node.store, network_id)
     network = node.checkpoint(checkpoint, dataset_id).network
     workload, data = node.workload(dataset_id), node.data(dataset_id)
-    inputs = calibration_inputs(config, data)
     original = TorchGraph(network)
-    torch_scores = data.scores(original, "tune", config.shape)
-    common: dict[str, Any] = {
-        "network_id": network_id,
-        "input_format": config.input_format,
-        "inputs": {one.name: _shape(one, config) for one in network.inputs},
-        "protocol": torch_scores.protocol,
-    }
-    bound = AccuracyBound(
-        len(data.names("tune")),
-        lambda graph, position: data.error(graph, "tune", position, config.shape),
-        torch_scores.error,
-        config.max_relative_error_increase,
-        config.max_float_layers,
-    )
+    torch_scores = data.scores(original, "tune", config.shapes)
+    irs: dict[Target, list[Path]] = {}
+    refused: dict[Target, str] = {}
+    parity: dict[str, float] = {}
+    decisions: list[QuantisationDecision | None] = []
+    legacy: dict[Target, tuple[LegacyCheck, ...]] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "export"
-        try:
-            report = export_network(
-                network,
-                folder,
-                targets=config.targets,
-                bound=bound,
-                quantisation_aware_steps=config.quantisation_aware_steps,
-                **export_options(config, inputs),
-            )
-        except (LoweringError, ParityError, AccuracyError) as error:
-            return ExportRecord(
-                **common,
-                files={},
-                targets=(),
-                refused=dict.fromkeys(config.targets, f"no target is left: {error}"),
-                parity={},
-                tune_error={"torch": torch_scores.error},
-                int8=error.decision if isinstance(error, AccuracyError) else None,
-                val={},
-                legacy={},
-                seconds=time.monotonic() - began,
-            )
-        irs = {target: folder / f"modnet-{target}.xml" for target in config.targets if target not in report.refused}
-        graphs = {target: OpenvinoGraph(xml) for target, xml in irs.items()}
+        for stem, shape in zip(STEMS, config.shapes, strict=False):
+            targets = [
+                one
+                for one in config.targets
+                if one not in refused and (shape == config.shape or VARIANTS[one].is_static)
+            ]
+            if not targets:
+                continue
+            at = config.model_copy(update={"input_shape": shown(shape), "turned": False})
+            inputs, folder = calibration_inputs(at, data), Path(temporary) / stem
+            # On all of tune for each shape: the images that fit the turned one may be few.
+            is_only = at.shapes == config.shapes
+            float_error = torch_scores.error if is_only else data.scores(original, "tune", at.shapes).error
+            try:
+                report = export_network(
+                    network,
+                    folder,
+                    stem=stem,
+                    targets=targets,
+                    bound=_bound(data, at, float_error),
+                    quantisation_aware_steps=config.quantisation_aware_steps,
+                    **export_options(at, inputs),
+                )
+            except (LoweringError, ParityError, AccuracyError) as error:
+                refused |= dict.fromkeys(targets, f"no target is left: {error}")
+                decisions.append(error.decision if isinstance(error, AccuracyError) else None)
+                continue
+            refused |= report.refused
+            decisions.append(report.int8)
+            parity |= {form: max(parity.get(form, 0), one.mean_difference) for form, one in report.parity.items()}
+            for target in [one for one in targets if one not in report.refused]:
+                xml = folder / f"{stem}-{target}.xml"
+                irs.setdefault(target, []).append(xml)
+                if config.verify_on_legacy and VARIANTS[target].legacy_runtimes:
+                    checks = verify_on_legacy(
+                        xml, VARIANTS[target], original, inputs[:PARITY_IMAGES], node.settings.legacy_folder
+                    )
+                    named = (
+                        one if shape == config.shape else one.model_copy(update={"by": f"{one.by}, turned"})
+                        for one in checks
+                    )
+                    legacy[target] = (*legacy.get(target, ()), *named)
+        graphs = {
+            target: ShapedGraphs([OpenvinoGraph(xml) for xml in xmls])
+            for target, xmls in irs.items()
+            if target not in refused
+        }
         tune_error = {"torch": torch_scores.error} | {
-            target: data.scores(graph, "tune", config.shape).error for target, graph in graphs.items()
+            target: data.scores(graph, "tune", config.shapes).error for target, graph in graphs.items()
         }
-        legacy = {
-            target: verify_on_legacy(
-                xml, VARIANTS[target], TorchGraph(network), inputs[:PARITY_IMAGES], node.settings.legacy_folder
-            )
-            for target, xml in irs.items()
-            if config.verify_on_legacy and VARIANTS[target].legacy_runtimes
-        }
-        refused = report.refused | refused_targets(tune_error, config) | refused_by_runtimes(legacy)
-        accepted = tuple(target for target in config.targets if target not in refused)
-        released = {"torch": original} | {target: graphs[target] for target in accepted}
-        val = {form: workload.overall(data.scores(graph, "val", config.shape)) for form, graph in released.items()}
-        kept = [f"modnet-{target}.{ending}" for target in accepted for ending in ("xml", "bin")]
-        files = uploaded(node.store, key, folder, ["modnet.onnx", *kept])
+        verdicts = refused | refused_targets(tune_error, config) | refused_by_runtimes(legacy)
+        accepted = tuple(target for target in config.targets if target not in verdicts)
+        released = {"torch": original} | {target: graphs[target] for target in accepted} if graphs else {}
+        val = {form: workload.overall(data.scores(graph, "val", config.shapes)) for form, graph in released.items()}
+        xmls = [xml for target in accepted for xml in irs[target]]
+        onnx = [Path(temporary) / "modnet" / "modnet.onnx"] if graphs else []
+        paths = [*onnx, *xmls, *(xml.with_suffix(".bin") for xml in xmls)]
+        files = uploaded(node.store, key, paths)
     return ExportRecord(
-        **common,
+        network_id=network_id,
         files=files,
+        input_format=config.input_format,
+        inputs={one.name: _shape(one, config) for one in network.inputs},
+        protocol=torch_scores.protocol,
         targets=accepted,
-        refused=refused,
-        parity={form: parity.mean_difference for form, parity in report.parity.items()},
+        refused=verdicts,
+        parity=parity,
         tune_error=tune_error,
-        int8=report.int8,
+        int8=decisions[0],
+        int8_turned=decisions[1] if len(decisions) > 1 else None,
         val=val,
         legacy=legacy,
         seconds=time.monotonic() - began,
+    )
+
+
+def _bound(data: LabelledData, config: ExportConfig, float_error: float) -> AccuracyBound:
+    """What INT8 must keep at the config's only shape."""
+    return AccuracyBound(
+        len(data.names("tune")),
+        lambda graph, position: data.error(graph, "tune", position, config.shapes),
+        float_error,
+        config.max_relative_error_increase,
+        config.max_float_layers,
     )
 
 
@@ -123,9 +149,10 @@ def export_options(config: ExportConfig, inputs: Sequence[NDArray[np.float32]]) 
     }
 
 
-def uploaded(store: ObjectStore, key: str, folder: Path, names: Iterable[str]) -> dict[str, StoredFile]:
-    """Files of a local folder, put beside the record at `key`."""
-    return {name: upload(store, f"{key.rpartition('/')[0]}/{name}", folder / name) for name in sorted(names)}
+def uploaded(store: ObjectStore, key: str, paths: Iterable[Path]) -> dict[str, StoredFile]:
+    """Local files by their names, put beside the record at `key`."""
+    folder = key.rpartition("/")[0]
+    return {path.name: upload(store, f"{folder}/{path.name}", path) for path in sorted(paths)}
 
 
 def _shape(read: Input, config: ExportConfig) -> tuple[int, ...]:

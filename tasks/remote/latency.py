@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.device.documents.pointer import Pointer
@@ -14,7 +14,7 @@ from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval
 from modnet.export.export import export_network
-from modnet.export.openvino_graph import OpenvinoGraph
+from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
 from modnet.workload import LabelledData
@@ -56,8 +56,7 @@ def make_timed_forms(node: Node, network_id: str, config: ExportConfig, key: str
             report = export_network(network, folder, targets=targets, **export_options(config, inputs))
         except (LoweringError, ParityError) as error:
             return TimedForms(network_id=network_id, files={}, refused=dict.fromkeys(targets, str(error)))
-        names = [path.name for path in folder.iterdir() if path.suffix in (".xml", ".bin")]
-        files = uploaded(node.store, key, folder, names)
+        files = uploaded(node.store, key, [path for path in folder.iterdir() if path.suffix in (".xml", ".bin")])
     return TimedForms(network_id=network_id, files=files, refused=report.refused)
 
 
@@ -66,7 +65,8 @@ def measure_on_host(node: Node, forms: list[TimedForms], deciding_form: Target) 
     irs = {}
     for one in forms:
         for target in written_targets(one):
-            irs[f"{one.network_id} {target}"] = _fetched_ir(node, one.files, target)
+            names = [f"modnet-{target}.{ending}" for ending in ("xml", "bin")]
+            irs[f"{one.network_id} {target}"] = _fetched_ir(node, one.files, names)
     samples = interleaved_latencies(irs, node.cpus)
     return HostLatencies(
         host=socket.gethostname(),
@@ -83,13 +83,17 @@ def challenge_current(
 ) -> Challenge:
     """Compares an exported network with the release that a target runs: error on tune, latency in turns on this node.
 
+    Where one of them has a second IR, of its shape turned, images are read by the IR that fits them. Latency is that of
+    the main one.
+
     Args:
         target: whose IRs are compared.
         current: the release that the target runs; `manifest_sha256` is its manifest's, as the pointer says.
         network_id: of the new network.
         export_key: of its ExportRecord.
     """
-    new = _fetched_ir(node, get_record(node.store, export_key, ExportRecord).files, target)
+    export = get_record(node.store, export_key, ExportRecord)
+    new = _fetched_ir(node, export.files, export.ir_files(target))
     dataset_id = stored_network(node.store, network_id)[1]
     data, workload = node.data(dataset_id), node.workload(dataset_id).name
     pointer = Pointer(target=target, release_id=current, manifest_sha256=manifest_sha256)
@@ -114,9 +118,8 @@ def challenge_current(
     )
 
 
-def _fetched_ir(node: Node, files: Mapping[str, StoredFile], target: Target) -> Path:
-    """A local `.xml`, its `.bin` beside it. Both name their folder: networks of one architecture share the `.xml`."""
-    names = [f"modnet-{target}.{ending}" for ending in ("xml", "bin")]
+def _fetched_ir(node: Node, files: Mapping[str, StoredFile], names: Sequence[str]) -> Path:
+    """A local `.xml`, the others beside it. All name their folder: networks of one architecture share the `.xml`."""
     folder = node.settings.cache_folder / "exports" / identify(**{name: files[name].sha256 for name in names})
     for name in names:
         fetch_to(node.store, files[name], folder / name)
@@ -124,6 +127,6 @@ def _fetched_ir(node: Node, files: Mapping[str, StoredFile], target: Target) -> 
 
 
 def _tune_error(xml: Path, data: LabelledData) -> float:
-    """The error of an IR on tune, at the size that it reads."""
-    graph = OpenvinoGraph(xml)
-    return data.scores(graph, "tune", graph.shape).error
+    """The error on tune of an IR, and of the one beside it of its turned shape, at the sizes that they read."""
+    graphs = ShapedGraphs([OpenvinoGraph(one) for one in sorted(xml.parent.glob("*.xml"))])
+    return data.scores(graphs, "tune", graphs.shapes).error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from modnet.configs.shape import shape_in
+from modnet.configs.shape import shown
 from modnet.graph_function import TorchGraph
 from modnet.pruning.complexity import complexity
 from modnet.records import NetworkScores, StoredFile
+from modnet.targets import Shape
 from tasks.remote.node import Node
 from tasks.stored import put_file
 from tasks.stored_network import stored_network
@@ -16,34 +17,39 @@ from tasks.stored_network import stored_network
 SHEET_IMAGES = 4
 
 
-def score_network(node: Node, network_id: str, input_shape: str) -> NetworkScores:
-    """Scores a base or a retrained candidate on `tune`, which choices read, and on `val`, which only reports."""
+def score_network(node: Node, network_id: str, shapes: Sequence[Shape]) -> NetworkScores:
+    """Scores a base or a retrained candidate on `tune`, which choices read, and on `val`, which only reports.
+
+    Args:
+        network_id: of which.
+        shapes: that it would be released for, the main one first; each image is read at the one that fits it best.
+    """
     began = time.monotonic()
     checkpoint, dataset_id = stored_network(node.store, network_id)
     network = node.checkpoint(checkpoint, dataset_id).network
-    graph, data, shape = TorchGraph(network), node.data(dataset_id), shape_in(input_shape)
+    graph, data = TorchGraph(network), node.data(dataset_id)
     return NetworkScores(
         network_id=network_id,
-        input_shape=input_shape,
-        tune=data.scores(graph, "tune", shape),
-        val=data.scores(graph, "val", shape, every_error=True),
+        input_shape=shown(shapes[0]),
+        tune=data.scores(graph, "tune", shapes),
+        val=data.scores(graph, "val", shapes, every_error=True),
         complexity=complexity(network),
         size_bytes=checkpoint.size_bytes,
         seconds=time.monotonic() - began,
     )
 
 
-def draw_sheet(node: Node, networks: Mapping[str, str], titles: Sequence[str], key: str) -> StoredFile:
+def draw_sheet(node: Node, networks: Mapping[str, Sequence[Shape]], titles: Sequence[str], key: str) -> StoredFile:
     """The first val images with what is true, and what each network makes of them.
 
     Args:
-        networks: a network_id → the input shape that it is used at; all of one data set.
+        networks: a network_id → the input shapes that it is used at; all of one data set.
         titles: of the networks.
         key: where its StoredFile is put (`sheet_key`); the picture lies beside it.
     """
     graphs = {
-        title: (TorchGraph(node.network(network_id)), shape_in(input_shape))
-        for title, (network_id, input_shape) in zip(titles, networks.items(), strict=True)
+        title: (TorchGraph(node.network(network_id)), shapes)
+        for title, (network_id, shapes) in zip(titles, networks.items(), strict=True)
     }
     data = node.data(stored_network(node.store, next(iter(networks)))[1])
     return put_file(node.store, key.replace(".json", ".png"), data.sheet(graphs, "val", SHEET_IMAGES))

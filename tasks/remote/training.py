@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 
 import torch
 
@@ -28,7 +29,7 @@ def trained(
     seed: int,
     folder: str,
     teacher: PrunableNetwork | None = None,
-    shape: Shape | None = None,
+    shapes: Sequence[Shape] = (),
 ) -> TrainingReport:
     """Trains `network`, and puts history and plots into `folder` of the store."""
     device, store = _training_device(node.gpus), node.store
@@ -49,7 +50,7 @@ def trained(
         saved=saved,
         saved_in=f"{store.url}/{state_key(folder)}",
         teacher=teacher,
-        shape=shape,
+        shapes=shapes,
     )
     store.put(f"{folder}/training.jsonl", "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
     store.put(f"{folder}/training.png", training_plot(report.history, folder))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.device import releases
-from infra.device.documents.manifest import Manifest, TargetFiles
+from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles
 from infra.device.reports import read_reports
 from infra.device.stores.s3_store import S3Store
 from modnet.export.legacy_runtimes import LegacyRuntime
@@ -41,12 +41,19 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny network as `ncs2-fp16`, promoted for the stick and, the same files, for a CPU."""
+    """A tiny network as `ncs2-fp16`, upright and across, promoted for the stick and, the same files, for a CPU."""
     folder = tmp_path_factory.mktemp("exported")
-    onnx_path = export_onnx(random_network(ModnetSpec.tiny()), folder / "modnet.onnx", size=64)
-    ir = convert_ir(onnx_path, folder, targets=["ncs2-fp16"], size=64)["ncs2-fp16"]
-    files = {path.name: path for path in (ir.xml, ir.bin)}
-    form = TargetFiles(ir.xml.name, ir.bin.name, "input", (1, 3, 64, 64), "fp16")
+    onnx_path = export_onnx(random_network(ModnetSpec.tiny()), folder / "modnet.onnx", size=(64, 32))
+    ir = convert_ir(onnx_path, folder, targets=["ncs2-fp16"], size=(64, 32))["ncs2-fp16"]
+    turned = convert_ir(
+        export_onnx(random_network(ModnetSpec.tiny()), folder / "modnet-turned.onnx", size=(32, 64)),
+        folder,
+        targets=["ncs2-fp16"],
+        size=(32, 64),
+    )["ncs2-fp16"]
+    files = {path.name: path for one in (ir, turned) for path in (one.xml, one.bin)}
+    second = TurnedFiles(turned.xml.name, turned.bin.name, (1, 3, 32, 64))
+    form = TargetFiles(ir.xml.name, ir.bin.name, "input", (1, 3, 64, 32), "fp16", second)
     manifest = Manifest(
         workload="matting",
         network_id="0123456789ab",
@@ -104,7 +111,7 @@ def test_agent_measures_and_reports_on(
     assert refused == []
     (report,) = [one for one in reports if one.device == command[command.index("--device") + 1]]
     assert (report.status, report.target, report.runtime) == ("measured", ON_CPU, f"openvino {version}")
-    assert (report.input_shape, report.precision in ("f32", "bf16")) == ((1, 3, 64, 64), True)
+    assert (report.input_shape, report.precision in ("f32", "bf16")) == ((1, 3, 64, 32), True)
     assert (len(report.warm_up_ms), len(report.samples_ms)) == (1, 3)
     assert report.conditions["inference_threads_count"] == 1
     assert str(report.conditions["python_text"]).startswith("3.9.")

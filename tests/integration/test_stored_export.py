@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig, ExportConfig
+from modnet.export import export
 from modnet.export.accuracy_control import AccuracyBound
+from modnet.export.openvino_graph import OpenvinoGraph
+from modnet.export.torch_to_onnx import export_onnx
 from modnet.records import ExportRecord, LegacyCheck
 from modnet.targets import VARIANTS
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
@@ -22,9 +26,10 @@ from tasks.remote import exports
 from tasks.remote.bases import import_base
 from tasks.remote.exports import export_stored
 from tasks.remote.node import answered
-from tasks.stored import this_store
+from tasks.stored import fetch_to, this_store
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key
+from tests.unit.modnet.random_network import random_network
 
 CONFIG = ExportConfig(
     targets=("cpu-fp32", "ncs2-fp16"), input_shape="256x256", calibration_images=2, max_relative_error_increase=1.0
@@ -66,6 +71,67 @@ def test_export_stored_measures_val_of_everything_that_ships(network_id: str) ->
     assert export.val["ncs2-fp16"]["mad"] == pytest.approx(export.val["torch"]["mad"], abs=2e-3)
     assert export.legacy == {}
     assert exported(network_id, CONFIG) == export  # from the store
+
+
+BOTH = CONFIG.model_copy(
+    update={"targets": ("cpu-fp32", "cpu-fp32-dynamic", "ncs2-fp16"), "input_shape": "256x192", "turned": True}
+)
+
+
+def test_export_stored_makes_an_ir_for_each_orientation(network_id: str, tmp_path: Path) -> None:
+    export = exported(network_id, BOTH)
+    assert export.targets == BOTH.targets
+    assert (export.inputs, export.protocol) == ({"input": (1, 3, 256, 192)}, "device-256x192 or device-192x256")
+    names = [f"modnet{stem}-{one}.xml" for one in BOTH.targets for stem in ("", "-turned")]
+    names.remove("modnet-turned-cpu-fp32-dynamic.xml")  # which reads both
+    assert sorted(name for name in export.files if name.endswith(".xml")) == sorted(names)
+    shapes = {}
+    for name in (*export.ir_files("cpu-fp32"), *export.ir_files("ncs2-fp16")):
+        path = tmp_path / "released" / name
+        fetch_to(this_store(), export.files[name], path)
+        if path.suffix == ".bin":
+            shapes[path.stem] = OpenvinoGraph(path.with_suffix(".xml")).shape
+    assert shapes == {name[:-4]: (192, 256) if "turned" in name else (256, 192) for name in names if "dyn" not in name}
+    assert export.tune_error["cpu-fp32"] == pytest.approx(export.tune_error["torch"], abs=1e-5)
+    assert set(export.val) == {"torch", *BOTH.targets}
+
+
+def test_export_stored_refuses_a_target_whose_second_ir_computes_another_matte(
+    network_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert = export.convert_ir
+    other = export_onnx(
+        random_network(ModnetSpec.tiny(), 1), tmp_path / "other" / "modnet-turned.onnx", size=(192, 256)
+    )
+
+    def spoiled(onnx_path: Path, folder: Path, **how: Any) -> Any:
+        is_spoiled = onnx_path.name == other.name and how["targets"] == ["cpu-fp32"]
+        return convert(other if is_spoiled else onnx_path, folder, **how)
+
+    monkeypatch.setattr(export, "convert_ir", spoiled)
+    record = exported(network_id, BOTH)
+    assert record.targets == ("cpu-fp32-dynamic", "ncs2-fp16")
+    assert "modnet-turned-cpu-fp32.xml differs from the network" in record.refused["cpu-fp32"]
+    assert not record.ir_files("cpu-fp32")
+
+
+def test_export_stored_asks_old_runtimes_about_both(network_id: str, tmp_path: Path) -> None:
+    install_a_runtime_that_refuses_everything(tmp_path / "legacy")
+    record = exported(network_id, BOTH.model_copy(update={"verify_on_legacy": True}))
+    named = [one.by for one in record.legacy["ncs2-fp16"]]
+    assert len(named) == 6
+    assert [name.endswith(", turned") for name in named] == [False] * 3 + [True] * 3
+    assert record.targets == ("cpu-fp32", "cpu-fp32-dynamic")
+
+
+@pytest.mark.slow
+def test_export_stored_quantises_for_each_orientation(network_id: str) -> None:
+    record = exported(network_id, BOTH.model_copy(update={"targets": ("cpu-int8",)}))
+    assert record.targets == ("cpu-int8",)
+    for decision in (record.int8, record.int8_turned):
+        assert decision.is_within_bound
+        assert decision.tune_images == 4
+    assert record.int8.float_error != record.int8_turned.float_error
 
 
 def test_export_stored_says_not_verified_when_old_runtimes_are_missing(network_id: str) -> None:

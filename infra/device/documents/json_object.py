@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Callable, TypeVar
 
@@ -55,17 +55,21 @@ class JsonObject:
         self._members: dict[str, object] = value
         self.where = where
 
-    def only_fields_of(self, dataclass_type: type[Any], earlier: Mapping[str, str] | None = None) -> JsonObject:
+    def only_fields_of(
+        self, dataclass_type: type[Any], earlier: Mapping[str, str] | None = None, without: Sequence[str] = ()
+    ) -> JsonObject:
         """This object, when it has no other members than the fields of a dataclass.
 
         Args:
             dataclass_type: whose fields.
             earlier: field -> what an earlier version of the document called it.
+            without: fields that an earlier version of the document did not have.
 
         Raises:
             ContractError: an unknown member; a new one needs a new schema_version.
         """
-        names = [(earlier or {}).get(field.name, field.name) for field in fields(dataclass_type)]
+        names = [field.name for field in fields(dataclass_type) if field.name not in without]
+        names = [(earlier or {}).get(name, name) for name in names]
         unknown = sorted(set(self._members) - set(names))
         if unknown:
             raise ContractError(f"{self.where}: unknown fields {unknown[:5]}, wanted only {sorted(names)}")

@@ -1,8 +1,8 @@
 """What a release is: its manifest, the name that its content gives it, and the keys of its objects.
 
-Version 2 names the workload, calls the network that was exported `network_id`, and keeps files by their paths. Version
-1 named a model, called the network `candidate_id`, and kept a list of files. It is still read, and keeps its
-release_id.
+Version 3 may name a second IR of a target, of its input shape turned. Version 2 had one IR for each target. Version 1
+named a model for the workload, called the network that was exported `candidate_id`, and kept a list of files. Both are
+still read, and keep their release_id.
 """
 
 from __future__ import annotations
@@ -26,6 +26,22 @@ _PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
+class TurnedFiles:
+    """The same network for images of the other orientation.
+
+    Attributes:
+        ir_xml, ir_bin, input_shape: as those of `TargetFiles`.
+    """
+
+    ir_xml: str
+    ir_bin: str
+    input_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_ir(self.ir_xml, self.ir_bin, self.input_shape)
+
+
+@dataclass(frozen=True)
 class TargetFiles:
     """The IR that one target runs.
 
@@ -34,6 +50,7 @@ class TargetFiles:
         input_name: of the network's only input.
         input_shape: as exported, batch first.
         precision: of the stored weights: `fp32`, `fp16`, `int8`.
+        turned: a second IR, whose input has height and width exchanged; None: there is none.
     """
 
     ir_xml: str
@@ -41,13 +58,22 @@ class TargetFiles:
     input_name: str
     input_shape: tuple[int, ...]
     precision: str
+    turned: TurnedFiles | None = None
 
     def __post_init__(self) -> None:
-        _check_path("manifest.targets.ir_xml", self.ir_xml)
-        if not self.ir_xml.endswith(".xml") or self.ir_bin != self.ir_xml[:-4] + ".bin":
-            raise ContractError(f"manifest.targets: got {self.ir_xml!r} and {self.ir_bin!r}, wanted NAME.xml, NAME.bin")
-        if not self.input_shape or min(self.input_shape) < 1:
-            raise ContractError(f"manifest.targets.input_shape: got {list(self.input_shape)}, wanted positive sizes")
+        _check_ir(self.ir_xml, self.ir_bin, self.input_shape)
+        if self.turned is not None:
+            got, of = self.turned.input_shape, self.input_shape
+            if got == of or sorted(got) != sorted(of):
+                raise ContractError(
+                    f"manifest.targets.turned.input_shape: got {list(got)}, wanted {list(of)} with two sizes exchanged"
+                )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of all its files in the release."""
+        turned = () if self.turned is None else (self.turned.ir_xml, self.turned.ir_bin)
+        return (self.ir_xml, self.ir_bin, *turned)
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,7 @@ class Manifest(Document):
     """
 
     kind: ClassVar[str] = "manifest"
-    newest: ClassVar[int] = 2
+    newest: ClassVar[int] = 3
     max_bytes: ClassVar[int] = 1 << 20
 
     workload: str
@@ -92,13 +118,16 @@ class Manifest(Document):
             raise ContractError("manifest.targets: got none, wanted at least one")
         for target, target_files in self.targets.items():
             check_name("manifest.targets", target)
-            for path in (target_files.ir_xml, target_files.ir_bin):
+            for path in target_files.paths:
                 if path not in self.files:
                     raise ContractError(f"manifest.targets.{target}: {path!r} is not among manifest.files")
 
     def members(self) -> dict[str, object]:
         """The members of the JSON object, as the document's own schema_version has them."""
         members = asdict(self)
+        if self.schema_version < 3:
+            for target_files in members["targets"].values():
+                del target_files["turned"]
         if self.schema_version == 1:
             del members["workload"]
             members["model"] = _MODEL_1
@@ -115,12 +144,19 @@ class Manifest(Document):
             schema_version=version,
             workload=_workload_of_version_1(manifest) if is_first else manifest.text("workload"),
             network_id=manifest.text("candidate_id" if is_first else "network_id"),
-            targets={name: value.read(TargetFiles) for name, value in manifest.nested_by_name("targets").items()},
+            targets={name: _target(value, version) for name, value in manifest.nested_by_name("targets").items()},
             files=_files_of_version_1(manifest) if is_first else _files(manifest),
             scores=manifest.numbers_by_name("scores"),
             provenance=manifest.plain("provenance"),
             created_at=manifest.text("created_at"),
         )
+
+
+def _target(value: JsonObject, version: int) -> TargetFiles:
+    if version < 3:
+        return value.only_fields_of(TargetFiles, without=("turned",)).read(TargetFiles, turned=None)
+    turned = None if value.is_null("turned") else value.nested("turned").read(TurnedFiles)
+    return value.read(TargetFiles, turned=turned)
 
 
 def _files(manifest: JsonObject) -> dict[str, FileDigest]:
@@ -165,6 +201,14 @@ def manifest_key(release_id: str) -> str:
 def release_file_key(release_id: str, path: str) -> str:
     """`releases/<release_id>/<path>`."""
     return f"releases/{check_release_id('release_id', release_id)}/{_check_path('path', path)}"
+
+
+def _check_ir(ir_xml: str, ir_bin: str, input_shape: tuple[int, ...]) -> None:
+    _check_path("manifest.targets.ir_xml", ir_xml)
+    if not ir_xml.endswith(".xml") or ir_bin != ir_xml[:-4] + ".bin":
+        raise ContractError(f"manifest.targets: got {ir_xml!r} and {ir_bin!r}, wanted NAME.xml, NAME.bin")
+    if not input_shape or min(input_shape) < 1:
+        raise ContractError(f"manifest.targets.input_shape: got {list(input_shape)}, wanted positive sizes")
 
 
 def _check_path(where: str, path: str) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modnet.configs import TrainingConfig
+from modnet.configs.shape import orientations
 from modnet.errors import DatasetError
 from modnet.graph_function import GraphFunction
 from modnet.network import PrunableNetwork
@@ -22,14 +23,15 @@ from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
 from modnet.workloads.matting.data.preprocessing import SIDE, input_geometry, normalise, prepare, resize
-from modnet.workloads.matting.data.protocols import Protocol, letterbox
+from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.evaluate import checked_alpha, evaluate
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
-from modnet.workloads.matting.predict.predictors import Predictor
+from modnet.workloads.matting.predict.fitting import fitting_predictor
 from modnet.workloads.matting.settings import MattingTraining
 
 ASPECT_IMAGES = 32  # that tell the aspect of a data set
+WORTHWHILE_SHARE = 0.1  # of images of the rarer orientation, from which on a release has an IR for them as well
 
 
 class Portrait(NamedTuple):
@@ -70,19 +72,25 @@ class Portraits:
         pair = self._pair(split, position)
         return self.folder / pair.image, self.folder / pair.matte
 
-    def input_shape(self) -> Shape:
-        """Of the median aspect of some images of fit; square where none can be read."""
-        aspects = []
-        for position in range(min(ASPECT_IMAGES, len(self.names("fit")))):
+    def input_shapes(self) -> tuple[Shape, ...]:
+        """Of the median of longer by shorter side over images from all along fit; square where none can be read."""
+        count = len(self.names("fit"))
+        looked_at = min(ASPECT_IMAGES, count)
+        sizes = []
+        for index in range(looked_at):
             try:
-                height, width, _ = read_image(self.files("fit", position)[0]).shape
+                height, width, _ = read_image(self.files("fit", index * count // looked_at)[0]).shape
             except DatasetError:  # whoever trains on it counts it
                 continue
-            aspects.append(height / width)
-        aspect = float(np.median(aspects)) if aspects else 1.0
-        sides = (SIDE * min(1.0, aspect), SIDE * min(1.0, 1 / aspect))
-        height, width = (max(STRIDE, round(side / STRIDE) * STRIDE) for side in sides)
-        return height, width
+            sizes.append((height, width))
+        upright = (SIDE, _short_side(float(np.median([max(size) / min(size) for size in sizes])) if sizes else 1.0))
+        long = [size for size in sizes if _short_side(max(size) / min(size)) < SIDE]  # the others fit either way
+        portraits = sum(height > width for height, width in long)
+        rarer = min(portraits, len(long) - portraits)
+        return orientations(
+            upright if 2 * portraits >= len(long) else upright[::-1],
+            turned=bool(sizes) and rarer >= WORTHWHILE_SHARE * len(sizes),
+        )
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> MattingDataset:
         """Crops with trimap and matte."""
@@ -112,29 +120,29 @@ class Portraits:
         image = read_image(self.folder / self._pair(split, position).image)
         return prepare(image, letterbox(shape)).pixels
 
-    def error(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None = None) -> float:
+    def error(self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape] = ()) -> float:
         """The MSE at original size, in [0, 1]."""
         pair = self._pair(split, position)
         image, alpha = self._read(pair)
-        predicted = Predictor(graph, protocol_of(shape))(image)
+        predicted = fitting_predictor(graph, shapes)(image)
         return mse(checked_alpha(predicted, image, pair.stem), alpha)
 
     def scores(
-        self, graph: GraphFunction, split: Split, shape: Shape | None = None, *, every_error: bool = False
+        self, graph: GraphFunction, split: Split, shapes: Sequence[Shape] = (), *, every_error: bool = False
     ) -> Scores:
         """MSE and MAD at original size; with `every_error` SAD, gradient and connectivity errors as well."""
-        protocol = protocol_of(shape)
+        predictor = fitting_predictor(graph, shapes)
         metrics = ALL_METRICS if every_error else FEW_METRICS
-        return evaluate(Predictor(graph, protocol), self.folder, self.index, split, protocol, metrics)
+        return evaluate(predictor, self.folder, self.index, split, predictor.protocol, metrics)
 
-    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Shape | None]], split: Split, count: int) -> bytes:
+    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Sequence[Shape]]], split: Split, count: int) -> bytes:
         """Image, true matte, and the matte of each graph."""
         from modnet.report.pictures import SheetRow, sheet  # with matplotlib, which training need not have
 
         rows = []
         for pair in self._pairs(split)[:count]:
             image, alpha = self._read(pair)
-            mattes = (Predictor(graph, protocol_of(shape))(image) for graph, shape in graphs.values())
+            mattes = (fitting_predictor(graph, shapes)(image) for graph, shapes in graphs.values())
             rows.append(SheetRow(pair.stem, (image, alpha, *mattes)))
         return sheet(rows, ("image", "true matte", *graphs))
 
@@ -150,9 +158,9 @@ class Portraits:
         return read_pair(self.folder / pair.image, self.folder / pair.matte)
 
 
-def protocol_of(shape: Shape | None) -> Protocol:
-    """How images reach a network: the letterbox of its fixed input, or as the published networks are compared."""
-    return "modelcompression" if shape is None else letterbox(shape)
+def _short_side(aspect: float) -> int:
+    """Of an input of `SIDE`, for images whose longer side is so many times the shorter."""
+    return max(STRIDE, round(SIDE / aspect / STRIDE) * STRIDE)
 
 
 def alpha_mse(network: PrunableNetwork, portrait: Sequence[Tensor]) -> Tensor:

@@ -15,15 +15,17 @@ class AugmentationConfig(Config):
 
     crops: bool = Field(
         True,
-        description="Square crops at the person's border, aspect kept. Off: the whole image, squeezed to a square.",
+        description="Crops at the person's border, aspect kept. Off: the whole image, squeezed into the sample.",
     )
-    smallest_crop: float = Field(0.5, gt=0, le=1, description="Side of the smallest crop, as share of the short side.")
+    smallest_crop: float = Field(
+        0.5, gt=0, le=1, description="Sides of the smallest crop, as share of the largest that fits into the image."
+    )
     largest_crop: float = Field(
         1.0,
         gt=0,
         le=2,
-        description="Side of the largest crop, as share of the short side. Above 1 a crop reaches over the image's "
-        "edge and is filled as a letterbox is: it shows the whole person.",
+        description="Sides of the largest crop, as share of the largest that fits. Above 1 a crop reaches over the "
+        "image's edge and is filled as a letterbox is: it shows more of the person.",
     )
     flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring left and right.")
     colour: float = Field(
@@ -45,7 +47,7 @@ class AugmentationConfig(Config):
 
     @classmethod
     def none(cls) -> Self:
-        """The whole image, squeezed into a square and otherwise as it is: the original trainer's samples."""
+        """The whole image, squeezed into the sample and otherwise as it is: the original trainer's samples."""
         return cls(crops=False, flip=0, colour=0, blur=0, jpeg=0, background=0)
 
 

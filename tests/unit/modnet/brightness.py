@@ -17,12 +17,13 @@ from torch.nn import functional as F
 
 from modnet.config import Config
 from modnet.configs import RetrainConfig, SyntheticConfig, TrainingConfig, WorkloadSettings
+from modnet.configs.shape import shape_of
 from modnet.errors import DatasetError
 from modnet.graph_function import GraphFunction
 from modnet.network import ChannelGroup, Consumer, NetworkSpec, Producer, PrunableNetwork
 from modnet.records import ImageScore, Scores
 from modnet.report.pictures import SheetRow, sheet
-from modnet.targets import Shape
+from modnet.targets import Shape, Size
 from modnet.workload import Split, Workload
 
 
@@ -99,9 +100,9 @@ class BrightnessSample(NamedTuple):
 class DrawnImages:
     """Noise of random colours; a sample depends on (seed, epoch, index)."""
 
-    def __init__(self, count: int, size: int = 64, seed: int = 0, noise: float = 0.2) -> None:
-        self.count, self.size, self.seed, self.noise, self.epoch = count, size, seed, noise, 0
-        self.folder, self.files, self.shape = Path(), (), (size, size)
+    def __init__(self, count: int, size: Size = 64, seed: int = 0, noise: float = 0.2) -> None:
+        self.count, self.seed, self.noise, self.epoch = count, seed, noise, 0
+        self.folder, self.files, self.shape = Path(), (), shape_of(size)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -115,7 +116,7 @@ class DrawnImages:
     def __getitem__(self, index: int) -> BrightnessSample:
         generator = torch.Generator().manual_seed(hash((self.seed, self.epoch, index)))
         colour = torch.rand(3, 1, 1, generator=generator)
-        image = (colour + self.noise * torch.rand(3, self.size, self.size, generator=generator)).clamp(0, 1)
+        image = (colour + self.noise * torch.rand(3, *self.shape, generator=generator)).clamp(0, 1)
         return BrightnessSample(2 * image - 1, image.mean(dim=0, keepdim=True))
 
 
@@ -146,35 +147,35 @@ class Drawings:
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         return (self.file,)
 
-    def input_shape(self) -> Shape:
-        return (256, 256)
+    def input_shapes(self) -> tuple[Shape, ...]:
+        return ((256, 128), (128, 256))
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> DrawnImages:
         noise = config.noise.strength if isinstance(config, BrightnessRetraining) else Noise().strength
-        return DrawnImages(self.counts[split], shape[0], seed, noise)
+        return DrawnImages(self.counts[split], shape, seed, noise)
 
-    def sample(self, split: Split, position: int, short_side: int) -> BrightnessSample:
+    def sample(self, split: Split, position: int, short_side: Size) -> BrightnessSample:
         seed = ("fit", "tune", "val").index(split)
         image, brightness = DrawnImages(self.counts[split], short_side, seed)[position]
         return BrightnessSample(image[None], brightness[None])
 
     def pixels(self, split: Split, position: int, shape: Shape) -> NDArray[np.float32]:
-        return self.sample(split, position, shape[0]).image.numpy()
+        return self.sample(split, position, shape).image.numpy()
 
-    def error(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None = None) -> float:
-        return self._errors(graph, split, position, shape)["squared"]
+    def error(self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape] = ()) -> float:
+        return self._errors(graph, split, position, shapes)["squared"]
 
     def scores(
-        self, graph: GraphFunction, split: Split, shape: Shape | None = None, *, every_error: bool = False
+        self, graph: GraphFunction, split: Split, shapes: Sequence[Shape] = (), *, every_error: bool = False
     ) -> Scores:
         per_image = tuple(
-            ImageScore(stem=name, errors=self._errors(graph, split, position, shape))
+            ImageScore(stem=name, errors=self._errors(graph, split, position, shapes))
             for position, name in enumerate(self.names(split))
         )
         means = {name: float(np.mean([one.errors[name] for one in per_image])) for name in BRIGHTNESS.errors}
         return Scores(split=split, protocol="as drawn", images=len(per_image), errors=means, per_image=per_image)
 
-    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Shape | None]], split: Split, count: int) -> bytes:
+    def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Sequence[Shape]]], split: Split, count: int) -> bytes:
         rows = []
         for position, name in enumerate(self.names(split)[:count]):
             image, brightness = self.sample(split, position, 64)
@@ -182,8 +183,9 @@ class Drawings:
             rows.append(SheetRow(name, (brightness[0, 0].numpy(), *answers)))
         return sheet(rows, ("true", *graphs))
 
-    def _errors(self, graph: GraphFunction, split: Split, position: int, shape: Shape | None) -> dict[str, float]:
-        image, brightness = self.sample(split, position, 64 if shape is None else shape[0])
+    def _errors(self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape]) -> dict[str, float]:
+        """Images take turns in their orientation."""
+        image, brightness = self.sample(split, position, shapes[position % len(shapes)] if shapes else 64)
         difference = graph(image.numpy()) - brightness.numpy()
         return {"squared": float(np.square(difference).mean()), "absolute": float(np.abs(difference).mean())}
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from prefect.logging import disable_run_logger
 
+from infra.device.documents.manifest import TargetFiles, TurnedFiles
 from infra.device.errors import ConflictError
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
@@ -30,7 +31,9 @@ from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
 
 TARGET: Target = "cpu-fp32"
-CONFIG = ExportConfig(targets=(TARGET,), input_shape="256x256", calibration_images=2, max_output_difference=0.02)
+CONFIG = ExportConfig(
+    targets=(TARGET,), input_shape="256x192", turned=True, calibration_images=2, max_output_difference=0.02
+)
 COMPUTE = ComputeConfig(base_cpus=1)
 Deploy = Callable[..., Promotion]
 
@@ -55,8 +58,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
             key = export_key(store, ids[name], CONFIG)
             answered(key, ExportRecord, exports.export_stored, [ids[name], CONFIG, key], 1)
-            key = scores_key(store, ids[name], CONFIG.input_shape)
-            answered(key, NetworkScores, remote_scores.score_network, [ids[name], CONFIG.input_shape], 1)
+            key = scores_key(store, ids[name], CONFIG.shapes)
+            answered(key, NetworkScores, remote_scores.score_network, [ids[name], CONFIG.shapes], 1)
     return folder, ids
 
 
@@ -102,7 +105,12 @@ def test_the_first_release_is_promoted_and_stays_when_it_is_deployed_again(
 ) -> None:
     first = deploy_network(networks["first"], "the fastest within 1.1 times the error")
     assert (first.is_moved, first.reason) == (True, "it is the first release of this target")
-    assert read_manifest(store, first.release_id).provenance["reason"] == "the fastest within 1.1 times the error"
+    manifest = read_manifest(store, first.release_id)
+    assert manifest.provenance["reason"] == "the fastest within 1.1 times the error"
+    assert manifest.targets[TARGET] == TargetFiles(
+        *("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin", "input", (1, 3, 256, 192), "fp32"),
+        TurnedFiles("modnet-turned-cpu-fp32.xml", "modnet-turned-cpu-fp32.bin", (1, 3, 192, 256)),
+    )
     again = deploy_network(networks["first"], "the fastest within 1.1 times the error")
     assert (again.is_moved, again.release_id, again.reason) == (True, first.release_id, "the target runs it already")
 
@@ -139,15 +147,16 @@ def test_a_slower_network_does_not_replace_a_faster_one(
     assert f"the new network is slower: 1.20 times the latency of {first.release_id} (1.20 to 1.20)" in kept.reason
 
 
+@pytest.mark.parametrize("name", ["modnet-cpu-fp32", "modnet-turned-cpu-fp32"])
 def test_a_release_that_cannot_be_used_gives_way(
-    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+    name: str, store: FolderStore, networks: dict[str, str], deploy_network: Deploy
 ) -> None:
     first = deploy_network(networks["first"])
-    rotten = f"releases/{first.release_id}/modnet-{TARGET}.bin"
+    rotten = f"releases/{first.release_id}/{name}.bin"
     store.put(rotten, store.get(rotten)[:-1] + b"!")
     worse = deploy_network(networks["worse"])
     assert worse.is_moved
-    assert worse.reason.startswith(f"release {first.release_id} cannot be used: modnet-cpu-fp32.bin: got SHA-256")
+    assert worse.reason.startswith(f"release {first.release_id} cannot be used: {name}.bin: got SHA-256")
 
 
 def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(

@@ -35,14 +35,14 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
     cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
     base = import_base(dataset.dataset_id, str(checkpoint))
 
-    key = scores_key(store, base.base_id, "288x256")
-    scores = answered(key, NetworkScores, score_network, [base.base_id, "288x256"], cpus)
+    key = scores_key(store, base.base_id, ((288, 256),))
+    scores = answered(key, NetworkScores, score_network, [base.base_id, ((288, 256),)], cpus)
     assert (scores.val.images, scores.val.protocol) == (1, "device-288x256")
     assert tuple(scores.val.errors) == ERROR_NAMES
     assert set(scores.tune.errors) == {"mse", "mad", "unknown_mse", "unknown_mad"}
-    assert answered(key, NetworkScores, score_network, [base.base_id, "288x256"], cpus) == scores  # from the store
+    assert answered(key, NetworkScores, score_network, [base.base_id, ((288, 256),)], cpus) == scores  # from the store
 
-    networks = {base.base_id: "288x256"}
+    networks = {base.base_id: ((288, 256),)}
     key = sheet_key(store, networks)
     sheet = answered(key, StoredFile, draw_sheet, [networks, ("unpruned",), key], cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")

@@ -26,7 +26,7 @@ from modnet.configs import (
     TrainingConfig,
     UniformPolicy,
 )
-from modnet.errors import CheckpointError, ConfigError
+from modnet.errors import CheckpointError, ConfigError, DatasetError
 from modnet.records import (
     BaseRecord,
     Candidate,
@@ -73,8 +73,8 @@ TRAINING = TrainingConfig(epochs=4, batch_size=4, image_size=64, learning_rate=3
 PRUNING = PruningConfig(
     policy=UniformPolicy(ratio=0.5), criterion="taylor", taylor_images=4, channel_multiple=1, min_channels=1
 )
-SHAPE = "256x256"
-EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), input_shape=SHAPE, calibration_images=2)
+SHAPES = ((256, 128), (128, 256))
+EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), input_shape="256x128", turned=True, calibration_images=2)
 
 
 @pytest.fixture
@@ -102,6 +102,7 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
 ) -> None:
     cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
     assert (dataset.workload, dataset.fit, dataset.tune, dataset.val) == ("brightness", 8, 5, 5)
+    assert (dataset.input_shape, dataset.turned, dataset.shapes) == ("256x128", True, SHAPES)
     base_id = trained_base(dataset, cpus)
 
     retraining = RetrainConfig(**TRAINING.model_dump())
@@ -110,13 +111,13 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     answered(candidate_key(network_id), Candidate, candidates.prune_network, (*question, network_id), cpus)
     answered(retrained_key(network_id), RetrainReport, candidates.retrain_candidate, [network_id], cpus, gpus=0)
     before, after = (
-        answered(scores_key(store, one, SHAPE), NetworkScores, scores.score_network, [one, SHAPE], cpus)
+        answered(scores_key(store, one, SHAPES), NetworkScores, scores.score_network, [one, SHAPES], cpus)
         for one in (base_id, network_id)
     )
     assert after.complexity.parameters < before.complexity.parameters
     assert tuple(after.val.errors) == ("squared", "absolute")
     assert after.tune.error < 0.01
-    drawn = {base_id: SHAPE, network_id: SHAPE}
+    drawn = {base_id: SHAPES, network_id: SHAPES}
     drawn_at = sheet_key(store, drawn)
     sheet = answered(drawn_at, StoredFile, scores.draw_sheet, [drawn, ("unpruned", "pruned"), drawn_at], cpus)
     assert store.get(sheet.key).startswith(b"\x89PNG")
@@ -129,7 +130,9 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
         release_id = deploy.publish.fn(network_id, EXPORT, "it is the only one")
     manifest = read_manifest(store, release_id)
     assert manifest.workload == "brightness"
-    assert manifest.targets["cpu-fp32"].input_shape == (1, 3, 256, 256)
+    for target in EXPORT.targets:
+        files = manifest.targets[target]
+        assert (files.input_shape, files.turned.input_shape) == ((1, 3, 256, 128), (1, 3, 128, 256))
     assert {"val_squared", "val_absolute_cpu-fp32"} <= manifest.scores.keys()
 
     with disable_run_logger():
@@ -185,6 +188,17 @@ def test_a_data_set_of_an_unknown_workload_is_refused_with_those_that_there_are(
         publish_dataset(DatasetConfig(workload="poetry"), Settings.from_env(), store)
 
 
+@pytest.mark.parametrize("shapes", [((100, 64),), ((8192, 64),), ((96, 64), (64, 64)), ((96, 64), (64, 96), (96, 64))])
+def test_a_data_set_that_says_shapes_that_no_network_reads_is_refused(
+    shapes: tuple[Shape, ...], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Drawings, "input_shapes", lambda _: shapes)
+    with pytest.raises(
+        DatasetError, match=r"workload 'brightness': got input shapes \[.*, wanted height and width, multiples of 32"
+    ):
+        publish_dataset(DatasetConfig(workload="brightness", synthetic=DRAWN), Settings.from_env(), store)
+
+
 def test_a_network_of_another_workload_than_the_data_is_refused_with_both(dataset: DatasetRecord) -> None:
     with pytest.raises(CheckpointError, match="does not say its workload.*and is no network of 'brightness'"):
         bases.import_base(dataset.dataset_id, str(SHIPPED_SMALL))
@@ -196,7 +210,7 @@ def test_a_release_of_another_workload_is_replaced_only_when_that_is_asked(
     """What devices of a target run would answer another question than before."""
     base_id = trained_base(dataset, torch.get_num_threads())
     cpus = torch.get_num_threads()
-    answered(scores_key(store, base_id, SHAPE), NetworkScores, scores.score_network, [base_id, SHAPE], cpus)
+    answered(scores_key(store, base_id, SHAPES), NetworkScores, scores.score_network, [base_id, SHAPES], cpus)
     key = export_key(store, base_id, EXPORT)
     export = answered(key, ExportRecord, exports.export_stored, [base_id, EXPORT, key], cpus)
     with disable_run_logger():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import openvino as ov
 
 from modnet.errors import ConfigError, GraphError
 from modnet.export.graph_file import pixel_shape, read_ir, read_onnx, shapes_of
-from modnet.export.openvino_graph import OpenvinoGraph
+from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
 from modnet.workloads.matting.data.protocols import Protocol, letterbox
+from modnet.workloads.matting.predict.fitting import FittingPredictor
 from modnet.workloads.matting.predict.predictors import Predictor
 
 
@@ -32,6 +33,21 @@ class IrPredictor(Predictor):
 
     def __init__(self, xml: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
         super().__init__(*_graph_for(xml, read_ir, protocol, device))
+
+
+def ir_predictor(paths: Sequence[Path], protocol: Protocol | None = None, device: str = "CPU") -> Predictor:
+    """Predicts with an IR; with several, or a folder of them, each image by the IR that fits it best.
+
+    Raises:
+        ConfigError: IRs of the same or of open size; a folder without any.
+    """
+    irs = [one for path in paths for one in (sorted(path.glob("*.xml")) if path.is_dir() else [path])]
+    if not irs:
+        raise ConfigError(f"{paths[0]} holds no IR (.xml)")
+    if len(irs) == 1:
+        return IrPredictor(irs[0], protocol, device)
+    graphs = ShapedGraphs([_graph_for(one, read_ir, protocol, device)[0] for one in irs])
+    return FittingPredictor(graphs, graphs.shapes)
 
 
 def _graph_for(

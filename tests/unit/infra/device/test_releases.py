@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from infra.device import releases
-from infra.device.documents.manifest import Manifest, manifest_key, release_file_key, release_id_of
+from infra.device.documents.manifest import Manifest, TurnedFiles, manifest_key, release_file_key, release_id_of
 from infra.device.documents.pointer import Pointer, pointer_key
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.stores.folder_store import FolderStore
-from tests.unit.infra.exported import exported
+from tests.unit.infra.exported import digests, exported
 
 LATER = "20261123T063000.000000Z"
 
@@ -165,6 +165,42 @@ def test_fetch_release_gives_the_verified_ir(store: FolderStore, published: str,
         ir_xml = releases.fetch_release(store, pointer, tmp_path / "work")
         assert ir_xml.read_bytes() == b"content of cpu-fp32.xml"
         assert ir_xml.with_suffix(".bin").read_bytes() == b"content of cpu-fp32.bin"
+
+
+@pytest.fixture
+def both_orientations(
+    store: FolderStore, manifest: Manifest, release_files: dict[str, Path], tmp_path: Path
+) -> Pointer:
+    """A promoted release whose target has a second IR."""
+    for ending in ("xml", "bin"):
+        path = tmp_path / "exported" / f"turned.{ending}"
+        path.write_bytes(b"content of " + path.name.encode())
+        release_files[f"model/{path.name}"] = path
+    turned = TurnedFiles("model/turned.xml", "model/turned.bin", (1, 3, 352, 512))
+    target = replace(manifest.targets["cpu-fp32"], input_shape=(1, 3, 512, 352), turned=turned)
+    both = replace(manifest, targets={"cpu-fp32": target}, files=digests(release_files))
+    return releases.promote(store, "cpu-fp32", releases.publish_release(store, both, exported(store, release_files)))
+
+
+def test_fetch_release_gives_the_ir_of_the_turned_shape_beside_the_main_one(
+    store: FolderStore, both_orientations: Pointer, tmp_path: Path
+) -> None:
+    ir_xml = releases.fetch_release(store, both_orientations, tmp_path / "work")
+    assert ir_xml.name == "cpu-fp32.xml"
+    found = {path.name: path.read_bytes() for path in ir_xml.parent.iterdir()}
+    names = [f"{stem}.{ending}" for stem in ("cpu-fp32", "turned") for ending in ("xml", "bin")]
+    assert found == {name: b"content of " + name.encode() for name in names}
+
+
+def test_a_release_is_neither_promoted_nor_fetched_without_its_second_ir(
+    store: FolderStore, both_orientations: Pointer, tmp_path: Path
+) -> None:
+    store.delete(release_file_key(both_orientations.release_id, "model/turned.bin"))
+    with pytest.raises(NotStoredError, match=r"files missing: \['model/turned.bin'\]"):
+        releases.promote(store, "cpu-fp32", both_orientations.release_id)
+    with pytest.raises(NotStoredError, match=r"turned\.bin"):
+        releases.fetch_release(store, both_orientations, tmp_path / "work")
+    assert [path for path in (tmp_path / "work").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("content", [b"content of CPU-fp32.bin", b"content", b""], ids=["same size", "cut", "empty"])

@@ -3,14 +3,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from infra.device import releases
 from infra.device.agent.agent import Agent, MeasureSettings, Outcome
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.manifest import Manifest, TargetFiles, manifest_key, release_file_key
+from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles, manifest_key, release_file_key
 from infra.device.documents.pointer import pointer_key
 from infra.device.errors import ContractError, DeviceMissingError, DiskFullError, SettingsError, StoreUnavailableError
 from infra.device.measuring.runtime import LoadedModel, load_ir
@@ -26,12 +26,15 @@ class _UnreachableForWriting(FolderStore):
         raise StoreUnavailableError("the cable is out")
 
 
-def _promote(store: FolderStore, ir_xml: Path, *, seed: int = 0) -> str:
+def _promote(store: FolderStore, ir_xml: Path, *, seed: int = 0, turned: TurnedFiles | None = None) -> str:
     files = {path.name: path for path in (ir_xml, ir_xml.with_suffix(".bin"))}
+    if turned is not None:
+        files |= {turned.ir_xml: ir_xml, turned.ir_bin: ir_xml.with_suffix(".bin")}
+    target = TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", (1, 3, 8, 16), "fp32", turned)
     manifest = Manifest(
         workload="matting",
         network_id="0123456789ab",
-        targets={ir_xml.stem: TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", (1, 3, 8, 8), "fp32")},
+        targets={ir_xml.stem: target},
         files=digests(files),
         scores={},
         provenance={"seed": seed},
@@ -68,6 +71,23 @@ def test_run_once_reports_the_current_release_once(store: FolderStore, ir_xml: P
     assert report.input_shape == (1, 3, 8, 8)
     assert report.conditions["inference_threads_count"] == 1
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["seen.json", "spool"]
+
+
+def test_run_once_measures_the_main_ir_of_a_release_of_both_orientations(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    loaded = []
+
+    def load(path: Path, **settings: Any) -> LoadedModel:
+        loaded.append((path.name, sorted(one.name for one in path.parent.iterdir())))
+        return load_ir(path, **settings)
+
+    release = _promote(store, ir_xml, turned=TurnedFiles("turned.xml", "turned.bin", (1, 3, 16, 8)))
+    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
+    assert [one.status for one in agent.run_once(["cpu-fp32"])] == ["measured"]
+    assert loaded == [("cpu-fp32.xml", ["cpu-fp32.bin", "cpu-fp32.xml", "turned.bin", "turned.xml"])]
+    assert len(_reports(store, release)) == 1
+    assert not (tmp_path / "work" / "releases").exists()
 
 
 def test_run_once_measures_again_when_the_pointer_moves(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:

@@ -5,16 +5,27 @@ from dataclasses import replace
 
 import pytest
 
-from infra.device.documents.manifest import Manifest, release_id_of
+from infra.device.documents.manifest import Manifest, TurnedFiles, release_id_of
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError
 
 LATER = "20261123T063000.000000Z"
+TURNED = {"ir_xml": "model/turned.xml", "ir_bin": "model/turned.bin", "input_shape": [1, 3, 352, 512]}
 UNSAFE_PATHS = ["", "a//b", "../a", "a/../b", "/etc/passwd", ".hidden", "a\\b", "a b"]
 
 
 def test_manifest_from_json_gives_an_equal_manifest(manifest: Manifest) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_a_target_may_have_a_second_ir_of_its_shape_turned(manifest: Manifest) -> None:
+    turned = TurnedFiles("model/turned.xml", "model/turned.bin", (1, 3, 352, 512))
+    target = replace(manifest.targets["cpu-fp32"], input_shape=(1, 3, 512, 352), turned=turned)
+    files = {**manifest.files, **dict.fromkeys(target.paths[2:], manifest.files["model/model.onnx"])}
+    both = replace(manifest, targets={"cpu-fp32": target}, files=files)
+    assert Manifest.from_json(both.to_json()) == both
+    assert json.loads(both.to_json())["targets"]["cpu-fp32"]["turned"] == TURNED
+    assert release_id_of(both) != release_id_of(manifest)
 
 
 def test_pointer_from_json_gives_an_equal_pointer() -> None:
@@ -26,8 +37,8 @@ def test_pointer_from_json_gives_an_equal_pointer() -> None:
     ("field", "value"),
     [
         ("schema_version", 0),
-        ("schema_version", 3),
-        ("schema_version", "2"),
+        ("schema_version", 4),
+        ("schema_version", "3"),
         ("workload", "../x"),
         ("model", "modnet"),
         ("network_id", ""),
@@ -60,12 +71,19 @@ def test_manifest_from_json_names_the_field_that_is_wrong(manifest: Manifest, fi
         {"ir_xml": "model/a.txt"},
         {"input_shape": [0]},
         {"ir_xml": "m.xml", "ir_bin": "m.bin"},
+        {"turned": {}},
+        {"turned": {**TURNED, "input_shape": [1, 3, 512, 352]}},
+        {"turned": {**TURNED, "input_shape": [1, 3, 352, 511]}},
+        {"turned": {**TURNED, "ir_bin": "model/cpu-fp32.bin"}},
+        {"turned": {**TURNED, "precision": "fp32"}},
+        {"turned": {**TURNED, "ir_xml": "t.xml", "ir_bin": "t.bin"}},
     ],
-    ids=["two names", "no xml", "empty shape", "not among files"],
+    ids=["two names", "no xml", "empty shape", "not among files"]
+    + [f"turned: {what}" for what in ("nothing", "not turned", "another size", "two names", "more", "no file")],
 )
 def test_manifest_from_json_refuses_a_target_that_cannot_run(manifest: Manifest, change: dict[str, object]) -> None:
     members = json.loads(manifest.to_json())
-    members["targets"]["cpu-fp32"].update(change)
+    members["targets"]["cpu-fp32"].update({"input_shape": [1, 3, 512, 352], **change})
     with pytest.raises(ContractError, match=r"manifest\.targets"):
         Manifest.from_json(json.dumps(members).encode())
 

@@ -1,6 +1,7 @@
 """Documents of every earlier version are read, and those of a later one are refused in words.
 
-`version_1/` holds what version 0.1.0 wrote: one release with its pointer, and two reports on it.
+`version_1/` holds what version 0.1.0 wrote: one release with its pointer, and two reports on it. `version_2/` holds the
+manifest of a release whose targets have one IR each.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from infra.device.releases import fetch_release, promote, read_current, read_man
 from infra.device.reports import read_reports
 from infra.device.stores.folder_store import FolderStore
 
-VERSION_1 = Path(__file__).parent / "version_1"
+VERSION_1, VERSION_2 = (Path(__file__).parent / name for name in ("version_1", "version_2"))
 KINDS: dict[str, type[Document]] = {
     "manifest.json": Manifest,
     "pointer.json": Pointer,
@@ -28,6 +29,7 @@ KINDS: dict[str, type[Document]] = {
     "failed_report.json": LatencyReport,
 }
 RELEASE_ID = "0320fb8bccac"  # what version 0.1.0 called the release
+RELEASE_ID_2 = "5ef86e44c3e5"  # what a writer of version 2 called its
 
 
 @pytest.fixture
@@ -59,6 +61,22 @@ def test_a_manifest_of_version_1_says_what_version_2_says() -> None:
         "639c5794642e77053a7d030ee60fba7eefbbe9a6e8a34564a2c99db296f83479", 22
     )
     assert release_id_of(manifest) == RELEASE_ID
+
+
+def test_a_manifest_of_version_2_is_read_and_written_again_as_it_was() -> None:
+    written = (VERSION_2 / "manifest.json").read_bytes()
+    manifest = Manifest.from_json(written)
+    assert (manifest.schema_version, manifest.to_json()) == (2, written)
+    assert manifest.targets["cpu-fp32"].turned is None
+    assert release_id_of(manifest) == RELEASE_ID_2
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2], ids=["1", "2"])
+def test_an_earlier_manifest_has_no_second_ir(version: Path) -> None:
+    members = json.loads((version / "manifest.json").read_bytes())
+    members["targets"]["cpu-fp32"]["turned"] = None
+    with pytest.raises(ContractError, match=r"manifest\.targets\.cpu-fp32: unknown fields \['turned'\]"):
+        Manifest.from_json(json.dumps(members).encode())
 
 
 def test_a_release_of_version_1_is_promoted_fetched_and_read_with_its_reports(

@@ -1,0 +1,41 @@
+"""Several inputs of one network: which of them an image is given to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modnet.graph_function import GraphFunction
+from modnet.targets import Shape
+from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.protocols import letterbox
+from modnet.workloads.matting.predict.predictors import Predictor
+
+
+def fitting(shapes: Sequence[Shape], image_size: tuple[int, int]) -> Shape:
+    """The shape whose letterbox of an image of this height and width leaves the fewest pixels empty.
+
+    Of equals it is the first, so a square goes to the main shape.
+    """
+    height, width = image_size
+
+    def empty(shape: Shape) -> float:
+        scale = min(shape[0] / height, shape[1] / width)
+        return shape[0] * shape[1] - scale**2 * height * width
+
+    return min(shapes, key=empty)
+
+
+class FittingPredictor(Predictor):
+    """Predicts in the letterbox of one of several shapes, whichever fits an image best; the graph reads all of them."""
+
+    def __init__(self, matte: GraphFunction, shapes: Sequence[Shape]) -> None:
+        super().__init__(matte, " or ".join(letterbox(shape) for shape in shapes))
+        self._shapes = shapes
+
+    def __call__(self, image: Image) -> Alpha:
+        return Predictor(self.matte, letterbox(fitting(self._shapes, image.shape[:2])))(image)
+
+
+def fitting_predictor(matte: GraphFunction, shapes: Sequence[Shape]) -> Predictor:
+    """In letterboxes of what a network reads; without any, as the published networks are compared."""
+    return FittingPredictor(matte, shapes) if shapes else Predictor(matte, "modelcompression")
