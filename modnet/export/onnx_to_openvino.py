@@ -23,6 +23,7 @@ from modnet.export.half_size_head import heads_at_half_size
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
+from modnet.export.norm_by_sums import norms_by_sums
 from modnet.export.quantise import quantise
 from modnet.export.shrunk_image import shrunk_images_as_convolutions
 from modnet.export.torch_to_onnx import export_onnx
@@ -171,6 +172,7 @@ def _converted(
         heads_at_half_size(model)
     if variant.precision == "int8":
         require_pixels(calibration, tuple(model.input().shape), "int8 calibration")
+        norms_by_sums(model)
         shrunk_images_as_convolutions(model)
         narrow_convolutions_as_products(model)
         quantised = quantise(model, calibration)
