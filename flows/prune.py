@@ -3,8 +3,9 @@
 from prefect import flow, unmapped
 from prefect.futures import PrefectFutureList
 
-from modnet.configs import UNPRUNED, ComputeConfig, PruningConfig, Seed
+from modnet.configs import ComputeConfig, PruningConfig, Seed
 from modnet.records import Candidate
+from tasks.configs.baseline import UNPRUNED
 from tasks.configs.sections import USUAL, Retraining
 from tasks.prune import prune_base, put_start
 

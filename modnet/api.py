@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` r
     from modnet.workloads.matting.network.modnet import MODNet
     from modnet.workloads.matting.network.spec import ModnetSpec
     from modnet.workloads.matting.portraits import Portraits, alpha_mse
+    from modnet.workloads.matting.predict.front_predictor import FrontPredictor
     from modnet.workloads.matting.predict.infer import infer_images
     from modnet.workloads.matting.predict.openvino_predictors import IrPredictor, OnnxPredictor
     from modnet.workloads.matting.predict.predictors import TorchPredictor

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from modnet.configs import UNPRUNED, ComputeConfig, PruningConfig, RetrainConfig
+from modnet.configs import ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
-from tasks.configs.baseline import BaselineConfig
+from tasks.configs.baseline import UNPRUNED, BaselineConfig
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence
 from tasks.remote import bases, candidates

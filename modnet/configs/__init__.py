@@ -15,7 +15,6 @@ from modnet.configs.iteration import IterationConfig
 from modnet.configs.pruning import PruningConfig
 from modnet.configs.sensitivity import SensitivityConfig
 from modnet.configs.training import RetrainConfig, Seed, SparsityConfig, TrainingConfig
-from modnet.configs.words import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED
 from modnet.configs.workload import WorkloadSettings
 from modnet.policies import (
     POLICIES,

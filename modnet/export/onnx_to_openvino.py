@@ -20,6 +20,7 @@ from modnet.errors import AccuracyError, ExportError, GraphError
 from modnet.export.accuracy_control import AccuracyBound, restore_accuracy
 from modnet.export.graph_file import pixel_shape, read_onnx, runtime_words
 from modnet.export.half_size_head import heads_at_half_size
+from modnet.export.input_size import resize_by_scales
 from modnet.export.legacy_ir import fold_constants, lower
 from modnet.export.merge_norm import merge_norms
 from modnet.export.narrow_convolution import narrow_convolutions_as_products
@@ -170,6 +171,7 @@ def _converted(
     if variant.opset_ceiling is None:
         merge_norms(model)
         heads_at_half_size(model)
+        resize_by_scales(model)
     if variant.precision == "int8":
         require_pixels(calibration, tuple(model.input().shape), "int8 calibration")
         norms_by_sums(model)

@@ -18,7 +18,8 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from modnet.errors import ConfigError, GraphError
-from modnet.export.graph_file import pixel_shape, read_graph, runtime_words
+from modnet.export.compiled import Config, kept_or_compiled
+from modnet.export.graph_file import fixed_shape, pixel_shape, read_graph, runtime_words
 from modnet.export.runtime import core, device_here
 from modnet.graph_function import image_of
 from modnet.targets import Shape
@@ -36,6 +37,8 @@ class OpenvinoGraph:
         path: an `.xml` with its `.bin` beside it, or an ONNX file.
         device: OpenVINO's name of what computes, in any case.
         read: of `modnet.export.graph_file`; says which kind of file is wanted.
+        shape: height and width that it shall read instead of those of its file, where `resize_by_scales` let it.
+        kept: folder where the compiled network is kept, so that the next process has it sooner; None does not keep it.
 
     Attributes:
         path: of the file.
@@ -47,12 +50,28 @@ class OpenvinoGraph:
         GraphError: missing or damaged files, a graph of other shapes, or one that the device does not take.
     """
 
-    def __init__(self, path: Path, device: str = "CPU", read: Callable[[Path], ov.Model] = read_graph) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "CPU",
+        read: Callable[[Path], ov.Model] = read_graph,
+        *,
+        shape: Shape | None = None,
+        kept: Path | None = None,
+    ) -> None:
         self.path = path
-        model = read(path)
-        self.reads_images = model.input().element_type == ov.Type.u8
-        self._shape = pixel_shape(model.input())
-        self._compiled = _compiled(model, path, device_here(device))
+
+        def compiled(device: str, config: Config) -> ov.CompiledModel:
+            return _compiled(_in_shape(read(path), path, shape), path, device, config)
+
+        name = device_here(device)
+        config: Config = {"INFERENCE_PRECISION_HINT": "f32"} if name.split(".")[0] in ("CPU", "GPU") else {}
+        if kept is None:
+            self._compiled = compiled(name, config)
+        else:
+            self._compiled = kept_or_compiled(kept, path, shape, name, config, compiled)
+        self.reads_images = self._compiled.input().element_type == ov.Type.u8
+        self._shape = pixel_shape(self._compiled.input())
         self.input_shape = tuple(None if size.is_dynamic else size.get_length() for size in self._shape)
 
     @property
@@ -105,9 +124,24 @@ class ShapedGraphs:
         return self._by_shape.get((height, width), self._first)(pixels)
 
 
-def _compiled(model: ov.Model, path: Path, device: str) -> ov.CompiledModel:
-    is_exact = device.split(".")[0] in ("CPU", "GPU")
+def _in_shape(model: ov.Model, path: Path, shape: Shape | None) -> ov.Model:
+    """The model with another height and width of its input, and all that follows from them."""
+    if shape is None or (shape_there := fixed_shape(model)) == shape:
+        return model
+    batch, channels = list(pixel_shape(model.input()))[:2]
+    is_image = model.input().element_type == ov.Type.u8
     try:
-        return core().compile_model(model, device, {"INFERENCE_PRECISION_HINT": "f32"} if is_exact else {})
+        model.reshape([batch, *shape, channels] if is_image else [batch, channels, *shape])
+    except RuntimeError as error:
+        there = "any size" if shape_there is None else f"{shape_there[0]}×{shape_there[1]} pixels"
+        raise GraphError(
+            f"{path} is of {there} and cannot read {shape[0]}×{shape[1]}: {runtime_words(error)}"
+        ) from error
+    return model
+
+
+def _compiled(model: ov.Model, path: Path, device: str, config: Config) -> ov.CompiledModel:
+    try:
+        return core().compile_model(model, device, dict(config))
     except RuntimeError as error:
         raise GraphError(f"cannot load {path} on {device}: OpenVINO refuses it: {runtime_words(error)}") from error

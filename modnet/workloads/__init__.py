@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modnet.configs import SyntheticConfig, WorkloadSettings
 from modnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from modnet.configs import SyntheticConfig, WorkloadSettings
     from modnet.workload import Workload
 
 
@@ -61,6 +61,8 @@ def settings_named(name: str | None) -> WorkloadSettings:
     Raises:
         ConfigError: there is no such workload.
     """
+    from modnet.configs import WorkloadSettings  # with pydantic, which cutting people out does without
+
     place = _home(name).settings
     settings: WorkloadSettings = WorkloadSettings() if place is None else _imported(place)
     return settings

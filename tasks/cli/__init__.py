@@ -4,7 +4,7 @@ Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that c
 error has which is in `tasks.cli.exit_codes`. What an extra of the installation brings and is not there is a 3 as well.
 
 What a verb needs is imported when it is asked for, since torch, OpenVINO and their like take seconds: `VERBS` names the
-verbs, `tasks.cli.verbs` has the flags of each, and the file of a verb does its work.
+verbs, `tasks.cli.verbs` and `tasks.cli.light_verbs` have the flags of each, and the file of a verb does its work.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ class Verb:
         run: `module:function` of this folder that does the work; takes what was typed, returns what is printed.
         says: what help says of it.
         bare: how to do without any extra of the installation; empty where nobody can.
+        flags: module of this folder that has its flags; `light_verbs` imports no pydantic.
     """
 
     run: str
     says: str
     bare: str = ""
+    flags: str = "verbs"
 
     def function(self) -> Callable[[argparse.Namespace], dict[str, Any]]:
         """What `run` names; this is where torch and its like are imported."""
@@ -47,12 +49,11 @@ class Verb:
         return cast(Callable[..., Any], getattr(importlib.import_module(f"{__name__}.{module}"), name))
 
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
-        """Adds its flags, by the function of the same name in `tasks.cli.verbs`; this is where pydantic is imported."""
-        from tasks.cli import verbs
-        from tasks.cli.fields import add_flag
+        """Adds its flags, by the function of the same name in `flags`; most of them import pydantic."""
+        from tasks.cli.add_flag import add_flag
 
         add_flag(parser, "--json", "Prints one JSON object instead of text.", action="store_true")
-        getattr(verbs, self.run.partition(":")[2])(parser)
+        getattr(importlib.import_module(f"{__name__}.{self.flags}"), self.run.partition(":")[2])(parser)
 
 
 VERBS: Mapping[str, Verb] = {
@@ -76,11 +77,13 @@ VERBS: Mapping[str, Verb] = {
         "evaluate:evaluate",
         "Scores a checkpoint, an ONNX file or an IR on one split.",
         "take --onnx or --ir, another protocol than modelcompression, and no --sheet",
+        flags="light_verbs",
     ),
     "infer": Verb(
         "infer:infer",
-        "Cuts people out of images (a PNG each) or a video, at their own size. It uses the shipped network by default.",
+        "Cuts people out of a photograph, a folder or a video, at their own size: modnet infer photo.jpg.",
         "leave out --checkpoint and protocol modelcompression",
+        flags="light_verbs",
     ),
     "export": Verb("export:export", "Writes the deployed graph as ONNX."),
     "optimize": Verb(
@@ -91,6 +94,7 @@ VERBS: Mapping[str, Verb] = {
         "benchmark:benchmark",
         "Measures IRs on this machine for each batch size, with the edge agent's code.",
         "leave out --picture",
+        flags="light_verbs",
     ),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
 }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modnet.configs import SHIPPED, SHIPPED_PRUNED, TRAIN, UNPRUNED, WinnerLimits
+from modnet.configs import WinnerLimits
 from modnet.errors import CheckpointError, DatasetError
+from modnet.shipped import SHIPPED, SHIPPED_PRUNED
 from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result
+from tasks.configs.baseline import TRAIN, UNPRUNED
 from tasks.configs.compress import CompressConfig
 
 

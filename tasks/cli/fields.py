@@ -18,10 +18,8 @@ from pydantic_core import ErrorDetails
 from modnet.configs import ExportConfig, IterationConfig, SparsityConfig, WinnerLimits
 from modnet.errors import ConfigError
 from modnet.workloads.matting.settings import DistillationConfig
+from tasks.cli.add_flag import Flags, shown_default
 from tasks.cli.values import amount, digest, numbers, texts
-
-Flags = argparse._ActionsContainer
-"""A parser, or a group of its flags."""
 
 _FLAG_OF: Mapping[tuple[type[BaseModel], str], str] = {
     (SparsityConfig, "strength"): "sparsity",
@@ -43,23 +41,6 @@ _KINDS: Mapping[object, Callable[[str], object]] = {
     tuple[str, ...]: texts,
     tuple[float, ...]: numbers,
 }
-
-
-def add_flag(flags: Flags, name: str, says: str, *, limits: str = "", without: str | None = None, **how: Any) -> None:
-    """Adds a flag whose help ends with its range and its default.
-
-    Args:
-        flags: that get it.
-        name: as it is typed, `--batch-size`.
-        says: a sentence or two.
-        limits: the range in words; those of `how["type"]` where it has some.
-        without: what happens without the flag, where that is not the value `how["default"]`.
-        **how: as `add_argument` takes them.
-    """
-    usual = "off" if "action" in how else _shown(how.get("default"))
-    default = "required" if how.get("required") else f"default: {without or usual}"
-    facts = [fact for fact in (limits or getattr(how.get("type"), "limits", ""), default) if fact]
-    flags.add_argument(name, help=f"{says} ({'; '.join(facts)})".replace("%", "%%"), **how)
 
 
 def add_fields(flags: Flags, config: type[BaseModel], *names: str, without: str | None = None) -> None:
@@ -115,7 +96,7 @@ def typed(*flags: str) -> str:
 def _field_help(field: FieldInfo, without: str | None) -> str:
     """Description, range and default of a field."""
     said, _, empty = (field.description or "").partition(" Empty:")
-    usual = "none, it is needed" if field.is_required() else _shown(field.default)
+    usual = "none, it is needed" if field.is_required() else shown_default(field.default)
     if empty and field.default is None:
         usual = empty.strip().rstrip(".")
     return f"{said} ({'; '.join([*_limits(field), f'default: {without or usual}'])})".replace("%", "%%")
@@ -149,17 +130,6 @@ def _limits(field: FieldInfo) -> list[str]:
     limits = [f"{low} to {high}" if low and high else f"from {low}" if "ge" in bounds else low or high]
     multiple = bounds.get("multiple_of")
     return [one for one in (*limits, multiple and f"a multiple of {multiple}") if one]
-
-
-def _shown(default: object) -> str:
-    """A default as a person types it."""
-    if default is None or default == ():
-        return "none"
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    if isinstance(default, tuple | list):
-        return ",".join(map(str, default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _problem(kind: type[Any], problem: ErrorDetails) -> str:

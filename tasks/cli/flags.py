@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from modnet.configs import SHIPPED, SparsityConfig, TrainingConfig
 from modnet.errors import ConfigError
 from modnet.files import write_atomically
+from modnet.shipped import SHIPPED
 from modnet.workloads.matting.data.protocols import OPEN_PROTOCOLS, Protocol
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import values
-from tasks.cli.fields import Flags, add_fields, add_flag, flag_fields
+from tasks.cli.add_flag import Flags, add_flag
 
 Options = argparse.Namespace
 Result = dict[str, Any]
@@ -30,8 +30,6 @@ DATASET = "synthetic, ppm-100, a zip, a folder or a URL."
 IR = "OpenVINO .xml, its .bin beside it"
 SIZE = 512
 
-_UNTYPED = ("max_gradient_norm",)
-"""Fields of a training that the run form and Python offer, and no flag."""
 _FIXED = "A network of fixed input takes its own letterbox."
 
 
@@ -127,16 +125,6 @@ def size(verb: Flags, says: str = "") -> None:
     """Height and width of a graph's input."""
     says = f"Height x width of the input as 480x320, or the side of a square, in pixels.{says}"
     add_flag(verb, "--size", says, type=values.size, limits="multiples of 32", without=str(SIZE))
-
-
-def training(
-    verb: argparse.ArgumentParser, config: type[TrainingConfig] = TrainingConfig, title: str = "training"
-) -> None:
-    """How a verb trains, or retrains what was pruned."""
-    group = verb.add_argument_group(title)
-    add_fields(group, config, *flag_fields(config, but=_UNTYPED))
-    add_fields(group, SparsityConfig, "strength", without="none, no sparse training")
-    add_fields(group, SparsityConfig, "schedule")
 
 
 def warn(text: str) -> None:

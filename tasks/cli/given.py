@@ -56,21 +56,13 @@ def given_folder(source: str, sha256: str | None = None, workload: str | None = 
     return extract_archive(local_archive(config, cache / "archives"), cache / "datasets")
 
 
-def given_predictor(options: Options, default: tuple[Path, Path] | None = None) -> Predictor:
+def given_predictor(options: Options) -> Predictor:
     """What makes mattes: the checkpoint, the ONNX file or the IRs.
 
-    Args:
-        options: what was typed.
-        default: a checkpoint and its IR, where none of them was: the IR where torch is not installed.
-
     Raises:
-        UsageError: none of them and no default, or several, or a prune info without a checkpoint.
+        UsageError: none of them or several, or a prune info without a checkpoint.
     """
     networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
-    irs: list[Path] | None = options.ir
-    if not networks and default is not None:
-        networks = [default[0]]
-        irs = None if _has_torch() else [default[1]]
     if len(networks) != 1:
         raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.prune_info is not None and (options.onnx or options.ir) is not None:
@@ -79,10 +71,10 @@ def given_predictor(options: Options, default: tuple[Path, Path] | None = None) 
         from modnet.workloads.matting.predict.openvino_predictors import OnnxPredictor
 
         return OnnxPredictor(options.onnx, options.protocol, options.device)
-    if irs is not None:
+    if options.ir is not None:
         from modnet.workloads.matting.predict.openvino_predictors import ir_predictor
 
-        return ir_predictor(irs, options.protocol, options.device)
+        return ir_predictor(options.ir, options.protocol, options.device)
     from modnet.workloads.matting.checkpoint import load
     from modnet.workloads.matting.predict.predictors import TorchPredictor
 
@@ -127,11 +119,3 @@ def cost(network: PrunableNetwork) -> Result:
 
     found = complexity(network)
     return {"parameters": found.parameters, "macs": found.macs}
-
-
-def _has_torch() -> bool:
-    try:
-        import torch  # noqa: F401 - asked only whether it is there
-    except ModuleNotFoundError:
-        return False
-    return True

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.settings import Settings
+from modnet.shipped import SHIPPED, USUAL
+from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.background import read_background
 from modnet.workloads.matting.predict.infer import infer_images, is_video
 from modnet.workloads.matting.predict.results import renderer
-from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_BASE_IR
 from tasks.cli.exit_codes import PartlyDoneError, UsageError
-from tasks.cli.flags import Options, Result
-from tasks.cli.given import given_predictor
+from tasks.cli.flags import Options, Result, require_free
+
+if TYPE_CHECKING:
+    from modnet.workloads.matting.evaluate import Predictor
+
+BESIDE: dict[ResultKind, str] = {"alpha": ".matte.png", "foreground": ".cutout.png", "composite": ".composite.png"}
+"""How the name of a result ends that is written beside its photograph."""
 
 
 def infer(options: Options) -> Result:
-    """Cuts people out of images (a PNG each) or a video, at their own size. It uses the shipped network by default."""
-    if (options.background is not None) != (options.result == "composite"):
+    """Cuts people out of a photograph, a folder or a video, at their own size: `modnet infer photo.jpg`."""
+    source = _source(options)
+    kind: ResultKind = options.result or ("foreground" if options.out is None else "alpha")
+    if (options.background is not None) != (kind == "composite"):
         raise UsageError("--background says what a composite is on: it goes with --result composite, and only with it")
+    beside = source.with_name(f"{source.stem}{BESIDE[kind]}")
+    if options.out is None:
+        require_free(options, beside)
     background = None if options.background is None else read_background(options.background)
-    render = renderer(options.result, background)
-    predictor = given_predictor(options, default=(SHIPPED_BASE, SHIPPED_BASE_IR))
-    if is_video(options.input):
+    render = renderer(kind, background)
+    predictor = _predictor(options)
+    if options.out is None:
+        infer_images(predictor, source, source.parent, render, ending=BESIDE[kind], overwrite=options.overwrite)
+        return {"written": str(beside)}
+    if is_video(source):
         from modnet.workloads.matting.predict.infer_video import infer_video  # with PyAV, which images need not
 
-        video = infer_video(predictor, options.input, options.out, render, options.result, overwrite=options.overwrite)
+        video = infer_video(predictor, source, options.out, render, kind, overwrite=options.overwrite)
         found: Result = {"written": str(video.written), "frames": video.frames, "damaged": video.damaged}
         if problem := video.problem or (f"{video.damaged} damaged frames or packets" if video.damaged else None):
-            raise PartlyDoneError(f"video {options.input}: {problem}; what could be decoded is written", found)
+            raise PartlyDoneError(f"video {source}: {problem}; what could be decoded is written", found)
         return found
-    images = infer_images(predictor, options.input, options.out, render, overwrite=options.overwrite)
+    images = infer_images(predictor, source, options.out, render, overwrite=options.overwrite)
     found = {"mattes": len(images.written), "folder": str(options.out)}
     if images.left_out:
         found["left_out"] = {"files": len(images.left_out), "names": images.left_out}
@@ -36,3 +54,49 @@ def infer(options: Options) -> Result:
         names = ", ".join(list(images.unreadable)[:5])
         raise PartlyDoneError(f"{len(images.unreadable)} of {count} images cannot be read: {names}", found)
     return found
+
+
+def _source(options: Options) -> Path:
+    """What is cut out.
+
+    Raises:
+        UsageError: nothing, or said twice; or its results cannot lie beside it.
+    """
+    if (options.photo is None) == (options.input is None):
+        how = "modnet infer photo.jpg, or --input photos/ --out mattes/"
+        raise UsageError(f"say once what to cut people out of: {how}")
+    source: Path = options.photo or options.input
+    if options.out is None and (source.is_dir() or is_video(source)):
+        what = "a folder" if source.is_dir() else "a video"
+        raise UsageError(f"{source} is {what}: say with --out which folder its results go to")
+    return source
+
+
+def _predictor(options: Options) -> Predictor:
+    """What makes mattes: the network that was named, or one of the front.
+
+    Raises:
+        UsageError: two networks, or a flag that would do nothing.
+    """
+    if any(path is not None for path in (options.checkpoint, options.onnx, options.ir)):
+        if options.model is not None:
+            raise UsageError("--model names a network, so do --checkpoint, --onnx and --ir: give one of them")
+        from tasks.cli.given import given_predictor
+
+        return given_predictor(options)
+    model = options.model or USUAL
+    if options.prune_info is not None:
+        raise UsageError("--prune-info would do nothing: it goes with --checkpoint")
+    if options.protocol is not None:
+        raise UsageError(
+            f"--protocol would do nothing: the network {model!r} reads each picture by the letterbox that fits it; "
+            f"--protocol goes with a network of open input, as --checkpoint {SHIPPED}"
+        )
+    if options.device.startswith("cuda"):
+        raise UsageError(
+            f"--device {options.device} computes checkpoints: give one, as --checkpoint {SHIPPED}-{model} "
+            "--device cuda; IRs take cpu, gpu or npu"
+        )
+    from modnet.workloads.matting.predict.front_predictor import FrontPredictor
+
+    return FrontPredictor(model, options.device, Settings.from_env().cache_folder / "compiled")

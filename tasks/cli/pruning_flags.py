@@ -23,8 +23,9 @@ from modnet.configs import (
 )
 from modnet.policies.policy import SteppedPolicy
 from tasks.cli import flags
+from tasks.cli.add_flag import Flags, add_flag
 from tasks.cli.exit_codes import UsageError
-from tasks.cli.fields import Flags, add_fields, add_flag, flag_fields, flag_of, typed
+from tasks.cli.fields import add_fields, flag_fields, flag_of, typed
 from tasks.cli.flags import Options
 from tasks.cli.values import SEED, Whole, texts
 

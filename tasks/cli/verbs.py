@@ -8,27 +8,30 @@ from __future__ import annotations
 import argparse
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import get_args
 
 from modnet.configs import (
-    SHIPPED,
-    SHIPPED_PRUNED,
-    TRAIN,
-    UNPRUNED,
     DatasetConfig,
     ExportConfig,
     RetrainConfig,
     SensitivityConfig,
+    SparsityConfig,
+    TrainingConfig,
     WinnerLimits,
 )
+from modnet.shipped import SHIPPED, SHIPPED_PRUNED
 from modnet.targets import VARIANTS
-from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS, MAX_DOUBT, SHEET_IMAGES, Metric, ResultKind
+from modnet.workloads.matting.names import MAX_DOUBT
 from modnet.workloads.matting.settings import AdaptationConfig, DistillationConfig
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import flags, values
-from tasks.cli.fields import add_fields, add_flag, flag_fields
+from tasks.cli.add_flag import add_flag
+from tasks.cli.fields import add_fields, flag_fields
 from tasks.cli.pruning_flags import add_channel_flags, add_pruning_flags
+from tasks.configs.baseline import TRAIN, UNPRUNED
 from tasks.configs.compress import CompressConfig
+
+_UNTYPED = ("max_gradient_norm",)
+"""Fields of a training that the run form and Python offer, and no flag."""
 
 INT8_FIELDS = ("calibration_images", "max_relative_error_increase", "max_float_layers", "quantisation_aware_steps")
 DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
@@ -55,7 +58,7 @@ def pseudo_label(verb: ArgumentParser) -> None:
 def train(verb: ArgumentParser) -> None:
     """Of `modnet train`."""
     _add_training(verb)
-    flags.training(verb)
+    _add_training_fields(verb)
     says = "MobileNetV2 to start from, norms folded, .npz."
     add_flag(verb, "--backbone", says, type=Path, without="random weights")
 
@@ -64,7 +67,7 @@ def retrain(verb: ArgumentParser) -> None:
     """Of `modnet retrain`."""
     flags.network(verb)
     _add_training(verb)
-    flags.training(verb, RetrainConfig)
+    _add_training_fields(verb, RetrainConfig)
     teaching = verb.add_argument_group("learning from another network as well")
     says = "The network to learn from, usually the unpruned one. A warning tells when it errs more than its student."
     add_flag(teaching, "--teacher", f"{says} {flags.CHECKPOINT}", type=checkpoint_path)
@@ -83,7 +86,7 @@ def prune(verb: ArgumentParser) -> None:
     """Of `modnet prune`."""
     for add in (flags.network, flags.out_folder, flags.device):
         add(verb)
-    flags.training(verb, RetrainConfig, "how --iterations retrains")
+    _add_training_fields(verb, RetrainConfig, "how --iterations retrains")
     add_pruning_flags(verb)
 
 
@@ -116,31 +119,6 @@ def inspect(verb: ArgumentParser) -> None:
     flags.overwrite(verb)
 
 
-def evaluate(verb: ArgumentParser) -> None:
-    """Of `modnet evaluate`."""
-    flags.network_or_ir(verb, "--onnx or --ir")
-    flags.dataset(verb)
-    flags.any_device(verb)
-    add_flag(verb, "--split", "The images to score.", choices=("val", "tune", "fit", "train"), default="val")
-    says = f"all, or a list of {','.join(ALL_METRICS)}. mse and mad are always measured."
-    add_flag(verb, "--metrics", says, type=_metrics, default=FEW_METRICS)
-    add_flag(verb, "--scores", "JSON file to write: the errors of every image.", type=values.file_to_write)
-    add_flag(verb, "--compare", "Compares with another network, by the file that --scores wrote of it.", type=Path)
-    flags.out_picture(verb, "--sheet", f"the {SHEET_IMAGES} worst images.")
-    flags.overwrite(verb)
-
-
-def infer(verb: ArgumentParser) -> None:
-    """Of `modnet infer`."""
-    flags.network_or_ir(verb, SHIPPED)
-    flags.any_device(verb)
-    flags.out_folder(verb)
-    add_flag(verb, "--input", "An image, a folder of images, or a video.", type=Path, required=True)
-    says = "The matte, the person with transparency, or the person on --background."
-    add_flag(verb, "--result", says, choices=get_args(ResultKind), default="alpha")
-    add_flag(verb, "--background", "With --result composite alone: a colour as '#00b140', or an image file.")
-
-
 def export(verb: ArgumentParser) -> None:
     """Of `modnet export`."""
     flags.network(verb)
@@ -162,21 +140,6 @@ def optimize(verb: ArgumentParser) -> None:
     add_flag(rounding, "--dataset", says, without="none, without an INT8 target")
     add_fields(rounding, ExportConfig, *INT8_FIELDS)
     flags.checkpoint(rounding, "With --quantisation-aware-steps: the network that the ONNX file is of:")
-
-
-def benchmark(verb: ArgumentParser) -> None:
-    """Of `modnet benchmark`."""
-    says = f"{flags.IR}. Others are compared with the first."
-    add_flag(verb, "--ir", says, type=Path, nargs="+", required=True)
-    add_flag(verb, "--device", "OpenVINO's name of the device.", default="cpu")
-    flags.open_side(verb)
-    says = "A list of batch sizes, as 1,2,4."
-    add_flag(verb, "--batch", says, type=values.batch_sizes, limits="each from 1", default=[1])
-    add_flag(verb, "--threads", "Inference threads.", type=values.Whole(1), without="the runtime's choice")
-    add_flag(verb, "--warm-up", "Runs before the timed ones.", type=values.Whole(0), default=5)
-    add_flag(verb, "--repeats", "Timed runs of each row.", type=values.Whole(1), default=50)
-    flags.out_picture(verb, "--picture", "speed and ratios by batch size.")
-    flags.overwrite(verb)
 
 
 def config(verb: ArgumentParser) -> None:
@@ -214,11 +177,13 @@ def _add_training(verb: ArgumentParser) -> None:
     add_flag(verb, "--sparsity-norms", f"{says}backbone.last.norm,semantic.*", type=values.texts)
 
 
-def _metrics(text: str) -> tuple[Metric, ...]:
-    chosen = values.texts(text)
-    if text != "all" and (unknown := set(chosen) - {*ALL_METRICS}):
-        raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted all, or some of {','.join(ALL_METRICS)}")
-    return tuple(metric for metric in ALL_METRICS if text == "all" or metric in chosen)
+def _add_training_fields(
+    verb: argparse.ArgumentParser, config: type[TrainingConfig] = TrainingConfig, title: str = "training"
+) -> None:
+    group = verb.add_argument_group(title)
+    add_fields(group, config, *flag_fields(config, but=_UNTYPED))
+    add_fields(group, SparsityConfig, "strength", without="none, no sparse training")
+    add_fields(group, SparsityConfig, "schedule")
 
 
 def _targets(text: str) -> list[str]:

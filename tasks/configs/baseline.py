@@ -8,8 +8,14 @@ from pydantic import Field, field_validator, model_validator
 
 from modnet.config import Config
 from modnet.configs.form import may_be_empty, usual_when_empty
-from modnet.configs.words import SHIPPED, TRAIN
+from modnet.shipped import SHIPPED
 from tasks.configs.sections import USUAL, Training
+
+UNPRUNED = "unpruned"
+"""Stands for a run's unpruned network, where it is said what candidates are pruned from."""
+
+TRAIN = "train"
+"""Stands for no checkpoint: the run trains its base network."""
 
 
 class BaselineConfig(Config):

@@ -9,10 +9,6 @@ from pydantic import Field, model_validator
 
 from modnet.config import Config
 from modnet.configs import (
-    SHIPPED,
-    SHIPPED_PRUNED,
-    TRAIN,
-    UNPRUNED,
     BenchmarkConfig,
     ComputeConfig,
     DatasetConfig,
@@ -22,8 +18,9 @@ from modnet.configs import (
     WinnerLimits,
 )
 from modnet.configs.form import may_be_empty
+from modnet.shipped import SHIPPED, SHIPPED_PRUNED
 from modnet.workloads import settings_named
-from tasks.configs.baseline import BaselineConfig
+from tasks.configs.baseline import TRAIN, UNPRUNED, BaselineConfig
 from tasks.configs.sections import Retraining
 
 Profile = Literal["demo", "standard"]

@@ -1,4 +1,4 @@
-"""The project brings two networks along: whole, small, as card and records say, and in every wheel."""
+"""The project brings networks along: whole, small, as cards and records say, and in every wheel."""
 
 from __future__ import annotations
 
@@ -13,21 +13,32 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.making.front import MAX_BYTES, table_of
 from modnet.data.download import sha256_of_file
+from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES
+from modnet.graph_function import TorchGraph
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import network_digest
+from modnet.shipped import FRONT, FrontName
+from modnet.targets import VARIANTS
 from modnet.workloads.matting.checkpoint import read_checkpoint
+from modnet.workloads.matting.data.preprocessing import prepare
+from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
+from modnet.workloads.matting.predict.front_predictor import FrontPredictor
 from modnet.workloads.matting.predict.predictors import TorchPredictor
-from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_BASE_IR, SHIPPED_SMALL
+from modnet.workloads.matting.weights import FOLDER, SHIPPED_BASE, SHIPPED_SMALL, checkpoint_path, front_network
 
 PROJECT = Path(__file__).resolve().parents[2]
 CARD = SHIPPED_BASE.with_name("README.md")
 SHIPPED_FILES = [path.with_suffix(end) for path in (SHIPPED_BASE, SHIPPED_SMALL) for end in (".safetensors", ".json")]
+FRONT_FILES = [
+    *(FOLDER / f"{name}.json" for name in FRONT),
+    *(xml.with_suffix(end) for name in FRONT for xml in front_network(name).irs.values() for end in (".xml", ".bin")),
+]
 SHIPPED = pytest.mark.parametrize("shipped", [SHIPPED_BASE, SHIPPED_SMALL], ids=["base", "pruned"])
 
 
@@ -77,11 +88,52 @@ def test_shipped_networks_cut_out_rendered_portraits_that_they_have_not_seen(shi
     assert np.mean(errors) < np.mean(errors_of_nothing) / 10
 
 
-def test_the_ir_of_the_shipped_base_computes_what_the_base_does() -> None:
-    base, ir = TorchPredictor(read_checkpoint(SHIPPED_BASE).network, "device-512"), IrPredictor(SHIPPED_BASE_IR)
-    for number in range(2):
-        image, _ = render_portrait(np.random.default_rng(number), (512, 384))
-        assert np.abs(base(image) - ir(image)).mean() <= TOLERANCES["fp16"].mean
+@pytest.mark.parametrize("name", FRONT)
+def test_the_card_of_a_network_of_the_front_is_that_of_its_files(name: FrontName) -> None:
+    card, network = json.loads((FOLDER / f"{name}.json").read_text()), front_network(name)
+    files = {network.checkpoint: card["checkpoint"]}
+    for target, xml in network.irs.items():
+        files |= {xml.with_suffix(f".{end}"): stated for end, stated in card["irs"][target].items()}
+    for path, stated in files.items():
+        assert (path.name, sha256_of_file(path), path.stat().st_size) == (path.name, stated["sha256"], stated["bytes"])
+        assert path.stat().st_size <= MAX_BYTES
+    read = read_checkpoint(network.checkpoint)
+    assert checkpoint_path(f"shipped-{name}") == network.checkpoint
+    assert card["made"] == read.provenance
+    cost = complexity(read.network)
+    height, width = network.shape
+    assert (card["parameters"], card["macs"]) == (cost.parameters, round(cost.macs * height * width / 512**2))
+    for target in network.irs:
+        assert {one["protocol"] for one in card["scores"] if one["target"] == target} == set(card["protocols"])
+
+
+def test_the_front_is_ordered_and_its_table_is_the_one_in_the_readme() -> None:
+    cards = [json.loads((FOLDER / f"{name}.json").read_text()) for name in FRONT]
+    assert [card["macs"] for card in cards] == sorted(card["macs"] for card in cards)
+    drawn = CARD.read_text().partition("<!-- front -->")[2].partition("<!-- end of front -->")[0]
+    assert drawn.strip() == table_of(FOLDER)
+
+
+@pytest.mark.parametrize("is_turned", [False, True], ids=["stored", "turned"])
+@pytest.mark.parametrize("name", FRONT)
+def test_the_irs_of_the_front_compute_what_their_checkpoint_does(name: FrontName, is_turned: bool) -> None:
+    """One IR reads both directions; INT8 differs by its rounding."""
+    network = front_network(name)
+    shape = network.shapes[is_turned]
+    image, _ = render_portrait(np.random.default_rng(0), (512, 384)[:: -1 if is_turned else 1])
+    pixels = prepare(image, letterbox(shape)).pixels
+    wanted = TorchGraph(read_checkpoint(network.checkpoint).network)(pixels)
+    for target, xml in network.irs.items():
+        away = np.abs(OpenvinoGraph(xml, shape=shape)(pixels) - wanted).mean()
+        assert away <= min(0.02, TOLERANCES[VARIANTS[target].precision].mean), (target, away)
+
+
+@pytest.mark.parametrize("name", FRONT)
+def test_the_front_cuts_out_rendered_portraits_in_both_directions(name: FrontName) -> None:
+    predictor = FrontPredictor(name)
+    for size in ((512, 384), (384, 512)):
+        image, alpha = render_portrait(np.random.default_rng(1), size)
+        assert mse(predictor(image), alpha) < mse(np.zeros_like(alpha), alpha) / 4
 
 
 def test_a_wheel_holds_the_shipped_networks_their_records_and_their_card(tmp_path: Path) -> None:
@@ -93,5 +145,5 @@ def test_a_wheel_holds_the_shipped_networks_their_records_and_their_card(tmp_pat
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        for path in (*SHIPPED_FILES, SHIPPED_BASE_IR, SHIPPED_BASE_IR.with_suffix(".bin"), CARD):
+        for path in (*SHIPPED_FILES, *FRONT_FILES, CARD):
             assert wheel.read(f"modnet/workloads/matting/weights/{path.name}") == path.read_bytes()

@@ -18,6 +18,7 @@ class Asked(NamedTuple):
     precision: str | None
     batch: int | None
     open_side: int
+    shape: tuple[int, int] | None = None  # height and width, instead of the IR's own
 
 
 class CompiledNetwork(Protocol):

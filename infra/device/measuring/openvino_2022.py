@@ -31,7 +31,7 @@ class Openvino2022(Runtime):
         if asked.precision is not None:
             properties["INFERENCE_PRECISION_HINT"] = asked.precision
         network = self._core.read_model(str(ir_xml))
-        _reshape(network, asked.batch, asked.open_side)
+        _reshape(network, asked)
         return Compiled2022(self._core.compile_model(network, asked.device, properties))
 
 
@@ -56,17 +56,20 @@ class Compiled2022:
         return np.array(self._request.get_output_tensor(0).data)
 
 
-def _reshape(network: Any, batch: int | None, open_side: int) -> None:
-    """Fixes every size of the input, also the batch where one is asked for."""
+def _reshape(network: Any, asked: Asked) -> None:
+    """Fixes every size of the input, also batch, height and width where these are asked for."""
     if len(network.inputs) != 1:
         raise ContractError(f"network: got {len(network.inputs)} inputs, wanted 1")
     only = network.inputs[0]
     shape = only.partial_shape
     if shape.rank.is_dynamic:
         raise ContractError(f"network: got input shape {shape}, wanted one of a known number of dimensions")
-    if batch is not None or shape.is_dynamic:
-        sizes = [open_side if size.is_dynamic else size.get_length() for size in shape]
-        sizes[0] = batch or (1 if shape[0].is_dynamic else sizes[0])
+    if asked.batch is not None or asked.shape is not None or shape.is_dynamic:
+        sizes = [asked.open_side if size.is_dynamic else size.get_length() for size in shape]
+        sizes[0] = asked.batch or (1 if shape[0].is_dynamic else sizes[0])
+        if asked.shape is not None:
+            first = 1 if only.element_type == Type.u8 else 2  # (B, H, W, 3), (B, 3, H, W)
+            sizes[first : first + 2] = asked.shape
         network.reshape({only: sizes})
 
 

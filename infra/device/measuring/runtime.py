@@ -122,6 +122,7 @@ def load_ir(
     threads: int | None = None,
     batch: int | None = None,
     open_side: int = 512,
+    shape: tuple[int, int] | None = None,
     precision: str | None = None,
     seed: int = 0,
 ) -> LoadedModel:
@@ -133,6 +134,7 @@ def load_ir(
         threads: inference threads, on the CPU only; None leaves them to the runtime.
         batch: images per inference; None keeps the IR's own, 1 where it is open.
         open_side: what an open height and width become, pixels.
+        shape: height and width instead of the IR's own, pixels; on OpenVINO 2022.1 and newer.
         precision: of the execution, `f32` or `bf16`, on the CPU only; None leaves it to the runtime.
         seed: of the input.
 
@@ -150,7 +152,7 @@ def load_ir(
         raise DeviceMissingError(what + _MISSING.get(device, ""))
     start_ns = time.perf_counter_ns()
     try:
-        compiled = runtime.compile(ir_xml, Asked(device, threads, precision, batch, open_side))
+        compiled = runtime.compile(ir_xml, Asked(device, threads, precision, batch, open_side, shape))
     except RuntimeError as error:
         raise _in_our_words(error, f"refuses {ir_xml.name} on {device}") from error
     model = LoadedModel(compiled, load_ms=(time.perf_counter_ns() - start_ns) / 1e6)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 from modnet.records import ImageScore, Scores
-from modnet.workloads.matting.data.images import read_pair
+from modnet.workloads.matting.data.images import checked_alpha, read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair
 from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.data.trimap import unknown_band
@@ -79,19 +79,6 @@ def _unreadable(folder: Path, pairs: Sequence[Pair]) -> DatasetError:
             problems.append(str(error))
     named = "; ".join(problems[:5])
     return DatasetError(f"{len(problems)} of {len(pairs)} pairs of {folder} cannot be read: {named}")
-
-
-def checked_alpha(alpha: NDArray[np.float32], image: NDArray[np.uint8], name: str) -> Alpha:
-    """What a predictor gave for an image, which is sure to be an alpha of it.
-
-    Raises:
-        DatasetError: it has another size than the image, or values outside of [0, 1] or that are no numbers.
-    """
-    if alpha.shape != image.shape[:2]:
-        raise DatasetError(f"{name}: the predictor gave a matte of {alpha.shape}, wanted {image.shape[:2]}")
-    if not (alpha.min() >= 0 and alpha.max() <= 1):  # false for NaN as well
-        raise DatasetError(f"{name}: the predictor gave values from {alpha.min()} to {alpha.max()}, wanted [0, 1]")
-    return alpha
 
 
 def score_image(stem: str, predicted: Alpha, alpha: Alpha, metrics: Sequence[Metric]) -> ImageScore:

@@ -20,11 +20,11 @@ from modnet.records import Scores
 from modnet.targets import STRIDE, Shape
 from modnet.workload import Split
 from modnet.workloads.matting.data.dataset import MattingDataset
-from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_pair
+from modnet.workloads.matting.data.images import Alpha, Image, checked_alpha, read_image, read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
 from modnet.workloads.matting.data.preprocessing import SIDE, input_geometry, normalise, prepare, resize
 from modnet.workloads.matting.data.protocols import letterbox
-from modnet.workloads.matting.evaluate import checked_alpha, evaluate
+from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
 from modnet.workloads.matting.predict.fitting import fitting_predictor

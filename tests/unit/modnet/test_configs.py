@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import SHIPPED, BenchmarkConfig, ExportConfig, PruningConfig, RetrainConfig
+from modnet.configs import BenchmarkConfig, ExportConfig, PruningConfig, RetrainConfig
+from modnet.shipped import SHIPPED
 from tasks.configs.baseline import BaselineConfig
 from tasks.configs.compress import CompressConfig
 

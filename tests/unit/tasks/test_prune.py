@@ -11,8 +11,9 @@ from prefect.logging import disable_run_logger
 
 from infra.device.stores.folder_store import FolderStore
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import SHIPPED, ComputeConfig
+from modnet.configs import ComputeConfig
 from modnet.errors import CheckpointError
+from modnet.shipped import SHIPPED
 from modnet.workloads.matting.checkpoint import load
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

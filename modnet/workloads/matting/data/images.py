@@ -147,6 +147,19 @@ def upright(opened: ImageFile) -> Picture:
     return ImageOps.exif_transpose(opened)
 
 
+def checked_alpha(alpha: Alpha, image: Image, name: str) -> Alpha:
+    """What a predictor gave for an image, which is sure to be an alpha of it.
+
+    Raises:
+        DatasetError: it has another size than the image, or values outside of [0, 1] or that are no numbers.
+    """
+    if alpha.shape != image.shape[:2]:
+        raise DatasetError(f"{name}: the predictor gave a matte of {alpha.shape}, wanted {image.shape[:2]}")
+    if not (alpha.min() >= 0 and alpha.max() <= 1):  # false for NaN as well
+        raise DatasetError(f"{name}: the predictor gave values from {alpha.min()} to {alpha.max()}, wanted [0, 1]")
+    return alpha
+
+
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     """Writes a picture, uint8 grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4); the file appears whole or not at all.
 

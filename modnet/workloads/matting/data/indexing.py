@@ -18,12 +18,10 @@ from pydantic import BaseModel, Field, field_validator
 
 from modnet.data.download import path_problem
 from modnet.errors import DatasetError
+from modnet.workloads.matting.data.image_files import IMAGE_SUFFIXES, files_in, is_visible
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".avif", ".gif", ".heic", ".heif", ".hif"}
-) | {".tif", ".tiff"}
 MATTE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 TUNE_SHARE, TUNE_AT_LEAST = 0.1, 4
 PSEUDO = "pseudo"
@@ -118,16 +116,6 @@ def find_images(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images in a folder itself, by their suffixes, and its other files, in order; hidden files are left out."""
-    images: list[Path] = []
-    others: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if _is_visible(path.name) and path.is_file():
-            (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
-    return images, others
-
-
 def _dataset_root(folder: Path) -> Path:
     layout = [f"{split}/{part}" for split in ("train", "val") for part in ("fg", "alpha")]
     roots = [path for path in _visible_folders(folder) if any((path / part).is_dir() for part in layout)]
@@ -141,7 +129,7 @@ def _dataset_root(folder: Path) -> Path:
 
 def _visible_folders(folder: Path) -> Iterator[Path]:
     for path, folders, _ in os.walk(folder):
-        folders[:] = sorted(filter(_is_visible, folders))
+        folders[:] = sorted(filter(is_visible, folders))
         yield Path(path)
 
 
@@ -168,7 +156,7 @@ def _pairs(folder: Path, split: Path, problems: list[str]) -> tuple[Pair, ...]:
 def _files_by_stem(folder: Path, suffixes: frozenset[str], problems: list[str]) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
-    files = sorted(path for path in folder.iterdir() if _is_visible(path.name))
+    files = sorted(path for path in folder.iterdir() if is_visible(path.name))
     usable = [path for path in files if path.suffix.lower() in suffixes and path.is_file()]
     if len(usable) < len(files):
         _log_left_out(folder, suffixes, sorted(set(files) - set(usable)))
@@ -187,7 +175,3 @@ def _report(problems: list[str], what: str, stems: Iterable[str]) -> None:
     """Appends "what: N (the first five)" when there are any."""
     if ordered := sorted(stems):
         problems.append(f"{what}: {len(ordered)} ({', '.join(ordered[:5])}{', …' if len(ordered) > 5 else ''})")
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"

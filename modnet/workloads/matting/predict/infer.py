@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
-from modnet.workloads.matting.data.images import read_image, write_png
-from modnet.workloads.matting.data.indexing import IMAGE_SUFFIXES, files_in
-from modnet.workloads.matting.evaluate import Predictor, checked_alpha
+from modnet.workloads.matting.data.image_files import IMAGE_SUFFIXES, files_in
+from modnet.workloads.matting.data.images import checked_alpha, read_image, write_png
 from modnet.workloads.matting.predict.results import Render
 from modnet.workloads.matting.predict.transparency import within_opacity
+
+if TYPE_CHECKING:  # with pydantic, which one image need not wait for
+    from modnet.workloads.matting.evaluate import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +47,9 @@ class ImageResults:
 
 
 def infer_images(
-    predictor: Predictor, source: Path, out: Path, render: Render, *, overwrite: bool = False
+    predictor: Predictor, source: Path, out: Path, render: Render, *, ending: str = ".png", overwrite: bool = False
 ) -> ImageResults:
-    """Draws one image, or every image of a folder, into `<out>/<stem>.png`.
+    """Draws one image, or every image of a folder, into `<out>/<stem><ending>`.
 
     Images of one stem, as IMG.JPG and IMG.HEIC, become `<out>/IMG.JPG.png` and `<out>/IMG.HEIC.png`. One image is in
     memory at a time. Each file appears whole or not at all; those written before an error stay. In a folder, an image
@@ -57,6 +60,7 @@ def infer_images(
         source: an image, or a folder whose own images are read in order of their names, hidden files left out.
         out: made when missing.
         render: what is drawn.
+        ending: of the results' names.
         overwrite: results of an earlier run may be replaced.
 
     Raises:
@@ -68,7 +72,7 @@ def infer_images(
     if not images:
         more = f"; other files: {len(left_out)} ({', '.join(left_out[:5])})" if left_out else ""
         raise DatasetError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){more}")
-    results = _results(images, out)
+    results = _results(images, out, ending)
     refuse_overwriting(images, results, overwrite=overwrite)
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -92,10 +96,10 @@ def infer_images(
     return ImageResults(tuple(written), unreadable, left_out)
 
 
-def _results(images: Sequence[Path], out: Path) -> list[Path]:
+def _results(images: Sequence[Path], out: Path, ending: str) -> list[Path]:
     """Where each image's result goes."""
     stems = Counter(path.stem for path in images)
-    results = [out / f"{path.stem if stems[path.stem] == 1 else path.name}.png" for path in images]
+    results = [out / f"{path.stem if stems[path.stem] == 1 else path.name}{ending}" for path in images]
     if doubled := [result.name for result, count in Counter(results).items() if count > 1]:
         names = ", ".join(doubled[:5])
         raise DatasetError(f"images of {images[0].parent} would overwrite each other as {names}: rename them")

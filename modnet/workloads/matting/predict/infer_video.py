@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
-from modnet.workloads.matting.data.images import write_png
-from modnet.workloads.matting.evaluate import Predictor, checked_alpha
+from modnet.workloads.matting.data.images import checked_alpha, write_png
 from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.infer import refuse_overwriting
 from modnet.workloads.matting.predict.results import Render
 from modnet.workloads.matting.predict.video import Frame, VideoFrames
 from modnet.workloads.matting.predict.video_writer import video_writer
+
+if TYPE_CHECKING:
+    from modnet.workloads.matting.evaluate import Predictor
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,19 @@ for words in ([], *(name.split() for name in {list(VERBS)})):
     assert all(HEAVY.isdisjoint(names) for names in (bare, *of_verbs))
 
 
+def test_flags_of_what_works_at_once_do_without_pydantic() -> None:
+    (names,) = imported("""
+import argparse
+from tasks.cli import VERBS
+for verb in VERBS.values():
+    if verb.flags == "light_verbs":
+        verb.add_flags(argparse.ArgumentParser())
+print(json.dumps([name for name in sys.modules if "." not in name]))
+""")
+    assert HEAVY.union({"pydantic"}).isdisjoint(names)
+    assert [name for name, verb in VERBS.items() if verb.flags == "light_verbs"] == ["evaluate", "infer", "benchmark"]
+
+
 @pytest.mark.parametrize(
     ("verbs", "allowed"),
     [

@@ -13,7 +13,6 @@ import pytest
 from modnet.workloads.matting.data.images import read_image, write_png
 from modnet.workloads.matting.metrics import ERROR_NAMES
 from modnet.workloads.matting.names import ALL_METRICS
-from modnet.workloads.matting.weights import NAMED
 from tasks.cli import main
 from tests.unit.modnet.workloads.matting.predict.videos import noise, shown, write_video
 
@@ -153,19 +152,3 @@ def test_infer_refuses_what_it_cannot_do(
     got, error = refuse(*common, *arguments)
     assert (got, message in error) == (code, True), error
     assert not (tmp_path / "out").exists()
-
-
-def test_infer_takes_the_shipped_base_when_no_network_is_named(
-    checkpoint: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (40, 32, 3), dtype=np.uint8)
-    write_png(tmp_path / "photo.png", image)
-    common = ("infer", "--input", tmp_path / "photo.png", "--out")
-    run(*common, tmp_path / "named", "--checkpoint", checkpoint)
-    monkeypatch.setitem(NAMED, "shipped", checkpoint)
-    monkeypatch.setattr("tasks.cli.infer.SHIPPED_BASE", checkpoint)
-    run(*common, tmp_path / "default")
-    run(*common, tmp_path / "shipped", "--checkpoint", "shipped")
-    named, *others = (read_image(tmp_path / name / "photo.png") for name in ("named", "default", "shipped"))
-    for other in others:
-        np.testing.assert_array_equal(other, named)

@@ -153,3 +153,10 @@ def test_device_of_reads_the_first_word_of_a_target() -> None:
 def test_device_of_refuses_an_unknown_word() -> None:
     with pytest.raises(SettingsError, match="toaster"):
         device_of("toaster-fp32")
+
+
+def test_load_ir_gives_an_ir_another_height_and_width(ir_xml: Path) -> None:
+    batch, channels, height, width = load_ir(ir_xml).input_shape
+    turned = load_ir(ir_xml, shape=(width * 2, height))
+    assert turned.input_shape == (batch, channels, width * 2, height)
+    turned.run_once()
