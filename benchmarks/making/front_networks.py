@@ -62,7 +62,7 @@ _FIXED = _CONFIG.model_copy(update={"freeze_backbone": True})
 TRAININGS: Mapping[str, Training] = {
     "headline-256x160": Training(HEADLINE, (256, 160), _CONFIG),  # small people: the backbone learns them anew
     "headline-384x256": Training(HEADLINE, (384, 256), _FIXED),
-    "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 6})),
+    "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 4})),
     "headline-256x160-bn": Training(FRONT / "headline-256x160.safetensors", (256, 160), _CONFIG, False),
     "base-480x320": Training(None, (480, 320), _FIXED.model_copy(update={"epochs": 2})),
 }

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from modnet.configs import RetrainConfig
 from modnet.data.archives import extract_archive
 from modnet.targets import VARIANTS
 from modnet.training.retrain import retrain
@@ -23,6 +22,7 @@ from modnet.workloads.matting.data.dataset import MattingDataset
 from modnet.workloads.matting.data.images import read_matte
 from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.portraits import Portraits
+from modnet.workloads.matting.settings import MattingRetraining
 from modnet.workloads.matting.workload import MATTING
 from tasks.cli import main
 
@@ -88,7 +88,7 @@ def test_train_resumes_from_the_state_file_of_a_cut_run(
 
     folder = extract_archive(archive, tmp_path / "extracted")
     dataset = MattingDataset(folder, index_dataset(folder).split("fit"), size=64, seed=0)
-    config = RetrainConfig(epochs=2, batch_size=2, image_size=64, precision="fp32")
+    config = MattingRetraining(epochs=2, batch_size=2, image_size=64, precision="fp32")
     with pytest.raises(KilledError):
         retrain(load(checkpoint), dataset, config, workload=MATTING, seed=0, after_step=kill)
 
