@@ -25,7 +25,7 @@ class ExportConfig(Config):
     turned: bool | None = Field(
         None,
         description="A release holds a second IR for each target, of the same shape turned, for images of the other "
-        "orientation. Empty: where the data set holds portrait and landscape pictures.",
+        "orientation. Empty: where many images of the data set lie the other way.",
     )
     input_format: InputFormat = Field(
         "float-nchw",

@@ -59,7 +59,9 @@ class Verb:
 VERBS: Mapping[str, Verb] = {
     "dataset fetch": Verb("dataset:fetch_dataset", "Fetches, verifies and indexes a data set."),
     "dataset pseudo-label": Verb(
-        "dataset:pseudo_label", "Adds images without mattes to a data set, with mattes that a teacher makes."
+        "dataset:pseudo_label",
+        "Adds images without mattes to a data set, with mattes that a teacher makes.",
+        "give --teacher IRs or ONNX files of fixed input",
     ),
     "train": Verb("training:train", "Trains an unpruned network from random weights or from a MobileNetV2 backbone."),
     "retrain": Verb("training:retrain", "Retrains a pruned network."),

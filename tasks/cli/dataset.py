@@ -35,8 +35,10 @@ def pseudo_label(options: Options) -> Result:
     teachers = {}
     for path in options.teacher:
         kind = {".xml": "ir", ".onnx": "onnx"}.get(path.suffix, "checkpoint")
-        one = {"checkpoint": None, "onnx": None, "ir": None, "prune_info": None, "device": "cpu"} | {kind: path}
-        predictor = given_predictor(argparse.Namespace(**one, protocol=None if kind == "ir" else options.protocol))
+        none = {"checkpoint": None, "onnx": None, "ir": None, "prune_info": None, "device": "cpu"}
+        given = {**none, kind: [path] if kind == "ir" else path}
+        protocol = None if kind == "ir" else options.protocol
+        predictor = given_predictor(argparse.Namespace(**given, protocol=protocol))
         weights = path.with_suffix(".bin") if kind == "ir" else path
         teachers[f"{sha256_of_file(weights)[:12]} {predictor.protocol}"] = predictor
     labelled = given_folder(options.dataset)

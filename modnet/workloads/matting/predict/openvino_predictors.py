@@ -43,7 +43,7 @@ def ir_predictor(paths: Sequence[Path], protocol: Protocol | None = None, device
     """
     irs = [one for path in paths for one in (sorted(path.glob("*.xml")) if path.is_dir() else [path])]
     if not irs:
-        raise ConfigError(f"{paths[0]} holds no IR (.xml)")
+        raise ConfigError(f"{paths[0]} is a folder, wanted a file, or a folder of IRs: it holds no .xml")
     if len(irs) == 1:
         return IrPredictor(irs[0], protocol, device)
     graphs = ShapedGraphs([_graph_for(one, read_ir, protocol, device)[0] for one in irs])

@@ -136,7 +136,11 @@ def test_a_folder_where_a_file_is_wanted_is_refused_before_anything_is_read(
             2,
             "--prune-info would do nothing",
         ),
-        (["infer", "--input", "x.jpg", "--out", "y", "--device", "gpu"], 3, "OpenVINO's devices go with --onnx"),
+        (
+            ["infer", "--checkpoint", "shipped", "--input", "x.jpg", "--out", "y", "--device", "gpu"],
+            3,
+            "OpenVINO's devices go with --onnx",
+        ),
         (["optimize", "--onnx", "x", "--out", "y", "--targets", "cpu-fp32", "--dataset", "x"], 2, "--dataset would do"),
         (
             ["optimize", "--onnx", "x", "--out", "y", "--targets", "cpu-fp32", "--max-float-layers", "3"],
