@@ -8,7 +8,7 @@ Every network gets each image of the split as its authors prepare it, and its ma
 image, where it is scored. Ours read the letterbox that stands behind the checkpoint, or each of `--shapes`. Latency is
 of one image, all networks in turns within one run, by the code that devices measure with, without preparing images. A
 peer runs as published, in float; of ours there are FP32 and INT8, the latter calibrated on some of *fit*. FP32 of the
-unpruned network at 512×512 is the reference.
+unpruned network at 512×512 is the reference, and with `--against` another one for errors.
 
 `--table` adds peers: a JSON list of objects with the fields of `Peer`. The file may be ONNX, an IR or TensorFlow's
 graph: what OpenVINO reads.
@@ -143,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=31, help="samples of each network")
     parser.add_argument("--samples", type=Path, default=Path("peers.json"), help="the JSON to write")
     parser.add_argument("--read", type=Path, help="the JSON of an earlier run: nothing is measured")
+    parser.add_argument("--against", default=REFERENCE, metavar="NAME", help="whose errors are 1 in the table")
     parser.add_argument("--plot", type=Path, help="PNG to write")
     options = parser.parse_args(arguments)
     if options.read is None:
@@ -168,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = json.loads(options.read.read_text())
     machine = found["conditions"].get("cpu_model_text", "an unknown CPU")
     print(f"{found['runtime']}, {found['threads']} threads, {machine}; errors on {found['split']}")
-    print(markdown_table(rows(found)))
+    if options.against not in found["networks"]:
+        parser.error(f"--against {options.against!r}: wanted one of {', '.join(found['networks'])}")
+    print(markdown_table(rows(found, options.against)))
     if options.plot is not None:
         write_atomically(options.plot, plot(found))
     return 0
@@ -232,11 +235,11 @@ def flicker(predictor: Predictor, images: Sequence[Image]) -> float:
     return float(np.mean(changes))
 
 
-def rows(found: Json) -> list[dict[str, str]]:
-    """One row per network, the fastest first."""
+def rows(found: Json, against: str = REFERENCE) -> list[dict[str, str]]:
+    """One row per network, the fastest first; errors beside those of the network `against`."""
     scores = {name: _scores(one) for name, one in found["networks"].items()}
     latencies = {name: percentile(one["samples_ms"], 0.5) for name, one in found["networks"].items()}
-    base, listed = scores[REFERENCE], []
+    base, listed = scores[against], []
     for name in sorted(scores, key=lambda name: latencies[name]):
         mean, ratio = mean_interval(scores[name], "mse"), ratio_interval(scores[name], base, "mse")
         listed.append(
@@ -245,7 +248,7 @@ def rows(found: Json) -> list[dict[str, str]]:
                 "ms": f"{latencies[name]:.2f}",
                 "times as fast": f"{latencies[REFERENCE] / latencies[name]:.1f}",
                 "MSE (95 %)": f"{mean.mean:.5f} ({mean.low:.5f} to {mean.high:.5f})",
-                "× unpruned (95 %)": f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                f"× {against} (95 %)": f"{ratio.mean:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
                 "MSE, unknown band": f"{scores[name].errors['unknown_mse']:.4f}",
                 "MAD": f"{scores[name].errors['mad']:.4f}",
                 "flicker": f"{found['networks'][name]['flicker']:.5f}",
@@ -255,13 +258,24 @@ def rows(found: Json) -> list[dict[str, str]]:
 
 
 def plot(found: Json) -> bytes:
-    """Error against latency, both logarithmic; peers apart from ours. PNG."""
+    """Error against latency, both logarithmic; peers apart from ours. PNG.
+
+    Names stand at peers, at the reference, and at what nothing beats in both, which a line joins.
+    """
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
-    for name, one in found["networks"].items():
-        place = (percentile(one["samples_ms"], 0.5), _scores(one).error)
-        axes.scatter(*place, color="tab:red" if one["is_peer"] else "tab:blue")
-        axes.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=7)
+    places = {name: (percentile(one["samples_ms"], 0.5), _scores(one).error) for name, one in found["networks"].items()}
+    best = [
+        name
+        for name, (own_ms, own_error) in places.items()
+        if not any(ms < own_ms and error < own_error for ms, error in places.values())
+    ]
+    for name, place in places.items():
+        is_peer = found["networks"][name]["is_peer"]
+        axes.scatter(*place, color="tab:red" if is_peer else "tab:blue", alpha=1.0 if name in best else 0.4)
+        if is_peer or name in (*best, REFERENCE):
+            axes.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.plot(*zip(*sorted(places[name] for name in best), strict=True), color="tab:grey", linewidth=1, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel="median latency [ms]", ylabel=f"MSE on {found['split']}")
     axes.grid(alpha=0.3, which="both")
     axes.margins(x=0.15)

@@ -6,8 +6,10 @@ python -m benchmarks.making.front_networks --dataset more --out front [--only he
 Each starts from the headline of `benchmarks.retraining`, whose weights are in `benchmarks/results/retraining/`. Crops
 show nearly the whole image, at the scale of use. The averaged weights of the best epoch on *tune* are kept, scored in
 the letterbox of the input. *val* is not looked at. When it is killed, the same command goes on. What is made lies in
-`benchmarks/results/front/`: weights in half precision, the curve, and a record. `--base modnet.ckpt` is for the control
-`base-480x320`: the unpruned network, trained on in the same way. Its weights stay in `--out`.
+`benchmarks/results/front/`: weights in half precision, the curve, and a record.
+
+`--base modnet.ckpt` is for the control `base-480x320`: the unpruned network, trained on in the same way. Its weights
+stay in `--out`. `headline-256x160-bn` asks what instance norms are good for.
 """
 
 from __future__ import annotations
