@@ -122,6 +122,7 @@ class Watched:
             "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1",
             "HOME": str(self.home),
+            "MODNET_CACHE": str(self.folder / "cache"),  # what the project itself keeps
             "TMPDIR": str(self.temporary),  # longer than Ray can take, as some machines have it
             "PYTHONPATH": f"{self.folder / 'site'}{os.pathsep}{ROOT}",
         }

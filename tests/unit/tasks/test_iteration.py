@@ -90,7 +90,7 @@ def test_take_step_arrives_at_the_budget_and_remembers_parent_and_base(base: tup
     assert (first.parent_id, second.parent_id) == (record.base_id, first.candidate_id)
     assert first.base_id == second.base_id == root_id(store, names[1]) == record.base_id
     assert second.complexity.macs <= MAX_MACS < first.complexity.macs < record.complexity.macs
-    assert (first.retrain.epochs, second.retrain.epochs) == (1, 2)
+    assert (first.retrain["epochs"], second.retrain["epochs"]) == (1, 2)
     plan = PruningPlan.from_json(store.get(f"candidates/{names[1]}/plan.json"))
     assert plan.macs == second.complexity.macs
     assert store.get(f"candidates/{names[0]}/scales.png").startswith(b"\x89PNG")
