@@ -6,9 +6,10 @@ python -m benchmarks.peers --read peers.json --plot peers.png    # the tables an
 
 Every network gets each image of the split as its authors prepare it, and its matte is brought back to the size of the
 image, where it is scored. Ours read the letterbox that stands behind the checkpoint, or each of `--shapes`. Latency is
-of one image, all networks in turns within one run, by the code that devices measure with, without preparing images. A
-peer runs as published, in float; of ours there are FP32 and INT8, the latter calibrated on some of *fit*. FP32 of the
-unpruned network at 512×512 is the reference, and with `--against` another one for errors.
+of one image, all networks in turns within one run, by the code that devices measure with, without preparing images.
+What is not in 8 bits is computed in float32, also where the processor has bfloat16. A peer runs as published, in
+float; of ours there are FP32 and INT8, the latter calibrated on some of *fit*. FP32 of the unpruned network at 512×512
+is the reference, and with `--against` another one for errors.
 
 `--table` adds peers: a JSON list of objects with the fields of `Peer`. The file may be ONNX, an IR or TensorFlow's
 graph: what OpenVINO reads.
@@ -37,8 +38,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from benchmarks.inputs import Json, extracted, input_parser
 from infra.device.documents.latency_summary import percentile
+from infra.device.measuring.latency import LatencySamples, measure_interleaved
 from infra.device.measuring.machine import machine_conditions
-from infra.device.measuring.runtime import runtime_text
+from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.configs.shape import shown
 from modnet.evaluation.intervals import mean_interval, ratio_interval
 from modnet.export.onnx_to_openvino import convert_ir
@@ -58,7 +60,6 @@ from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli.values import size
-from tasks.host_latency import interleaved_latencies
 from tasks.tables import markdown_table
 
 REFERENCE = "unpruned cpu-fp32 512x512"
@@ -207,7 +208,7 @@ def measured(
             model.reshape([1, *list(model.input().partial_shape)[1:]])
             irs[peer.name] = Path(temporary) / f"{file.stem}.xml"
             ov.save_model(model, irs[peer.name], compress_to_fp16=False)
-        samples = interleaved_latencies(irs, threads, rounds)
+        samples = latencies(irs, threads, rounds)
     return {
         "runtime": runtime_text(),
         "threads": threads,
@@ -216,13 +217,19 @@ def measured(
         "networks": {
             name: {
                 "is_peer": name in published,
-                "samples_ms": samples[name],
+                "samples_ms": samples[name].samples_ms,
                 "flicker": flickers[name],
                 "scores": one.model_dump(mode="json"),
             }
             for name, one in scores.items()
         },
     }
+
+
+def latencies(irs: Mapping[str, Path], threads: int, rounds: int) -> dict[str, LatencySamples]:
+    """All in turns, float parts in float32 where the processor would take bfloat16."""
+    runs = {name: load_ir(xml, threads=threads, precision="f32").run_once for name, xml in irs.items()}
+    return measure_interleaved(runs, warm_up=3, rounds=rounds)
 
 
 def flicker(predictor: Predictor, images: Sequence[Image]) -> float:
