@@ -155,9 +155,15 @@ def _tune_error(
 
 
 def start_from_backbone(
-    network: PrunableNetwork, workload: Workload[Any], path: Path, data: LabelledData, config: TrainingConfig, seed: int
+    network: PrunableNetwork,
+    workload: Workload[Any],
+    path: Path,
+    data: LabelledData,
+    config: TrainingConfig,
+    seed: int,
+    shapes: Sequence[Shape] = (),
 ) -> None:
-    """Gives an unpruned network the published backbone in `path`, its norms measured on `fit`.
+    """Gives an unpruned network the published backbone in `path`, its norms measured on `fit`; see `run_training`.
 
     Raises:
         CheckpointError: the file cannot be read, or is of another backbone.
@@ -165,7 +171,7 @@ def start_from_backbone(
     """
     if workload.start_from is None:
         raise ConfigError(f"workload {workload.name!r} starts from no backbone, got {path}")
-    samples = data.training_set("fit", TrainingConfig(), crop_shape(config, data), seed)
+    samples = data.training_set("fit", TrainingConfig(), crop_shape(config, data, shapes), seed)
     count = min(STATISTICS_IMAGES, len(samples))
     workload.start_from(network, path, [samples[number][0][None] for number in range(count)])
 

@@ -9,7 +9,7 @@ the letterbox of the input. *val* is not looked at. When it is killed, the same 
 `benchmarks/results/front/`: weights in half precision, the curve, and a record.
 
 `--base modnet.ckpt` is for the control `base-480x320`: the unpruned network, trained on in the same way. Its weights
-stay in `--out`. `headline-256x160-bn` asks what instance norms are good for.
+stay in `--out`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from modnet.files import write_atomically
 from modnet.targets import Shape
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.network.batch_norms import with_batch_norms
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.pseudo_labels import RECORD
 from modnet.workloads.matting.settings import AugmentationConfig, MattingRetraining
@@ -39,7 +38,6 @@ from tasks.training_run import run_training
 
 HEADLINE = RESULTS / "retraining" / "headline.safetensors"
 FRONT = RESULTS / "front"
-STATISTICS_IMAGES = 32  # on which batch norms are measured that take the place of instance norms
 
 
 class Training(NamedTuple):
@@ -48,7 +46,6 @@ class Training(NamedTuple):
     start: Path | None
     shape: Shape
     config: MattingRetraining
-    has_instance_norms: bool = True
 
 
 _CONFIG = MattingRetraining(
@@ -65,7 +62,6 @@ TRAININGS: Mapping[str, Training] = {
     "headline-256x160": Training(HEADLINE, (256, 160), _CONFIG),  # small people: the backbone learns them anew
     "headline-384x256": Training(HEADLINE, (384, 256), _FIXED),
     "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 4})),
-    "headline-256x160-bn": Training(FRONT / "headline-256x160.safetensors", (256, 160), _CONFIG, False),
     "base-480x320": Training(None, (480, 320), _FIXED.model_copy(update={"epochs": 2})),
 }
 
@@ -104,7 +100,6 @@ def make(name: str, training: Training, start: Path, data: Portraits, out: Path,
         "data": sha256_of_file(data.folder / RECORD),
         "images": len(data.names("fit")),
         "input": shown(shape),
-        "has_instance_norms": training.has_instance_norms,
         "training": config.model_dump(mode="json"),
         "seed": 0,
     }
@@ -117,9 +112,6 @@ def make(name: str, training: Training, start: Path, data: Portraits, out: Path,
         write_atomically(state, reached.to_bytes())
 
     network = load(start)
-    if not training.has_instance_norms:
-        images = [torch.from_numpy(data.pixels("fit", position, shape)) for position in range(STATISTICS_IMAGES)]
-        network = with_batch_norms(network, images)
     saved = state.read_bytes() if state.exists() else None
     report = run_training(
         network, MATTING, data, config, seed=0, device=device, save=save, saved=saved, shapes=(shape,)

@@ -76,7 +76,7 @@ def _only_reader(node: ov.Node, kind: str) -> ov.Node | None:
 
 def _by_sums(norm: _Norm, name: str) -> ov.Node:
     x, is_instance = norm.mvn.input_value(0), norm.is_instance
-    channels, height, width = list(x.get_shape())[1:]
+    channels = x.get_shape()[1]
     axes = opset8.constant(np.array([2, 3]))
 
     def named(role: str, node: ov.Node) -> ov.Node:
@@ -86,11 +86,16 @@ def _by_sums(norm: _Norm, name: str) -> ov.Node:
     def by_channel(role: str, node: ov.Node, *shape: int) -> ov.Node:
         return named(role, opset8.reshape(node, np.array([-1, channels, *shape]), False))
 
+    # An IR may be given another height and width. Compiling makes a constant of it.
+    size = named("Size", opset8.shape_of(x))
+    sides = named("Sides", opset8.gather(size, np.array([2, 3]), np.array(0)))
+    count = named("Count", opset8.reduce_prod(sides, opset8.constant(np.array([0])), False))
+    pixels = named("Pixels", opset8.convert(count, "f32"))
     # (B, C, 1, 1) → (B, C) and back: else the plugin computes root and division anew at every pixel, in the last pass.
     mean = by_channel("MeanByChannel", named("Mean", opset8.reduce_mean(x, axes, True)))
     root = by_channel("RootByChannel", named("Root", opset8.reduce_l2(x, axes, True)))  # √Σx²
     square = named("Square", opset8.multiply(root, root))
-    mean_square = named("MeanSquare", opset8.multiply(square, _constant(1 / (height * width))))
+    mean_square = named("MeanSquare", opset8.divide(square, pixels))
     squared_mean = named("SquaredMean", opset8.multiply(mean, mean))
     difference = named("Difference", opset8.subtract(mean_square, squared_mean))
     variance = named("Variance", opset8.maximum(difference, _constant(0.0)))  # lost digits can make it negative

@@ -18,6 +18,7 @@ from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport
 from modnet.report.training_plots import gamma_plot, training_plot
+from modnet.targets import Shape
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
 from modnet.workload import Workload
 from modnet.workloads import settings_named, workload_named
@@ -42,7 +43,7 @@ def train(options: Options) -> Result:
     provenance = {"training": config.model_dump()}
     if options.backbone is not None:
         data = given_data(workload, options.dataset)
-        start_from_backbone(network, workload, options.backbone, data, config, options.seed)
+        start_from_backbone(network, workload, options.backbone, data, config, options.seed, _shapes(options))
         provenance["backbone"] = {"file": options.backbone.name, "sha256": sha256_of_file(options.backbone)}
     return _trained(network, workload, config, options, provenance)
 
@@ -87,7 +88,7 @@ def _trained(
     require_free(options, out, curve)
     norms = _plotted_norms(network, config, options)
     data = given_data(workload, options.dataset)
-    shapes = () if options.size is None else (shape_of(options.size),)
+    shapes = _shapes(options)
     taught_by = None if teacher is None else tune_error(teacher, data, config, options.device, shapes)
     if taught_by is not None:
         _warn_of_teacher(taught_by, tune_error(network, data, config, options.device, shapes), "at the start")
@@ -128,6 +129,11 @@ def _trained(
             _warn_of_teacher(taught_by, reached, "at the end")
     written = {"checkpoint": str(out), "curve": str(curve), "plot": str(plot)}
     return {**written, **_written_scales(report, out, norms), **final, **cost(network)}
+
+
+def _shapes(options: Options) -> tuple[Shape, ...]:
+    """What the network will read; nothing: any size."""
+    return () if options.size is None else (shape_of(options.size),)
 
 
 def _warn_of_teacher(teacher: float, student: float, when: str) -> None:

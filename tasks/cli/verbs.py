@@ -38,9 +38,10 @@ _UNTYPED = ("max_gradient_norm",)
 """Fields of a training that the run form and Python offer, and no flag."""
 
 INT8_FIELDS = ("calibration_images", "max_relative_error_increase", "max_float_layers", "quantisation_aware_steps")
+_CRITERIA = ", ".join(get_args(PruningConfig.model_fields["criterion"].annotation))
 _PRUNINGS = (
-    "threshold/ratio as 0.5/0.5, MACs as 3.7G, parameters as 1.34M, both as 3.7G+1.34M; each with :criterion or "
-    f"without, one of {', '.join(get_args(PruningConfig.model_fields['criterion'].annotation))}; joined by commas"
+    "threshold/ratio as 0.5/0.5, MACs as 3.7G, parameters as 1.34M, both as 3.7G+1.34M; behind each may stand the "
+    f"input as @480x320, and :criterion, one of {_CRITERIA}; joined by commas"
 )
 DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_static]
 

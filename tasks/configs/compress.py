@@ -35,6 +35,11 @@ def _in_words_too(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(1, {"type": "string", "title": "in words", "default": "8G:taylor,5G:taylor"})
 
 
+def _stated(candidate: Mapping[str, Any] | PruningConfig) -> dict[str, Any]:
+    """What a candidate says, without an empty shape of its input."""
+    return {name: value for name, value in dict(candidate).items() if name != "input_shape" or value is not None}
+
+
 class CompressConfig(Config):
     """Everything about one nightly run. What is left empty is chosen by the profile."""
 
@@ -112,6 +117,11 @@ class CompressConfig(Config):
         filled.setdefault(
             "export", ExportConfig(calibration_images=8, max_output_difference=0.02) if is_demo else ExportConfig()
         )
+        export = filled["export"]
+        shape = dict(export).get("input_shape") if isinstance(export, Mapping | ExportConfig) else None
+        are_candidates = all(isinstance(one, Mapping | PruningConfig) for one in filled["pruning"])
+        if shape and are_candidates:  # they are retrained at the run's shape
+            filled["pruning"] = tuple({"input_shape": shape} | _stated(one) for one in filled["pruning"])
         filled.setdefault("benchmark", BenchmarkConfig(wait_s=120, min_reports=1) if is_demo else BenchmarkConfig())
         filled.setdefault("compute", ComputeConfig())
         return filled

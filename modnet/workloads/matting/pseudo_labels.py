@@ -62,10 +62,16 @@ def pseudo_label(
         max_doubt: images of more are left out.
 
     Raises:
-        DatasetError: no images, copies of images of *tune* or *val* among them, or none that the teacher is sure of.
+        DatasetError: no images, copies of images of *tune* or *val* among them, or none that the teacher is sure of;
+            or the data set has such a part already.
         ConfigError: `out` was made of another question.
     """
     index, names = index_dataset(labelled), find_images(images)
+    if index.pseudo:
+        raise DatasetError(
+            f"{labelled} holds {len(index.pseudo)} images with a teacher's mattes already: start from the data set "
+            "without them"
+        )
     require_no_copies(
         [images / name for name in names],
         [labelled / pair.image for pair in (*index.split("tune"), *index.split("val"))],
@@ -96,6 +102,8 @@ def pseudo_label(
         doubts[name] = doubt
         with (out / RECORD).open("a") as record:
             record.write(json.dumps([name, doubt]) + "\n")
+    if all(doubt is None for doubt in doubts.values()):
+        raise DatasetError(f"none of the {len(names)} images of {images} can be read, the first is {names[0]}")
     known = [doubt for doubt in doubts.values() if doubt is not None]
     kept = sum(doubt <= max_doubt for doubt in known)
     if not kept:

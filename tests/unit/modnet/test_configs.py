@@ -94,3 +94,15 @@ def test_a_candidate_in_a_word_may_say_the_shape_of_its_input() -> None:
     assert PruningConfig.from_word("0.5/0.5@96x64").label.endswith("@96x64")
     with pytest.raises(ValidationError, match="wanted height x width as 480x320"):
         PruningConfig.from_word("3.7G@480")
+
+
+def test_candidates_without_a_shape_have_that_of_the_run() -> None:
+    given = {"export": {"input_shape": "480x320"}, "pruning": "3.7G@384x256:taylor,2.9G:taylor"}
+    assert [one.input_shape for one in CompressConfig.model_validate(given).pruning] == ["384x256", "480x320"]
+    as_forms_do = {**given, "pruning": [{"policy": {"kind": "uniform", "ratio": 0.5}, "input_shape": None}]}
+    config = CompressConfig.model_validate(as_forms_do)
+    assert config.pruning[0].input_shape == "480x320"
+    assert CompressConfig.model_validate_json(config.model_dump_json()) == config
+    assert CompressConfig().pruning[0].input_shape is None
+    with pytest.raises(ValidationError):
+        CompressConfig.model_validate({**given, "pruning": [3]})

@@ -123,6 +123,17 @@ def test_a_killed_call_goes_on_and_another_question_is_refused(folders: tuple[Pa
     assert all((out / path).read_bytes() == (whole / path).read_bytes() for path in files[0])
 
 
+def test_images_that_cannot_be_read_and_a_second_teacher_are_refused(folders: tuple[Path, Path, Path]) -> None:
+    labelled, images, out = folders
+    pseudo_label({"green": green}, labelled, images, out, max_doubt=0.1)
+    with pytest.raises(DatasetError, match="holds 4 images with a teacher's mattes already"):
+        pseudo_label({"green": green}, out, images, out.with_name("again"), max_doubt=0.1)
+    for path in images.iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"none of the 4 images of .* can be read, the first is 0\.png"):
+        pseudo_label({"green": green}, labelled, images, out.with_name("none"), max_doubt=0.1)
+
+
 def test_a_folder_of_something_else_is_left_alone(folders: tuple[Path, Path, Path]) -> None:
     labelled, images, out = folders
     out.mkdir()
