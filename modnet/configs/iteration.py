@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from modnet.config import Config
 from modnet.configs.pruning import PruningConfig
@@ -20,7 +20,9 @@ class IterationConfig(Config):
         PruningConfig(policy=GlobalThresholdPolicy()),
         description=f"What the last step arrives at; its policy is {' or '.join(STEPPED_KINDS)}.",
     )
-    retrain: RetrainConfig = Field(RetrainConfig(), description="How the network is retrained after every step.")
+    retrain: SerializeAsAny[RetrainConfig] = Field(
+        RetrainConfig(), description="How the network is retrained after every step."
+    )
     intermediate_epochs: int | None = Field(
         None, ge=1, le=1000, description="Epochs after every step but the last. Empty: as many as after the last."
     )

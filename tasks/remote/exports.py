@@ -63,6 +63,7 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
             inputs, folder = calibration_inputs(at, data), Path(temporary) / stem
             # On all of tune for each shape: the images that fit the turned one may be few.
             is_only = at.shapes == config.shapes
+            where = "" if is_only else f"the IR of {shown(shape)}: "
             float_error = torch_scores.error if is_only else data.scores(original, "tune", at.shapes).error
             try:
                 report = export_network(
@@ -75,10 +76,10 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
                     **export_options(at, inputs),
                 )
             except (LoweringError, ParityError, AccuracyError) as error:
-                refused |= dict.fromkeys(targets, f"no target is left: {error}")
+                refused |= dict.fromkeys(targets, f"{where}no target is left: {error}")
                 decisions.append(error.decision if isinstance(error, AccuracyError) else None)
                 continue
-            refused |= report.refused
+            refused |= {target: f"{where}{reason}" for target, reason in report.refused.items()}
             decisions.append(report.int8)
             parity |= {form: max(parity.get(form, 0), one.mean_difference) for form, one in report.parity.items()}
             for target in [one for one in targets if one not in report.refused]:
