@@ -10,19 +10,25 @@ the letterbox of the input. *val* is not looked at. When it is killed, the same 
 
 `--base modnet.ckpt` is for the control `base-480x320`: the unpruned network, trained on in the same way. Its weights
 stay in `--out`.
+
+`shipped-fast` and `shipped-balanced` go on from two of these with rendered portraits among the images, which the others
+have never seen: on these they lose a torso. `benchmarks.making.front` makes what is shipped of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
 
-from benchmarks.inputs import RESULTS, require_same
+from benchmarks.inputs import RESULTS, extracted, require_same
+from benchmarks.making.shipped_base import PORTRAIT_SEED, PORTRAIT_SIZE
 from modnet.checkpoint import save_checkpoint
 from modnet.configs.shape import shown
 from modnet.data.download import sha256_of_file
@@ -30,6 +36,8 @@ from modnet.files import write_atomically
 from modnet.targets import Shape
 from modnet.training.state import TrainingState
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.indexing import PSEUDO
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.portraits import Portraits
 from modnet.workloads.matting.pseudo_labels import RECORD
 from modnet.workloads.matting.settings import AugmentationConfig, MattingRetraining
@@ -46,6 +54,7 @@ class Training(NamedTuple):
     start: Path | None
     shape: Shape
     config: MattingRetraining
+    rendered: int = 0
 
 
 _CONFIG = MattingRetraining(
@@ -58,11 +67,18 @@ _CONFIG = MattingRetraining(
     augmentation=AugmentationConfig(smallest_crop=0.6, largest_crop=1.1),
 )
 _FIXED = _CONFIG.model_copy(update={"freeze_backbone": True})
+_SHORT = {"epochs": 4, "learning_rate": 3e-4}
 TRAININGS: Mapping[str, Training] = {
     "headline-256x160": Training(HEADLINE, (256, 160), _CONFIG),  # small people: the backbone learns them anew
     "headline-384x256": Training(HEADLINE, (384, 256), _FIXED),
     "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 4})),
-    "base-480x320": Training(None, (480, 320), _FIXED.model_copy(update={"epochs": 2})),
+    "base-480x320": Training(None, (480, 320), _FIXED.model_copy(update={"epochs": 4})),
+    "shipped-fast": Training(
+        FRONT / "headline-256x160.safetensors", (256, 160), _CONFIG.model_copy(update=_SHORT), rendered=240
+    ),
+    "shipped-balanced": Training(
+        FRONT / "headline-384x256.safetensors", (384, 256), _CONFIG.model_copy(update=_SHORT), rendered=240
+    ),
 }
 
 
@@ -77,14 +93,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for folder in (options.out, FRONT):
         folder.mkdir(parents=True, exist_ok=True)
-    data = Portraits(options.dataset)
     for name in options.only or TRAININGS:
-        start = TRAININGS[name].start or options.base
+        training = TRAININGS[name]
+        start = training.start or options.base
         if start is not None:
-            make(name, TRAININGS[name], start, data, options.out, options.device)
+            data = Portraits(_with_rendered(options.dataset, training.rendered, options.out))
+            make(name, training, start, data, options.out, options.device)
         elif options.only:
             parser.error(f"{name} starts from the unpruned network: say --base")
     return 0
+
+
+def _with_rendered(dataset: Path, count: int, out: Path) -> Path:
+    """The data set, or one below `out` that has rendered portraits in *fit* as well."""
+    if not count:
+        return dataset
+    mixed = out / f"rendered-{count}"
+    if not mixed.exists():
+        with TemporaryDirectory(prefix=".rendered-", dir=out) as temporary:
+            content, archive = Path(temporary, "content"), Path(temporary, "portraits.zip")
+            shutil.copytree(dataset, content)
+            write_synthetic_archive(archive, train=count, val=1, size=PORTRAIT_SIZE, seed=PORTRAIT_SEED)
+            folder, drawn = extracted(archive, Path(temporary))
+            for pair in drawn.train:
+                for kind, path in (("fg", Path(pair.image)), ("alpha", Path(pair.matte))):
+                    shutil.copy(folder / path, content / PSEUDO / kind / f"rendered-{path.name}")
+            content.rename(mixed)
+    return mixed
 
 
 def make(name: str, training: Training, start: Path, data: Portraits, out: Path, device: str) -> None:
@@ -102,7 +137,7 @@ def make(name: str, training: Training, start: Path, data: Portraits, out: Path,
         "input": shown(shape),
         "training": config.model_dump(mode="json"),
         "seed": 0,
-    }
+    } | ({"rendered": training.rendered} if training.rendered else {})
     record = FRONT / f"{name}.json"
     if record.exists():
         require_same(question, json.loads(record.read_text()), record, "--only")
