@@ -13,19 +13,19 @@ from tasks.deploy import move_pointer, publish, targets_of
 def deploy(
     network_id: str,
     config: ExportConfig = ExportConfig(),
-    promotion: Literal["if not worse", "always"] = "if not worse",
+    promotion: Literal["if not worse", "always", "never"] = "if not worse",
     reason: str = "deployed by hand",
     compute: ComputeConfig = ComputeConfig(),
 ) -> ReleaseRecord:
     """Publishes an exported network as an immutable release, then moves the pointer of each of its targets to it.
 
     Devices follow the pointer, so they never see half a release. A target keeps the release that it runs when that one
-    errs less on the `tune` split, or is surely faster on this machine. To roll back, deploy the earlier network again
-    with promotion "always": its release is still there.
+    errs less on the `tune` split, or is surely faster on this machine. With promotion "never" the release is only
+    published; `promote` moves pointers later, and `roll-back` moves them back.
     """
     release_id = publish(network_id, config, reason)
     promotions = [
         move_pointer(target, release_id, network_id, config, compute, promotion == "always")
-        for target in targets_of(release_id)
+        for target in ([] if promotion == "never" else targets_of(release_id))
     ]
     return ReleaseRecord(release_id=release_id, promotions=tuple(promotions))

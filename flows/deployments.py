@@ -25,6 +25,7 @@ _HEAD = """\
 # Deployments of every flow, written by `make deployments`; `make up` and `make nightly` apply them.
 # Of a config that is given here, every field is: the run form hides the defaults of what is left out.
 """
+_DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
 
 
@@ -33,7 +34,11 @@ def written() -> str:
     deployments = [
         _compress("nightly", "standard") | _AT_NIGHT,
         _compress("on-demand", "demo"),
-        *(_deployment("stage", flow) for flow in all_flows() if flow.name != "compress"),
+        *(
+            _deployment("stage", flow) | (_DAILY if flow.name == "renew" else {})
+            for flow in all_flows()
+            if flow.name != "compress"
+        ),
     ]
     document: str = yaml.safe_dump({"name": "modnet-edge", "deployments": deployments}, sort_keys=False)
     return _HEAD + document

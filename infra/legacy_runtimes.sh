@@ -14,7 +14,8 @@ readonly PACKAGES=(python3.9-minimal libpython3.9-minimal libpython3.9-stdlib li
   libusb-1.0-0 libreadline8 zlib1g libexpat1 libuuid1)
 readonly VERSIONS=(2021.4.2 2022.3.2)
 # The last boto3 for Python 3.9, and the urllib3 that it wants there: pip asks for the one of its own Python.
-readonly AGENT=(boto3==1.42.97 "urllib3<1.27")
+# The last tuf that imports beside it, and cryptography for Python 3.9.
+readonly AGENT=(boto3==1.42.97 "urllib3<1.27" tuf==5.1.0 "securesystemslib[crypto]==1.3.1" cryptography==43.0.3 requests==2.32.5)
 
 fail() { echo "legacy runtimes: $*" >&2; exit 1; }
 
@@ -71,10 +72,11 @@ install() {
 }
 
 for version in "${VERSIONS[@]}"; do install "openvino-$version" "openvino==$version"; done
+[ -d "$FOLDER/agent/tuf" ] || rm -rf "$FOLDER/agent"  # that of an earlier version
 install agent "${AGENT[@]}"
 
 for version in "${VERSIONS[@]}"; do
-  PYTHONPATH="$FOLDER/openvino-$version:$FOLDER/agent" "$start" -c 'import openvino.inference_engine, boto3' ||
-    fail "Python 3.9 cannot import OpenVINO $version and boto3"
+  PYTHONPATH="$FOLDER/openvino-$version:$FOLDER/agent" "$start" -c 'import openvino.inference_engine, boto3, tuf.ngclient' ||
+    fail "Python 3.9 cannot import OpenVINO $version, boto3 and tuf"
 done
 mv "$start" "$FOLDER/python3.9"  # last: what finds it finds a whole installation

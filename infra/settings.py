@@ -5,6 +5,7 @@
 * `MODNET_CACHE`: folder for downloaded and extracted inputs; default `~/.cache/modnet`.
 * `MODNET_LEGACY`: folder of old OpenVINO runtimes, see `make legacy-runtimes`; default `.modnet/legacy` in the current
   folder.
+* `MODNET_KEYS`: folder of the keys that sign releases, see `modnet keys`; default `.modnet/keys` in the current folder.
 * `RAY_ADDRESS`: the Ray cluster, `auto`, `local` or `host:port`; default none, Ray starts here.
 
 S3 endpoint and credentials are boto3's own: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
@@ -31,6 +32,7 @@ class Settings:
     cache_folder: Path
     ray_address: str | None
     legacy_folder: Path
+    keys_folder: Path
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -44,6 +46,7 @@ class Settings:
             cache_folder=_folder("MODNET_CACHE", environ.get("MODNET_CACHE", "~/.cache/modnet")),
             ray_address=_ray_address(environ.get("RAY_ADDRESS")),
             legacy_folder=_folder("MODNET_LEGACY", environ.get("MODNET_LEGACY", str(Path.cwd() / ".modnet/legacy"))),
+            keys_folder=_folder("MODNET_KEYS", environ.get("MODNET_KEYS", str(Path.cwd() / ".modnet/keys"))),
         )
 
 

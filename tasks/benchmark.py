@@ -1,6 +1,7 @@
 """Task of the flow benchmark."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 from prefect import get_run_logger, task
 
@@ -8,8 +9,10 @@ from infra.device.documents.latency_report import LatencyReport
 from infra.device.releases import read_manifest
 from infra.device.reports import read_reports
 from infra.device.shown import shown
+from infra.publishing.releases import await_reports
 from modnet.configs import BenchmarkConfig
 from tasks.retries import RETRIES, is_transient
+from tasks.signed import this_trust
 from tasks.stored import this_store
 
 POLL_S = 2.0
@@ -22,8 +25,9 @@ def collect_reports(release_id: str, config: BenchmarkConfig) -> list[LatencyRep
     Or until the time is up; refused ones are in the log.
     """
     store = this_store()
-    targets = set(read_manifest(store, release_id).targets) & set(config.awaited_targets)
+    targets = set(read_manifest(this_trust(), release_id).targets) & set(config.awaited_targets)
     deadline = time.monotonic() + config.wait_s
+    await_reports(store, release_id, datetime.now(UTC) + timedelta(seconds=config.wait_s))
     while True:
         reports, refused = read_reports(store, release_id)
         measured = [report.target for report in reports if report.summary is not None]

@@ -7,8 +7,9 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles
 from infra.device.documents.pointer import Pointer
-from infra.device.errors import ConflictError, NotStoredError
-from infra.device.releases import promote, publish_release, read_current, read_manifest
+from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
+from infra.device.releases import read_current, read_manifest
+from infra.publishing.releases import promote, publish_release
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.errors import ExportError
 from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
@@ -17,6 +18,7 @@ from modnet.workloads import USUAL_WORKLOAD
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import latency
 from tasks.retries import RETRIES, is_transient
+from tasks.signed import this_publisher, this_trust
 from tasks.stored import digest_of, get_record, this_store
 from tasks.stored_dataset import read_dataset
 from tasks.stored_network import challenge_key, export_key, scores_key, shaped, stored_network
@@ -25,7 +27,7 @@ from tasks.stored_network import challenge_key, export_key, scores_key, shaped, 
 @task(retry_condition_fn=is_transient, **RETRIES)
 def targets_of(release_id: str) -> list[Target]:
     """The targets that a release has files for."""
-    manifest = read_manifest(this_store(), release_id)
+    manifest = read_manifest(this_trust(), release_id)
     return [target for target in VARIANTS if target in manifest.targets]
 
 
@@ -60,7 +62,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
             "macs": scores.complexity.macs,
         },
     )
-    release_id = publish_release(store, manifest, {name: file.key for name, file in export.files.items()})
+    release_id = publish_release(this_publisher(), manifest, {name: file.key for name, file in export.files.items()})
     get_run_logger().info("release %s of %s", release_id, network_id)
     return release_id
 
@@ -84,12 +86,15 @@ def move_pointer(
     target: Target, release_id: str, network_id: str, config: ExportConfig, compute: ComputeConfig, is_forced: bool
 ) -> Promotion:
     """Makes a release the current one of a target unless the one before is better; devices see it at once."""
-    store = this_store()
+    publisher = this_publisher()
     try:
-        current = read_current(store, target)
+        current = read_current(this_trust(), target)
     except NotStoredError:
-        promote(store, target, release_id)
+        promote(publisher, target, release_id)
         return _told(target, release_id, release_id, "it is the first release of this target")
+    except (DigestMismatchError, ContractError) as error:
+        promote(publisher, target, release_id)
+        return _told(target, release_id, release_id, f"nobody can say what it ran before: {error}")
     if current.release_id == release_id:
         return _told(target, release_id, release_id, "the target runs it already")
     if is_forced:
@@ -99,7 +104,7 @@ def move_pointer(
         if challenge.objections:
             return _told(target, release_id, current.release_id, challenge.verdict)
         reason = challenge.verdict
-    promote(store, target, release_id, instead_of=current.release_id)
+    promote(publisher, target, release_id, instead_of=current.release_id)
     return _told(target, release_id, release_id, reason)
 
 

@@ -1,9 +1,11 @@
 """What a finished run shows: Prefect artifacts, and the page in the store that they link to."""
 
+import hashlib
+
 from prefect import task
 
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.manifest import manifest_key
+from infra.device.documents.manifest import Manifest, manifest_key, manifest_path
 from modnet.records import (
     Candidate,
     Choice,
@@ -28,6 +30,7 @@ from tasks.configs.compress import CompressConfig
 from tasks.on_ray import recalled_or_computed
 from tasks.remote.scores import draw_sheet
 from tasks.retries import RETRIES, is_transient
+from tasks.signed import this_trust
 from tasks.stored import get_record, identify, this_store
 from tasks.stored_network import export_key, shaped, sheet_key
 from tasks.tables import device_rows, html_page
@@ -93,7 +96,8 @@ def publish_report(
     create_table_artifact(devices, key="devices", description="Latency as devices report it.")
     create_image_artifact(store.link(f"{folder}/pareto.png"), key="pareto", description="Accuracy against latency.")
     create_image_artifact(store.link(sheet.key), key="sheet", description="Images, what is true, unpruned, pruned.")
-    manifest = manifest_key(release.release_id)
+    signed = this_trust().read(manifest_path(release.release_id), max_bytes=Manifest.max_bytes)
+    manifest = manifest_key(release.release_id, hashlib.sha256(signed).hexdigest())
     create_link_artifact(store.link(manifest), key="release", link_text=release.release_id, description=manifest)
     create_link_artifact(address, key="report", link_text="Report of this run", description=f"{folder}/report.html")
     return address

@@ -17,14 +17,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from infra.device.agent.agent import REJECTED, WAITING, Agent, MeasureSettings
 from infra.device.agent.lock import only_agent
 from infra.device.documents.checks import check_name
-from infra.device.errors import ContractError, DiskFullError, InfraError, StoreRefusesError, StoreUnavailableError
+from infra.device.errors import (
+    ContractError,
+    DiskFullError,
+    InfraError,
+    SettingsError,
+    StoreRefusesError,
+    StoreUnavailableError,
+)
 from infra.device.measuring.runtime import check_device_kind, device_of
 from infra.device.shown import ShownFormatter, ShownParser
-from infra.device.stores.object_store import open_store
+from infra.device.stores.object_store import ObjectStore, open_store
+
+if TYPE_CHECKING:
+    from infra.device.trust import Trust
 
 EXIT_OK, EXIT_CONFIGURATION, EXIT_UNREACHABLE, EXIT_REJECTED = 0, 3, 4, 5
 LONGEST_WAIT_S = 3600.0
@@ -38,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found each setting
+    for name in ("botocore", "tuf"):  # they tell where each setting was found, and which signatures count
+        logging.getLogger(name).setLevel(logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     try:
@@ -47,13 +59,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = MeasureSettings(warm_up=options.warm_up, repeats=options.repeats, threads=options.threads)
         store = open_store(options.store)
         with only_agent(options.work_folder):
-            agent = Agent(store, device=options.device, work_folder=options.work_folder, settings=settings)
+            agent = Agent(
+                _trust(store, options.root, options.work_folder / "trust"),
+                device=options.device,
+                work_folder=options.work_folder,
+                settings=settings,
+            )
             if options.once:
                 return _run_round(agent, options.target)
             return _run_rounds(agent, options.target, options.interval_s)
     except (InfraError, OSError) as error:
         _log.error("%s: %s", type(error).__name__, error)
         return EXIT_CONFIGURATION
+
+
+def _trust(store: ObjectStore, root: Path, folder: Path) -> Trust:
+    """What the owner of the store signs, by the root metadata in a file."""
+    try:
+        from infra.device.trust import Trust
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{error}: install tuf and securesystemslib[crypto] with pip, on Python 3.9 tuf==5.1.0 and requests"
+        ) from error
+    return Trust(store, root.read_bytes(), folder)
 
 
 def wait_s(interval_s: float, failures: int, jitter: float) -> float:
@@ -106,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target", action="append", required=True, type=_name, help="as cpu-fp32; may be repeated")
     parser.add_argument("--device", required=True, type=_name, help="name of this device in its reports")
     parser.add_argument("--store", required=True, help="s3://bucket[/prefix] or file:///folder")
+    parser.add_argument("--root", required=True, type=Path, help="root.json of whoever signs this store's releases")
     parser.add_argument("--work-folder", required=True, type=Path, help="for spool, downloads and memory of the agent")
     parser.add_argument("--once", action="store_true", help="one round instead of a loop")
     parser.add_argument("--interval-s", type=_positive_number, default=300.0, help="seconds between rounds")

@@ -9,6 +9,7 @@ InfraError
 ├─ NotStoredError              no such key
 ├─ ConflictError               somebody else wrote first
 ├─ DigestMismatchError         bytes are not what the manifest says
+├─ UntrustedError              signatures, version or expiry of what the store holds
 └─ ContractError               a manifest, pointer or report is cut off, malformed or of another version
 """
 
@@ -47,6 +48,10 @@ class ConflictError(InfraError):
 
 class DigestMismatchError(InfraError):
     """Bytes are not what the manifest says."""
+
+
+class UntrustedError(InfraError):
+    """What the store holds is not signed by whom we trust, is older than what we have seen, or its time is over."""
 
 
 class ContractError(InfraError, ValueError):

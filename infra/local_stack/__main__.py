@@ -66,6 +66,7 @@ def _print_status(stack: Stack) -> int:
     if not stack.is_up():
         return 1
     print(f"Prefect  {stack.ui_url}\nS3       {stack.store_endpoint}  bucket {BUCKET}\nlogs     {stack.folder / 'log'}")
+    print(f"keys     {stack.keys} (of a development root: the root key is not offline, see docs/keys.md)")
     return 0
 
 

@@ -31,6 +31,7 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         "MODNET_STORE": f"s3://{BUCKET}",
         "MODNET_CACHE": caller.get("MODNET_CACHE", str(folder / "cache")),
         "MODNET_LEGACY": caller.get("MODNET_LEGACY", str(folder / "legacy")),
+        "MODNET_KEYS": caller.get("MODNET_KEYS", str(folder / "keys")),
         "PREFECT_API_URL": state.api_url,
         "PREFECT_HOME": str(folder / "prefect"),
         **NO_STATISTICS,

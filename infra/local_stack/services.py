@@ -11,7 +11,7 @@ from infra.local_stack.ports import LOOPBACK
 SERVICES = ("store", "prefect", "worker", "agent")
 BUCKET = "modnet"
 WORK_POOL = "modnet"
-PACKAGES = ("boto3", "prefect")  # of the extra `pipeline`, which brings SeaweedFS as well
+PACKAGES = ("boto3", "prefect", "tuf")  # of the extra `pipeline`, which brings SeaweedFS as well
 TARGETS = ("cpu-fp32", "cpu-fp16", "cpu-int8")
 AGENT_INTERVAL_S = 3
 STORE_LISTENERS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
@@ -53,10 +53,10 @@ def worker_command(name: str) -> list[str]:
     return [*command, "--name", name]
 
 
-def agent_command(work_folder: Path, targets: Sequence[str]) -> list[str]:
-    """Starts an edge agent that measures these targets on this machine."""
+def agent_command(work_folder: Path, root: Path, targets: Sequence[str]) -> list[str]:
+    """Starts an edge agent that measures these targets on this machine, as far as `root` leads to who signed them."""
     command = [sys.executable, "-m", "infra.device", "--device", "local", "--store", f"s3://{BUCKET}"]
-    command += ["--work-folder", str(work_folder), "--interval-s", str(AGENT_INTERVAL_S)]
+    command += ["--root", str(root), "--work-folder", str(work_folder), "--interval-s", str(AGENT_INTERVAL_S)]
     for target in targets:
         command += ["--target", target]
     return command

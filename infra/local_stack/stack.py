@@ -72,6 +72,11 @@ class Stack:
         self._started: dict[str, Process] = {}
 
     @property
+    def keys(self) -> Path:
+        """Folder of the keys that sign releases: the caller's MODNET_KEYS, or one of this stack alone."""
+        return Path(self._environ.get("MODNET_KEYS", self.folder / "keys"))
+
+    @property
     def api(self) -> PrefectApi:
         """Prefect's REST API."""
         return PrefectApi(self._state.api_url)
@@ -111,6 +116,7 @@ class Stack:
         """
         with self._locked():
             self._require_room()
+            self._make_keys()
             self._start("store", self._store)
             is_new_server = self._start("prefect", self._prefect)
             self._wait("prefect", self.api.is_healthy)
@@ -127,7 +133,11 @@ class Stack:
             self._wait_for_store()  # late: after a restart it needs longest
             if self._targets:
                 self._start(
-                    "agent", lambda: (agent_command(self.folder / "agent", self._targets), self.device_environ())
+                    "agent",
+                    lambda: (
+                        agent_command(self.folder / "agent", self.keys / "root.json", self._targets),
+                        self.device_environ(),
+                    ),
                 )
             if is_new_worker:
                 self._wait("worker", lambda: self.api.has_worker(WORK_POOL, self._worker_name()))
@@ -194,6 +204,13 @@ class Stack:
         self._state.processes[name] = self._started[name] = process
         self._state.write(self._state_file)
         return True
+
+    def _make_keys(self) -> None:
+        """Those of a development root, unless the caller brings some."""
+        from infra.publishing.keys import development_keys  # the other verbs do without its packages
+
+        if "MODNET_KEYS" not in self._environ:
+            development_keys(self.keys)
 
     def _require_room(self) -> None:
         free = shutil.disk_usage(self.folder).free

@@ -15,14 +15,14 @@ def store_identities(secrets: Mapping[str, str]) -> dict[str, Any]:
     `device` reads releases and pointers and adds reports; it cannot list, change or remove anything else.
     """
     bucket = f"arn:aws:s3:::{BUCKET}"
-    listing = {"Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*"]}}}
+    listing = {"Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*", "tuf/*"]}}}
     policy = {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Effect": "Allow",
                 "Action": ["s3:GetObject"],
-                "Resource": [f"{bucket}/releases/*", f"{bucket}/targets/*"],
+                "Resource": [f"{bucket}/{folder}/*" for folder in ("releases", "targets", "tuf")],
             },
             {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [bucket], **listing},
             {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{bucket}/reports/*"]},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
-from infra.device.releases import fetch_release, read_manifest
+from infra.device.releases import fetch_release, manifest_of
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval
@@ -100,7 +100,7 @@ def challenge_current(
     with tempfile.TemporaryDirectory() as temporary:
         try:
             running = fetch_release(node.store, pointer, Path(temporary))
-            if (other := read_manifest(node.store, current).workload) != workload:
+            if (other := manifest_of(node.store, pointer).workload) != workload:
                 return Challenge(target=target, release_id=current, workload=other, new_workload=workload)
             current_error = _tune_error(running, data)
             samples = interleaved_latencies({"current": running, "new": new}, node.cpus, CHALLENGE_ROUNDS)

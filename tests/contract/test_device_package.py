@@ -26,8 +26,9 @@ import importlib, pkgutil, sys
 
 class Refuse:
     stdlib = getattr(sys, "stdlib_module_names", None)  # Python 3.9 does not say; there nothing else is installed
-    allowed = {"infra", "numpy", "openvino", "boto3"}
+    allowed = {"infra", "numpy", "openvino", "boto3", "tuf"}
     carried = {"botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3", "certifi", "awscrt"}  # boto3's own
+    carried |= {"securesystemslib", "cryptography", "_cffi_backend"}  # tuf's own
 
     def find_spec(self, name, path=None, target=None):
         if self.stdlib is not None and name.partition(".")[0] not in self.allowed | self.carried | set(self.stdlib):

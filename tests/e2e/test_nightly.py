@@ -31,6 +31,7 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.settings import MattingRetraining
 from tasks.configs.baseline import BaselineConfig
 from tasks.configs.compress import CompressConfig
+from tests.signing import trust_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "compress/on-demand"
@@ -90,8 +91,8 @@ def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
     assert "unpruned" in printed
     assert "winner" in printed
 
-    release = read_current(store, "cpu-int8").release_id
-    manifest = read_manifest(store, release)
+    release = read_current(trust_of(store), "cpu-int8").release_id
+    manifest = read_manifest(trust_of(store), release)
     assert set(manifest.targets) == {*TARGETS, STICK}
     assert {f"val_mse_{target}" for target in manifest.targets} < set(manifest.scores)
     checks = manifest.provenance["legacy"][STICK]

@@ -27,12 +27,16 @@ _ARN = f"arn:aws:s3:::{BUCKET}"
 DEVICE_POLICY = {
     "Version": "2012-10-17",
     "Statement": [
-        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{_ARN}/releases/*", f"{_ARN}/targets/*"]},
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject"],
+            "Resource": [f"{_ARN}/{folder}/*" for folder in ("releases", "targets", "tuf")],
+        },
         {
             "Effect": "Allow",
             "Action": ["s3:ListBucket"],
             "Resource": [_ARN],
-            "Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*"]}},
+            "Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*", "tuf/*"]}},
         },
         {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{_ARN}/reports/*"]},
     ],

@@ -41,6 +41,7 @@ from tasks.remote.node import answered
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import candidate_key, pruned_id, retrained_key
+from tests.signing import keys, trust_of
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 PRUNING = PruningConfig(exclude=("fusion.*",), channel_multiple=2, min_channels=2)
@@ -69,6 +70,7 @@ def make_worst(network: MODNet) -> None:
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
     """An empty store that the workers of Ray find by their environment, so they start after this is set."""
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     ray_pool.shutdown()
     with prefect_test_harness(server_startup_timeout=120):
@@ -115,7 +117,7 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     store: FolderStore, config: CompressConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     compress(config)
-    manifest = read_manifest(store, (release := read_current(store, "cpu-fp32").release_id))
+    manifest = read_manifest(trust_of(store), (release := read_current(trust_of(store), "cpu-fp32").release_id))
     next_best = manifest.network_id
     assert manifest.targets["cpu-fp32"].input_shape == (1, 3, 128, 96)  # its own, not the run's
     (best,) = {key.split("/")[1] for key in store.list("candidates/")} - {next_best}

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from infra.device import releases
 from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles
 from infra.device.reports import read_reports
 from infra.device.stores.s3_store import S3Store
+from infra.publishing.releases import promote, publish_release
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.targets import LEGACY_RUNTIMES
 from modnet.workloads.matting.network.spec import ModnetSpec
+from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import digests, exported
 from tests.unit.modnet.random_network import random_network
 
@@ -63,16 +64,16 @@ def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPat
         provenance={"run": folder.name},
     )
     store = s3_store("pipeline")
-    published = releases.publish_release(store, manifest, exported(store, files))
+    published = publish_release(publisher_of(store), manifest, exported(store, files))
     for target in manifest.targets:
-        releases.promote(store, target, published)
+        promote(publisher_of(store), target, published)
     return published
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
     """An agent that reads from the server's bucket; its targets are still to be added."""
-    command = [str(FOLDER / "python3.9"), "-m", "infra.device", "--store", "s3://modnet"]
+    command = [str(FOLDER / "python3.9"), "-m", "infra.device", "--store", "s3://modnet", "--root", str(root_file())]
     command += ["--device", f"pi-{tmp_path.name}", "--work-folder", str(tmp_path / "work")]
     return [*command, "--warm-up", "1", "--repeats", "3", "--threads", "1"]
 

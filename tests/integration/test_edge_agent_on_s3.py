@@ -15,11 +15,12 @@ import openvino
 import pytest
 from openvino import opset8
 
-from infra.device import releases
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.errors import StoreUnavailableError
 from infra.device.reports import read_reports
 from infra.device.stores.s3_store import S3Store
+from infra.publishing.releases import promote, publish_release
+from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import digests, exported
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +38,8 @@ def _publish(store: S3Store, folder: Path) -> str:
         scores={"mse": 0.01},
         provenance={"run": folder.name},
     )
-    release = releases.publish_release(store, manifest, exported(store, files))
-    releases.promote(store, "cpu-fp32", release)
+    release = publish_release(publisher_of(store), manifest, exported(store, files))
+    promote(publisher_of(store), "cpu-fp32", release)
     return release
 
 
@@ -48,7 +49,18 @@ def test_agent_measures_a_promoted_release_once_as_the_device_identity(
     pipeline = s3_store("pipeline")
     release = _publish(pipeline, tmp_path)
     agent = [sys.executable, "-m", "infra.device", "--once", "--target", "cpu-fp32", "--device", "pi"]
-    agent += ["--store", "s3://modnet", "--work-folder", str(tmp_path / "work"), "--warm-up", "1", "--repeats", "3"]
+    agent += [
+        "--store",
+        "s3://modnet",
+        "--root",
+        str(root_file()),
+        "--work-folder",
+        str(tmp_path / "work"),
+        "--warm-up",
+        "1",
+        "--repeats",
+        "3",
+    ]
     for _ in range(2):
         ended = subprocess.run(
             agent, cwd=ROOT, env={**os.environ, **s3_environ("device")}, capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 What it does about each answer, by the error that the answer becomes:
 
     NotStoredError at the pointer                      skip    no release was promoted for this target
+    UntrustedError                                     wait    what is signed is forged, replayed, mixed or out of date
     StoreUnavailableError                              wait    no answer, 5xx, a clock that is wrong, a portal
     StoreRefusesError                                  wait    403, no such bucket, a request that is not understood
     DeviceMissingError                                 wait    the stick is not plugged in
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from infra.device.agent.seen import SeenReleases
 from infra.device.agent.spool import Spool
@@ -36,13 +37,16 @@ from infra.device.errors import (
     DigestMismatchError,
     NotStoredError,
     StoreRefusesError,
+    UntrustedError,
 )
 from infra.device.files.local_errors import local_errors
 from infra.device.measuring.latency import measure
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import LoadedModel, device_of, load_ir, runtime_text
 from infra.device.releases import fetch_release, read_current
-from infra.device.stores.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from infra.device.trust import Trust
 
 _log = logging.getLogger(__name__)
 
@@ -83,14 +87,15 @@ class Agent:
 
     def __init__(
         self,
-        store: ObjectStore,
+        trust: Trust,
         *,
         device: str,
         work_folder: Path,
         settings: MeasureSettings,
         load: Callable[..., LoadedModel] = load_ir,
     ) -> None:
-        self._store = store
+        self._trust = trust
+        self._store = trust.store
         self._device = device
         self._settings = settings
         self._load = load
@@ -114,7 +119,11 @@ class Agent:
             for target in targets:
                 try:
                     outcome = self._run_target(target)
-                except (StoreRefusesError, DeviceMissingError) as error:  # the other targets may go well
+                except (
+                    StoreRefusesError,
+                    DeviceMissingError,
+                    UntrustedError,
+                ) as error:  # the other targets may go well
                     outcome = Outcome(target, WAITING, str(error))
                 outcomes.append(outcome)
                 level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
@@ -124,10 +133,11 @@ class Agent:
 
     def _run_target(self, target: str) -> Outcome:
         try:
-            pointer = read_current(self._store, target)
+            self._trust.refresh()
+            pointer = read_current(self._trust, target)
         except NotStoredError:
             return Outcome(target, SKIPPED, "no release was promoted for it")
-        except ContractError as error:
+        except (ContractError, DigestMismatchError) as error:
             return Outcome(target, REJECTED, str(error))
         question = f"{pointer.release_id}/{target}/{self._device}/{runtime_text()} in {self._store.address}"
         if self._seen.status(question) == MEASURED:

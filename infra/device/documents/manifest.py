@@ -14,7 +14,14 @@ from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 from infra.device.documents.canonical_json import canonical_json
-from infra.device.documents.checks import check_finite, check_name, check_release_id, check_time, utc_now
+from infra.device.documents.checks import (
+    check_finite,
+    check_name,
+    check_release_id,
+    check_sha256,
+    check_time,
+    utc_now,
+)
 from infra.device.documents.document import Document
 from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.json_object import JsonObject
@@ -193,9 +200,14 @@ def release_id_of(manifest: Manifest) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()[:12]
 
 
-def manifest_key(release_id: str) -> str:
-    """`releases/<release_id>/manifest.json`."""
+def manifest_path(release_id: str) -> str:
+    """The name under which a manifest is signed: `releases/<release_id>/manifest.json`."""
     return f"releases/{check_release_id('release_id', release_id)}/manifest.json"
+
+
+def manifest_key(release_id: str, sha256: str) -> str:
+    """Where it is stored: `releases/<release_id>/<sha256>.manifest.json`, as TUF names what it signs."""
+    return f"releases/{check_release_id('release_id', release_id)}/{check_sha256('sha256', sha256)}.manifest.json"
 
 
 def release_file_key(release_id: str, path: str) -> str:
@@ -214,6 +226,6 @@ def _check_ir(ir_xml: str, ir_bin: str, input_shape: tuple[int, ...]) -> None:
 def _check_path(where: str, path: str) -> str:
     if len(path) > 512 or not all(_PATH_PART.fullmatch(part) for part in path.split("/")):
         raise ContractError(f"{where}: got {path[:80]!r}, wanted a relative path of A-Z a-z 0-9 . _ - and /")
-    if path == "manifest.json":
-        raise ContractError(f"{where}: got 'manifest.json', which is the manifest's own place")
+    if path.endswith("manifest.json") and "/" not in path:
+        raise ContractError(f"{where}: got {path!r}, a place of the manifest itself")
     return path

@@ -12,8 +12,9 @@ import pytest
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.latency_summary import summarise
 from infra.device.documents.manifest import Manifest, TargetFiles
-from infra.device.releases import publish_release
 from infra.device.stores.folder_store import FolderStore
+from infra.publishing.releases import publish_release
+from tests.signing import publisher_of
 from tests.unit.infra.exported import digests, exported
 
 
@@ -80,7 +81,7 @@ def manifest(release_files: dict[str, Path]) -> Manifest:
 @pytest.fixture
 def published(store: FolderStore, manifest: Manifest, release_files: dict[str, Path]) -> str:
     """Release id of the manifest, published."""
-    return publish_release(store, manifest, exported(store, release_files))
+    return publish_release(publisher_of(store), manifest, exported(store, release_files))
 
 
 @pytest.fixture

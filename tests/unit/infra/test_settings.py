@@ -15,12 +15,14 @@ def test_from_env_gives_local_defaults_when_nothing_is_set(tmp_path: Path, monke
     assert settings.cache_folder == Path.home() / ".cache/modnet"
     assert settings.ray_address is None
     assert settings.legacy_folder == tmp_path / ".modnet/legacy"
+    assert settings.keys_folder == tmp_path / ".modnet/keys"
 
 
 def test_from_env_gives_what_is_set(tmp_path: Path) -> None:
     environ = {"MODNET_STORE": "s3://bucket/prefix", "MODNET_CACHE": str(tmp_path), "RAY_ADDRESS": "head:6379"}
-    environ["MODNET_LEGACY"] = str(tmp_path / "old")
-    assert Settings.from_env(environ) == Settings("s3://bucket/prefix", tmp_path, "head:6379", tmp_path / "old")
+    environ |= {"MODNET_LEGACY": str(tmp_path / "old"), "MODNET_KEYS": str(tmp_path / "keys")}
+    wanted = Settings("s3://bucket/prefix", tmp_path, "head:6379", tmp_path / "old", tmp_path / "keys")
+    assert Settings.from_env(environ) == wanted
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,7 @@ def test_from_env_gives_what_is_set(tmp_path: Path) -> None:
         ("MODNET_CACHE", __file__),
         ("MODNET_CACHE", "~nosuchuser/folder"),
         ("MODNET_LEGACY", "relative/folder"),
+        ("MODNET_KEYS", "relative/folder"),
         ("RAY_ADDRESS", ""),
         ("RAY_ADDRESS", "head"),
         ("RAY_ADDRESS", "head:port"),

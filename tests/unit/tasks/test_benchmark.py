@@ -13,10 +13,11 @@ import flows.benchmark
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.latency_summary import summarise
 from infra.device.documents.manifest import Manifest, TargetFiles
-from infra.device.releases import publish_release
 from infra.device.stores.folder_store import FolderStore
+from infra.publishing.releases import publish_release
 from modnet.configs import BenchmarkConfig
 from tasks import benchmark
+from tests.signing import keys, publisher_of
 from tests.unit.infra.exported import digests, exported
 
 TARGETS = ("cpu-fp32", "cpu-int8")
@@ -25,6 +26,7 @@ TARGETS = ("cpu-fp32", "cpu-int8")
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
     monkeypatch.setattr(benchmark, "POLL_S", 0.02)
     return FolderStore(tmp_path / "store")
 
@@ -42,7 +44,7 @@ def release_id(store: FolderStore, tmp_path: Path) -> str:
         scores={},
         provenance={},
     )
-    return publish_release(store, manifest, exported(store, files))
+    return publish_release(publisher_of(store), manifest, exported(store, files))
 
 
 def report(release_id: str, target: str, device: str, *, failed: bool = False) -> LatencyReport:

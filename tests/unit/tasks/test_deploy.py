@@ -15,6 +15,7 @@ from infra.device.documents.manifest import TargetFiles, TurnedFiles
 from infra.device.errors import ConflictError
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
+from infra.publishing.releases import promote
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig
@@ -29,6 +30,7 @@ from tasks.remote.node import answered
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
+from tests.signing import keys, publisher_of, trust_of
 
 TARGET: Target = "cpu-fp32"
 CONFIG = ExportConfig(
@@ -45,6 +47,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     ids = {}
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MODNET_STORE", (folder / "store").as_uri())
+        environment.setenv("MODNET_KEYS", str(keys().folder))
         environment.setenv("MODNET_CACHE", str(folder / "cache"))
         store, settings = FolderStore(folder / "store"), Settings.from_env()
         portraits = DatasetConfig(synthetic=SyntheticConfig(train=6, val=1, height=96, width=80))
@@ -68,6 +71,7 @@ def store(exported: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: py
     """A copy of the store, without a release; what a task would ask of Ray is computed here."""
     shutil.copytree(exported[0] / "store", tmp_path / "store")
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
     monkeypatch.setenv("MODNET_CACHE", str(exported[0] / "cache"))
 
     def here(key: str, kind: Any, function: Callable[..., Any], *args: Any, cpus: int, **_: Any) -> Any:
@@ -105,7 +109,7 @@ def test_the_first_release_is_promoted_and_stays_when_it_is_deployed_again(
 ) -> None:
     first = deploy_network(networks["first"], "the fastest within 1.1 times the error")
     assert (first.is_moved, first.reason) == (True, "it is the first release of this target")
-    manifest = read_manifest(store, first.release_id)
+    manifest = read_manifest(trust_of(store), first.release_id)
     assert manifest.provenance["reason"] == "the fastest within 1.1 times the error"
     assert manifest.targets[TARGET] == TargetFiles(
         *("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin", "input", (1, 3, 256, 192), "fp32"),
@@ -122,11 +126,11 @@ def test_a_worse_network_does_not_replace_a_better_one_unless_asked_to(
     kept = deploy_network(networks["worse"])
     assert (kept.is_moved, kept.release_id) == (False, first.release_id)
     assert kept.reason.startswith(f"release {first.release_id} stays: the new network errs more: tune error 0.")
-    assert read_current(store, TARGET).release_id == first.release_id
+    assert read_current(trust_of(store), TARGET).release_id == first.release_id
 
     forced = deploy_network(networks["worse"], is_forced=True)
     assert forced.is_moved
-    assert read_current(store, TARGET).release_id == forced.release_id != first.release_id
+    assert read_current(trust_of(store), TARGET).release_id == forced.release_id != first.release_id
     back = deploy_network(networks["first"])
     assert back.is_moved
     assert back.reason.startswith(f"not worse than release {forced.release_id}: tune error 0.")
@@ -168,13 +172,13 @@ def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(
     challenge = deploy._challenge
 
     def outrun(*args: Any) -> Any:
-        deploy.promote(store, TARGET, other)
+        promote(publisher_of(store), TARGET, other)
         return challenge(*args)
 
     monkeypatch.setattr(deploy, "_challenge", outrun)
     with pytest.raises(ConflictError, match=f"leads to release {other} by now"):
         deploy_network(networks["first"], "of another night")
-    assert read_current(store, TARGET).release_id == other
+    assert read_current(trust_of(store), TARGET).release_id == other
 
 
 def test_a_comparison_is_measured_on_this_machine(

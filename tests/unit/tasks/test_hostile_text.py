@@ -63,7 +63,8 @@ def test_the_log_of_a_run_shows_what_a_device_wrote(
     store = FolderStore(tmp_path / "store")
     store.put(f"reports/{report.release_id}/pi/x.json", b'{"\\u001b[2J": 1}')
     monkeypatch.setattr(benchmark, "this_store", lambda: store)
-    monkeypatch.setattr(benchmark, "read_manifest", lambda store, release_id: ManifestOfNothing())
+    monkeypatch.setattr(benchmark, "read_manifest", lambda trust, release_id: ManifestOfNothing())
+    monkeypatch.setattr(benchmark, "this_trust", lambda: None)
     for module in (benchmark, flows.benchmark):
         monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger("run"))
     collected = [*benchmark.collect_reports.fn(report.release_id, BenchmarkConfig(wait_s=0, min_reports=0)), report]

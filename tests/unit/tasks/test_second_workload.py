@@ -11,8 +11,9 @@ import torch
 from prefect.logging import disable_run_logger
 from pydantic import ValidationError
 
-from infra.device.releases import promote, publish_release, read_current, read_manifest
+from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
+from infra.publishing.releases import promote, publish_release
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
@@ -59,6 +60,7 @@ from tasks.stored_network import (
     sheet_key,
     trained_base_id,
 )
+from tests.signing import keys, publisher_of, trust_of
 from tests.unit.modnet.brightness import (
     BrightnessNetwork,
     BrightnessRetraining,
@@ -80,6 +82,7 @@ EXPORT = ExportConfig(targets=("cpu-fp32", "ncs2-fp16"), input_shape="256x128", 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     places = [f"tests.unit.modnet.brightness:{part}" for part in ("BRIGHTNESS", "SETTINGS", "draw")]
     monkeypatch.setitem(WORKLOADS, "brightness", Home(*places))
@@ -128,7 +131,7 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     assert export.val["torch"].keys() == {"squared", "absolute"}
     with disable_run_logger():
         release_id = deploy.publish.fn(network_id, EXPORT, "it is the only one")
-    manifest = read_manifest(store, release_id)
+    manifest = read_manifest(trust_of(store), release_id)
     assert manifest.workload == "brightness"
     for target in EXPORT.targets:
         files = manifest.targets[target]
@@ -138,7 +141,7 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     with disable_run_logger():
         moved = deploy.move_pointer.fn("cpu-fp32", release_id, network_id, EXPORT, ComputeConfig(), False)
     assert moved.is_moved
-    assert read_current(store, "cpu-fp32").release_id == release_id
+    assert read_current(trust_of(store), "cpu-fp32").release_id == release_id
 
 
 def test_settings_that_a_workload_adds_reach_its_samples_through_the_store(
@@ -215,10 +218,10 @@ def test_a_release_of_another_workload_is_replaced_only_when_that_is_asked(
     export = answered(key, ExportRecord, exports.export_stored, [base_id, EXPORT, key], cpus)
     with disable_run_logger():
         release_id = deploy.publish.fn(base_id, EXPORT, "first")
-    manifest = replace(read_manifest(store, release_id), workload="poetry")
-    other = publish_release(store, manifest, {name: file.key for name, file in export.files.items()})
-    promote(store, "cpu-fp32", other)
-    sha256 = read_current(store, "cpu-fp32").manifest_sha256
+    manifest = replace(read_manifest(trust_of(store), release_id), workload="poetry")
+    other = publish_release(publisher_of(store), manifest, {name: file.key for name, file in export.files.items()})
+    promote(publisher_of(store), "cpu-fp32", other)
+    sha256 = read_current(trust_of(store), "cpu-fp32").manifest_sha256
     args = ("cpu-fp32", other, sha256, base_id, key)
     found = answered("challenges/a.json", Challenge, latency.challenge_current, args, 1)
     assert found.objections == ("it is of workload 'poetry', the new network of 'brightness'",)

@@ -14,8 +14,9 @@ import pytest
 from infra.device.__main__ import main, wait_s
 from infra.device.documents.manifest import Manifest
 from infra.device.errors import ContractError
-from infra.device.releases import promote, publish_release
 from infra.device.stores.folder_store import FolderStore
+from infra.publishing.releases import promote, publish_release
+from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import exported
 
 
@@ -30,6 +31,7 @@ def keep_signal_handlers() -> Iterator[None]:
 
 def _arguments(work_folder: Path, store_url: str, *more: str) -> list[str]:
     fixed = ["--target", "cpu-fp32", "--device", "pi", "--store", store_url, "--work-folder", str(work_folder)]
+    fixed += ["--root", str(root_file())]
     return [*fixed, *more]
 
 
@@ -101,6 +103,7 @@ def test_main_logs_what_a_store_says_on_one_line(
         raise ContractError(f"pointer: {forged}")
 
     monkeypatch.setattr("infra.device.agent.agent.read_current", refuse)
+    monkeypatch.setattr("infra.device.trust.Trust.refresh", lambda trust: None)
     monkeypatch.setattr(logging.root, "handlers", [])
     assert main(_arguments(tmp_path, store.url, "--once")) == 5
     (line,) = capsys.readouterr().err.splitlines()
@@ -120,7 +123,9 @@ def test_main_exits_4_when_the_store_is_unreachable(
 def test_main_exits_5_when_the_model_is_rejected(
     tmp_path: Path, store: FolderStore, manifest: Manifest, release_files: dict[str, Path]
 ) -> None:
-    promote(store, "cpu-fp32", publish_release(store, manifest, exported(store, release_files)))
+    promote(
+        publisher_of(store), "cpu-fp32", publish_release(publisher_of(store), manifest, exported(store, release_files))
+    )
     assert main(_arguments(tmp_path / "work", store.url, "--once")) == 5
     assert len(store.list("reports/")) == 1
 
@@ -135,7 +140,9 @@ def test_main_goes_on_when_the_disk_is_full(
 ) -> None:
     release_files["model/cpu-fp32.bin"].write_bytes(bytes(100_000))
     promote(
-        store, "cpu-fp32", publish_release(store, request.getfixturevalue("manifest"), exported(store, release_files))
+        publisher_of(store),
+        "cpu-fp32",
+        publish_release(publisher_of(store), request.getfixturevalue("manifest"), exported(store, release_files)),
     )
     waits = []
 

@@ -7,15 +7,17 @@ from typing import Any, NoReturn
 
 import pytest
 
-from infra.device import releases
 from infra.device.agent.agent import Agent, MeasureSettings, Outcome
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles, manifest_key, release_file_key
-from infra.device.documents.pointer import pointer_key
+from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles, release_file_key
+from infra.device.documents.pointer import pointer_path
 from infra.device.errors import ContractError, DeviceMissingError, DiskFullError, SettingsError, StoreUnavailableError
 from infra.device.measuring.runtime import LoadedModel, load_ir
+from infra.device.releases import read_manifest
 from infra.device.reports import read_reports
 from infra.device.stores.folder_store import FolderStore
+from infra.publishing.releases import promote, publish_release
+from tests.signing import publisher_of, sign, trust_of
 from tests.unit.infra.exported import digests, exported
 
 SETTINGS = MeasureSettings(warm_up=1, repeats=4, threads=1)
@@ -39,14 +41,14 @@ def _promote(store: FolderStore, ir_xml: Path, *, seed: int = 0, turned: TurnedF
         scores={},
         provenance={"seed": seed},
     )
-    release = releases.publish_release(store, manifest, exported(store, files))
-    releases.promote(store, ir_xml.stem, release)
+    release = publish_release(publisher_of(store), manifest, exported(store, files))
+    promote(publisher_of(store), ir_xml.stem, release)
     return release
 
 
 def _run(store: FolderStore, work_folder: Path, target: str = "cpu-fp32") -> Outcome:
     """One round of an agent that has just been started."""
-    agent = Agent(store, device="pi", work_folder=work_folder, settings=SETTINGS)
+    agent = Agent(trust_of(store), device="pi", work_folder=work_folder, settings=SETTINGS)
     (outcome,) = agent.run_once([target])
     return outcome
 
@@ -83,7 +85,7 @@ def test_run_once_measures_the_main_ir_of_a_release_of_both_orientations(
         return load_ir(path, **settings)
 
     release = _promote(store, ir_xml, turned=TurnedFiles("turned.xml", "turned.bin", (1, 3, 16, 8)))
-    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
+    agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
     assert [one.status for one in agent.run_once(["cpu-fp32"])] == ["measured"]
     assert loaded == [("cpu-fp32.xml", ["cpu-fp32.bin", "cpu-fp32.xml", "turned.bin", "turned.xml"])]
     assert len(_reports(store, release)) == 1
@@ -113,9 +115,10 @@ def test_run_once_reports_a_failure_once_when_the_release_is_damaged(
     elif spoilt == "weights missing":
         store.delete(weights)
     else:
-        manifest = releases.read_manifest(store, release)
+        manifest = read_manifest(trust_of(store), release)
         changed = replace(manifest, created_at="20200101T000000.000000Z")
-        store.put(manifest_key(release), changed.to_json())
+        (key,) = [key for key in store.list(f"releases/{release}/") if key.endswith(".manifest.json")]
+        store.put(key, changed.to_json())
     assert [_run(store, tmp_path / "work").status for _ in range(2)] == ["rejected", "rejected"]
     (report,) = _reports(store, release)
     assert report.status == "failed"
@@ -139,7 +142,7 @@ def test_run_once_shortens_a_reason_that_no_report_may_hold(store: FolderStore, 
     def load(ir_xml: Path, *, device: str, threads: int | None) -> NoReturn:
         raise ContractError(5000 * "x")
 
-    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
+    agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
     agent.run_once(["cpu-fp32"])
     assert [report.reason for report in _reports(store, release)] == [2000 * "x"]
 
@@ -157,7 +160,7 @@ def test_run_once_says_that_the_disk_is_full_when_a_report_finds_no_room(
 ) -> None:
     release = _promote(store, ir_xml)
     settings = MeasureSettings(warm_up=1, repeats=10_000, threads=1)
-    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=settings)
+    agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=settings)
     with pytest.raises(DiskFullError, match="work: no room"):
         agent.run_once(["cpu-fp32"])
     assert _run(store, tmp_path / "work").status == "measured"
@@ -177,8 +180,33 @@ def test_run_once_measures_a_rejected_release_when_it_was_repaired(
 
 
 def test_run_once_rejects_a_malformed_pointer(store: FolderStore, tmp_path: Path) -> None:
-    store.put(pointer_key("cpu-fp32"), b'{"schema_version": 1')
+    sign(store, pointer_path("cpu-fp32"), b'{"schema_version": 1')
     assert _run(store, tmp_path / "work").status == "rejected"
+
+
+def test_run_once_measures_nothing_when_the_pointer_is_not_what_was_signed(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    release = _promote(store, ir_xml)
+    (key,) = store.list("targets/")
+    store.put(key, store.get(key).replace(release.encode(), b"0123456789ab"))
+    outcome = _run(store, tmp_path / "work")
+    assert (outcome.status, "Observed hash" in outcome.detail) == ("rejected", True)
+    assert store.list("reports/") == []
+
+
+def test_run_once_waits_and_says_why_when_what_is_signed_is_replayed(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    _promote(store, ir_xml)
+    before = store.get("tuf/timestamp.json")
+    agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=SETTINGS)
+    assert [one.status for one in agent.run_once(["cpu-fp32"])] == ["measured"]
+    _promote(store, ir_xml, seed=1)
+    assert [one.status for one in agent.run_once(["cpu-fp32"])] == ["measured"]
+    store.put("tuf/timestamp.json", before)
+    (outcome,) = agent.run_once(["cpu-fp32"])
+    assert (outcome.status, "BadVersionNumberError" in outcome.detail) == ("waiting", True)
 
 
 def test_run_once_sends_the_report_later_without_measuring_again_when_the_store_was_away(
@@ -210,7 +238,7 @@ def test_run_once_leaves_no_model_behind_when_loading_is_interrupted(
     def load(ir_xml: Path, *, device: str, threads: int | None) -> object:
         raise SettingsError("the plugin is gone")
 
-    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)  # type: ignore[arg-type]
+    agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="plugin"):
         agent.run_once(["cpu-fp32"])
     assert not (tmp_path / "work/releases").exists()
@@ -238,7 +266,7 @@ def test_run_once_waits_for_a_missing_stick_and_measures_the_other_targets(
             raise DeviceMissingError("plug the stick in")
         return load_ir(ir_xml, device=device, threads=threads)
 
-    agent = Agent(store, device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
+    agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
     outcomes = agent.run_once(["ncs2-fp16", "cpu-fp32"])
     assert [outcome.status for outcome in outcomes] == ["waiting", "measured"]
     assert outcomes[0].detail == "plug the stick in"

@@ -20,17 +20,18 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import infra.device.__main__ as main_module
-from infra.device import releases
 from infra.device.__main__ import main
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.errors import NotStoredError
 from infra.device.reports import read_reports
 from infra.device.stores.folder_store import FolderStore
 from infra.device.stores.s3_store import S3Store
+from infra.publishing.releases import promote, publish_release
+from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import digests, exported
 
 PAGE = b"<!doctype html><html><body>Please log in<br></body></html>"
-POINTER, WEIGHTS, REPORT = "GET targets/", ".bin", "PUT reports/"
+POINTER, WEIGHTS, REPORT, TIMESTAMP = "GET targets/", ".bin", "PUT reports/", "GET tuf/timestamp"
 
 
 def error(status: int, code: str) -> Answer:
@@ -72,10 +73,20 @@ ANSWERS = {
     "too many": (POINTER, error(429, "TooManyRequests"), 4, "429", 0),
     "broken": (POINTER, page(502), 4, "502", 0),
     "closed": (POINTER, Answer(200, b"", ETAG, cut=True), 4, "targets/cpu-fp32", 0),
-    "no json": (POINTER, Answer(200, b'{"schema_version": 1', ETAG), 5, "not JSON", 0),
+    "no json": (POINTER, Answer(200, b'{"schema_version": 1', ETAG), 5, "Observed length 20 does not match", 0),
     "chunked": (POINTER, Answer(200, None, ETAG, chunked=True), 0, "measured", 0),
     "chunked and cut": (POINTER, Answer(200, b"12", ETAG, chunked=True, cut=True), 4, "targets/cpu-fp32", 0),
-    "chunked without end": (POINTER, Answer(200, bytes(3 << 20), ETAG, chunked=True), 5, "wanted at most", 0),
+    "chunked without end": (
+        POINTER,
+        Answer(200, bytes(3 << 20), ETAG, chunked=True),
+        5,
+        "exceeding the maximum allowed length",
+        0,
+    ),
+    "page for a timestamp": (TIMESTAMP, page(200), 4, "not the store", 0),
+    "nothing signed": (TIMESTAMP, error(404, "NoSuchKey"), 0, "no release was promoted", 0),
+    "no metadata": (TIMESTAMP, Answer(200, b'{"signed": 1}', ETAG), 3, "waiting (tuf/ in s3://bucket", 0),
+    "root refused": ("GET tuf/2.root", error(403, "AccessDenied"), 3, "which identity AWS_ACCESS_KEY_ID names", 0),
     "weights chunked": (WEIGHTS, Answer(200, None, ETAG, chunked=True), 0, "measured", 0),
     "weights refused": (WEIGHTS, error(403, "AccessDenied"), 3, "AccessDenied", 0),
     "weights are a page": (WEIGHTS, page(200, ETag='"p"'), 4, "not the store", 0),
@@ -193,7 +204,20 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
     monkeypatch.setattr(main_module, "open_store", lambda url: s3)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
 
-    options = ["--target", "cpu-fp32", "--device", "pi", "--store", "s3://bucket", "--warm-up", "0", "--repeats", "1"]
+    options = [
+        "--target",
+        "cpu-fp32",
+        "--device",
+        "pi",
+        "--store",
+        "s3://bucket",
+        "--root",
+        str(root_file()),
+        "--warm-up",
+        "0",
+        "--repeats",
+        "1",
+    ]
     with pytest.raises(SystemExit):
         main([*options, "--work-folder", str(tmp_path / "work")])
 
@@ -214,6 +238,6 @@ def _promoted(store: FolderStore, ir_xml: Path) -> str:
         scores={},
         provenance={},
     )
-    release = releases.publish_release(store, manifest, exported(store, files))
-    releases.promote(store, "cpu-fp32", release)
+    release = publish_release(publisher_of(store), manifest, exported(store, files))
+    promote(publisher_of(store), "cpu-fp32", release)
     return release

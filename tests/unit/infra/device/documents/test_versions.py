@@ -14,12 +14,14 @@ import pytest
 from infra.device.documents.document import Document
 from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.manifest import Manifest, manifest_key, release_id_of
-from infra.device.documents.pointer import Pointer, pointer_key
+from infra.device.documents.manifest import Manifest, release_id_of
+from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError
-from infra.device.releases import fetch_release, promote, read_current, read_manifest
+from infra.device.releases import fetch_release, read_current, read_manifest
 from infra.device.reports import read_reports
 from infra.device.stores.folder_store import FolderStore
+from infra.publishing.releases import import_release, promote
+from tests.signing import publisher_of, trust_of
 
 VERSION_1, VERSION_2 = (Path(__file__).parent / name for name in ("version_1", "version_2"))
 KINDS: dict[str, type[Document]] = {
@@ -35,10 +37,10 @@ RELEASE_ID_2 = "5ef86e44c3e5"  # what a writer of version 2 called its
 @pytest.fixture
 def old_store(store: FolderStore) -> FolderStore:
     """A store as version 0.1.0 left it."""
-    store.put(manifest_key(RELEASE_ID), (VERSION_1 / "manifest.json").read_bytes())
+    store.put(f"releases/{RELEASE_ID}/manifest.json", (VERSION_1 / "manifest.json").read_bytes())
     for name in ("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin", "modnet.onnx"):
         store.put(f"releases/{RELEASE_ID}/{name}", b"content of " + name.encode())
-    store.put(pointer_key("cpu-fp32"), (VERSION_1 / "pointer.json").read_bytes())
+    store.put("targets/cpu-fp32/current.json", (VERSION_1 / "pointer.json").read_bytes())
     for name in ("report.json", "failed_report.json"):
         report = LatencyReport.from_json((VERSION_1 / name).read_bytes())
         store.put(report.key(), (VERSION_1 / name).read_bytes())
@@ -79,13 +81,15 @@ def test_an_earlier_manifest_has_no_second_ir(version: Path) -> None:
         Manifest.from_json(json.dumps(members).encode())
 
 
-def test_a_release_of_version_1_is_promoted_fetched_and_read_with_its_reports(
+def test_an_unsigned_release_of_version_1_is_signed_promoted_fetched_and_read_with_its_reports(
     old_store: FolderStore, tmp_path: Path
 ) -> None:
-    pointer = read_current(old_store, "cpu-fp32")
-    assert promote(old_store, "cpu-fp32", RELEASE_ID) == pointer
+    publisher, trust = publisher_of(old_store), trust_of(old_store)
+    assert import_release(publisher, RELEASE_ID) == RELEASE_ID
+    promote(publisher, "cpu-fp32", RELEASE_ID)
+    pointer = read_current(trust, "cpu-fp32")
     assert fetch_release(old_store, pointer, tmp_path / "work").read_bytes() == b"content of modnet-cpu-fp32.xml"
-    assert set(read_manifest(old_store, RELEASE_ID).targets) == {"cpu-fp32"}
+    assert set(read_manifest(trust, RELEASE_ID).targets) == {"cpu-fp32"}
     reports, refused = read_reports(old_store, RELEASE_ID)
     assert ([report.status for report in reports], refused) == (["measured", "failed"], [])
 
