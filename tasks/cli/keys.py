@@ -1,0 +1,43 @@
+"""`modnet keys new`, `sign`, `rotate` and `show`: the keys that sign releases, and the root that names them."""
+
+from __future__ import annotations
+
+from infra.publishing.keys import ONLINE, ROOT, Keys, finish_rotation, new_keys, sign_root
+from infra.publishing.repository import Publisher
+from infra.settings import Settings
+from tasks.cli.exit_codes import UsageError
+from tasks.cli.flags import Options, Result
+from tasks.stored import this_store
+
+
+def make_keys(options: Options) -> Result:
+    """Makes all keys, the root key into a folder of its own."""
+    folder = options.keys or Settings.from_env().keys_folder
+    if folder.resolve() == options.root_folder.resolve():
+        raise UsageError(f"--root-folder {options.root_folder} is the folder of the other keys: name one to carry away")
+    new_keys(folder, options.root_folder)
+    return {"root key": str(options.root_folder / "root.pem"), "give to each device": str(folder / "root.json")}
+
+
+def sign_keys(options: Options) -> Result:
+    """Signs the root for another year, and everything that is released by the same keys."""
+    keys = Keys(options.keys or Settings.from_env().keys_folder)
+    Publisher(this_store(), keys).publish_root(sign_root(keys, options.root_folder))
+    return show_keys(options)
+
+
+def rotate_keys(options: Options) -> Result:
+    """Replaces the key of one role, and signs everything that is released anew."""
+    keys = Keys(options.keys or Settings.from_env().keys_folder)
+    root = sign_root(keys, options.root_folder, options.role)
+    Publisher(this_store(), keys).publish_root(root)
+    finish_rotation(options.root_folder if options.role == ROOT else keys.folder, options.role)
+    return show_keys(options)
+
+
+def show_keys(options: Options) -> Result:
+    """Which keys count, and until when the root does."""
+    folder = options.keys or Settings.from_env().keys_folder
+    root = Keys(folder).root.signed
+    ids = {role: ", ".join(keyid[:12] for keyid in root.roles[role].keyids) for role in (ROOT, *ONLINE)}
+    return {"root": str(folder / "root.json"), "version": root.version, "counts until": str(root.expires), **ids}
