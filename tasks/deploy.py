@@ -15,6 +15,7 @@ from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
 from modnet.targets import VARIANTS, Target
 from modnet.workloads import USUAL_WORKLOAD
 from tasks.on_ray import recalled_or_computed
+from tasks.provenance import provenance_of
 from tasks.remote import latency
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import digest_of, get_record, this_store
@@ -30,8 +31,11 @@ def targets_of(release_id: str) -> list[Target]:
 
 
 @task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
-def publish(network_id: str, config: ExportConfig, reason: str) -> str:
-    """Copies the export's files into a release, manifest last, and returns its id; same content, same release."""
+def publish(network_id: str, config: ExportConfig, reason: str, licence: str | None = None) -> str:
+    """Copies the export's files into a release, manifest last, and returns its id; same content, same release.
+
+    Without a licence it is the project's own where nothing but the project's is in the network, else none.
+    """
     store = this_store()
     config = shaped(store, network_id, config)
     scores = get_record(store, scores_key(store, network_id, config.shapes), NetworkScores)
@@ -39,6 +43,7 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
     if export.refusal is not None:
         raise ExportError(f"{network_id} cannot be released: {export.refusal}")
     ((input_name, shape),) = export.inputs.items()
+    provenance = provenance_of(store, export, config, scores, reason)
     manifest = Manifest(
         workload=read_dataset(store, stored_network(store, network_id)[1]).workload or USUAL_WORKLOAD,
         network_id=network_id,
@@ -50,16 +55,11 @@ def publish(network_id: str, config: ExportConfig, reason: str) -> str:
                 f"val_{name}_{target}": error for target in export.targets for name, error in export.val[target].items()
             },
         },
-        provenance={
-            "reason": reason,
-            "scores_protocol": scores.val.protocol,
-            "target_scores_protocol": export.protocol,
-            "refused": export.refused,
-            "legacy": {target: [check.model_dump() for check in checks] for target, checks in export.legacy.items()},
-            "parameters": scores.complexity.parameters,
-            "macs": scores.complexity.macs,
-        },
+        provenance=provenance.model_dump(mode="json"),
+        licence=licence or provenance.usual_licence,
     )
+    if manifest.licence is None:
+        get_run_logger().warning("the release states no licence: say it as release.licence in the run form")
     release_id = publish_release(store, manifest, {name: file.key for name, file in export.files.items()})
     get_run_logger().info("release %s of %s", release_id, network_id)
     return release_id

@@ -16,6 +16,7 @@ from modnet.configs import (
     DatasetConfig,
     ExportConfig,
     PruningConfig,
+    ReleaseConfig,
     RetrainConfig,
     SensitivityConfig,
     SparsityConfig,
@@ -168,6 +169,7 @@ def config(verb: ArgumentParser) -> None:
         without=f"{SHIPPED_PRUNED} in a demo without --base and --pruning, else {UNPRUNED}",
     )
     add_fields(verb, WinnerLimits, "max_error_ratio")
+    add_fields(verb, ReleaseConfig, "licence")
 
 
 def _add_training(verb: ArgumentParser) -> None:
