@@ -99,8 +99,11 @@ VERBS: Mapping[str, Verb] = {
         flags="light_verbs",
     ),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
+    "release show": Verb(
+        "release:show_release", "Shows what a release says of itself: licence, data, how it was made, scores, files."
+    ),
 }
-_GROUPS = {"dataset": "Fetches a data set, or adds images to one."}
+_GROUPS = {"dataset": "Fetches a data set, or adds images to one.", "release": "Looks after what devices run."}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -110,6 +110,12 @@ def overwrite(verb: Flags) -> None:
     add_flag(verb, "--overwrite", "Replaces files of earlier runs that are in the way.", action="store_true")
 
 
+def store(verb: Flags) -> None:
+    """The object store of the runs."""
+    says = "The object store: s3://bucket[/prefix] or file:///folder."
+    add_flag(verb, "--store", says, metavar="URL", without="MODNET_STORE, or .modnet/store in the current folder")
+
+
 def seed(verb: Flags) -> None:
     """What a verb draws its random numbers from."""
     add_flag(verb, "--seed", "Same seed, same result.", type=values.SEED, default=0)

@@ -172,6 +172,13 @@ def config(verb: ArgumentParser) -> None:
     add_fields(verb, ReleaseConfig, "licence")
 
 
+def show_release(verb: ArgumentParser) -> None:
+    """Of `modnet release show`."""
+    verb.add_argument("release_id", nargs="?", help="12 hexadecimal digits, as runs and reports name it")
+    add_flag(verb, "--target", "In place of an id: the release that this target runs.", metavar="NAME")
+    flags.store(verb)
+
+
 def _add_training(verb: ArgumentParser) -> None:
     for add in (flags.dataset, flags.seed, flags.device, flags.out_checkpoint):
         add(verb)
