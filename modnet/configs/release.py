@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from pydantic import AfterValidator, Field
 
 from modnet.config import Config
@@ -16,6 +15,11 @@ def spdx_expression(text: str) -> str:
     Raises:
         ValueError: it is neither an identifier of the list, nor `LicenseRef-…`, nor an expression of these.
     """
+    from packaging.licenses import (
+        InvalidLicenseExpression,
+        canonicalize_license_expression,
+    )  # machines that train lack it
+
     try:
         return canonicalize_license_expression(text)
     except InvalidLicenseExpression as error:
@@ -28,10 +32,9 @@ def spdx_expression(text: str) -> str:
 class ReleaseConfig(Config):
     """What a person says of a release."""
 
-    licence: Annotated[str, AfterValidator(spdx_expression)] | None = Field(
+    licence: Annotated[str, Field(max_length=200), AfterValidator(spdx_expression)] | None = Field(
         None,
-        max_length=200,
         description="Under which the network may be used: an SPDX identifier as Apache-2.0, LicenseRef-NAME for one of "
-        "your own, or an expression of these. Empty: Apache-2.0 where the project's own networks learnt from rendered "
-        "images alone, else the release states none.",
+        "your own, or an expression of these. Empty: Apache-2.0 where nothing but the project's own networks and "
+        "rendered images is in it, else the release states none.",
     )

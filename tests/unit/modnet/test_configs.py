@@ -128,3 +128,8 @@ def test_an_unknown_licence_is_refused_with_what_is_wanted(given: str) -> None:
     assert f"unknown licence: got {given!r}, wanted an identifier of https://spdx.org/licenses as Apache-2.0" in str(
         refused.value
     )
+
+
+def test_a_licence_is_no_longer_than_a_manifest_takes() -> None:
+    with pytest.raises(ValidationError, match="at most 200 characters"):
+        ReleaseConfig(licence=" OR ".join(["MIT"] * 40))
