@@ -1,10 +1,8 @@
-"""What a person says of a release."""
+"""What people say of a release."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import AfterValidator, Field
+from pydantic import Field, field_validator
 
 from modnet.config import Config
 
@@ -15,10 +13,8 @@ def spdx_expression(text: str) -> str:
     Raises:
         ValueError: it is neither an identifier of the list, nor `LicenseRef-…`, nor an expression of these.
     """
-    from packaging.licenses import (
-        InvalidLicenseExpression,
-        canonicalize_license_expression,
-    )  # machines that train lack it
+    # Here, as machines that only train lack it.
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     try:
         return canonicalize_license_expression(text)
@@ -30,11 +26,17 @@ def spdx_expression(text: str) -> str:
 
 
 class ReleaseConfig(Config):
-    """What a person says of a release."""
+    """What people say of a release."""
 
-    licence: Annotated[str, Field(max_length=200), AfterValidator(spdx_expression)] | None = Field(
+    licence: str | None = Field(
         None,
+        max_length=200,
         description="Under which the network may be used: an SPDX identifier as Apache-2.0, LicenseRef-NAME for one of "
         "your own, or an expression of these. Empty: Apache-2.0 where nothing but the project's own networks and "
         "rendered images is in it, else the release states none.",
     )
+
+    @field_validator("licence")
+    @classmethod
+    def _known(cls, licence: str | None) -> str | None:
+        return None if licence is None else spdx_expression(licence)
