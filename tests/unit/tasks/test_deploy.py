@@ -56,7 +56,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             with torch.no_grad():
                 network.fusion.head.weight.zero_()
                 network.fusion.head.bias.fill_(bias)
-            checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {})
+            checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {"made": "by hand"})
             ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
             key = export_key(store, ids[name], CONFIG)
             answered(key, ExportRecord, exports.export_stored, [ids[name], CONFIG, key], 1)
@@ -116,6 +116,7 @@ def test_the_first_release_is_promoted_and_stays_when_it_is_deployed_again(
     said = Provenance.model_validate(manifest.provenance)
     assert (said.dataset.source, said.dataset.is_synthetic, said.dataset.val) == ("synthetic", True, 1)
     assert (said.base.network_id, said.base.origin) == (networks["first"], "given as first.safetensors")
+    assert (said.base.made, said.steps) == ({"made": "by hand"}, ())
     assert said.versions["openvino"] == version("openvino")
     bill = json.loads(store.get(f"releases/{first.release_id}/sbom.cdx.json"))
     assert any(one["name"] == "openvino" for one in bill["components"])
