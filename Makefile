@@ -21,11 +21,11 @@ install:  ## .venv with everything pinned (PYTHON= takes yours)
 legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .modnet/legacy (PYTHON39= takes yours)
 	@PYTHON=$(BIN)/python infra/legacy_runtimes.sh .modnet/legacy
 
-nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= START= PROFILE=demo|standard PRUNING= MAX_MSE_RATIO=)
+nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= START= PROFILE=demo|standard PRUNING= MAX_MSE_RATIO= LICENCE=)
 	@mkdir -p .modnet
 	@$(BIN)/modnet config --json $(call given,profile,PROFILE) $(call given,dataset,DATASET) \
 	  $(call given,base,BASE) $(call given,pruning,PRUNING) $(call given,start,START) \
-	  $(call given,max-mse-ratio,MAX_MSE_RATIO) > .modnet/parameters.json
+	  $(call given,max-mse-ratio,MAX_MSE_RATIO) $(call given,licence,LICENCE) > .modnet/parameters.json
 	@$(BIN)/python -m infra.local_stack nightly --parameters-file .modnet/parameters.json
 
 up: install  ## start Prefect, SeaweedFS and worker, and say where the UI is

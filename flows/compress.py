@@ -47,7 +47,8 @@ def compress(config: CompressConfig) -> str:
         refused[choice.winner] = reason
         choice = choose_winner(base_scores, scores, config.winner_limits, latencies, refused)
     export(choice.winner, config.export, config.compute)
-    release = deploy(choice.winner, config.export, reason=choice.reasons[choice.winner], compute=config.compute)
+    reason = choice.reasons[choice.winner]
+    release = deploy(choice.winner, config.export, reason=reason, compute=config.compute, release=config.release)
     running = release.running.items()
     reports = [report for name, targets in running for report in benchmark(name, config.benchmark.for_targets(targets))]
 

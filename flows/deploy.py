@@ -4,7 +4,7 @@ from typing import Literal
 
 from prefect import flow
 
-from modnet.configs import ComputeConfig, ExportConfig
+from modnet.configs import ComputeConfig, ExportConfig, ReleaseConfig
 from modnet.records import ReleaseRecord
 from tasks.deploy import move_pointer, publish, targets_of
 
@@ -16,6 +16,7 @@ def deploy(
     promotion: Literal["if not worse", "always", "never"] = "if not worse",
     reason: str = "deployed by hand",
     compute: ComputeConfig = ComputeConfig(),
+    release: ReleaseConfig = ReleaseConfig(),
 ) -> ReleaseRecord:
     """Publishes an exported network as an immutable release, then moves the pointer of each of its targets to it.
 
@@ -23,7 +24,7 @@ def deploy(
     errs less on the `tune` split, or is surely faster on this machine. With promotion "never" the release is only
     published; `promote` moves pointers later, and `roll-back` moves them back.
     """
-    release_id = publish(network_id, config, reason)
+    release_id = publish(network_id, config, reason, release.licence)
     promotions = [
         move_pointer(target, release_id, network_id, config, compute, promotion == "always")
         for target in ([] if promotion == "never" else targets_of(release_id))

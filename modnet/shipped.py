@@ -10,6 +10,9 @@ SHIPPED = "shipped"
 SHIPPED_PRUNED = "shipped-pruned"
 """Stands for the small network that the project brings along: the shipped one, pruned and retrained."""
 
+SHIPPED_ORIGIN = "shipped with the project"
+"""What the record of such a network says of where it came from."""
+
 FrontName = Literal["fast", "balanced", "best"]
 """Networks of the front, between speed and error: each is on this machine at once, as an IR."""
 

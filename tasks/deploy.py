@@ -5,23 +5,20 @@ from typing import Any
 from prefect import Task, get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 
-from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import read_current, read_manifest
-from infra.publishing.releases import promote, publish_release
+from infra.publishing.releases import promote
 from modnet.configs import ComputeConfig, ExportConfig
-from modnet.errors import ExportError
-from modnet.records import Challenge, ExportRecord, NetworkScores, Promotion
+from modnet.records import Challenge, ExportRecord, Promotion
 from modnet.targets import VARIANTS, Target
-from modnet.workloads import USUAL_WORKLOAD
 from tasks.on_ray import recalled_or_computed
+from tasks.published import publish_network
 from tasks.remote import latency
 from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_publisher, this_trust
-from tasks.stored import digest_of, get_record, this_store
-from tasks.stored_dataset import read_dataset
-from tasks.stored_network import challenge_key, export_key, scores_key, shaped, stored_network
+from tasks.stored import get_record, this_store
+from tasks.stored_network import challenge_key, export_key, shaped, stored_network
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -32,48 +29,13 @@ def targets_of(release_id: str) -> list[Target]:
 
 
 @task(task_run_name="publish {network_id}", retry_condition_fn=is_transient, **RETRIES)
-def publish(network_id: str, config: ExportConfig, reason: str) -> str:
-    """Copies the export's files into a release, manifest last, and returns its id; same content, same release."""
-    store = this_store()
-    config = shaped(store, network_id, config)
-    scores = get_record(store, scores_key(store, network_id, config.shapes), NetworkScores)
-    export = get_record(store, export_key(store, network_id, config), ExportRecord)
-    if export.refusal is not None:
-        raise ExportError(f"{network_id} cannot be released: {export.refusal}")
-    ((input_name, shape),) = export.inputs.items()
-    manifest = Manifest(
-        workload=read_dataset(store, stored_network(store, network_id)[1]).workload or USUAL_WORKLOAD,
-        network_id=network_id,
-        targets={target: _target_files(target, export, input_name, shape) for target in export.targets},
-        files={name: digest_of(file) for name, file in export.files.items()},
-        scores={
-            **{f"val_{name}": scores.val.errors[name] for name in export.val["torch"]},
-            **{
-                f"val_{name}_{target}": error for target in export.targets for name, error in export.val[target].items()
-            },
-        },
-        provenance={
-            "reason": reason,
-            "scores_protocol": scores.val.protocol,
-            "target_scores_protocol": export.protocol,
-            "refused": export.refused,
-            "legacy": {target: [check.model_dump() for check in checks] for target, checks in export.legacy.items()},
-            "parameters": scores.complexity.parameters,
-            "macs": scores.complexity.macs,
-        },
-    )
-    release_id = publish_release(this_publisher(), manifest, {name: file.key for name, file in export.files.items()})
+def publish(network_id: str, config: ExportConfig, reason: str, licence: str | None = None) -> str:
+    """Makes a release of an exported network and returns its id, see `tasks.published`."""
+    release_id, stated = publish_network(this_publisher(), network_id, config, reason, licence)
+    if stated is None:
+        get_run_logger().warning("the release states no licence: say it as release.licence in the run form")
     get_run_logger().info("release %s of %s", release_id, network_id)
     return release_id
-
-
-def _target_files(target: Target, export: ExportRecord, input_name: str, shape: tuple[int, ...]) -> TargetFiles:
-    """The IR of a target, and that of the turned shape where the export made one."""
-    xml, weights, *of_turned = export.ir_files(target)
-    rows = 1 if export.input_format == "uint8-nhwc" else 2
-    turned_shape = (*shape[:rows], shape[rows + 1], shape[rows], *shape[rows + 2 :])
-    turned = TurnedFiles(of_turned[0], of_turned[1], turned_shape) if of_turned else None
-    return TargetFiles(xml, weights, input_name, shape, VARIANTS[target].precision, turned)
 
 
 def _is_transient_or_outrun(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from infra.device.stores.object_store import ObjectStore
 from infra.device.trust import Trust
 from infra.publishing.keys import Keys
 from infra.publishing.repository import Publisher
@@ -11,21 +12,21 @@ from infra.settings import Settings
 from tasks.stored import this_store
 
 
-def this_trust() -> Trust:
-    """What the keys of this process's settings have signed.
+def this_trust(store: ObjectStore | None = None) -> Trust:
+    """What the keys of this process's settings have signed in a store, by default in the settings' own.
 
     Raises:
         SettingsError: there is no root metadata.
     """
-    settings, store = Settings.from_env(), this_store()
+    settings, store = Settings.from_env(), store or this_store()
     root = Keys(settings.keys_folder).root.to_bytes()
     return Trust(store, root, settings.cache_folder / "trust" / hashlib.sha256(store.address.encode()).hexdigest()[:12])
 
 
-def this_publisher() -> Publisher:
-    """Changes what is signed, by the keys of this process's settings.
+def this_publisher(store: ObjectStore | None = None) -> Publisher:
+    """Changes what is signed in a store, by default in the settings' own, by the keys of this process's settings.
 
     Raises:
         SettingsError: there is no root metadata. A missing key is told when something is signed.
     """
-    return Publisher(this_store(), Keys(Settings.from_env().keys_folder))
+    return Publisher(store or this_store(), Keys(Settings.from_env().keys_folder))

@@ -21,7 +21,7 @@ from infra.device.documents.manifest import Manifest
 from infra.device.documents.pointer import Pointer
 from modnet.checkpoint import FORMAT
 from modnet.pruning.plan import PruningPlan
-from modnet.records import Scores
+from modnet.records import Provenance, Scores
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.configs.compress import CompressConfig
 
@@ -62,6 +62,7 @@ def _object(members: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
 
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "manifest": lambda: _document(Manifest),
+    "provenance": lambda: _of(Provenance),
     "pointer": lambda: _document(Pointer),
     "report": lambda: _document(LatencyReport),
     "plan": _plan_file,

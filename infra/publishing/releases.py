@@ -133,6 +133,16 @@ def roll_back(publisher: Publisher, target: str) -> Pointer:
     return promote(publisher, target, current.replaces, instead_of=current.release_id)
 
 
+def manifest_of(publisher: Publisher, release_id: str) -> Manifest:
+    """The manifest of a release.
+
+    Raises:
+        NotStoredError: there is no such release.
+        DigestMismatchError, ContractError: it is damaged.
+    """
+    return parse_manifest(publisher.read(manifest_path(release_id)), release_id)
+
+
 def current_of(publisher: Publisher, target: str) -> Pointer | None:
     """The pointer of a target; None where nothing was promoted."""
     signed = publisher.signed(pointer_path(target))
@@ -181,6 +191,16 @@ def published(publisher: Publisher) -> list[tuple[str, Manifest]]:
     return found
 
 
+def pointers(publisher: Publisher) -> dict[str, Pointer]:
+    """The pointer of every target that runs a release.
+
+    Raises:
+        DigestMismatchError, ContractError, NotStoredError: one is damaged.
+    """
+    publisher.signed(pointer_path("any"))
+    return _pointers(publisher, publisher.targets())
+
+
 def sweep(publisher: Publisher) -> list[str]:
     """Removes what killed publications have left, and returns the releases."""
     publisher.sweep()
@@ -225,16 +245,18 @@ def _verify_files(store: ObjectStore, manifest: Manifest, release_id: str) -> No
             local.unlink()
 
 
+def _pointers(publisher: Publisher, targets: Targets) -> dict[str, Pointer]:
+    found = {path.split("/")[1]: one for path, one in sorted(targets.targets.items()) if path.startswith("targets/")}
+    return {target: parse_pointer(publisher.content(one), target) for target, one in found.items()}
+
+
 def _needed(publisher: Publisher, targets: Targets) -> dict[str, str]:
     """Releases that must stay, and why."""
     needed: dict[str, str] = {}
-    for path, signed in targets.targets.items():
-        if path.startswith("targets/"):
-            target = path.split("/")[1]
-            pointer = parse_pointer(publisher.content(signed), target)
-            if pointer.replaces is not None:
-                needed.setdefault(pointer.replaces, f"target {target} ran it before, and may be rolled back to it")
-            needed[pointer.release_id] = f"target {target} runs it"
+    for target, pointer in _pointers(publisher, targets).items():
+        if pointer.replaces is not None:
+            needed.setdefault(pointer.replaces, f"target {target} ran it before, and may be rolled back to it")
+        needed[pointer.release_id] = f"target {target} runs it"
     now = datetime.now(UTC).timestamp()
     for key in publisher.store.list("awaited/"):
         release_id = key.removeprefix("awaited/").removesuffix(".json")

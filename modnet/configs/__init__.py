@@ -13,6 +13,7 @@ from modnet.configs.evaluation import WinnerLimits
 from modnet.configs.export import ExportConfig
 from modnet.configs.iteration import IterationConfig
 from modnet.configs.pruning import PruningConfig
+from modnet.configs.release import ReleaseConfig
 from modnet.configs.sensitivity import SensitivityConfig
 from modnet.configs.training import RetrainConfig, Seed, SparsityConfig, TrainingConfig
 from modnet.configs.workload import WorkloadSettings

@@ -4,7 +4,15 @@ from modnet.records.choice import Choice, HostLatencies, TimedForms
 from modnet.records.export import ExportRecord, LayerDecision, LegacyCheck, QuantisationDecision
 from modnet.records.networks import BaseRecord, Candidate, DatasetRecord, Failure, NetworkScores, RetrainReport
 from modnet.records.record import FileDigest, Record, StoredFile
-from modnet.records.release import Challenge, Promotion, ReleaseRecord
+from modnet.records.release import (
+    Challenge,
+    DataOrigin,
+    NetworkOrigin,
+    Promotion,
+    Provenance,
+    PruningStep,
+    ReleaseRecord,
+)
 from modnet.records.scores import Complexity, ImageScore, Scored, Scores
 from modnet.records.sensitivity import (
     ChannelScores,

@@ -97,6 +97,7 @@ class ExportRecord(Record):
     int8_turned: QuantisationDecision | None = Field(None, description="likewise, of the IR of the turned shape")
     val: dict[str, dict[str, float]] = Field(description="errors by name of what is released, and of torch")
     legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
+    versions: dict[str, str] = Field({}, description="of the software that made the forms; `sbom.cdx.json` has it all")
     seconds: float
 
     def ir_files(self, target: Target) -> list[str]:

@@ -42,6 +42,7 @@ class BaseRecord(Record):
     checkpoint: StoredFile
     complexity: Complexity
     origin: str = Field(description="where it came from, for people")
+    made: dict[str, Any] = Field({}, description="how: its recipe and seed, or what a given checkpoint says of itself")
     training: TrainingReport | None = Field(description="None when a checkpoint was given")
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
+from modnet.configs import ExportConfig, PruningConfig
+from modnet.records.export import LegacyCheck
 from modnet.records.record import Record
+from modnet.shipped import SHIPPED_ORIGIN
 from modnet.targets import Target
 
 
@@ -75,3 +80,60 @@ class ReleaseRecord(Record):
             release: tuple(one.target for one in self.promotions if one.release_id == release) for release in releases
         }
         return {release: targets for release, targets in running.items() if targets}
+
+
+class DataOrigin(Record):
+    """What a network learnt from and is scored on."""
+
+    dataset_id: str
+    source: str = Field(description="for people, without secrets")
+    sha256: str = Field(description="of the archive")
+    is_synthetic: bool = Field(description="rendered by this project")
+    fit: int = Field(description="images that teach")
+    tune: int = Field(description="images that choose")
+    val: int = Field(description="images that only report")
+
+
+class NetworkOrigin(Record):
+    """A network that a release starts from."""
+
+    network_id: str
+    sha256: str = Field(description="of its checkpoint")
+    origin: str = Field(description="for people")
+    made: dict[str, Any] = Field(description="how: recipe and seed, or what a given checkpoint says of itself")
+
+
+class PruningStep(Record):
+    """One pruning and the retraining after it."""
+
+    network_id: str = Field(description="of the network that it made")
+    sha256: str = Field(description="of that network's checkpoint")
+    plan_sha256: str = Field(description="as the plan has it")
+    pruning: PruningConfig = Field(description="policy, budget and criterion")
+    retrain: dict[str, Any] = Field(description="the recipe")
+    seed: int
+
+
+class Provenance(Record):
+    """How a release came about: the member `provenance` of its manifest. No times: they would change its name."""
+
+    reason: str = Field(description="why it won")
+    dataset: DataOrigin
+    base: NetworkOrigin = Field(description="the unpruned network: it teaches, and is compared with")
+    start: NetworkOrigin | None = Field(description="what the first step pruned, where that is not the base")
+    steps: tuple[PruningStep, ...] = Field(description="from there to the released network; none: it is the base")
+    parameters: int
+    macs: int
+    export: ExportConfig = Field(description="how its forms were asked for")
+    versions: dict[str, str] = Field(description="of the software that made the forms")
+    scores_protocol: str = Field(description="how images became what the network read for scores")
+    target_scores_protocol: str = Field(description="likewise, of the forms")
+    refused: dict[str, str] = Field(description="forms that are not released, with the reason")
+    legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="what old runtimes say of the forms")
+
+    @property
+    def usual_licence(self) -> str | None:
+        """That of the project where nothing but its own is in the network; None where only its owner can say."""
+        networks = [self.base, *([] if self.start is None else [self.start])]
+        is_ours = self.dataset.is_synthetic and all(one.origin == SHIPPED_ORIGIN for one in networks)
+        return "Apache-2.0" if is_ours else None

@@ -99,8 +99,29 @@ VERBS: Mapping[str, Verb] = {
         flags="light_verbs",
     ),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
+    "release show": Verb(
+        "release:show_release", "Shows what a release says of itself: licence, data, how it was made, scores, files."
+    ),
+    "release list": Verb("release_changes:list_releases", "Lists every release, and which targets run it."),
+    "release publish": Verb("release_changes:publish_release", "Publishes an exported network. No target runs it yet."),
+    "release promote": Verb("release_changes:promote_release", "Makes targets run a release, once its bytes verify."),
+    "release roll-back": Verb("release_changes:roll_back_target", "Makes a target run what it ran before."),
+    "release retire": Verb("release_changes:retire_release", "Removes a release that nothing needs."),
+    "release retain": Verb("release_changes:retain_releases", "Removes the oldest releases that nothing needs."),
+    "release renew": Verb(
+        "release_changes:renew_signatures", "Signs what is released anew, as the flow does each day."
+    ),
+    "release import": Verb("release_changes:import_release", "Signs a release that 0.1.0 published unsigned."),
+    "keys new": Verb("keys:make_keys", "Makes the keys that sign releases. docs/keys.md is the ceremony."),
+    "keys sign": Verb("keys:sign_keys", "Signs the root for another year."),
+    "keys rotate": Verb("keys:rotate_keys", "Replaces the key of one role, and signs everything anew."),
+    "keys show": Verb("keys:show_keys", "Shows which keys count, and until when the root does."),
 }
-_GROUPS = {"dataset": "Fetches a data set, or adds images to one."}
+_GROUPS = {
+    "dataset": "Fetches a data set, or adds images to one.",
+    "release": "Looks after what devices run.",
+    "keys": "Looks after the keys that sign releases.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

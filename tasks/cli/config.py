@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modnet.configs import WinnerLimits
+from modnet.configs import ReleaseConfig, WinnerLimits
 from modnet.errors import CheckpointError, DatasetError
 from modnet.shipped import SHIPPED, SHIPPED_PRUNED
 from tasks.cli.fields import given_config
@@ -19,6 +19,7 @@ def config(options: Options) -> Result:
     base = _checkpoint("--base", options.base, SHIPPED, TRAIN)
     given: dict[str, Any] = {"profile": options.profile, "base": {"checkpoint": base}}
     given["winner_limits"] = given_config(WinnerLimits, options)
+    given["release"] = given_config(ReleaseConfig, options)
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
         given["dataset"] = {"source": _archive(options.dataset) if is_path else options.dataset}

@@ -110,6 +110,22 @@ def overwrite(verb: Flags) -> None:
     add_flag(verb, "--overwrite", "Replaces files of earlier runs that are in the way.", action="store_true")
 
 
+def store(verb: Flags) -> None:
+    """The object store of the runs."""
+    says = "The object store: s3://bucket[/prefix] or file:///folder."
+    add_flag(verb, "--store", says, metavar="URL", without="MODNET_STORE, or .modnet/store in the current folder")
+
+
+def keys(verb: Flags) -> None:
+    """The keys that sign releases."""
+    add_flag(verb, "--keys", "Folder of the keys.", type=Path, without="MODNET_KEYS, or .modnet/keys here")
+
+
+def root_folder(verb: Flags) -> None:
+    """The key that signs which keys count."""
+    add_flag(verb, "--root-folder", "Folder of root.pem, on a medium that you carry away.", type=Path, required=True)
+
+
 def seed(verb: Flags) -> None:
     """What a verb draws its random numbers from."""
     add_flag(verb, "--seed", "Same seed, same result.", type=values.SEED, default=0)

@@ -39,5 +39,5 @@ def show_keys(options: Options) -> Result:
     """Which keys count, and until when the root does."""
     folder = options.keys or Settings.from_env().keys_folder
     root = Keys(folder).root.signed
-    ids = {role: ", ".join(keyid[:12] for keyid in root.roles[role].keyids) for role in (ROOT, *ONLINE)}
+    ids = {f"{role} key": ", ".join(key[:12] for key in root.roles[role].keyids) for role in (ROOT, *ONLINE)}
     return {"root": str(folder / "root.json"), "version": root.version, "counts until": str(root.expires), **ids}

@@ -16,6 +16,7 @@ from modnet.configs import (
     DatasetConfig,
     ExportConfig,
     PruningConfig,
+    ReleaseConfig,
     RetrainConfig,
     SensitivityConfig,
     SparsityConfig,
@@ -168,6 +169,92 @@ def config(verb: ArgumentParser) -> None:
         without=f"{SHIPPED_PRUNED} in a demo without --base and --pruning, else {UNPRUNED}",
     )
     add_fields(verb, WinnerLimits, "max_error_ratio")
+    add_fields(verb, ReleaseConfig, "licence")
+
+
+def show_release(verb: ArgumentParser) -> None:
+    """Of `modnet release show`."""
+    verb.add_argument("release_id", nargs="?", help="12 hexadecimal digits, as runs and reports name it")
+    add_flag(verb, "--target", "In place of an id: the release that this target runs.", metavar="NAME")
+    flags.store(verb)
+
+
+def list_releases(verb: ArgumentParser) -> None:
+    """Of `modnet release list`."""
+    flags.store(verb)
+
+
+def publish_release(verb: ArgumentParser) -> None:
+    """Of `modnet release publish`."""
+    verb.add_argument("network_id", help="of a network that a run has exported, as its report names it")
+    says = "JSON with the section `export` of that run, as `modnet config --json` prints it."
+    add_flag(verb, "--export", says, type=Path, without="the usual export")
+    add_flag(verb, "--reason", "Why it is released.", default="published by hand")
+    add_fields(verb, ReleaseConfig, "licence")
+    flags.store(verb)
+
+
+def promote_release(verb: ArgumentParser) -> None:
+    """Of `modnet release promote`."""
+    _add_release(verb)
+    says = f"A list of {','.join(VARIANTS)}."
+    add_flag(verb, "--targets", says, type=_targets, without="all that the release has files for")
+
+
+def roll_back_target(verb: ArgumentParser) -> None:
+    """Of `modnet release roll-back`."""
+    verb.add_argument("target", choices=list(VARIANTS), help="whose devices run the release before")
+    flags.store(verb)
+
+
+def retire_release(verb: ArgumentParser) -> None:
+    """Of `modnet release retire`."""
+    _add_release(verb)
+
+
+def retain_releases(verb: ArgumentParser) -> None:
+    """Of `modnet release retain`."""
+    add_flag(verb, "--last", "So many of the newest stay.", type=values.Whole(1), default=30)
+    flags.store(verb)
+
+
+def renew_signatures(verb: ArgumentParser) -> None:
+    """Of `modnet release renew`."""
+    flags.store(verb)
+
+
+def import_release(verb: ArgumentParser) -> None:
+    """Of `modnet release import`."""
+    _add_release(verb)
+
+
+def make_keys(verb: ArgumentParser) -> None:
+    """Of `modnet keys new`."""
+    flags.keys(verb)
+    flags.root_folder(verb)
+
+
+def sign_keys(verb: ArgumentParser) -> None:
+    """Of `modnet keys sign`."""
+    flags.keys(verb)
+    flags.root_folder(verb)
+
+
+def rotate_keys(verb: ArgumentParser) -> None:
+    """Of `modnet keys rotate`."""
+    verb.add_argument("role", choices=("root", "targets", "snapshot", "timestamp"), help="whose key is replaced")
+    flags.keys(verb)
+    flags.root_folder(verb)
+
+
+def show_keys(verb: ArgumentParser) -> None:
+    """Of `modnet keys show`."""
+    flags.keys(verb)
+
+
+def _add_release(verb: ArgumentParser) -> None:
+    verb.add_argument("release_id", help="12 hexadecimal digits, as `modnet release list` names it")
+    flags.store(verb)
 
 
 def _add_training(verb: ArgumentParser) -> None:

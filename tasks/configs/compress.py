@@ -14,6 +14,7 @@ from modnet.configs import (
     DatasetConfig,
     ExportConfig,
     PruningConfig,
+    ReleaseConfig,
     Seed,
     WinnerLimits,
 )
@@ -79,6 +80,7 @@ class CompressConfig(Config):
     seed: Seed = 0
     retrain: Retraining = Field(_BY_PROFILE, title="How candidates are retrained", json_schema_extra=may_be_empty)
     export: ExportConfig = Field(_BY_PROFILE, title="What is released", json_schema_extra=may_be_empty)
+    release: ReleaseConfig = Field(ReleaseConfig(), title="What the release says of itself")
     benchmark: BenchmarkConfig = Field(_BY_PROFILE, title="Waiting for devices", json_schema_extra=may_be_empty)
     compute: ComputeConfig = Field(_BY_PROFILE, title="Machines", json_schema_extra=may_be_empty)
     min_survivors: int = Field(1, ge=1, description="The run fails with fewer retrained candidates than this.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from modnet.errors import CheckpointError
 from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.records import BaseRecord, StoredFile, TrainingReport
+from modnet.shipped import SHIPPED_ORIGIN
 from tasks.remote.node import Node, this_node
 from tasks.remote.training import trained
 from tasks.stored import STAGE_VERSIONS, identify, once, put_file, upload
@@ -35,7 +37,10 @@ def train_base(
         start_from_backbone(network, workload, node.fetched(backbone), node.data(dataset_id), config, seed)
     report = trained(node, network, dataset_id, config, seed=seed, folder=f"bases/{base_id}")
     origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
-    return _stored_base(node, network, base_id, dataset_id, origin, report)
+    made = {"training": config.model_dump(mode="json"), "seed": seed} | (
+        {} if backbone is None else {"backbone": {"sha256": backbone.sha256}}
+    )
+    return _stored_base(node, network, base_id, dataset_id, origin, made, report)
 
 
 def import_backbone(path: Path) -> StoredFile:
@@ -62,12 +67,16 @@ def import_base(dataset_id: str, named: str) -> BaseRecord:
     node = this_node(cpus=1)
     workload = node.workload(dataset_id)
     path = workload.shipped.get(named, Path(named))
-    network = read_checkpoint(path, workload).network
-    origin = "shipped with the project" if named in workload.shipped else f"given as {path.name}"
+    checkpoint = read_checkpoint(path, workload)
+    network, made = checkpoint.network, dict(checkpoint.provenance)
+    origin = SHIPPED_ORIGIN if named in workload.shipped else f"given as {path.name}"
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
     return once(
-        node.store, base_key(base_id), BaseRecord, lambda: _stored_base(node, network, base_id, dataset_id, origin)
+        node.store,
+        base_key(base_id),
+        BaseRecord,
+        lambda: _stored_base(node, network, base_id, dataset_id, origin, made),
     )
 
 
@@ -77,6 +86,7 @@ def _stored_base(
     base_id: str,
     dataset_id: str,
     origin: str,
+    made: dict[str, Any],
     training: TrainingReport | None = None,
 ) -> BaseRecord:
     content = to_bytes(network, {"origin": origin})
@@ -86,5 +96,6 @@ def _stored_base(
         checkpoint=put_file(node.store, f"bases/{base_id}/base.safetensors", content),
         complexity=complexity(network),
         origin=origin,
+        made=made,
         training=training,
     )

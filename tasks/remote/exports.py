@@ -16,6 +16,7 @@ from modnet.configs import ExportConfig
 from modnet.configs.shape import shown
 from modnet.errors import AccuracyError, LoweringError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
+from modnet.export import bill_of_materials
 from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
@@ -107,8 +108,10 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
         released = {"torch": original} | {target: graphs[target] for target in accepted} if graphs else {}
         val = {form: workload.overall(data.scores(graph, "val", config.shapes)) for form, graph in released.items()}
         xmls = [xml for target in accepted for xml in irs[target]]
-        onnx = [Path(temporary) / "modnet" / "modnet.onnx"] if graphs else []
-        paths = [*onnx, *xmls, *(xml.with_suffix(".bin") for xml in xmls)]
+        sbom = Path(temporary) / bill_of_materials.FILE_NAME
+        sbom.write_bytes(bill_of_materials.bill_of_materials())
+        always = [Path(temporary) / "modnet" / "modnet.onnx", sbom] if graphs else []
+        paths = [*always, *xmls, *(xml.with_suffix(".bin") for xml in xmls)]
         files = uploaded(node.store, key, paths)
     return ExportRecord(
         network_id=network_id,
@@ -124,6 +127,7 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
         int8_turned=decisions[1] if len(decisions) > 1 else None,
         val=val,
         legacy=legacy,
+        versions=bill_of_materials.versions(),
         seconds=time.monotonic() - began,
     )
 

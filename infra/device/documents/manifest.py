@@ -1,8 +1,8 @@
 """What a release is: its manifest, the name that its content gives it, and the keys of its objects.
 
-Version 3 may name a second IR of a target, of its input shape turned. Version 2 had one IR for each target. Version 1
-named a model for the workload, called the network that was exported `candidate_id`, and kept a list of files. Both are
-still read, and keep their release_id.
+Version 4 states a licence. Version 3 could name a second IR of a target, of its input shape turned. Version 2 had one
+IR for each target. Version 1 named a model for the workload, called the network that was exported `candidate_id`, and
+kept a list of files. All are still read, and keep their release_id.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from infra.device.errors import ContractError
 
 # All that manifests of version 1 speak of.
 _MODEL_1, _WORKLOAD_1 = "modnet", "matting"
+_LICENCE = re.compile(r"[A-Za-z0-9.+()-]+( [A-Za-z0-9.+()-]+)*")
 _PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -95,11 +96,13 @@ class Manifest(Document):
         scores: what the exported model reached; name -> finite number.
         provenance: how it came about (digests, configs, versions); JSON values, no times: they would give every
             rebuild of the same content another release_id.
+        licence: an SPDX expression under which the network may be used, of at most 200 characters; None: nobody stated
+            one. Only its form is checked here: devices do not hold the list of licences.
         created_at: UTC, see `checks.utc_now`; not part of the identity.
     """
 
     kind: ClassVar[str] = "manifest"
-    newest: ClassVar[int] = 3
+    newest: ClassVar[int] = 4
     max_bytes: ClassVar[int] = 1 << 20
 
     workload: str
@@ -109,6 +112,7 @@ class Manifest(Document):
     scores: Mapping[str, float]
     provenance: Mapping[str, object]
     created_at: str = field(default_factory=utc_now)
+    licence: str | None = None
     schema_version: int = newest
 
     def __post_init__(self) -> None:
@@ -116,6 +120,10 @@ class Manifest(Document):
         check_name("manifest.workload", self.workload)
         check_name("manifest.network_id", self.network_id)
         check_time("manifest.created_at", self.created_at)
+        if self.licence is not None and (len(self.licence) > 200 or not _LICENCE.fullmatch(self.licence)):
+            raise ContractError(
+                f"manifest.licence: got {self.licence[:80]!r}, wanted an SPDX expression such as Apache-2.0"
+            )
         # Read back from JSON they are floats: an int here would give the same content another release_id.
         object.__setattr__(self, "scores", {name: float(value) for name, value in self.scores.items()})
         check_finite("manifest.scores", self.scores)
@@ -132,6 +140,8 @@ class Manifest(Document):
     def members(self) -> dict[str, object]:
         """The members of the JSON object, as the document's own schema_version has them."""
         members = asdict(self)
+        if self.schema_version < 4:
+            del members["licence"]
         if self.schema_version < 3:
             for target_files in members["targets"].values():
                 del target_files["turned"]
@@ -146,7 +156,8 @@ class Manifest(Document):
     def _read(cls, manifest: JsonObject) -> Manifest:
         version = manifest.integer("schema_version")
         is_first = version == 1
-        manifest.only_fields_of(cls, {"workload": "model", "network_id": "candidate_id"} if is_first else {})
+        earlier = {"workload": "model", "network_id": "candidate_id"} if is_first else {}
+        manifest.only_fields_of(cls, earlier, without=("licence",) if version < 4 else ())
         return cls(
             schema_version=version,
             workload=_workload_of_version_1(manifest) if is_first else manifest.text("workload"),
@@ -156,6 +167,7 @@ class Manifest(Document):
             scores=manifest.numbers_by_name("scores"),
             provenance=manifest.plain("provenance"),
             created_at=manifest.text("created_at"),
+            licence=None if version < 4 or manifest.is_null("licence") else manifest.text("licence"),
         )
 
 

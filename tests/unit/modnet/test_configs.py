@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modnet.configs import BenchmarkConfig, ExportConfig, PruningConfig, RetrainConfig
+from modnet.configs import BenchmarkConfig, ExportConfig, PruningConfig, ReleaseConfig, RetrainConfig
 from modnet.shipped import SHIPPED
 from tasks.configs.baseline import BaselineConfig
 from tasks.configs.compress import CompressConfig
@@ -106,3 +106,30 @@ def test_candidates_without_a_shape_have_that_of_the_run() -> None:
     assert CompressConfig().pruning[0].input_shape is None
     with pytest.raises(ValidationError):
         CompressConfig.model_validate({**given, "pruning": [3]})
+
+
+@pytest.mark.parametrize(
+    ("given", "licence"),
+    [
+        (None, None),
+        ("apache-2.0", "Apache-2.0"),
+        ("LicenseRef-Ours", "LicenseRef-Ours"),
+        ("mit OR 0BSD", "MIT OR 0BSD"),
+    ],
+)
+def test_a_licence_is_written_as_its_list_has_it(given: str | None, licence: str | None) -> None:
+    assert ReleaseConfig(licence=given).licence == licence
+
+
+@pytest.mark.parametrize("given", ["", "Apache2", "mine", "MIT OR", "Apache-2.0\nMIT", "é"])
+def test_an_unknown_licence_is_refused_with_what_is_wanted(given: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ReleaseConfig(licence=given)
+    assert f"unknown licence: got {given!r}, wanted an identifier of https://spdx.org/licenses as Apache-2.0" in str(
+        refused.value
+    )
+
+
+def test_a_licence_is_no_longer_than_a_manifest_takes() -> None:
+    with pytest.raises(ValidationError, match="at most 200 characters"):
+        ReleaseConfig(licence=" OR ".join(["MIT"] * 40))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from infra.publishing.releases import promote
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig
-from modnet.records import ExportRecord, NetworkScores, Promotion
+from modnet.records import ExportRecord, NetworkScores, Promotion, Provenance
 from modnet.targets import Target
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
@@ -57,7 +59,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             with torch.no_grad():
                 network.fusion.head.weight.zero_()
                 network.fusion.head.bias.fill_(bias)
-            checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {})
+            checkpoint = save_checkpoint(network, folder / f"{name}.safetensors", {"made": "by hand"})
             ids[name] = bases.import_base(dataset_id, str(checkpoint)).base_id
             key = export_key(store, ids[name], CONFIG)
             answered(key, ExportRecord, exports.export_stored, [ids[name], CONFIG, key], 1)
@@ -115,8 +117,23 @@ def test_the_first_release_is_promoted_and_stays_when_it_is_deployed_again(
         *("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin", "input", (1, 3, 256, 192), "fp32"),
         TurnedFiles("modnet-turned-cpu-fp32.xml", "modnet-turned-cpu-fp32.bin", (1, 3, 192, 256)),
     )
+    said = Provenance.model_validate(manifest.provenance)
+    assert (said.dataset.source, said.dataset.is_synthetic, said.dataset.val) == ("synthetic", True, 1)
+    assert (said.base.network_id, said.base.origin) == (networks["first"], "given as first.safetensors")
+    assert (said.base.made, said.steps) == ({"made": "by hand"}, ())
+    assert said.versions["openvino"] == version("openvino")
+    bill = json.loads(store.get(f"releases/{first.release_id}/sbom.cdx.json"))
+    assert any(one["name"] == "openvino" for one in bill["components"])
     again = deploy_network(networks["first"], "the fastest within 1.1 times the error")
     assert (again.is_moved, again.release_id, again.reason) == (True, first.release_id, "the target runs it already")
+
+
+def test_a_release_states_the_licence_that_was_given_and_a_given_network_has_none_of_its_own(
+    store: FolderStore, networks: dict[str, str]
+) -> None:
+    with disable_run_logger():
+        ids = [deploy.publish.fn(networks["first"], CONFIG, "the fastest", licence) for licence in (None, "MIT")]
+    assert [read_manifest(store, one).licence for one in ids] == [None, "MIT"]
 
 
 def test_a_worse_network_does_not_replace_a_better_one_unless_asked_to(

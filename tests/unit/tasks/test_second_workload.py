@@ -36,6 +36,7 @@ from modnet.records import (
     DatasetRecord,
     ExportRecord,
     NetworkScores,
+    Provenance,
     RetrainReport,
     Sensitivities,
     StoredFile,
@@ -133,6 +134,9 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
         release_id = deploy.publish.fn(network_id, EXPORT, "it is the only one")
     manifest = read_manifest(trust_of(store), release_id)
     assert manifest.workload == "brightness"
+    said = Provenance.model_validate(manifest.provenance)
+    assert said.base.made == {"training": TRAINING.model_dump(mode="json"), "seed": 0}
+    assert [step.network_id for step in said.steps] == [manifest.network_id]
     for target in EXPORT.targets:
         files = manifest.targets[target]
         assert (files.input_shape, files.turned.input_shape) == ((1, 3, 256, 128), (1, 3, 128, 256))

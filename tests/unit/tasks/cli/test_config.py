@@ -40,6 +40,13 @@ def test_config_refuses_files_that_are_not_there(flags: tuple[str, ...], message
     assert (code, message in error) == (3, True), error
 
 
+def test_config_states_a_licence_that_there_is(run: Run, refuse: Refuse) -> None:
+    assert run("config", "--licence", "mit")["config"]["release"] == {"licence": "MIT"}
+    assert run("config")["config"]["release"] == {"licence": None}
+    code, error = refuse("config", "--licence", "mine")
+    assert (code, "--licence mine: unknown licence: got 'mine', wanted an identifier of" in error) == (3, True), error
+
+
 def test_config_leaves_urls_to_the_run(run: Run) -> None:
     assert run("config", "--dataset", "https://x/y.zip")["config"]["dataset"]["source"] == "https://x/y.zip"
 

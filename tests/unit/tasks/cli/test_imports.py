@@ -56,6 +56,7 @@ print(json.dumps([name for name in sys.modules if "." not in name]))
     ("verbs", "allowed"),
     [
         (["config"], set()),
+        (["release show"], {"numpy"}),
         (["dataset fetch"], {"numpy", "cv2"}),
         (["benchmark"], {"numpy", "openvino"}),
         (["infer"], {"numpy", "cv2", "PIL"}),

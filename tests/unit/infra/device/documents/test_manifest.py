@@ -18,6 +18,12 @@ def test_manifest_from_json_gives_an_equal_manifest(manifest: Manifest) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
 
 
+@pytest.mark.parametrize("licence", ["Apache-2.0", "LicenseRef-Ours", "GPL-2.0+ OR (MIT AND CC-BY-4.0)"])
+def test_a_manifest_states_a_licence(manifest: Manifest, licence: str) -> None:
+    stated = replace(manifest, licence=licence)
+    assert Manifest.from_json(stated.to_json()) == stated
+
+
 def test_a_target_may_have_a_second_ir_of_its_shape_turned(manifest: Manifest) -> None:
     turned = TurnedFiles("model/turned.xml", "model/turned.bin", (1, 3, 352, 512))
     target = replace(manifest.targets["cpu-fp32"], input_shape=(1, 3, 512, 352), turned=turned)
@@ -37,8 +43,8 @@ def test_pointer_from_json_gives_an_equal_pointer() -> None:
     ("field", "value"),
     [
         ("schema_version", 0),
-        ("schema_version", 4),
-        ("schema_version", "3"),
+        ("schema_version", 5),
+        ("schema_version", "4"),
         ("workload", "../x"),
         ("model", "modnet"),
         ("network_id", ""),
@@ -55,6 +61,11 @@ def test_pointer_from_json_gives_an_equal_pointer() -> None:
         ("files", {"a.xml": {"sha256": "0" * 64, "size_bytes": -1}}),
         ("files", {"a.xml": {"sha256": "0" * 64, "size_bytes": 1, "path": "a.xml"}}),
         ("provenance", None),
+        ("licence", 1),
+        ("licence", ""),
+        ("licence", "MIT\nApache-2.0"),
+        ("licence", " MIT"),
+        ("licence", "M" * 201),
         ("surprise", 1),
     ],
 )
@@ -99,7 +110,8 @@ def test_release_id_survives_json_when_scores_are_whole_numbers(manifest: Manife
 
 
 @pytest.mark.parametrize(
-    "change", [{"scores": {"mse": 0.02}}, {"provenance": {"seed": 8}}, {"network_id": "ba9876543210"}]
+    "change",
+    [{"scores": {"mse": 0.02}}, {"provenance": {"seed": 8}}, {"network_id": "ba9876543210"}, {"licence": "MIT"}],
 )
 def test_release_id_changes_with_the_content(manifest: Manifest, change: dict[str, object]) -> None:
     assert release_id_of(replace(manifest, **change)) != release_id_of(manifest)  # type: ignore[arg-type]

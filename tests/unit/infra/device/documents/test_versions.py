@@ -1,7 +1,7 @@
 """Documents of every earlier version are read, and those of a later one are refused in words.
 
 `version_1/` holds what version 0.1.0 wrote: one release with its pointer, and two reports on it. `version_2/` holds the
-manifest of a release whose targets have one IR each.
+manifest of a release whose targets have one IR each, `version_3/` one of a release that states no licence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import import_release, promote
 from tests.signing import publisher_of, trust_of
 
-VERSION_1, VERSION_2 = (Path(__file__).parent / name for name in ("version_1", "version_2"))
+VERSION_1, VERSION_2, VERSION_3 = (Path(__file__).parent / f"version_{number}" for number in (1, 2, 3))
 KINDS: dict[str, type[Document]] = {
     "manifest.json": Manifest,
     "pointer.json": Pointer,
@@ -32,6 +32,7 @@ KINDS: dict[str, type[Document]] = {
 }
 RELEASE_ID = "0320fb8bccac"  # what version 0.1.0 called the release
 RELEASE_ID_2 = "5ef86e44c3e5"  # what a writer of version 2 called its
+RELEASE_ID_3 = "0ea62d576988"  # what a writer of version 3 called its
 
 
 @pytest.fixture
@@ -71,6 +72,23 @@ def test_a_manifest_of_version_2_is_read_and_written_again_as_it_was() -> None:
     assert (manifest.schema_version, manifest.to_json()) == (2, written)
     assert manifest.targets["cpu-fp32"].turned is None
     assert release_id_of(manifest) == RELEASE_ID_2
+
+
+def test_a_manifest_of_version_3_is_read_and_written_again_as_it_was() -> None:
+    written = (VERSION_3 / "manifest.json").read_bytes()
+    manifest = Manifest.from_json(written)
+    assert (manifest.schema_version, manifest.to_json(), manifest.licence) == (3, written, None)
+    turned = manifest.targets["cpu-fp32"].turned
+    assert turned is not None
+    assert turned.input_shape == (1, 3, 320, 480)
+    assert release_id_of(manifest) == RELEASE_ID_3
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2, VERSION_3], ids=["1", "2", "3"])
+def test_an_earlier_manifest_states_no_licence(version: Path) -> None:
+    members = {**json.loads((version / "manifest.json").read_bytes()), "licence": "MIT"}
+    with pytest.raises(ContractError, match=r"manifest: unknown fields \['licence'\]"):
+        Manifest.from_json(json.dumps(members).encode())
 
 
 @pytest.mark.parametrize("version", [VERSION_1, VERSION_2], ids=["1", "2"])
