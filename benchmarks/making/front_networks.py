@@ -12,7 +12,8 @@ the letterbox of the input. *val* is not looked at. When it is killed, the same 
 stay in `--out`.
 
 `shipped-fast` and `shipped-balanced` go on from two of these with rendered portraits among the images, which the others
-have never seen: on these they lose a torso. `benchmarks.making.front` makes what is shipped of them.
+have never seen: on these they lose a torso. Their weights stay in `--out`, and `benchmarks.making.front` makes of them
+what is shipped.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def make(name: str, training: Training, start: Path, data: Portraits, out: Path,
     report = run_training(
         network, MATTING, data, config, seed=0, device=device, save=save, saved=saved, shapes=(shape,)
     )
-    folder = out if training.start is None else FRONT
+    folder = FRONT if training.start is not None and not training.rendered else out  # what ships lies where it ships
     save_checkpoint(network, folder / f"{name}.safetensors", question, half=True)
     curve = "".join(f"{epoch.model_dump_json()}\n" for epoch in report.history)
     write_atomically(FRONT / f"{name}.training.jsonl", curve.encode())

@@ -18,10 +18,6 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
-from infra.device.documents.file_digest import FileDigest
-from infra.device.documents.manifest import Manifest, TargetFiles
-from infra.device.releases import publish_release
-from infra.device.stores.folder_store import FolderStore
 from infra.local_stack.services import PACKAGES
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
@@ -163,25 +159,13 @@ def bare_uses(given: Path, out: Path) -> list[list[str]]:
             *("--teacher", ir[1], "--out", str(out / "more")),
         ],
         ["config"],
-        ["release", "show", publish_small_release(out), "--store", (out / "store").as_uri()],
     ]
-
-
-def publish_small_release(out: Path) -> str:
-    """A release in a folder store, whose files nobody runs."""
-    store, files = FolderStore(out / "store"), {}
-    for name in ("modnet.xml", "modnet.bin"):
-        store.put(name, name.encode())
-        files[name] = FileDigest.of_chunks([name.encode()])
-    target = TargetFiles("modnet.xml", "modnet.bin", "input", (1, 3, 64, 64), "fp32")
-    manifest = Manifest("matting", "0" * 12, {"cpu-fp32": target}, files, scores={}, provenance={})
-    return publish_release(store, manifest, {name: name for name in files})
 
 
 def test_what_needs_no_extra_works_without_one(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     uses = bare_uses(given, tmp_path)
-    assert {" ".join(use[:2]) if use[0] in ("dataset", "release") else use[0] for use in uses} == set(BARE)
+    assert {" ".join(use[:2]) if use[0] == "dataset" else use[0] for use in uses} == set(BARE)
     program = """
 import json
 from tasks.cli import main
