@@ -19,6 +19,7 @@ from infra.device.documents.manifest import Manifest, manifest_path, release_fil
 from infra.device.documents.pointer import Pointer, pointer_path
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, InfraError, NotStoredError
 from infra.device.releases import fetch_file, parse_manifest, parse_pointer
+from infra.device.stores.checks import check_size
 from infra.device.stores.object_store import ObjectStore
 from infra.publishing.repository import Publisher
 
@@ -38,12 +39,14 @@ def publish_release(publisher: Publisher, manifest: Manifest, sources: Mapping[s
 
     Raises:
         NotStoredError: a source is not in the store.
-        ContractError: other paths than the manifest's, or a source or a file stored earlier is larger than it says.
+        ContractError: other paths than the manifest's, a manifest that no reader would take, or a source or a file
+            stored earlier that is larger than it says.
         DigestMismatchError: a source, or a file stored earlier under the same key, is not what the manifest says.
         UntrustedError: what the store holds is not signed by the publisher's keys.
     """
     if set(sources) != set(manifest.files):
         raise ContractError(f"files of a release: got {sorted(sources)}, wanted {sorted(manifest.files)}")
+    check_size("manifest", len(manifest.to_json()), Manifest.max_bytes)
     release_id, store = release_id_of(manifest), publisher.store
     if publisher.signed(manifest_path(release_id)) is None:
         store.put(_mark_key("publishing", release_id), utc_now().encode())

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from infra.device.documents.manifest import Manifest
-from infra.device.errors import NotStoredError
+from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.object_store import open_store
 from infra.device.trust import Trust
@@ -95,6 +95,8 @@ def _running(trust: Trust, target: str) -> str | None:
         return read_current(trust, target).release_id
     except NotStoredError:
         return None
+    except (ContractError, DigestMismatchError) as error:
+        return f"a damaged pointer: {error}"
 
 
 def _licence(licence: str | None) -> str:

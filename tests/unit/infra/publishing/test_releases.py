@@ -118,6 +118,15 @@ def test_publish_release_refuses_other_paths_than_the_manifest(
     assert store.list("releases/") == []
 
 
+def test_publish_release_refuses_a_manifest_that_no_reader_would_take(
+    store: FolderStore, manifest: Manifest, release_files: dict[str, Path]
+) -> None:
+    huge = replace(manifest, provenance={"made": "x" * Manifest.max_bytes})
+    with pytest.raises(ContractError, match=r"manifest: has \d+ bytes, wanted at most 1048576"):
+        publish_release(publisher_of(store), huge, exported(store, release_files))
+    assert store.list("releases/") == []
+
+
 def test_promote_moves_the_pointer_forth_and_back(store: FolderStore, published: str, publish: Publish) -> None:
     other, trust = publish(2), trust_of(store)
     before = None
