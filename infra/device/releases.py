@@ -3,7 +3,7 @@
     releases/<release_id>/<file>            the files, written first, never changed
     releases/<release_id>/manifest.json     their digests: written after them, so it marks the release complete
     targets/<target>/current.json           which release a target runs: moved last, by conditional write
-    reports/<release_id>/<device>/...       what devices measured (infra.device.reports)
+    reports/<device>/<release_id>/...       what devices measured (infra.device.reports)
 
 A reader who sees the pointer can trust the rest, and checks it.
 """
