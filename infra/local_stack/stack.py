@@ -19,7 +19,7 @@ from pathlib import Path
 
 from infra.device.files.atomic_file import atomic_file
 from infra.errors import StackError
-from infra.ingest.devices import DeviceRegistry
+from infra.ingest.devices import Device, DeviceRegistry
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
 from infra.local_stack.lost_runs import begun_runs, crash_runs, is_computed, skip_missed_runs
@@ -191,6 +191,15 @@ class Stack:
     def ingest_url(self) -> str:
         """Address of the ingest."""
         return self._state.ingest_url
+
+    @property
+    def was_started(self) -> bool:
+        """Store and ingest have been started once, and so have addresses."""
+        return {"s3", "ingest"} <= self._state.ports.keys()
+
+    def devices(self) -> Mapping[str, Device]:
+        """Every device by its name, see `DeviceRegistry.devices`."""
+        return self._registry.devices()
 
     @contextmanager
     def changing_devices(self) -> Iterator[DeviceRegistry]:

@@ -98,9 +98,16 @@ VERBS: Mapping[str, Verb] = {
         "leave out --picture",
         flags="light_verbs",
     ),
+    "device add": Verb("device:add_device", "Gives a device a key of its own, and prints what to set on the device."),
+    "device list": Verb("device:list_devices", "Shows every device, and when it was added and revoked."),
+    "device revoke": Verb("device:revoke_device", "Makes a device's key worthless, at once. Its reports stay."),
+    "device policy": Verb("device:show_policy", "Prints what a device may do in the store, as a policy for AWS's IAM."),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
 }
-_GROUPS = {"dataset": "Fetches a data set, or adds images to one."}
+_GROUPS = {
+    "dataset": "Fetches a data set, or adds images to one.",
+    "device": "Devices that may read releases and send reports.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.errors import StoreUnavailableError
 from infra.device.reports import read_reports
 from infra.device.stores.s3_store import S3Store
+from tests.integration.conftest import IngestServer
 from tests.unit.infra.exported import digests, exported
 
 ROOT = Path(__file__).parents[2]
@@ -43,12 +44,26 @@ def _publish(store: S3Store, folder: Path) -> str:
 
 
 def test_agent_measures_a_promoted_release_once_as_the_device_identity(
-    s3_environ: Callable[[str], dict[str, str]], s3_store: Callable[[str], S3Store], tmp_path: Path
+    s3_environ: Callable[[str], dict[str, str]],
+    s3_store: Callable[[str], S3Store],
+    ingest: IngestServer,
+    tmp_path: Path,
 ) -> None:
     pipeline = s3_store("pipeline")
     release = _publish(pipeline, tmp_path)
-    agent = [sys.executable, "-m", "infra.device", "--once", "--target", "cpu-fp32", "--device", "pi"]
-    agent += ["--store", "s3://modnet", "--work-folder", str(tmp_path / "work"), "--warm-up", "1", "--repeats", "3"]
+    agent = [sys.executable, "-m", "infra.device", "--once", "--target", "cpu-fp32", "--device", "device"]
+    agent += [
+        "--store",
+        "s3://modnet",
+        "--ingest",
+        ingest.url,
+        "--work-folder",
+        str(tmp_path / "work"),
+        "--warm-up",
+        "1",
+        "--repeats",
+        "3",
+    ]
     for _ in range(2):
         ended = subprocess.run(
             agent, cwd=ROOT, env={**os.environ, **s3_environ("device")}, capture_output=True, text=True, check=False
@@ -58,7 +73,7 @@ def test_agent_measures_a_promoted_release_once_as_the_device_identity(
     (report,), refused = read_reports(pipeline, release)
 
     assert refused == []
-    assert (report.status, report.device, len(report.samples_ms)) == ("measured", "pi", 3)
+    assert (report.status, report.device, len(report.samples_ms)) == ("measured", "device", 3)
 
 
 @pytest.mark.parametrize("minutes", [-20, 20])

@@ -25,7 +25,8 @@ TARGETS = ("cpu-fp32", "cpu-int8")
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setattr(benchmark, "POLL_S", 0.02)
+    monkeypatch.setattr(benchmark, "LOOK_EVERY_S", 0.02)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     return FolderStore(tmp_path / "store")
 
 
