@@ -29,6 +29,7 @@ from infra.device.documents.latency_report import MAX_SENT_BYTES, LatencyReport
 from infra.device.errors import ContractError, NotStoredError, StoreRefusesError, StoreUnavailableError
 from infra.device.stores.s3_store import S3Store
 from infra.device.stores.signature import TIME_FORMAT, authorization, now
+from infra.ingest.app import MAX_BODIES, TURN_WITHIN_S
 from infra.ingest.events import REPORT_STORED, release_resource
 from tests.integration.conftest import DEVICES, IngestServer
 
@@ -243,24 +244,41 @@ def test_a_report_that_is_too_large_is_not_even_sent_and_not_read(as_device: AsD
     assert send(ingest.url, one.key(), one.to_json(), tampered=length)[1]["error"] == "large"
 
 
+def begin(url: str, one: LatencyReport, key_id: str, secret: str) -> socket.socket:
+    """A connection over which the head of a report's request and 50 bytes of its body went."""
+    body, signed_at, host = one.to_json(), now(), urlsplit(url).netloc
+    sha256 = hashlib.sha256(body).hexdigest()
+    signed = {"host": host, "signed_at": signed_at, "body_sha256": sha256, "key_id": key_id, "secret": secret}
+    lines = [f"PUT /{one.key()} HTTP/1.1", f"Host: {host}", f"X-Amz-Date: {signed_at}", f"Content-Length: {len(body)}"]
+    lines += [f"X-Amz-Content-SHA256: {sha256}", f"Authorization: {authorization('PUT', f'/{one.key()}', **signed)}"]
+    connection = socket.create_connection(("127.0.0.1", urlsplit(url).port or 0))
+    connection.sendall("\r\n".join([*lines, "", ""]).encode() + body[:50])
+    return connection
+
+
 def test_a_body_that_is_cut_off_stores_nothing(ingest: IngestServer, s3_store: Callable[[str], S3Store]) -> None:
     one = report()
-    body, signed_at, host = one.to_json(), now(), urlsplit(ingest.url).netloc
-    sha256 = hashlib.sha256(body).hexdigest()
-    signature = authorization(
-        "PUT", f"/{one.key()}", host=host, signed_at=signed_at, body_sha256=sha256, key_id="device",
-        secret="device-secret",
-    )  # fmt: skip
-    head = f"PUT /{one.key()} HTTP/1.1\r\nHost: {host}\r\nX-Amz-Date: {signed_at}\r\nX-Amz-Content-SHA256: {sha256}\r\n"
-    with socket.create_connection(("127.0.0.1", urlsplit(ingest.url).port or 0)) as connection:
-        connection.sendall(f"{head}Authorization: {signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode())
-        connection.sendall(body[:50])
-        # meanwhile the same device sends nothing else
+    with begin(ingest.url, one, "device", "device-secret"):
         time.sleep(0.3)
+        # meanwhile the same device sends nothing else
         assert send(ingest.url, report().key(), report().to_json())[1]["error"] == "busy"
     _wait_until(lambda: "400 cut: body: ends after 50 of" in ingest.log.read_text())
     assert one.key() not in s3_store("pipeline").list("reports/device/")
-    assert send(ingest.url, one.key(), body)[0] == 200
+    assert send(ingest.url, one.key(), one.to_json())[0] == 200
+
+
+def test_no_more_bodies_are_read_at_a_time_than_there_is_memory_for(ingest: IngestServer) -> None:
+    slow = [ingest.registry.add(f"slow-{number}") for number in range(MAX_BODIES)]
+    connections = [begin(ingest.url, report(one.name), one.key_id, one.secret) for one in slow]
+    time.sleep(0.3)
+    began, one = time.monotonic(), report()
+    status, answer = send(ingest.url, one.key(), one.to_json())
+    assert (status, answer["error"]) == (503, "busy")
+    assert time.monotonic() - began >= TURN_WITHIN_S
+    connections[0].close()
+    assert send(ingest.url, one.key(), one.to_json())[0] == 200
+    for connection in connections:
+        connection.close()
 
 
 def test_revoking_and_adding_work_at_once(as_device: AsDevice, ingest: IngestServer) -> None:

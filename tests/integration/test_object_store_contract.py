@@ -249,9 +249,9 @@ def test_list_gives_every_key_below_a_prefix_in_order(store: ObjectStore) -> Non
     assert store.list("none/") == []
     assert store.sizes("a/") == dict.fromkeys(["a/1", "a/10", "a/2"], 0)
     assert store.folders("none/") == ()
-    store.put("b/c/d", b"12")
-    store.put("b/e", b"")
-    assert (store.folders("b/"), store.sizes("b/c/")) == (("c",), {"b/c/d": 2})
+    store.put("c/d/e", b"12")
+    store.put("c/f", b"")
+    assert (store.folders("c/"), store.sizes("c/d/")) == (("d",), {"c/d/e": 2})
 
 
 def test_list_gives_all_pages(store: ObjectStore) -> None:
