@@ -9,7 +9,7 @@
 | evaluate | base, retrained candidates | `scores/….json`, `timed/…`, `latencies/….json`; the winner, and why it won |
 | export | winner | `exports/…/{modnet-….onnx, modnet-<target>-….{xml,bin}}`, `export.json` |
 | deploy | winner's export | `releases/<release_id>/{…, manifest.json}`, then `targets/<target>/current.json` |
-| benchmark | release | `reports/<release_id>/<device>/….json`, written by the devices |
+| benchmark | release | `reports/<device>/<release_id>/….json`, sent by the devices |
 
 Names are digests of the question: the same question finds its answer in the store, so a killed run resumes and a
 second run of the same question computes nothing. Files of an answer carry a digest of their content as well: two runs

@@ -1,6 +1,7 @@
 """Command line of the edge agent.
 
-Exit codes: 0 measured or nothing to do, 2 usage, 3 this machine's settings, disk or device, or the store refuses it,
+Exit codes: 0 measured or nothing to do, 2 usage, 3 this machine's settings, disk or device, the store refuses it, or
+what is signed is not to be trusted,
 4 store unreachable (the report stays in the spool), 5 model rejected. Without --once it runs until SIGTERM or SIGINT:
 what may pass (see `agent`) is logged, and the next round waits longer; only what nobody but the owner of this machine
 can mend ends it.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from infra.device.agent.agent import REJECTED, WAITING, Agent, MeasureSettings
 from infra.device.agent.lock import only_agent
+from infra.device.agent.spool import ReportTaker
 from infra.device.documents.checks import check_name
 from infra.device.errors import (
     ContractError,
@@ -39,13 +41,17 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_CONFIGURATION, EXIT_UNREACHABLE, EXIT_REJECTED = 0, 3, 4, 5
 LONGEST_WAIT_S = 3600.0
+_MOST_RUNS = 20_000  # so that a report stays below MAX_SENT_BYTES
 
 _log = logging.getLogger("infra.device")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the agent and returns its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.ingest is None and options.store.startswith("s3://"):
+        parser.error("--ingest is needed with a store at s3://, where devices write nothing themselves")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -58,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_device_kind(device_of(target))
         settings = MeasureSettings(warm_up=options.warm_up, repeats=options.repeats, threads=options.threads)
         store = open_store(options.store)
+        reports = None if options.ingest is None else _ingest(options.ingest)
         with only_agent(options.work_folder):
             agent = Agent(
                 _trust(store, options.root, options.work_folder / "trust"),
                 device=options.device,
                 work_folder=options.work_folder,
                 settings=settings,
+                reports=reports,
             )
             if options.once:
                 return _run_round(agent, options.target)
@@ -97,6 +105,12 @@ def wait_s(interval_s: float, failures: int, jitter: float) -> float:
         return interval_s
     longest_s = max(interval_s, LONGEST_WAIT_S)
     return min(longest_s, interval_s * 2.0 ** min(failures, 30)) * (1.0 - jitter / 2.0)
+
+
+def _ingest(url: str) -> ReportTaker:
+    from infra.device.agent.ingest import Ingest  # imports botocore, which a folder does without
+
+    return Ingest(url)
 
 
 def _run_round(agent: Agent, targets: Sequence[str]) -> int:
@@ -135,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", required=True, type=_name, help="name of this device in its reports")
     parser.add_argument("--store", required=True, help="s3://bucket[/prefix] or file:///folder")
     parser.add_argument("--root", required=True, type=Path, help="root.json of whoever signs this store's releases")
+    parser.add_argument("--ingest", help="https://host[:port] that takes the reports; not needed with file:///folder")
     parser.add_argument("--work-folder", required=True, type=Path, help="for spool, downloads and memory of the agent")
     parser.add_argument("--once", action="store_true", help="one round instead of a loop")
     parser.add_argument("--interval-s", type=_positive_number, default=300.0, help="seconds between rounds")
@@ -154,8 +169,8 @@ def _name(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 1_000_000:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number up to 1000000")
+    if not (text.isascii() and text.isdigit()) or int(text) > _MOST_RUNS:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number up to {_MOST_RUNS}")
     return int(text)
 
 

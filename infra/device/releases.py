@@ -4,7 +4,7 @@
     targets/<target>/<sha256>.current.json           which release a target runs
     releases/<release_id>/<sha256>.manifest.json     the digests of its files
     releases/<release_id>/<file>                     the files, never changed
-    reports/<release_id>/<device>/...                what devices measured (infra.device.reports)
+    reports/<device>/<release_id>/...                what devices measured (infra.device.reports)
 
 A signature leads to the pointer, the pointer to the manifest, the manifest to the files, each by a SHA-256.
 `infra.publishing` writes all of it.

@@ -19,20 +19,23 @@ class RefusedReport:
 
 
 def read_reports(store: ObjectStore, release_id: str) -> tuple[list[LatencyReport], list[RefusedReport]]:
-    """Every valid report on a release in the order of their keys, and every refused one.
+    """Every valid report on a release in the order of their keys by device, and every refused one.
 
-    Devices may write anything under `reports/`: what is not a report never stops the others.
+    What is not a report never stops the others: whoever can write to the store may have put it there.
 
     Raises:
         StoreUnavailableError: the store does not answer.
     """
     check_release_id("release_id", release_id)
+    # Versions before 0.2.0 stored them below the release, of whichever device.
+    folders = [release_id, *(f"{device}/{release_id}" for device in store.folders("reports/"))]
+    keys = [key for folder in folders for key in store.list(f"reports/{folder}/")]
     reports: list[LatencyReport] = []
     refused: list[RefusedReport] = []
-    for key in store.list(f"reports/{release_id}/"):
+    for key in keys:
         try:
             report = LatencyReport.from_json(store.get(key, max_bytes=LatencyReport.max_bytes))
-            if report.key() != key:
+            if key not in (report.key(), report.earlier_key()):
                 raise ContractError(f"report: stored under {key[:200]!r}, wanted {report.key()!r}")
         except (ContractError, NotStoredError) as error:
             refused.append(RefusedReport(key, str(error)))

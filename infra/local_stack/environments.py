@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra import NO_STATISTICS
+from infra.ingest.devices import Device
 from infra.local_stack.ports import LOOPBACK
 from infra.local_stack.services import BUCKET
 from infra.local_stack.state import StackState
 
 # Every process of a stack carries the stack's folder in this variable, also those that flows and Ray start.
 MARKER = "MODNET_STACK"
+_OF_INGEST = ("MODNET_STORE", "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "no_proxy", "NO_PROXY")
 # What a program needs of the caller's environment whatever it does.
 _PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
 
@@ -26,7 +28,7 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         "GOMP_SPINCOUNT": "0",
         "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.1",  # else the last lines of a short flow are lost
         **inherited,
-        **_store_client_environ(folder, state, "pipeline"),
+        **_store_client_environ(folder, state, "pipeline", state.secrets["pipeline"]),
         **_without_proxy(caller),
         "MODNET_STORE": f"s3://{BUCKET}",
         "MODNET_CACHE": caller.get("MODNET_CACHE", str(folder / "cache")),
@@ -44,9 +46,19 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
     }
 
 
-def device_environ(caller: Mapping[str, str], folder: Path, state: StackState) -> dict[str, str]:
+def device_environ(caller: Mapping[str, str], folder: Path, state: StackState, device: Device) -> dict[str, str]:
     """Environment of an edge agent: the store with a device's rights, and nothing of Prefect."""
-    return {**_plain_environ(caller), **_store_client_environ(folder, state, "device")}
+    return {**_plain_environ(caller), **_store_client_environ(folder, state, device.key_id, device.secret)}
+
+
+def ingest_environ(caller: Mapping[str, str], folder: Path, state: StackState) -> dict[str, str]:
+    """Environment of the ingest: the store with its own rights, and Prefect as flows reach it."""
+    as_flows = pipeline_environ(caller, folder, state)
+    return {
+        **_plain_environ(caller),
+        **{name: as_flows[name] for name in _OF_INGEST if name in as_flows},
+        **_store_client_environ(folder, state, "ingest", state.secrets["ingest"]),
+    }
 
 
 def store_environ(caller: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -72,12 +84,12 @@ def _plain_environ(caller: Mapping[str, str]) -> dict[str, str]:
     return {name: caller[name] for name in _PLAIN_VARIABLES if name in caller}
 
 
-def _store_client_environ(folder: Path, state: StackState, identity: str) -> dict[str, str]:
+def _store_client_environ(folder: Path, state: StackState, key_id: str, secret: str) -> dict[str, str]:
     return {
         MARKER: str(folder),
         "AWS_ENDPOINT_URL": state.store_endpoint,
-        "AWS_ACCESS_KEY_ID": identity,
-        "AWS_SECRET_ACCESS_KEY": state.secrets[identity],
+        "AWS_ACCESS_KEY_ID": key_id,
+        "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

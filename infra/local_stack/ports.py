@@ -46,6 +46,15 @@ def fixed_port(environ: Mapping[str, str], variable: str) -> int | None:
     return int(text)
 
 
+def listens(port: int) -> bool:
+    """Something takes connections at a loopback port."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=5.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def _listen(port: int) -> socket.socket | None:
     try:
         return socket.create_server((LOOPBACK, port))

@@ -63,6 +63,15 @@ def processes_with(variable: str, value: str) -> list[Process]:
     return [process for process in found if process.pid != os.getpid() and is_running(process)]
 
 
+def ask_to_reload(process: Process) -> None:
+    """Sends SIGHUP, on which SeaweedFS reads its identities anew.
+
+    Raises:
+        StackError: the process belongs to another user.
+    """
+    _signal_all([process], signal.SIGHUP)
+
+
 def end_processes(processes: Collection[Process], grace_s: float) -> None:
     """Asks the processes to end, and kills what still runs after `grace_s` seconds.
 

@@ -1,4 +1,4 @@
-"""What a stack runs, and how it is started: SeaweedFS (S3), Prefect server and worker, an edge agent."""
+"""What a stack runs, and how it is started: SeaweedFS (S3), Prefect server and worker, the ingest, an edge agent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from infra.local_stack.ports import LOOPBACK
 
-SERVICES = ("store", "prefect", "worker", "agent")
+SERVICES = ("store", "prefect", "worker", "ingest", "agent")
+LOCAL_DEVICE = "local"  # the agent of this machine
 BUCKET = "modnet"
 WORK_POOL = "modnet"
 PACKAGES = ("boto3", "prefect", "tuf")  # of the extra `pipeline`, which brings SeaweedFS as well
@@ -17,7 +18,7 @@ AGENT_INTERVAL_S = 3
 STORE_LISTENERS = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 # Below this much free space SeaweedFS takes nothing more. By its default, 1 %, a disk of 2 TB is full at 20 GB.
 MIN_FREE_BYTES = 512 << 20
-DEFAULT_PORTS = {"prefect": 4200, "s3": 8333}
+DEFAULT_PORTS = {"prefect": 4200, "s3": 8333, "ingest": 8343}
 
 
 def store_command(ports: Mapping[str, int], *, data: Path, identities: Path, log_folder: Path) -> list[str]:
@@ -53,10 +54,16 @@ def worker_command(name: str) -> list[str]:
     return [*command, "--name", name]
 
 
-def agent_command(work_folder: Path, root: Path, targets: Sequence[str]) -> list[str]:
+def ingest_command(port: int, devices: Path) -> list[str]:
+    """Starts the ingest for the devices of a registry."""
+    return [sys.executable, "-m", "infra.ingest", "--port", str(port), "--devices", str(devices)]
+
+
+def agent_command(work_folder: Path, root: Path, targets: Sequence[str], ingest_url: str) -> list[str]:
     """Starts an edge agent that measures these targets on this machine, as far as `root` leads to who signed them."""
-    command = [sys.executable, "-m", "infra.device", "--device", "local", "--store", f"s3://{BUCKET}"]
-    command += ["--root", str(root), "--work-folder", str(work_folder), "--interval-s", str(AGENT_INTERVAL_S)]
+    command = [sys.executable, "-m", "infra.device", "--device", LOCAL_DEVICE, "--store", f"s3://{BUCKET}"]
+    command += ["--root", str(root), "--ingest", ingest_url]
+    command += ["--work-folder", str(work_folder), "--interval-s", str(AGENT_INTERVAL_S)]
     for target in targets:
         command += ["--target", target]
     return command

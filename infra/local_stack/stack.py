@@ -1,8 +1,8 @@
 """Starts and stops the services of a single-machine run. Linux.
 
 Everything a stack keeps lies in one folder: ports, secrets and processes in `stack.json`, logs, Prefect's database and
-the stored objects. All services listen on loopback. `MODNET_PREFECT_PORT` and `MODNET_S3_PORT` fix a port; otherwise a
-taken one is replaced by another.
+the stored objects. All services listen on loopback. `MODNET_PREFECT_PORT`, `MODNET_S3_PORT` and `MODNET_INGEST_PORT`
+fix a port; otherwise a taken one is replaced by another.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from pathlib import Path
 
 from infra.device.files.atomic_file import atomic_file
 from infra.errors import StackError
+from infra.ingest.devices import Device, DeviceRegistry
 from infra.local_stack.deployment import digest_of_project, run_prefect
-from infra.local_stack.environments import MARKER, device_environ, pipeline_environ, store_environ
+from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
 from infra.local_stack.lost_runs import begun_runs, crash_runs, is_computed, skip_missed_runs
-from infra.local_stack.ports import choose_ports, fixed_port
+from infra.local_stack.ports import choose_ports, fixed_port, listens
 from infra.local_stack.prefect_api import PrefectApi
-from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
+from infra.local_stack.processes import Process, ask_to_reload, end_processes, is_running, processes_with, start_process
 from infra.local_stack.services import (
     DEFAULT_PORTS,
+    LOCAL_DEVICE,
     MIN_FREE_BYTES,
     SERVICES,
     STORE_LISTENERS,
     TARGETS,
     WORK_POOL,
     agent_command,
+    ingest_command,
     prefect_command,
     store_command,
     worker_command,
 )
 from infra.local_stack.state import StackState
-from infra.local_stack.store_identities import store_identities
+from infra.local_stack.store_identities import IDENTITIES, store_identities
 
 _READY_WITHIN_S = 180.0
 _POLL_S = 0.3
@@ -68,6 +71,8 @@ class Stack:
         self._targets = tuple(targets)
         self._state_file = self.folder / "stack.json"
         self._services = SERVICES if targets else SERVICES[:-1]
+        self._devices_file = self.folder / "devices.json"
+        self._registry = DeviceRegistry(self._devices_file)
         self._state = self._read_state()
         self._started: dict[str, Process] = {}
 
@@ -117,7 +122,10 @@ class Stack:
         with self._locked():
             self._require_room()
             self._make_keys()
-            self._start("store", self._store)
+            if self._targets and LOCAL_DEVICE not in self._registry.devices():
+                self._registry.add(LOCAL_DEVICE)
+            if not self._start("store", self._store):
+                self._tell_store()
             is_new_server = self._start("prefect", self._prefect)
             self._wait("prefect", self.api.is_healthy)
             if is_new_server:
@@ -131,14 +139,10 @@ class Stack:
             )
             self._deploy()
             self._wait_for_store()  # late: after a restart it needs longest
+            self._start("ingest", self._ingest)
+            self._wait("ingest", lambda: listens(self._state.ports["ingest"]))
             if self._targets:
-                self._start(
-                    "agent",
-                    lambda: (
-                        agent_command(self.folder / "agent", self.keys / "root.json", self._targets),
-                        self.device_environ(),
-                    ),
-                )
+                self._start("agent", self._agent)
             if is_new_worker:
                 self._wait("worker", lambda: self.api.has_worker(WORK_POOL, self._worker_name()))
             self.check()
@@ -186,8 +190,34 @@ class Stack:
         return pipeline_environ(self._environ, self.folder, self._state)
 
     def device_environ(self) -> dict[str, str]:
-        """Environment of an edge agent, see `environments.device_environ`."""
-        return device_environ(self._environ, self.folder, self._state)
+        """Environment of this machine's edge agent, see `environments.device_environ`."""
+        return device_environ(self._environ, self.folder, self._state, self._registry.devices()[LOCAL_DEVICE])
+
+    @property
+    def ingest_url(self) -> str:
+        """Address of the ingest."""
+        return self._state.ingest_url
+
+    @property
+    def was_started(self) -> bool:
+        """Store and ingest have been started once, and so have addresses."""
+        return {"s3", "ingest"} <= self._state.ports.keys()
+
+    def devices(self) -> Mapping[str, Device]:
+        """Every device by its name, see `DeviceRegistry.devices`."""
+        return self._registry.devices()
+
+    @contextmanager
+    def changing_devices(self) -> Iterator[DeviceRegistry]:
+        """The registry of devices, to be changed; the store knows of it when the block ends, the ingest by itself.
+
+        Raises:
+            StackError: another command is starting or stopping this stack.
+        """
+        with self._locked():
+            yield self._registry
+            if self.status()["store"] is not None:
+                self._tell_store()
 
     def _start(self, name: str, service: Callable[[], tuple[list[str], dict[str, str]]]) -> bool:
         """Starts a service unless it runs, remembers it before anything else can go wrong, and says whether it did.
@@ -232,11 +262,32 @@ class Stack:
         ports = self._choose_ports(STORE_LISTENERS, "s3", "MODNET_S3_PORT")
         data = self.folder / "seaweedfs"
         data.mkdir(parents=True, exist_ok=True)
-        identities = self.folder / "identities.json"
-        with atomic_file(identities) as partial:
-            partial.write(json.dumps(store_identities(self._state.secrets)).encode())
+        identities = self._write_identities()
         command = store_command(ports, data=data, identities=identities, log_folder=self.folder / "log")
         return command, store_environ(self._environ, self.folder)
+
+    def _write_identities(self) -> Path:
+        """The file of who may do what on the store."""
+        identities = self.folder / "identities.json"
+        with atomic_file(identities) as partial:
+            known = store_identities(self._state.secrets, self._registry.devices().values())
+            partial.write(json.dumps(known).encode())
+        return identities
+
+    def _tell_store(self) -> None:
+        """Lets a running store read anew who may do what."""
+        self._write_identities()
+        if store := self.status()["store"]:
+            ask_to_reload(store)
+        self._state.write(self._state_file)  # a secret may be new
+
+    def _ingest(self) -> tuple[list[str], dict[str, str]]:
+        port = self._choose_ports(["ingest"], "ingest", "MODNET_INGEST_PORT")["ingest"]
+        return ingest_command(port, self._devices_file), ingest_environ(self._environ, self.folder, self._state)
+
+    def _agent(self) -> tuple[list[str], dict[str, str]]:
+        command = agent_command(self.folder / "agent", self.keys / "root.json", self._targets, self.ingest_url)
+        return command, self.device_environ()
 
     def _prefect(self) -> tuple[list[str], dict[str, str]]:
         port = self._choose_ports(["prefect"], "prefect", "MODNET_PREFECT_PORT")["prefect"]
@@ -303,7 +354,8 @@ class Stack:
         try:
             state = StackState.read(self._state_file)
         except FileNotFoundError:
-            return StackState.new(("pipeline", "device"))
+            return StackState.new(IDENTITIES)
+        state.secrets = {**StackState.new(IDENTITIES).secrets, **state.secrets}  # earlier stacks had no ingest
         if state.folder not in ("", str(self.folder)) and (Path(state.folder) / self._state_file.name).exists():
             # The folder is a copy: the processes belong to the stack that it was copied from.
             state.processes.clear()

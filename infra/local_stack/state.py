@@ -49,6 +49,11 @@ class StackState:
         """Address of the S3 server."""
         return f"http://{LOOPBACK}:{self.ports.get('s3', 0)}"
 
+    @property
+    def ingest_url(self) -> str:
+        """Address of the ingest."""
+        return f"http://{LOOPBACK}:{self.ports.get('ingest', 0)}"
+
     @classmethod
     def new(cls, identities: Iterable[str]) -> StackState:
         """Nothing started yet, and a fresh secret for each identity."""

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from infra.ingest.devices import Device, device_policy, ingest_policy
 from infra.local_stack.services import BUCKET
 
+IDENTITIES = ("pipeline", "ingest")
+"""Of the stack's own services; each has a secret in `StackState.secrets`."""
 
-def store_identities(secrets: Mapping[str, str]) -> dict[str, Any]:
+
+def store_identities(secrets: Mapping[str, str], devices: Iterable[Device]) -> dict[str, Any]:
     """SeaweedFS's identities: `pipeline` may do everything, and so makes the bucket by its first write.
 
-    `device` reads releases and pointers and adds reports; it cannot list, change or remove anything else.
+    `ingest` reads and writes reports. Each device reads what is released, and writes nothing. A revoked one stays in
+    the list, without its key: SeaweedFS forgets nobody who was left out, until it starts anew.
     """
-    bucket = f"arn:aws:s3:::{BUCKET}"
-    listing = {"Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*", "tuf/*"]}}}
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetObject"],
-                "Resource": [f"{bucket}/{folder}/*" for folder in ("releases", "targets", "tuf")],
-            },
-            {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [bucket], **listing},
-            {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{bucket}/reports/*"]},
-        ],
-    }
     rights: dict[str, dict[str, list[str]]] = {
         "pipeline": {"actions": ["Admin"]},
-        "device": {"policyNames": ["device"]},
+        "ingest": {"policyNames": ["ingest"]},
     }
+    of_services = [
+        {"name": name, "credentials": [_key(name, secrets[name])], **right} for name, right in rights.items()
+    ]
+    of_devices = [
+        {
+            "name": f"device-{device.name}",
+            "credentials": [_key(device.key_id, device.secret)] if device.revoked_at is None else [],
+            "policyNames": ["device"],
+        }
+        for device in devices
+    ]
+    policies = {"device": device_policy(BUCKET), "ingest": ingest_policy(BUCKET)}
     return {
-        "identities": [
-            {"name": name, "credentials": [{"accessKey": name, "secretKey": secrets[name]}], **right}
-            for name, right in rights.items()
-        ],
-        "policies": [{"name": "device", "content": json.dumps(policy)}],
+        "identities": of_services + of_devices,
+        "policies": [{"name": name, "content": json.dumps(content)} for name, content in policies.items()],
     }
+
+
+def _key(key_id: str, secret: str) -> dict[str, str]:
+    return {"accessKey": key_id, "secretKey": secret}

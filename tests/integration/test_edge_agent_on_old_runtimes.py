@@ -20,6 +20,7 @@ from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.targets import LEGACY_RUNTIMES
 from modnet.workloads.matting.network.spec import ModnetSpec
+from tests.integration.conftest import IngestServer
 from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import digests, exported
 from tests.unit.modnet.random_network import random_network
@@ -71,10 +72,10 @@ def release(s3_store: Callable[[str], S3Store], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> list[str]:
+def command(tmp_path: Path, ingest: IngestServer) -> list[str]:
     """An agent that reads from the server's bucket; its targets are still to be added."""
     command = [str(FOLDER / "python3.9"), "-m", "infra.device", "--store", "s3://modnet", "--root", str(root_file())]
-    command += ["--device", f"pi-{tmp_path.name}", "--work-folder", str(tmp_path / "work")]
+    command += ["--ingest", ingest.url, "--device", "device", "--work-folder", str(tmp_path / "work")]
     return [*command, "--warm-up", "1", "--repeats", "3", "--threads", "1"]
 
 
@@ -110,8 +111,8 @@ def test_agent_measures_and_reports_on(
 
     reports, refused = read_reports(s3_store("pipeline"), release)
     assert refused == []
-    (report,) = [one for one in reports if one.device == command[command.index("--device") + 1]]
-    assert (report.status, report.target, report.runtime) == ("measured", ON_CPU, f"openvino {version}")
+    (report,) = [one for one in reports if one.runtime == f"openvino {version}"]
+    assert (report.status, report.target, report.device) == ("measured", ON_CPU, "device")
     assert (report.input_shape, report.precision in ("f32", "bf16")) == ((1, 3, 64, 32), True)
     assert (len(report.warm_up_ms), len(report.samples_ms)) == (1, 3)
     assert report.conditions["inference_threads_count"] == 1

@@ -20,6 +20,7 @@ from infra.device.errors import StoreUnavailableError
 from infra.device.reports import read_reports
 from infra.device.stores.s3_store import S3Store
 from infra.publishing.releases import promote, publish_release
+from tests.integration.conftest import IngestServer
 from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import digests, exported
 
@@ -44,16 +45,21 @@ def _publish(store: S3Store, folder: Path) -> str:
 
 
 def test_agent_measures_a_promoted_release_once_as_the_device_identity(
-    s3_environ: Callable[[str], dict[str, str]], s3_store: Callable[[str], S3Store], tmp_path: Path
+    s3_environ: Callable[[str], dict[str, str]],
+    s3_store: Callable[[str], S3Store],
+    ingest: IngestServer,
+    tmp_path: Path,
 ) -> None:
     pipeline = s3_store("pipeline")
     release = _publish(pipeline, tmp_path)
-    agent = [sys.executable, "-m", "infra.device", "--once", "--target", "cpu-fp32", "--device", "pi"]
+    agent = [sys.executable, "-m", "infra.device", "--once", "--target", "cpu-fp32", "--device", "device"]
     agent += [
         "--store",
         "s3://modnet",
         "--root",
         str(root_file()),
+        "--ingest",
+        ingest.url,
         "--work-folder",
         str(tmp_path / "work"),
         "--warm-up",
@@ -70,7 +76,7 @@ def test_agent_measures_a_promoted_release_once_as_the_device_identity(
     (report,), refused = read_reports(pipeline, release)
 
     assert refused == []
-    assert (report.status, report.device, len(report.samples_ms)) == ("measured", "pi", 3)
+    assert (report.status, report.device, len(report.samples_ms)) == ("measured", "device", 3)
 
 
 @pytest.mark.parametrize("minutes", [-20, 20])

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from infra.device.errors import SettingsError
-from infra.device.stores.object_store import open_store
+from infra.device.agent.ingest import Ingest
+from infra.device.documents.checks import utc_now
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.errors import SettingsError, StoreRefusesError
+from infra.device.stores.object_store import ObjectStore, open_store
 from infra.errors import StackError
 from infra.local_stack.__main__ import main
-from infra.local_stack.environments import MARKER
+from infra.local_stack.environments import MARKER, device_environ
 from infra.local_stack.nightly import RunFollower, run_nightly
 from infra.local_stack.processes import Process, end_processes, processes_with
 from infra.local_stack.stack import Stack
+from infra.local_stack.state import StackState
 from infra.local_stack.under_way import under_way
 
+ROOT = Path(__file__).parents[2]
 FLOW = '''
 import subprocess, sys, time
 from prefect import flow, get_run_logger
@@ -64,6 +72,17 @@ def train(seconds: int):
 def watched(seconds: int = 45):
     train(seconds)
 '''
+# Waits for a report of a release as the flow benchmark does.
+LISTENS = """
+import sys, time
+from prefect.logging import disable_run_logger
+from tasks.benchmark import _told_of_reports
+with disable_run_logger(), _told_of_reports(sys.argv[1]) as told:
+    assert told.wait(60)
+    told.clear()
+    print("listens", flush=True)
+    print("told" if told.wait(20) else "not told", flush=True)
+"""
 DEPLOYMENTS = """
 name: trivial
 deployments:
@@ -118,6 +137,55 @@ def test_store_gives_pipeline_and_device_their_rights(stack: Stack) -> None:
             assert store.get("releases/one") == b"model"
             with pytest.raises(SettingsError, match="AccessDenied"):
                 store.put("releases/one", b"another model")
+
+
+def _as(environ: Mapping[str, str], what: Callable[[str], Any], url: str) -> Any:
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in environ.items():
+            environment.setenv(name, value)
+        return what(url)
+
+
+def test_a_new_device_reads_and_reports_without_a_restart_and_a_revoked_one_does_not(stack: Stack) -> None:
+    """And whoever waits for its report is told of it by Prefect."""
+    _as(stack.pipeline_environ(), open_store, "s3://modnet").put("releases/two", b"model")
+    before = stack.status()
+    with stack.changing_devices() as devices:
+        kitchen = devices.add("kitchen")
+    environ = device_environ(os.environ, stack.folder, StackState.read(stack.folder / "stack.json"), kitchen)
+    store, ingest = _as(environ, open_store, "s3://modnet"), _as(environ, Ingest, stack.ingest_url)
+    _wait_until(lambda: _reads(store))
+    release_id = "0123456789ab"
+    report = LatencyReport(
+        release_id=release_id,
+        target="cpu-fp32",
+        device="kitchen",
+        runtime="openvino 2026.4.1",
+        status="failed",
+        started_at=utc_now(),
+        conditions={},
+        reason="no such layer",
+    )
+    command = [sys.executable, "-c", LISTENS, release_id]
+    listener = subprocess.Popen(command, env=stack.pipeline_environ(), cwd=ROOT, stdout=-1, text=True)
+    assert listener.stdout is not None
+    assert listener.stdout.readline() == "listens\n"
+    ingest.put(report.key(), report.to_json())
+    assert listener.communicate(timeout=60)[0] == "told\n"
+
+    with stack.changing_devices() as devices:
+        devices.revoke("kitchen")
+    with pytest.raises(StoreRefusesError, match="403 revoked"):
+        ingest.put(report.key(), report.to_json())
+    _wait_until(lambda: not _reads(store))
+    assert stack.status() == before
+
+
+def _reads(store: ObjectStore) -> bool:
+    try:
+        return store.get("releases/two") == b"model"
+    except StoreRefusesError:
+        return False
 
 
 def test_run_nightly_prints_log_results_and_end_of_its_own_run(
@@ -207,7 +275,7 @@ def test_down_leaves_no_process_and_keeps_the_data(stack: Stack, capsys: pytest.
     before_it = signal.getsignal(signal.SIGTERM)
     assert main([*place, "status"]) == 0
     assert stack.ui_url in capsys.readouterr().out
-    assert len(running(stack)) > 4  # the four services, and what the failed flow left behind
+    assert len(running(stack)) > 5  # the five services, and what the failed flow left behind
     assert main([*place, "down"]) == 0
     assert running(stack) == []
     assert main([*place, "status"]) == 1

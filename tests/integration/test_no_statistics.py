@@ -81,6 +81,7 @@ ENTRY_POINTS = {
     "flow": ["-c", "import flows.compress"],
     "ray": ["-c", ON_RAY],
     "stack": ["-m", "infra.local_stack", "--help"],
+    "ingest": ["-m", "infra.ingest", "--help"],
     "benchmarks": ["-c", BENCHMARKS],
 }  # fmt: skip
 PROJECT = {

@@ -247,6 +247,11 @@ def test_list_gives_every_key_below_a_prefix_in_order(store: ObjectStore) -> Non
     assert store.list("a/1") == ["a/1", "a/10"]
     assert store.list("a") == sorted(key for key in keys if key.startswith("a"))
     assert store.list("none/") == []
+    assert store.sizes("a/") == dict.fromkeys(["a/1", "a/10", "a/2"], 0)
+    assert store.folders("none/") == ()
+    store.put("c/d/e", b"12")
+    store.put("c/f", b"")
+    assert (store.folders("c/"), store.sizes("c/d/")) == (("d",), {"c/d/e": 2})
 
 
 def test_list_gives_all_pages(store: ObjectStore) -> None:
@@ -360,13 +365,6 @@ def test_device_learns_that_nothing_was_promoted(device: ObjectStore) -> None:
         device.get("targets/none/current.json")
 
 
-def test_device_adds_a_report_once(device: ObjectStore) -> None:
-    key = f"reports/r/d/{uuid4().hex}.json"
-    device.put(key, b"{}", if_absent=True)
-    with pytest.raises(ConflictError):
-        device.put(key, b"{}", if_absent=True)
-
-
 @pytest.mark.parametrize("key", ["reports/r/d/1.json", "datasets/d"])
 def test_device_is_refused_to_read_anything_else(device: ObjectStore, key: str) -> None:
     with pytest.raises(SettingsError, match=r"refused.*AWS_ACCESS_KEY_ID"):
@@ -379,10 +377,23 @@ def test_device_is_refused_to_list_anything_else(device: ObjectStore, prefix: st
         device.list(prefix)
 
 
-@pytest.mark.parametrize("key", ["releases/r/evil", "targets/t/current.json", "datasets/d", "reportsx/a", "a"])
-def test_device_is_refused_to_write_anything_else(device: ObjectStore, key: str) -> None:
+@pytest.mark.parametrize("key", ["releases/r/evil", "targets/t/current.json", "reports/d/r/1.json", "tuf/a", "a"])
+def test_device_is_refused_to_write(device: ObjectStore, key: str) -> None:
     with pytest.raises(SettingsError, match="refused"):
         device.put(key, b"device's")
+
+
+def test_ingest_adds_a_report_and_reads_and_lists_reports(
+    device: ObjectStore, s3_store: Callable[[str], S3Store]
+) -> None:
+    ingest, key = s3_store("ingest"), f"reports/d/r/{uuid4().hex}.json"
+    ingest.put(key, b"{}", if_absent=True)
+    with pytest.raises(ConflictError):
+        ingest.put(key, b"{}", if_absent=True)
+    assert ingest.sizes("reports/d/")[key] == len(ingest.get(key))
+    for use in (lambda: ingest.put("targets/t/current.json", b"{}"), lambda: ingest.get("datasets/d")):
+        with pytest.raises(SettingsError, match="refused"):
+            use()
 
 
 @pytest.mark.parametrize("key", ["releases/r/manifest.json", "targets/t/current.json", "reports/r/d/1.json"])

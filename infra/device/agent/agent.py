@@ -12,6 +12,15 @@ What it does about each answer, by the error that the answer becomes:
                                                                none, and only says so in the log
     SettingsError                                      stop    what nobody but the owner of this machine can mend
 
+And about each answer to a report that it sends:
+
+    StoreUnavailableError                              wait    no answer, busy, no room there, a clock that is wrong,
+                                                               a portal, a body that was cut on its way
+    StoreRefusesError                                  wait    the key is unknown, revoked, another device's, or has
+                                                               used up what it may store
+    ContractError                                      set aside as .damaged, told in the log: malformed, too large,
+                                                               or another report is stored under its name
+
 After a wait or a report everything is tried again in the next round, and only `stop` ends a loop.
 """
 
@@ -26,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from infra.device.agent.seen import SeenReleases
-from infra.device.agent.spool import Spool
+from infra.device.agent.spool import ReportTaker, Spool
 from infra.device.documents.checks import MAX_TEXT, utc_now
 from infra.device.documents.latency_report import FAILED, MEASURED, LatencyReport
 from infra.device.documents.latency_summary import percentile_note, summarise
@@ -81,8 +90,8 @@ class Agent:
     """Measures releases on this device.
 
     Work folder: `spool/` (reports not yet sent), `releases/` (the model being measured, removed afterwards),
-    `seen.json` (what was measured or rejected). The device may write reports but not read them, so it remembers by
-    itself what it has reported.
+    `seen.json` (what was measured or rejected). The device may send reports but not read them, so it remembers by
+    itself what it has reported. `reports` takes them; None for the store itself.
     """
 
     def __init__(
@@ -92,10 +101,12 @@ class Agent:
         device: str,
         work_folder: Path,
         settings: MeasureSettings,
+        reports: ReportTaker | None = None,
         load: Callable[..., LoadedModel] = load_ir,
     ) -> None:
         self._trust = trust
         self._store = trust.store
+        self._reports = trust.store if reports is None else reports
         self._device = device
         self._settings = settings
         self._load = load
@@ -114,7 +125,7 @@ class Agent:
             DiskFullError: no room for the model, its report or the memory of it.
         """
         with local_errors(str(self._work_folder)):
-            self._spool.upload(self._store)
+            self._spool.upload(self._reports)
             outcomes = []
             for target in targets:
                 try:
@@ -128,7 +139,7 @@ class Agent:
                 outcomes.append(outcome)
                 level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
                 _log.log(level, "%s: %s (%s)", target, outcome.status, outcome.detail)
-                self._spool.upload(self._store)
+                self._spool.upload(self._reports)
             return outcomes
 
     def _run_target(self, target: str) -> Outcome:

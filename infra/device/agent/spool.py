@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Protocol
 
 from infra.device.documents.latency_report import FAILED, LatencyReport
 from infra.device.errors import ConflictError, ContractError
 from infra.device.files.atomic_file import PARTIAL_PREFIX, atomic_file
-from infra.device.stores.object_store import ObjectStore
 
 _log = logging.getLogger(__name__)
+
+
+class ReportTaker(Protocol):
+    """What a report is given to: the pipeline's ingest, or the store itself where that is a folder of this machine."""
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> str:
+        """Stores it under its key, once.
+
+        Raises:
+            ConflictError: the key is taken.
+            ContractError: this report will never be taken.
+        """
 
 
 class Spool:
@@ -45,24 +57,25 @@ class Spool:
         """Files of the waiting reports, oldest first."""
         return sorted(self._folder.glob("*.json"), key=lambda path: path.name)
 
-    def upload(self, store: ObjectStore) -> int:
-        """Stores every waiting report, oldest first, and returns how many; each is removed once the store has it.
+    def upload(self, taker: ReportTaker) -> int:
+        """Gives away every waiting report, oldest first, and returns how many; each is removed once it is stored.
+
+        One that is damaged, or is refused for what it is, is set aside as `.damaged`.
 
         Raises:
-            StoreUnavailableError: the store does not answer; the rest stays.
-            SettingsError: the store refuses this device; the rest stays.
+            StoreUnavailableError: no answer, or not now; the rest stays.
+            SettingsError: this device is refused; the rest stays.
         """
         uploaded = 0
         for path in self.pending():
             data = path.read_bytes()
             try:
                 key = LatencyReport.from_json(data).key()
+                taker.put(key, data, if_absent=True)
             except ContractError as error:
-                _log.error("spooled report %s is damaged, set aside as .damaged: %s", path, error)
+                _log.error("spooled report %s is damaged or never taken, set aside as .damaged: %s", path, error)
                 path.rename(path.with_suffix(".damaged"))
                 continue
-            try:
-                store.put(key, data, if_absent=True)
             except ConflictError:
                 _log.info("%s was stored before its acknowledgement was lost", key)
             path.unlink()

@@ -15,6 +15,7 @@ from infra.device.errors import ContractError
 
 MAX_MILLISECONDS = 1e9  # eleven days; keeps sums of hostile numbers finite
 MAX_CONDITIONS = 100
+MAX_SENT_BYTES = 1 << 20  # what the ingest takes: 50,000 samples; earlier versions stored more, which is still read
 MEASURED = "measured"
 FAILED = "failed"
 
@@ -96,7 +97,11 @@ class LatencyReport(Document):
             raise ContractError("report: got measurements, wanted none when the status is 'failed'")
 
     def key(self) -> str:
-        """Where this report is stored: `reports/<release_id>/<device>/<target>-<started_at>.json`."""
+        """Where this report is stored: `reports/<device>/<release_id>/<target>-<started_at>.json`."""
+        return f"reports/{self.device}/{self.release_id}/{self.target}-{self.started_at}.json"
+
+    def earlier_key(self) -> str:
+        """Where versions before 0.2.0 stored it: release and device the other way round."""
         return f"reports/{self.release_id}/{self.device}/{self.target}-{self.started_at}.json"
 
     @classmethod

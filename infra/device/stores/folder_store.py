@@ -56,6 +56,15 @@ class FolderStore:
         keys = (path.relative_to(self.folder).as_posix() for path in found)
         return sorted(key for key in keys if key.startswith(prefix))
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Asks the file system for each."""
+        return {key: self._path(key).stat().st_size for key in self.list(prefix)}
+
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """One look into the folder."""
+        path = self.folder / check_prefix(folder)
+        return tuple(sorted(one.name for one in path.iterdir() if one.is_dir())) if path.is_dir() else ()
+
     def upload_file(self, key: str, path: Path) -> None:
         """Copies the file as `put` does."""
         with open(path, "rb") as source, self._writing(key) as partial:

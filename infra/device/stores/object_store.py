@@ -56,6 +56,12 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with `prefix`, sorted."""
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of every object whose key starts with `prefix`, by key."""
+
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """Names directly below `folder`, which ends with a slash, that have keys below them, sorted."""
+
     def upload_file(self, key: str, path: Path) -> None:
         """Writes the file's content without reading it into memory; raises what `put` raises."""
 

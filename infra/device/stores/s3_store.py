@@ -93,10 +93,17 @@ class S3Store:
 
     def list(self, prefix: str) -> list[str]:
         """Reads every page of the listing."""
-        full_prefix = self._prefix + check_prefix(prefix)
-        with self._translated(prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=full_prefix)
-            return sorted(found["Key"][len(self._prefix) :] for page in pages for found in page.get("Contents", ()))
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """What a listing says of each object."""
+        found = self._listed(prefix, "Contents")
+        return {one["Key"][len(self._prefix) :]: one["Size"] for one in found}
+
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """One listing up to the next slash."""
+        found = self._listed(folder, "CommonPrefixes", Delimiter="/")
+        return tuple(sorted(one["Prefix"][len(self._prefix + folder) : -1] for one in found))
 
     def upload_file(self, key: str, path: Path) -> None:
         """One PUT that reads the file as it goes."""
@@ -145,6 +152,15 @@ class S3Store:
         except NotStoredError as error:  # S3's answer to If-Match when the object is gone
             raise ConflictError(f"{key} in {self.url}: is not what was read, somebody removed it") from error
         return str(answer["ETag"])
+
+    def _listed(self, prefix: str, what: str, **parameters: str) -> Iterator[dict[str, Any]]:
+        full_prefix = self._prefix + check_prefix(prefix)
+        with self._translated(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=full_prefix, **parameters
+            )
+            for page in pages:
+                yield from page.get(what, ())
 
     def _digest_with_etag(self, key: str, max_bytes: int | None) -> tuple[FileDigest, str]:
         answer = self._asked("head_object", key, ChecksumMode="ENABLED")

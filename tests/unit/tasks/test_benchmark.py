@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.benchmark
 from infra.device.documents.latency_report import LatencyReport
@@ -27,7 +28,7 @@ TARGETS = ("cpu-fp32", "cpu-int8")
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setattr(benchmark, "POLL_S", 0.02)
+    monkeypatch.setattr(benchmark, "LOOK_EVERY_S", 0.02)
     return FolderStore(tmp_path / "store")
 
 
@@ -91,6 +92,15 @@ def test_collect_reports_waits_for_as_many_as_are_wanted(store: FolderStore, rel
     second = [report(release_id, target, "second") for target in TARGETS]
     config = BenchmarkConfig(wait_s=60, min_reports=3)
     assert len(collect(store, config, first, second[:1], second[1:])) == 3
+
+
+def test_collect_reports_looks_where_prefect_tells_nothing(store: FolderStore, release_id: str) -> None:
+    """Nobody answers there: the reports are found, and the wait ends."""
+    first = [report(release_id, target, "first") for target in TARGETS]
+    began = time.monotonic()
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert len(collect(store, BenchmarkConfig(wait_s=60, min_reports=2), first[:1], first[1:])) == 2
+    assert time.monotonic() - began < 30
 
 
 def test_collect_reports_waits_on_when_a_device_could_not_measure(store: FolderStore, release_id: str) -> None:

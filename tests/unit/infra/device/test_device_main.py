@@ -43,7 +43,11 @@ def test_main_exits_0_when_there_is_nothing_to_do(
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--repeats", "0"], ["--interval-s", "nan"], ["--threads", "x"], ["--device", "a/b"]]
+    "wrong",
+    [
+        *(["--repeats", "0"], ["--interval-s", "nan"], ["--threads", "x"], ["--device", "a/b"]),
+        ["--store", "s3://bucket"],  # without --ingest
+    ],
 )
 def test_main_exits_2_when_an_option_is_wrong(tmp_path: Path, wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -68,6 +72,8 @@ STOPS = {
         "openvino on PyPI for a Neural Compute Stick 2 (device MYRIAD) is 2021.4.2",
     ),
     "no such store": (["--store", "ftp://somewhere"], "ftp://somewhere"),
+    "reports in the clear": (["--ingest", "http://example.com"], "wanted https://host"),
+    "no ingest": (["--ingest", "ingest.example.com"], "wanted https://host"),
 }
 
 
@@ -116,7 +122,7 @@ def test_main_exits_4_when_the_store_is_unreachable(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert main(_arguments(tmp_path, "s3://bucket", "--once")) == 4
+    assert main(_arguments(tmp_path, "s3://bucket", "--once", "--ingest", "https://127.0.0.1:9")) == 4
     assert "http://127.0.0.1:9" in caplog.text
 
 

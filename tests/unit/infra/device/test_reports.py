@@ -14,12 +14,14 @@ def test_read_reports_keeps_the_valid_and_explains_the_refused(
 ) -> None:
     good = make_report()
     failed = make_failed_report(started_at="20261122T063001.000000Z")
+    earlier = make_report(device="attic-pi")
     for report in (good, failed):
         store.put(report.key(), report.to_json())
+    store.put(earlier.earlier_key(), earlier.to_json())  # as versions before 0.2.0 did
     liar = make_report(device="liar")
     hostile = {
-        "reports/0123456789ab/liar/cut.json": good.to_json()[:50],
-        "reports/0123456789ab/liar/other-place.json": good.to_json(),
+        "reports/liar/0123456789ab/cut.json": good.to_json()[:50],
+        "reports/liar/0123456789ab/other-place.json": good.to_json(),
         "reports/0123456789ab/liar/huge.json": b" " * (9 << 20),
         liar.key(): liar.to_json().replace(b"Example", rb"\ud800"),
     }
@@ -30,7 +32,7 @@ def test_read_reports_keeps_the_valid_and_explains_the_refused(
 
     reports, refused = read_reports(store, "0123456789ab")
 
-    assert reports == [good, failed]
+    assert reports == [earlier, good, failed]
     assert [report.key for report in refused] == sorted(hostile)
     assert all(report.reason for report in refused)
 

@@ -6,7 +6,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import pytest
 
-from infra.local_stack.environments import device_environ, pipeline_environ, store_environ
+from infra.ingest.devices import Device
+from infra.local_stack.environments import device_environ, ingest_environ, pipeline_environ, store_environ
 from infra.local_stack.state import StackState
 
 FOREIGN = {
@@ -22,7 +23,8 @@ FOREIGN = {
     "EDITOR": "ed",
 }
 OF_THE_CALLER = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10", "PREFECT_LOGGING_LEVEL": "DEBUG", "TZ": "UTC"}
-STATE = StackState({"pipeline": "pipeline-secret", "device": "device-secret"}, {"s3": 8333, "prefect": 4200})
+STATE = StackState({"pipeline": "pipeline-secret", "ingest": "ingest-secret"}, {"s3": 8333, "prefect": 4200})
+LOCAL = Device("local", "device-local", "device-secret", "20261129T120000.000000Z")
 
 
 def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) -> None:
@@ -62,15 +64,17 @@ def test_pipeline_environ_adds_its_services_to_what_the_caller_reaches_without_a
     assert environ["NO_PROXY"] == environ["no_proxy"] == wanted
 
 
-@pytest.mark.parametrize("name", ["pipeline", "device"])
+@pytest.mark.parametrize("name", ["pipeline", "ingest", "device"])
 def test_what_the_stack_starts_reaches_its_store_past_any_proxy(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked of the library that decides, with variables as a company's machine has them."""
     caller = {"PATH": "/bin", "https_proxy": "http://proxy:3128", "http_proxy": "http://proxy:3128"}
-    environ = (pipeline_environ if name == "pipeline" else device_environ)(
-        {**caller, "NO_PROXY": "data.example"}, tmp_path, STATE
-    )
+    caller = {**caller, "NO_PROXY": "data.example"}
+    if name == "device":
+        environ = device_environ(caller, tmp_path, STATE, LOCAL)
+    else:
+        environ = (pipeline_environ if name == "pipeline" else ingest_environ)(caller, tmp_path, STATE)
     for variable in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(variable)
     for variable, value in environ.items():
@@ -80,10 +84,18 @@ def test_what_the_stack_starts_reaches_its_store_past_any_proxy(
 
 
 def test_device_environ_holds_nothing_but_the_devices_rights(tmp_path: Path) -> None:
-    environ = device_environ(FOREIGN, tmp_path, STATE)
-    assert environ["AWS_SECRET_ACCESS_KEY"] == "device-secret"
-    assert "pipeline-secret" not in environ.values()
+    environ = device_environ(FOREIGN, tmp_path, STATE, LOCAL)
+    assert (environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]) == ("device-local", "device-secret")
+    assert not {"pipeline-secret", "ingest-secret"} & set(environ.values())
     assert not [name for name in environ if name.startswith("PREFECT") or name == "EDITOR"]
+
+
+def test_ingest_environ_holds_its_own_rights_and_where_prefect_is(tmp_path: Path) -> None:
+    environ = ingest_environ(FOREIGN, tmp_path, STATE)
+    assert (environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]) == ("ingest", "ingest-secret")
+    assert environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert environ["MODNET_STORE"] == "s3://modnet"
+    assert not {"EDITOR", "RAY_ADDRESS"} & set(environ)
 
 
 def test_store_environ_holds_nobodys_rights(tmp_path: Path) -> None:

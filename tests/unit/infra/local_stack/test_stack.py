@@ -73,6 +73,19 @@ def test_check_names_the_service_that_ended_and_the_end_of_its_log(stack: Stack)
         stack.check()
 
 
+def test_a_stack_of_before_gets_what_it_lacks_and_keeps_its_secrets(stack: Stack) -> None:
+    """It had one key for all devices, and no ingest."""
+    assert stack.pipeline_environ()["AWS_SECRET_ACCESS_KEY"] == "pipeline-secret"
+    with stack.changing_devices() as devices:
+        devices.add("local")
+    stack._tell_store()
+    secrets = StackState.read(stack.folder / "stack.json").secrets
+    assert secrets["pipeline"] == "pipeline-secret"
+    assert len(secrets["ingest"]) >= 40
+    assert stack.device_environ()["AWS_ACCESS_KEY_ID"] == "device-local"
+    assert "device-secret" not in (stack.folder / "identities.json").read_text()
+
+
 def test_down_leaves_other_processes_alone_and_forgets_its_own(stack: Stack) -> None:
     stack.down()
     assert StackState.read(stack.folder / "stack.json").processes == {}

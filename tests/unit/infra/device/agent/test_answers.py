@@ -1,11 +1,13 @@
 """What the agent does about each answer: one row each. A loop goes on after all of them, and measures once all is well.
 
-The store is a small server that speaks as much S3 as the agent asks for, over a folder, and gives one wrong answer
-until the agent waits for the first time.
+The store is a small server that speaks as much S3 as the agent asks for, over a folder, and takes reports as the ingest
+does; it gives one wrong answer until the agent waits for the first time.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import sys
 import threading
@@ -38,6 +40,11 @@ def error(status: int, code: str) -> Answer:
     """An error as S3 sends it."""
     body = f"<Error><Code>{code}</Code><Message>scripted</Message></Error>".encode()
     return Answer(status, body, {"Content-Type": "application/xml"})
+
+
+def refusal(status: int, code: str) -> Answer:
+    """A refusal as the ingest sends it."""
+    return Answer(status, json.dumps({"error": code, "message": "scripted"}).encode(), {})
 
 
 @dataclass(frozen=True)
@@ -92,11 +99,24 @@ ANSWERS = {
     "weights are a page": (WEIGHTS, page(200, ETag='"p"'), 4, "not the store", 0),
     "weights missing": (WEIGHTS, error(404, "NoSuchKey"), 5, "no such key", 1),
     "weights changed": (WEIGHTS, Answer(200, b"evil", ETAG), 5, "got 4 bytes", 1),
-    "report refused": (REPORT, error(403, "AccessDenied"), 3, "AccessDenied", 0),
-    "report to a portal": (REPORT, page(200), 4, "the store answered 500", 0),  # boto3 takes such a 200 for a 500
-    "report swallowed": (REPORT, Answer(200, b"", {}), 4, "not the store", 0),
-    "report while busy": (REPORT, error(503, "SlowDown"), 4, "503", 0),
+    "report of an unknown key": (REPORT, refusal(401, "unknown"), 3, "401 unknown: scripted", 0),
+    "report of a wrong secret": (REPORT, refusal(401, "signature"), 3, "401 signature", 0),
+    "report of a revoked device": (REPORT, refusal(403, "revoked"), 3, "403 revoked", 0),
+    "report in another name": (REPORT, refusal(403, "device"), 3, "403 device", 0),
+    "report beyond the quota": (REPORT, refusal(403, "quota"), 3, "403 quota", 0),
+    "report at another time": (REPORT, refusal(403, "clock"), 4, "403 clock: scripted", 0),
+    "report too soon": (REPORT, refusal(429, "rate"), 4, "429 rate", 0),
+    "report while busy": (REPORT, refusal(503, "busy"), 4, "503 busy", 0),
+    "report without room": (REPORT, refusal(507, "full"), 4, "507 full", 0),
+    "report cut": (REPORT, refusal(400, "cut"), 4, "400 cut", 0),
+    "report to a portal": (REPORT, page(200), 4, "not the ingest", 0),
+    "report to a page of 403": (REPORT, page(403), 4, "not the ingest", 0),
+    "report to a login": (REPORT, page(302, Location="http://127.0.0.1:9/login"), 4, "not the ingest", 0),
+    "report swallowed": (REPORT, Answer(200, b"", {}), 4, "not the ingest", 0),
+    "report taken for another": (REPORT, Answer(200, b'{"stored": "a", "sha256": "b"}', {}), 4, "not the ingest", 0),
+    "acknowledgement cut": (REPORT, Answer(200, b'{"stored": "reports/', {}, cut=True), 4, "not the ingest", 0),
 }
+NEVER_TAKEN = {"taken": refusal(409, "taken"), "large": refusal(413, "large"), "malformed": refusal(422, "malformed")}
 
 
 class _Store(ThreadingHTTPServer):
@@ -121,10 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if not self._gave_wrong_answer(self._key()):
             self.server.folder.put(self._key(), body)
-            self._send(Answer(200, b"", ETAG))
+            stored = {"stored": self._key(), "sha256": hashlib.sha256(body).hexdigest()}
+            self._send(Answer(200, json.dumps(stored).encode(), {}))
 
     def _key(self) -> str:
-        return unquote(urlsplit(self.path).path).removeprefix("/bucket/")
+        return unquote(urlsplit(self.path).path).removeprefix("/bucket").removeprefix("/")
 
     def _gave_wrong_answer(self, key: str) -> bool:
         wrong = self.server.wrong
@@ -204,28 +225,41 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
     monkeypatch.setattr(main_module, "open_store", lambda url: s3)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
 
-    options = [
-        "--target",
-        "cpu-fp32",
-        "--device",
-        "pi",
-        "--store",
-        "s3://bucket",
-        "--root",
-        str(root_file()),
-        "--warm-up",
-        "0",
-        "--repeats",
-        "1",
-    ]
     with pytest.raises(SystemExit):
-        main([*options, "--work-folder", str(tmp_path / "work")])
+        main(_options(server, tmp_path))
 
     assert codes == [code, 0]
     assert words in log_of_first_round[0]
     reports, refused = read_reports(store, release)
     assert [report.status for report in reports] == ["failed"] * failures + ["measured"]
     assert refused == []
+
+
+@pytest.mark.parametrize("answer", NEVER_TAKEN.values(), ids=NEVER_TAKEN)
+def test_a_report_that_is_never_taken_is_set_aside_and_told(
+    server_and_store: tuple[_Store, S3Store],
+    store: FolderStore,
+    ir_xml: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answer: Answer,
+) -> None:
+    server, s3 = server_and_store
+    server.folder, server.asked, server.wrong = store, REPORT, answer
+    _promoted(store, ir_xml)
+    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+
+    assert main([*_options(server, tmp_path), "--once"]) == 0
+
+    assert f"the ingest answered {answer.status} " in caplog.text
+    assert [path.suffix for path in (tmp_path / "work" / "spool").iterdir()] == [".damaged"]
+
+
+def _options(server: _Store, tmp_path: Path) -> list[str]:
+    options = ["--target", "cpu-fp32", "--device", "pi", "--store", "s3://bucket", "--root", str(root_file())]
+    options += ["--warm-up", "0", "--repeats", "1"]
+    return [*options, "--ingest", f"http://127.0.0.1:{server.server_port}", "--work-folder", str(tmp_path / "work")]
 
 
 def _promoted(store: FolderStore, ir_xml: Path) -> str:

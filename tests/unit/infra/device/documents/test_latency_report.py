@@ -84,7 +84,7 @@ def test_key_says_release_device_target_and_time(make_report: MakeReport) -> Non
     report = make_report(
         release_id="0123456789ab", device="pi", target="cpu-fp32", started_at="20261122T063000.000000Z"
     )
-    assert report.key() == "reports/0123456789ab/pi/cpu-fp32-20261122T063000.000000Z.json"
+    assert report.key() == "reports/pi/0123456789ab/cpu-fp32-20261122T063000.000000Z.json"
 
 
 @pytest.mark.parametrize("part", ["release_id", "device", "target", "started_at"])

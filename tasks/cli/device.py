@@ -1,0 +1,85 @@
+"""`modnet device`: the devices that may read releases and send reports, each by a key of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+from infra.device.errors import SettingsError
+from infra.ingest.devices import Device, device_policy
+from infra.local_stack.services import BUCKET
+from infra.local_stack.stack import Stack
+from infra.settings import Settings
+from tasks.cli.flags import Options, Result
+from tasks.tables import markdown_table
+
+
+def add_device(options: Options) -> Result:
+    """Makes a device's key, or takes the one that AWS has made, and says what the device must set."""
+    key = None if options.aws is None else _aws_key(options.aws)
+    stack = _stack(options)
+    with stack.changing_devices() as devices:
+        device = devices.add(options.name, key)
+    environ, command = _on_the_device(device, stack)
+    if options.json:
+        return {"device": device.name, "environment": environ, "command": command}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environ.items()]
+    return {"device": f"{device.name}, added; on it set and start:", "table": "\n".join([*lines, command])}
+
+
+def list_devices(options: Options) -> Result:
+    """Shows every device and when it was added and revoked; no secrets."""
+    found = _stack(options).devices().values()
+    rows = [
+        {"device": one.name, "key": one.key_id, "added": one.added_at, "revoked": one.revoked_at or ""} for one in found
+    ]
+    return {"devices": rows} if options.json else {"table": markdown_table(rows) if rows else "no devices"}
+
+
+def revoke_device(options: Options) -> Result:
+    """Makes a device's key worthless, at the store and at the ingest; its reports stay."""
+    with _stack(options).changing_devices() as devices:
+        device = devices.revoke(options.name)
+    return {"device": f"{device.name}, revoked at {device.revoked_at}"}
+
+
+def show_policy(options: Options) -> Result:
+    """Prints what a device may do, as a policy for AWS's IAM; it is the same for all devices."""
+    kind, _, place = Settings.from_env().store_url.partition("://")
+    bucket, _, prefix = place.partition("/")
+    policy = device_policy(bucket, f"{prefix.strip('/')}/" if prefix else "") if kind == "s3" else device_policy(BUCKET)
+    return {"policy": policy} if options.json else {"table": json.dumps(policy, indent=2)}
+
+
+def _stack(options: Options) -> Stack:
+    folder: Path = options.stack.absolute()
+    return Stack(folder, folder.parent, os.environ)
+
+
+def _aws_key(path: Path) -> tuple[str, str]:
+    """Id and secret in what `aws iam create-access-key` prints."""
+    try:
+        key = json.loads(path.read_text())["AccessKey"]
+        return str(key["AccessKeyId"]), str(key["SecretAccessKey"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SettingsError(
+            f"{path}: wanted the JSON that `aws iam create-access-key` prints ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _on_the_device(device: Device, stack: Stack) -> tuple[dict[str, str], str]:
+    """Variables and command: of the stack once it was started, else of the store that this environment names.
+
+    `root.json` is that of the keys, copied to the device.
+    """
+    endpoint, store, ingest = os.environ.get("AWS_ENDPOINT_URL"), Settings.from_env().store_url, "https://INGEST"
+    if stack.was_started:
+        endpoint, store, ingest = stack.store_endpoint, f"s3://{BUCKET}", stack.ingest_url
+    environ = {"AWS_ACCESS_KEY_ID": device.key_id, "AWS_SECRET_ACCESS_KEY": device.secret}
+    if endpoint is not None:
+        environ = {"AWS_ENDPOINT_URL": endpoint, **environ}
+    command = ["python", "-m", "infra.device", "--store", store, "--root", "root.json"]
+    command += ["--ingest", ingest, "--device", device.name]
+    return environ, shlex.join([*command, "--target", "cpu-int8", "--work-folder", "/var/lib/modnet"])

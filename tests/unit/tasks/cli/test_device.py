@@ -1,0 +1,69 @@
+"""`modnet device`, with no services running; tests/integration/test_local_stack.py has them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODNET_STORE", "s3://models/of-us")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    return tmp_path
+
+
+def test_a_device_is_added_shown_and_revoked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["device", "list"]) == 0
+    assert capsys.readouterr().out == "no devices\n"
+    assert main(["device", "add", "kitchen-1"]) == 0
+    said = capsys.readouterr().out
+    (entry,) = json.loads((folder / ".modnet" / "devices.json").read_text())["devices"]
+    assert f"export AWS_SECRET_ACCESS_KEY={entry['secret']}\n" in said
+    command = "python -m infra.device --store s3://models/of-us --root root.json --ingest https://INGEST --device kitchen-1"
+    assert command in said
+    assert main(["device", "revoke", "kitchen-1"]) == 0
+    assert capsys.readouterr().out.startswith("device: kitchen-1, revoked at 20")
+    assert main(["device", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "| kitchen-1 | device-kitchen-1 | 20" in listed
+    assert entry["secret"] not in listed
+
+
+def test_a_device_takes_the_key_that_aws_has_made(folder: Path, run: Any, refuse: Any) -> None:
+    path = folder / "key.json"
+    path.write_text(
+        json.dumps({"AccessKey": {"AccessKeyId": "AKIA1", "SecretAccessKey": "secret", "Status": "Active"}})
+    )
+    added = run("device", "add", "attic", "--aws", path)
+    assert added["environment"] == {"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "secret"}
+    path.write_text('{"AccessKey": {}}')
+    code, words = refuse("device", "add", "cellar", "--aws", path)
+    assert (code, "wanted the JSON that `aws iam create-access-key` prints" in words) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add", "a/b"], "got 'a/b', wanted 1 to 128 of"),
+        (["add", "attic"], "'attic': there since"),
+        (["revoke", "cellar"], "'cellar': unknown, wanted one of ['attic']"),
+    ],
+)
+def test_what_cannot_be_done_is_told(run: Any, refuse: Any, arguments: list[str], words: str) -> None:
+    run("device", "add", "attic")
+    code, said = refuse("device", *arguments)
+    assert (code, words in said) == (3, True)
+
+
+def test_the_policy_for_aws_is_of_the_store_that_is_set(run: Any) -> None:
+    reads, lists = run("device", "policy")["policy"]["Statement"]
+    assert reads["Resource"][0] == "arn:aws:s3:::models/of-us/releases/*"
+    assert lists["Condition"]["StringLike"]["s3:prefix"][0] == "of-us/releases/*"
+    assert (reads["Action"], lists["Action"]) == (["s3:GetObject"], ["s3:ListBucket"])
