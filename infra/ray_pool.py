@@ -28,7 +28,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import ray
-from ray._private import services
+from ray._private import node, ray_constants, services
 from ray.exceptions import (
     LocalRayletDiedError,
     NodeDiedError,
@@ -172,10 +172,16 @@ def _init(address: str | None) -> None:
     # `local` and not None: with None Ray would join whatever Ray was started last on this machine.
     local: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     is_local = address in (None, "local")
+    # Whether ports are on all addresses of this machine or on loopback. Ray offers that on Windows and macOS, and
+    # replaces an address of loopback that it is given.
+    ray_constants.ENABLE_RAY_CLUSTER = not is_local
     if is_local:
         local["_temp_dir"] = str(ray_folder())
         # Ray would keep one for all of this user's Rays in the home folder, which not every user can write.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new Ray asks for the token
+        # It would offer figures of the cluster to everybody, at a port of its own.
+        node.Node.start_monitor = lambda self: None
         # Without a dashboard, this server only serves usage statistics: even when they are switched off, it asks cloud
         # providers' hosts where it is. None is what Ray goes on with when it does not start.
         services.start_api_server = lambda *args, **kwargs: (None, None)

@@ -39,6 +39,7 @@ from infra.local_stack.services import (
 )
 from infra.local_stack.state import StackState
 from infra.local_stack.store_identities import store_identities
+from infra.local_stack.store_security import write_store_security
 
 _READY_WITHIN_S = 180.0
 _POLL_S = 0.3
@@ -47,6 +48,7 @@ _ROOM_BYTES = 2 * MIN_FREE_BYTES  # a start with less would soon end in a store 
 # keeps every acknowledged write when it is killed.
 _GRACE_S = {"prefect": 5.0, "store": 2.0}
 _WORKER_GRACE_S = 12.0
+_SECRETS = ("pipeline", "device", "prefect")  # identities of the S3 server, and what Prefect asks for
 
 
 class Stack:
@@ -74,7 +76,7 @@ class Stack:
     @property
     def api(self) -> PrefectApi:
         """Prefect's REST API."""
-        return PrefectApi(self._state.api_url)
+        return PrefectApi(self._state.api_url, self._state.secrets["prefect"])
 
     @property
     def ui_url(self) -> str:
@@ -111,6 +113,7 @@ class Stack:
         """
         with self._locked():
             self._require_room()
+            self._make_secrets()
             self._start("store", self._store)
             is_new_server = self._start("prefect", self._prefect)
             self._wait("prefect", self.api.is_healthy)
@@ -195,6 +198,16 @@ class Stack:
         self._state.write(self._state_file)
         return True
 
+    def _make_secrets(self) -> None:
+        """Makes what is not there yet. Services of an earlier version, which never asked for it, must not run on."""
+        missing = [name for name in _SECRETS if name not in self._state.secrets]
+        if missing and any(self.status().values()):
+            raise StackError(
+                f"{self.folder}: its services were started by an earlier version and are open to every user of this "
+                "machine: end them first, by `make down` or python -m infra.local_stack down"
+            )
+        self._state.secrets |= StackState.new(missing).secrets
+
     def _require_room(self) -> None:
         free = shutil.disk_usage(self.folder).free
         if free < _ROOM_BYTES:
@@ -218,7 +231,12 @@ class Stack:
         identities = self.folder / "identities.json"
         with atomic_file(identities) as partial:
             partial.write(json.dumps(store_identities(self._state.secrets)).encode())
-        command = store_command(ports, data=data, identities=identities, log_folder=self.folder / "log")
+        security = self.folder / "store-security"
+        write_store_security(security)
+        self._remove_sockets()
+        command = store_command(
+            ports, data=data, identities=identities, security=security, log_folder=self.folder / "log"
+        )
         return command, store_environ(self._environ, self.folder)
 
     def _prefect(self) -> tuple[list[str], dict[str, str]]:
@@ -270,7 +288,13 @@ class Stack:
         """Removes what a killed SeaweedFS leaves behind; it puts its sockets there whatever it is told."""
         for name in STORE_LISTENERS:
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-{self._state.ports.get(name, 0)}.sock"):
-                socket_file.unlink(missing_ok=True)
+                try:
+                    socket_file.unlink(missing_ok=True)
+                except PermissionError as error:
+                    raise StackError(
+                        f"{socket_file}: belongs to another user, who would be taken for a part of the store: have it "
+                        f"removed, or change the port of {name} in {self._state_file}"
+                    ) from error
 
     def _log(self, name: str) -> Path:
         return self.folder / "log" / f"{name}.log"
@@ -286,7 +310,7 @@ class Stack:
         try:
             state = StackState.read(self._state_file)
         except FileNotFoundError:
-            return StackState.new(("pipeline", "device"))
+            return StackState.new(_SECRETS)
         if state.folder not in ("", str(self.folder)) and (Path(state.folder) / self._state_file.name).exists():
             # The folder is a copy: the processes belong to the stack that it was copied from.
             state.processes.clear()
@@ -304,6 +328,7 @@ class Stack:
     def _locked(self) -> Iterator[None]:
         """Lets one command at a time change the stack, from what the last one left."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # the files below need no modes of their own
         with open(self.folder / "stack.lock", "wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
