@@ -22,7 +22,8 @@ FOREIGN = {
     "EDITOR": "ed",
 }
 OF_THE_CALLER = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10", "PREFECT_LOGGING_LEVEL": "DEBUG", "TZ": "UTC"}
-STATE = StackState({"pipeline": "pipeline-secret", "device": "device-secret"}, {"s3": 8333, "prefect": 4200})
+SECRETS = {"pipeline": "pipeline-secret", "device": "device-secret", "prefect": "prefect-secret"}
+STATE = StackState(SECRETS, {"s3": 8333, "prefect": 4200})
 
 
 def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) -> None:
@@ -30,6 +31,8 @@ def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) 
     assert environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8333"
     assert environ["AWS_SECRET_ACCESS_KEY"] == "pipeline-secret"
     assert environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert environ["PREFECT_API_AUTH_STRING"] == environ["PREFECT_SERVER_API_AUTH_STRING"] == "prefect-secret"
+    assert environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4200"
     assert environ["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"].endswith(".filesystem")
     assert environ["PREFECT_SERVER_UI_API_URL"] == "/api"
     assert environ["EDITOR"] == "ed"
@@ -82,10 +85,10 @@ def test_what_the_stack_starts_reaches_its_store_past_any_proxy(
 def test_device_environ_holds_nothing_but_the_devices_rights(tmp_path: Path) -> None:
     environ = device_environ(FOREIGN, tmp_path, STATE)
     assert environ["AWS_SECRET_ACCESS_KEY"] == "device-secret"
-    assert "pipeline-secret" not in environ.values()
+    assert not {"pipeline-secret", "prefect-secret"} & set(environ.values())
     assert not [name for name in environ if name.startswith("PREFECT") or name == "EDITOR"]
 
 
-def test_store_environ_holds_nobodys_rights(tmp_path: Path) -> None:
-    wanted = {"PATH": "/bin", "HOME": "/home/someone", "MODNET_STACK": str(tmp_path)}
+def test_store_environ_holds_nobodys_rights_and_leads_to_no_settings_of_the_user(tmp_path: Path) -> None:
+    wanted = {"PATH": "/bin", "HOME": str(tmp_path), "MODNET_STACK": str(tmp_path)}
     assert store_environ(FOREIGN, tmp_path) == wanted
