@@ -181,7 +181,7 @@ def _init(address: str | None) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new Ray asks for the token
         # It would offer figures of the cluster to everybody, at a port of its own.
-        node.Node.start_monitor = lambda self: None
+        node.Node.start_monitor = lambda self: None  # type: ignore[method-assign]
         # Without a dashboard, this server only serves usage statistics: even when they are switched off, it asks cloud
         # providers' hosts where it is. None is what Ray goes on with when it does not start.
         services.start_api_server = lambda *args, **kwargs: (None, None)
