@@ -39,8 +39,8 @@ def store_command(
     for name, port in ports.items():
         service, _, kind = name.partition(".")
         command.append(f"-{service}.port{'.' * bool(kind)}{kind}={port}")
-    # Objects are given and taken by S3 alone, and to no page of another origin.
-    command += ["-disableHttp", "-filer.disableHttp", f"-s3.allowedOrigins=http://{LOOPBACK}:{ports['s3']}"]
+    # Objects are given and taken by S3 alone (the filer goes by the first flag too), and to no page of another origin.
+    command += ["-disableHttp", f"-s3.allowedOrigins=http://{LOOPBACK}:{ports['s3']}"]
     # Services with fixed ports that nobody asked for, usage statistics, and files of 30 GB.
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
     command += [f"-volume.minFreeSpace={MIN_FREE_BYTES >> 20}MiB"]
