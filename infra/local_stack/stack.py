@@ -76,7 +76,7 @@ class Stack:
     @property
     def api(self) -> PrefectApi:
         """Prefect's REST API."""
-        return PrefectApi(self._state.api_url, self._state.secrets["prefect"])
+        return PrefectApi(self._state.api_url, self._state.secrets.get("prefect", ""))  # earlier versions asked for none
 
     @property
     def ui_url(self) -> str:
