@@ -76,7 +76,9 @@ class Stack:
     @property
     def api(self) -> PrefectApi:
         """Prefect's REST API."""
-        return PrefectApi(self._state.api_url, self._state.secrets.get("prefect", ""))  # earlier versions asked for none
+        return PrefectApi(
+            self._state.api_url, self._state.secrets.get("prefect", "")
+        )  # earlier versions asked for none
 
     @property
     def ui_url(self) -> str:
@@ -233,7 +235,11 @@ class Stack:
             partial.write(json.dumps(store_identities(self._state.secrets)).encode())
         security = self.folder / "store-security"
         write_store_security(security)
-        self._remove_sockets()
+        if foreign := self._remove_sockets():
+            raise StackError(
+                f"{', '.join(foreign)}: belongs to another user, who would be taken for a part of the store: have it "
+                f"removed, or change that port in {self._state_file}"
+            )
         command = store_command(
             ports, data=data, identities=identities, security=security, log_folder=self.folder / "log"
         )
@@ -284,17 +290,20 @@ class Stack:
         started = {process for process in self._state.processes.values() if is_running(process)}
         return list(started.union(processes_with(MARKER, str(self.folder))))
 
-    def _remove_sockets(self) -> None:
-        """Removes what a killed SeaweedFS leaves behind; it puts its sockets there whatever it is told."""
+    def _remove_sockets(self) -> list[str]:
+        """Removes what a killed SeaweedFS leaves behind; it puts its sockets there whatever it is told.
+
+        Returns:
+            Those that are another user's and stay.
+        """
+        foreign = []
         for name in STORE_LISTENERS:
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-{self._state.ports.get(name, 0)}.sock"):
                 try:
                     socket_file.unlink(missing_ok=True)
-                except PermissionError as error:
-                    raise StackError(
-                        f"{socket_file}: belongs to another user, who would be taken for a part of the store: have it "
-                        f"removed, or change the port of {name} in {self._state_file}"
-                    ) from error
+                except PermissionError:
+                    foreign.append(f"{socket_file} ({name})")
+        return foreign
 
     def _log(self, name: str) -> Path:
         return self.folder / "log" / f"{name}.log"

@@ -191,10 +191,11 @@ def test_up_refuses_a_socket_that_another_user_has_put_where_the_store_will_have
         raise PermissionError(f"not allowed: {path}")
 
     squatted = Path("/tmp/seaweedfs-s3-8333.sock")
-    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [squatted] if "8333" in pattern else [])
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [squatted] if "seaweedfs" in pattern else [])
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(StackError, match=rf"{squatted}: belongs to another user"):
-        stack._remove_sockets()
+    with stack._locked(), pytest.raises(StackError, match=rf"{squatted} \(s3\): belongs to another user"):
+        stack._store()
+    stack.down()
 
 
 def test_down_does_nothing_when_there_never_was_a_stack(tmp_path: Path) -> None:
