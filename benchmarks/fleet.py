@@ -36,6 +36,7 @@ from infra.ingest.devices import Device, DeviceRegistry
 from infra.local_stack.ports import LOOPBACK, choose_ports, listens
 from infra.local_stack.services import BUCKET, STORE_LISTENERS, ingest_command, store_command
 from infra.local_stack.store_identities import IDENTITIES, store_identities
+from infra.local_stack.store_security import write_store_security
 from infra.local_stack.wait_for_store import wait_for_store
 
 MAX_MEMORY_MB = 150
@@ -68,10 +69,10 @@ def _measure(folder: Path, device_count: int, report_count: int, seconds: float)
     devices = [registry.add(f"device-{number:03d}") for number in range(device_count)]
     key_secrets = {name: secrets.token_urlsafe(30) for name in IDENTITIES}
     ports = choose_ports(dict.fromkeys([*STORE_LISTENERS, "ingest"], 0), {})
-    processes = [_start_store(folder, {name: ports[name] for name in STORE_LISTENERS}, key_secrets, devices)]
+    processes = [start_store(folder, {name: ports[name] for name in STORE_LISTENERS}, key_secrets, devices)]
     try:
-        environ = _of_identity("ingest", key_secrets, ports)
-        os.environ.update(_of_identity("pipeline", key_secrets, ports))
+        environ = environ_of("ingest", key_secrets, ports)
+        os.environ.update(environ_of("pipeline", key_secrets, ports))
         store = open_store(f"s3://{BUCKET}")
         wait_for_store(store, 60.0)
         command = ingest_command(ports["ingest"], folder / "devices.json")
@@ -199,18 +200,20 @@ def _holds(store: ObjectStore, wanted: Mapping[str, bytes]) -> bool:
     return store.list("reports/") == sorted(wanted) and all(store.get(key) == body for key, body in wanted.items())
 
 
-def _start_store(
+def start_store(
     folder: Path, ports: Mapping[str, int], key_secrets: Mapping[str, str], devices: list[Device]
 ) -> subprocess.Popen[bytes]:
+    """A SeaweedFS as `make up` starts it."""
     identities, data = folder / "identities.json", folder / "data"
     identities.write_text(json.dumps(store_identities(key_secrets, devices)))
     data.mkdir()
-    command = store_command(ports, data=data, identities=identities, log_folder=folder)
+    write_store_security(folder / "security")
+    command = store_command(ports, data=data, identities=identities, security=folder / "security", log_folder=folder)
     with open(folder / "store.log", "wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _of_identity(name: str, key_secrets: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
+def environ_of(name: str, key_secrets: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
     return {
         **{variable: value for variable, value in os.environ.items() if not variable.startswith("PREFECT_")},
         "MODNET_STORE": f"s3://{BUCKET}",

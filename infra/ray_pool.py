@@ -5,8 +5,9 @@ records stay with the caller.
 
 Without an address a Ray of this process is started on this machine. Its workers see the environment as it was at that
 moment, which is how store URL and S3 credentials reach them (Ray writes a runtime environment into its logs, so secrets
-do not go that way). On the nodes of another cluster, set `MODNET_STORE` and the `AWS_*` variables where Ray is started,
-and install the same wheel with its extra, `modnet-edge[pipeline]`; this process must run on one of its nodes.
+do not go that way). Where the keys that sign are, and Prefect's secret, is kept from them. On the nodes of another
+cluster, set `MODNET_STORE` and the `AWS_*` variables where Ray is started, and install the same wheel with its extra,
+`modnet-edge[pipeline]`; this process must run on one of its nodes.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import ray
-from ray._private import services
+from ray._private import node, ray_constants, services
 from ray.exceptions import (
     LocalRayletDiedError,
     NodeDiedError,
@@ -53,6 +54,7 @@ _SETTLE_S = 15.0
 _ANSWERS_WITHIN_S = 10.0
 # What decides a result besides Python and Ray, whose versions Ray compares by itself.
 _DISTRIBUTIONS = ("modnet-edge", "torch", "numpy", "opencv-python-headless", "openvino", "nncf")
+_OWN_VARIABLES = ("MODNET_KEYS", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError, ObjectLostError)
 
 _log = logging.getLogger(__name__)
@@ -172,15 +174,22 @@ def _init(address: str | None) -> None:
     # `local` and not None: with None Ray would join whatever Ray was started last on this machine.
     local: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     is_local = address in (None, "local")
+    # Whether ports are on all addresses of this machine or on loopback. Ray offers that on Windows and macOS, and
+    # replaces an address of loopback that it is given.
+    ray_constants.ENABLE_RAY_CLUSTER = not is_local
     if is_local:
         local["_temp_dir"] = str(ray_folder())
         # Ray would keep one for all of this user's Rays in the home folder, which not every user can write.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new Ray asks for the token
+        # It would offer figures of the cluster to everybody, at a port of its own.
+        node.Node.start_monitor = lambda self: None  # type: ignore[method-assign]
         # Without a dashboard, this server only serves usage statistics: even when they are switched off, it asks cloud
         # providers' hosts where it is. None is what Ray goes on with when it does not start.
         services.start_api_server = lambda *args, **kwargs: (None, None)
     try:
-        ray.init(**(local if is_local else {"address": address}), logging_level=logging.ERROR)
+        with _kept_from_workers():
+            ray.init(**(local if is_local else {"address": address}), logging_level=logging.ERROR)
     except ConnectionError as error:
         raise WorkerLostError(f"Ray at {address or 'local'!r}: no cluster answers: {error}") from error
     except (RuntimeError, ValueError, OSError) as error:
@@ -190,6 +199,16 @@ def _init(address: str | None) -> None:
         raise WorkerLostError(
             f"Ray at {address or 'local'!r} did not start in time, as on a machine that is very busy: {error}"
         ) from error
+
+
+@contextmanager
+def _kept_from_workers() -> Iterator[None]:
+    """Takes what is only this process's own out of the environment that a local Ray hands on to its workers."""
+    kept = {name: os.environ.pop(name) for name in _OWN_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _require_room(label: str, cpus: float, gpus: float) -> None:

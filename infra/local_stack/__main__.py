@@ -65,7 +65,8 @@ def _print_status(stack: Stack) -> int:
         print(f"{name:8} {f'runs (pid {process.pid})' if process else 'does not run'}")
     if not stack.is_up():
         return 1
-    print(f"Prefect  {stack.ui_url}\nS3       {stack.store_endpoint}  bucket {BUCKET}")
+    print(f"Prefect  {stack.ui_url}  asks once for `prefect` of `secrets` in {stack.folder / 'stack.json'}")
+    print(f"S3       {stack.store_endpoint}  bucket {BUCKET}")
     print(f"ingest   {stack.ingest_url}\nlogs     {stack.folder / 'log'}")
     print(f"keys     {stack.keys} (of a development root: the root key is not offline, see docs/keys.md)")
     return 0

@@ -31,6 +31,7 @@ def run_prefect(arguments: Sequence[str], *, project: Path, environ: Mapping[str
             text=True,
             timeout=_DONE_WITHIN_S,
             check=False,
+            umask=0o077,
         )
     except subprocess.TimeoutExpired as error:
         raise StackError(f"prefect {' '.join(arguments)}: not done after {_DONE_WITHIN_S:g} s") from error

@@ -35,6 +35,9 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         "MODNET_LEGACY": caller.get("MODNET_LEGACY", str(folder / "legacy")),
         "MODNET_KEYS": caller.get("MODNET_KEYS", str(folder / "keys")),
         "PREFECT_API_URL": state.api_url,
+        "PREFECT_API_AUTH_STRING": state.secrets["prefect"],
+        "PREFECT_SERVER_API_AUTH_STRING": state.secrets["prefect"],
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": state.ui_url,
         "PREFECT_HOME": str(folder / "prefect"),
         **NO_STATISTICS,
         # The browser asks where it got the page from; with a whole address, not through a tunnel or from a container.
@@ -62,8 +65,8 @@ def ingest_environ(caller: Mapping[str, str], folder: Path, state: StackState) -
 
 
 def store_environ(caller: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Environment of the S3 server itself, which needs nobody's rights."""
-    return {**_plain_environ(caller), MARKER: str(folder)}
+    """Environment of the S3 server itself, which needs nobody's rights and not the user's own ~/.seaweedfs."""
+    return {**_plain_environ(caller), MARKER: str(folder), "HOME": str(folder)}
 
 
 def _names_a_service(name: str) -> bool:

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from base64 import b64encode
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,10 +24,16 @@ _DUE_WITHIN = timedelta(minutes=1)  # workers take runs some seconds before they
 
 
 class PrefectApi:
-    """A Prefect server; every method raises StackError when it does not answer or refuses."""
+    """A Prefect server; every method raises StackError when it does not answer or refuses.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: of its API.
+        secret: what it asks for, its `PREFECT_SERVER_API_AUTH_STRING`.
+    """
+
+    def __init__(self, url: str, secret: str) -> None:
         self.url = url
+        self._authorization = f"Basic {b64encode(secret.encode()).decode()}"
         # A proxy of the environment would be asked for loopback addresses too.
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
@@ -141,7 +148,7 @@ class PrefectApi:
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "Authorization": self._authorization},
         )
         where = f"{method} {self.url}{path}"
         deadline = time.monotonic() + patience_s

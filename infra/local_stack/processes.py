@@ -27,6 +27,8 @@ class Process:
 def start_process(command: Sequence[str], *, environ: Mapping[str, str], log: Path) -> Process:
     """Starts a process in a session of its own, which no closing terminal ends; its output is appended to the log.
 
+    What it and its own processes write is for this user alone: files, and the sockets that they have in /tmp.
+
     Raises:
         StackError: the program cannot be run.
     """
@@ -36,10 +38,13 @@ def start_process(command: Sequence[str], *, environ: Mapping[str, str], log: Pa
         (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
+    umask = os.umask(0o077)
     try:
         pid = os.posix_spawn(command[0], list(command), environ, file_actions=files, setsid=True)
     except OSError as error:
         raise StackError(f"{command[0]}: cannot be started: {error}") from error
+    finally:
+        os.umask(umask)
     return _read(pid)[0]  # there even if it has ended: nobody has collected it yet
 
 

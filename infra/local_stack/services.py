@@ -21,21 +21,27 @@ MIN_FREE_BYTES = 512 << 20
 DEFAULT_PORTS = {"prefect": 4200, "s3": 8333, "ingest": 8343}
 
 
-def store_command(ports: Mapping[str, int], *, data: Path, identities: Path, log_folder: Path) -> list[str]:
+def store_command(
+    ports: Mapping[str, int], *, data: Path, identities: Path, security: Path, log_folder: Path
+) -> list[str]:
     """Starts SeaweedFS.
 
     Args:
         ports: port of each of STORE_LISTENERS.
         data: folder of the stored objects; must exist.
         identities: file with the JSON of `store_identities`.
+        security: folder that `write_store_security` has filled.
         log_folder: of SeaweedFS's own logs.
     """
     weed = Path(sys.executable).with_name("weed")
-    command = [str(weed), f"-logdir={log_folder}", "server", f"-dir={data}", "-filer", "-s3"]
+    # `-config_dir` comes before ./security.toml and ~/.seaweedfs.
+    command = [str(weed), f"-logdir={log_folder}", f"-config_dir={security}", "server", f"-dir={data}", "-filer", "-s3"]
     command += [f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.config={identities}"]
     for name, port in ports.items():
         service, _, kind = name.partition(".")
         command.append(f"-{service}.port{'.' * bool(kind)}{kind}={port}")
+    # Objects are given and taken by S3 alone (the filer goes by the first flag too), and to no page of another origin.
+    command += ["-disableHttp", f"-s3.allowedOrigins=http://{LOOPBACK}:{ports['s3']}"]
     # Services with fixed ports that nobody asked for, usage statistics, and files of 30 GB.
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
     command += [f"-volume.minFreeSpace={MIN_FREE_BYTES >> 20}MiB"]
@@ -45,7 +51,7 @@ def store_command(ports: Mapping[str, int], *, data: Path, identities: Path, log
 
 def prefect_command(port: int) -> list[str]:
     """Starts the Prefect server."""
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
+    return [sys.executable, "-m", "infra.local_stack.prefect_server", str(port)]
 
 
 def worker_command(name: str) -> list[str]:

@@ -42,6 +42,7 @@ from infra.local_stack.services import (
 )
 from infra.local_stack.state import StackState
 from infra.local_stack.store_identities import IDENTITIES, store_identities
+from infra.local_stack.store_security import write_store_security
 
 _READY_WITHIN_S = 180.0
 _POLL_S = 0.3
@@ -50,6 +51,7 @@ _ROOM_BYTES = 2 * MIN_FREE_BYTES  # a start with less would soon end in a store 
 # keeps every acknowledged write when it is killed.
 _GRACE_S = {"prefect": 5.0, "store": 2.0}
 _WORKER_GRACE_S = 12.0
+_SECRETS = (*IDENTITIES, "prefect")  # of the S3 server's identities, and what Prefect asks for
 
 
 class Stack:
@@ -84,7 +86,9 @@ class Stack:
     @property
     def api(self) -> PrefectApi:
         """Prefect's REST API."""
-        return PrefectApi(self._state.api_url)
+        return PrefectApi(
+            self._state.api_url, self._state.secrets.get("prefect", "")
+        )  # earlier versions asked for none
 
     @property
     def ui_url(self) -> str:
@@ -121,6 +125,7 @@ class Stack:
         """
         with self._locked():
             self._require_room()
+            self._make_secrets()
             self._make_keys()
             if self._targets and LOCAL_DEVICE not in self._registry.devices():
                 self._registry.add(LOCAL_DEVICE)
@@ -242,6 +247,16 @@ class Stack:
         if "MODNET_KEYS" not in self._environ:
             development_keys(self.keys)
 
+    def _make_secrets(self) -> None:
+        """Makes what is not there yet. Services of an earlier version, which never asked for it, must not run on."""
+        missing = [name for name in _SECRETS if name not in self._state.secrets]
+        if missing and any(self.status().values()):
+            raise StackError(
+                f"{self.folder}: its services were started by an earlier version and are open to every user of this "
+                "machine: end them first, by `make down` or python -m infra.local_stack down"
+            )
+        self._state.secrets |= StackState.new(missing).secrets
+
     def _require_room(self) -> None:
         free = shutil.disk_usage(self.folder).free
         if free < _ROOM_BYTES:
@@ -263,7 +278,16 @@ class Stack:
         data = self.folder / "seaweedfs"
         data.mkdir(parents=True, exist_ok=True)
         identities = self._write_identities()
-        command = store_command(ports, data=data, identities=identities, log_folder=self.folder / "log")
+        security = self.folder / "store-security"
+        write_store_security(security)
+        if foreign := self._remove_sockets():
+            raise StackError(
+                f"{', '.join(foreign)}: belongs to another user, who would be taken for a part of the store: have it "
+                f"removed, or change that port in {self._state_file}"
+            )
+        command = store_command(
+            ports, data=data, identities=identities, security=security, log_folder=self.folder / "log"
+        )
         return command, store_environ(self._environ, self.folder)
 
     def _write_identities(self) -> Path:
@@ -334,11 +358,20 @@ class Stack:
         started = {process for process in self._state.processes.values() if is_running(process)}
         return list(started.union(processes_with(MARKER, str(self.folder))))
 
-    def _remove_sockets(self) -> None:
-        """Removes what a killed SeaweedFS leaves behind; it puts its sockets there whatever it is told."""
+    def _remove_sockets(self) -> list[str]:
+        """Removes what a killed SeaweedFS leaves behind; it puts its sockets there whatever it is told.
+
+        Returns:
+            Those that are another user's and stay.
+        """
+        foreign = []
         for name in STORE_LISTENERS:
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-{self._state.ports.get(name, 0)}.sock"):
-                socket_file.unlink(missing_ok=True)
+                try:
+                    socket_file.unlink(missing_ok=True)
+                except PermissionError:
+                    foreign.append(f"{socket_file} ({name})")
+        return foreign
 
     def _log(self, name: str) -> Path:
         return self.folder / "log" / f"{name}.log"
@@ -354,8 +387,7 @@ class Stack:
         try:
             state = StackState.read(self._state_file)
         except FileNotFoundError:
-            return StackState.new(IDENTITIES)
-        state.secrets = {**StackState.new(IDENTITIES).secrets, **state.secrets}  # earlier stacks had no ingest
+            return StackState.new(_SECRETS)
         if state.folder not in ("", str(self.folder)) and (Path(state.folder) / self._state_file.name).exists():
             # The folder is a copy: the processes belong to the stack that it was copied from.
             state.processes.clear()
@@ -373,6 +405,7 @@ class Stack:
     def _locked(self) -> Iterator[None]:
         """Lets one command at a time change the stack, from what the last one left."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # the files below need no modes of their own
         with open(self.folder / "stack.lock", "wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,7 +21,7 @@ class StackState:
     """The content of the state file.
 
     Attributes:
-        secrets: secret key of each S3 identity.
+        secrets: secret key of each S3 identity, and what Prefect asks for.
         ports: port of each listener, as it was when the listener was last started.
         processes: what was started and not ended by us, by the service's name.
         deployed: digest of the project whose flows Prefect knows; empty before the first deployment.
@@ -55,9 +55,9 @@ class StackState:
         return f"http://{LOOPBACK}:{self.ports.get('ingest', 0)}"
 
     @classmethod
-    def new(cls, identities: Iterable[str]) -> StackState:
-        """Nothing started yet, and a fresh secret for each identity."""
-        return cls(secrets={name: secrets.token_urlsafe(30) for name in identities})
+    def new(cls, names: Iterable[str]) -> StackState:
+        """Nothing started yet, and a fresh secret for each name."""
+        return cls(secrets={name: secrets.token_urlsafe(30) for name in names})
 
     @classmethod
     def read(cls, path: Path) -> StackState:

@@ -17,14 +17,28 @@ from infra.errors import ResourcesUnavailableError, WorkerLostError
 from infra.ray_pool import CALLS_PER_PROCESS, run_on_ray, shutdown
 from modnet.errors import ParityError, TrainingDivergedError
 
+OWN = ("MODNET_KEYS", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     """Started from a task's thread that ends at once, as Prefect's threads do."""
-    with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(run_on_ray, os.getpid, timeout_s=60).result() != os.getpid()
+    with pytest.MonkeyPatch.context() as environment:
+        for name in OWN:
+            environment.setenv(name, "/of/the/flow/alone")
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(run_on_ray, os.getpid, timeout_s=60).result() != os.getpid()
+        assert {os.environ.get(name) for name in OWN} == {"/of/the/flow/alone"}
     yield
     shutdown()
+
+
+def own_variables() -> list[str]:
+    return [name for name in OWN if name in os.environ]
+
+
+def test_workers_are_not_told_where_keys_are_nor_what_prefect_asks_for() -> None:
+    assert run_on_ray(own_variables, timeout_s=60) == []
 
 
 def threads_and_sum(numbers: list[int]) -> tuple[str, int]:

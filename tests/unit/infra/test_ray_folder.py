@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,26 +9,50 @@ import pytest
 from infra import ray_folder
 from infra.device.errors import SettingsError
 
+NAME = f"ray-{os.getuid()}"
 
-def test_ray_folder_is_that_of_temporary_files(tmp_path: Path) -> None:
-    short = Path("/tmp")
-    assert ray_folder.ray_folder({"TMPDIR": str(short)}) == short / "ray"
-    assert ray_folder.ray_folder({"RAY_TMPDIR": "/var/tmp", "TMPDIR": str(short)}) == Path("/var/tmp/ray")
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of this test whose path leaves a socket room."""
+    link = Path(f"/tmp/r{os.getpid()}")
+    link.symlink_to(tmp_path_factory.mktemp("short"))
+    yield link
+    link.unlink()
+
+
+def test_ray_folder_is_that_of_temporary_files(short: Path) -> None:
+    assert ray_folder.ray_folder({"TMPDIR": str(short)}) == short / NAME / "ray"
+    assert ray_folder.ray_folder({"RAY_TMPDIR": str(short), "TMPDIR": "/tmp"}) == short / NAME / "ray"
+
+
+def test_ray_folder_is_entered_by_this_user_only(short: Path) -> None:
+    (short / NAME).mkdir()
+    (short / NAME).chmod(0o755)  # as an umask left it
+    assert ray_folder.ray_folder({"TMPDIR": str(short)}).parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_ray_folder_is_elsewhere_when_somebody_has_put_something_there(short: Path, tmp_path: Path) -> None:
+    (short / NAME).symlink_to(tmp_path)
+    assert ray_folder.ray_folder({"TMPDIR": str(short)}) == Path("/tmp") / NAME / "ray"
 
 
 def test_ray_folder_is_elsewhere_when_the_path_leaves_a_socket_no_room(tmp_path: Path) -> None:
-    fits = f"/tmp/{'x' * 60}"[: ray_folder.MAX_BYTES - len("/ray")]
-    assert not ray_folder._unusable(Path(f"{fits}/ray")).endswith("room")
-    assert ray_folder._unusable(Path(f"{fits}x/ray")).endswith("at most 43 leave a socket room")
+    rest = len(f"/{NAME}/ray")
+    fits = f"/tmp/{'x' * 60}"[: ray_folder.MAX_BYTES - rest]
+    assert not ray_folder._unusable(Path(f"{fits}/{NAME}/ray")).endswith("room")
+    assert ray_folder._unusable(Path(f"{fits}x/{NAME}/ray")).endswith("at most 43 leave a socket room")
     long = tmp_path / ("ä" * 30)
     long.mkdir()
-    assert ray_folder.ray_folder({"TMPDIR": str(long)}) == Path("/tmp/ray")
+    assert ray_folder.ray_folder({"TMPDIR": str(long)}) == Path("/tmp") / NAME / "ray"
 
 
-def test_ray_folder_names_all_that_cannot_be_used_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_folder_names_all_that_cannot_be_used_and_why(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_folder, "_ELSEWHERE", ("/proc/none", f"/tmp/{'x' * 60}"))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    (short / NAME).touch()
     with pytest.raises(SettingsError) as error:
-        ray_folder.ray_folder({"TMPDIR": "/var/tmp"})
-    for part in ("/var/tmp/ray: not writable", "/proc/none/ray: no such folder", "69 bytes long", "at most 39 bytes"):
+        ray_folder.ray_folder({"TMPDIR": str(short)})
+    rest = ray_folder.MAX_BYTES - len(f"/{NAME}/ray")
+    parts = (f"{short / NAME}/ray: cannot be made: File exists", f"/proc/none/{NAME}/ray: cannot be made: No such file")
+    for part in (*parts, f"{65 + len(f'/{NAME}/ray')} bytes long", f"at most {rest} bytes"):
         assert part in str(error.value)

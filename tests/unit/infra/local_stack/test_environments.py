@@ -23,7 +23,8 @@ FOREIGN = {
     "EDITOR": "ed",
 }
 OF_THE_CALLER = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10", "PREFECT_LOGGING_LEVEL": "DEBUG", "TZ": "UTC"}
-STATE = StackState({"pipeline": "pipeline-secret", "ingest": "ingest-secret"}, {"s3": 8333, "prefect": 4200})
+SECRETS = {"pipeline": "pipeline-secret", "ingest": "ingest-secret", "prefect": "prefect-secret"}
+STATE = StackState(SECRETS, {"s3": 8333, "prefect": 4200})
 LOCAL = Device("local", "device-local", "device-secret", "20261129T120000.000000Z")
 
 
@@ -32,6 +33,8 @@ def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) 
     assert environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8333"
     assert environ["AWS_SECRET_ACCESS_KEY"] == "pipeline-secret"
     assert environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert environ["PREFECT_API_AUTH_STRING"] == environ["PREFECT_SERVER_API_AUTH_STRING"] == "prefect-secret"
+    assert environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4200"
     assert environ["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"].endswith(".filesystem")
     assert environ["PREFECT_SERVER_UI_API_URL"] == "/api"
     assert environ["EDITOR"] == "ed"
@@ -86,7 +89,7 @@ def test_what_the_stack_starts_reaches_its_store_past_any_proxy(
 def test_device_environ_holds_nothing_but_the_devices_rights(tmp_path: Path) -> None:
     environ = device_environ(FOREIGN, tmp_path, STATE, LOCAL)
     assert (environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]) == ("device-local", "device-secret")
-    assert not {"pipeline-secret", "ingest-secret"} & set(environ.values())
+    assert not {"pipeline-secret", "ingest-secret", "prefect-secret"} & set(environ.values())
     assert not [name for name in environ if name.startswith("PREFECT") or name == "EDITOR"]
 
 
@@ -94,10 +97,11 @@ def test_ingest_environ_holds_its_own_rights_and_where_prefect_is(tmp_path: Path
     environ = ingest_environ(FOREIGN, tmp_path, STATE)
     assert (environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]) == ("ingest", "ingest-secret")
     assert environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert environ["PREFECT_API_AUTH_STRING"].endswith("prefect-secret")
     assert environ["MODNET_STORE"] == "s3://modnet"
     assert not {"EDITOR", "RAY_ADDRESS"} & set(environ)
 
 
-def test_store_environ_holds_nobodys_rights(tmp_path: Path) -> None:
-    wanted = {"PATH": "/bin", "HOME": "/home/someone", "MODNET_STACK": str(tmp_path)}
+def test_store_environ_holds_nobodys_rights_and_leads_to_no_settings_of_the_user(tmp_path: Path) -> None:
+    wanted = {"PATH": "/bin", "HOME": str(tmp_path), "MODNET_STACK": str(tmp_path)}
     assert store_environ(FOREIGN, tmp_path) == wanted

@@ -12,7 +12,7 @@ class _FakeApi(PrefectApi):
     """Runs as id -> state; `parent` has started `child` and `done`."""
 
     def __init__(self, states: dict[str, str]) -> None:
-        super().__init__("http://nowhere")
+        super().__init__("http://nowhere", "secret")
         self.states = states
 
     def open_runs(self) -> list[dict[str, Any]]:

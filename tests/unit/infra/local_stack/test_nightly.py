@@ -25,7 +25,7 @@ class ScriptedApi(PrefectApi):
     """A run that takes one step a look: a state name, and log lines of the run or of its subflow."""
 
     def __init__(self, *steps: tuple[str, list[str]], silent: int = 0) -> None:
-        super().__init__("http://nowhere")
+        super().__init__("http://nowhere", "secret")
         self.steps = steps
         self.looks = 0
         self.silent = silent

@@ -31,6 +31,7 @@ def answers() -> Answers:
 def api(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectApi]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
+            assert self.headers["Authorization"] == "Basic c2VjcmV0"  # `secret`, as Prefect reads it
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, content = answers[f"{self.command} {self.path}"](json.loads(sent) if sent else None)
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -46,7 +47,7 @@ def api(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectAp
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # loopback must not go through a proxy
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        yield PrefectApi(f"http://127.0.0.1:{server.server_port}/api")
+        yield PrefectApi(f"http://127.0.0.1:{server.server_port}/api", "secret")
         server.shutdown()
 
 
@@ -105,7 +106,7 @@ def test_state_refuses_an_answer_that_is_not_json(content: bytes, api: PrefectAp
 
 
 def test_is_healthy_is_false_when_nobody_listens() -> None:
-    assert not PrefectApi("http://127.0.0.1:1/api").is_healthy()
+    assert not PrefectApi("http://127.0.0.1:1/api", "secret").is_healthy()
 
 
 def test_is_healthy_is_what_the_server_says(api: PrefectApi, answers: Answers) -> None:
@@ -203,7 +204,7 @@ class RecordingApi(PrefectApi):
     """A server where there is nothing of what is asked for."""
 
     def __init__(self) -> None:
-        super().__init__("http://nowhere")
+        super().__init__("http://nowhere", "secret")
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, patience_s: float = 0.0) -> Any:

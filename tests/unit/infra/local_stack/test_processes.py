@@ -36,12 +36,13 @@ def wait_for(claim: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_start_process_gives_a_process_in_its_own_session_with_its_output_in_the_log(
+def test_start_process_gives_a_process_in_its_own_session_whose_files_are_its_users_with_its_output_in_the_log(
     start: Start, tmp_path: Path
 ) -> None:
     (tmp_path / "log").write_text("before\n")
-    process = start("import os, time; print(os.environ['COLOUR'], flush=True); time.sleep(60)", COLOUR="blue")
-    wait_for(lambda: (tmp_path / "log").read_text() == "before\nblue\n")
+    program = "import os, time; print(os.environ['COLOUR'], oct(os.umask(0)), flush=True); time.sleep(60)"
+    process = start(program, COLOUR="blue")
+    wait_for(lambda: (tmp_path / "log").read_text() == "before\nblue 0o77\n")
     assert is_running(process)
     assert os.getsid(process.pid) == process.pid
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ class _FakeApi(PrefectApi):
     """A server that has forgotten nothing and knows of one running flow run, whose process has this id."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__("http://nowhere")
+        super().__init__("http://nowhere", "secret")
         self.run_now = {"id": RUN_ID, "infrastructure_pid": str(pid), "work_pool_name": WORK_POOL}
         self.run_now["state"] = {"type": "RUNNING"}
 
@@ -51,7 +52,8 @@ class _StackWithFakeApi(Stack):
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
-    state = StackState({"pipeline": "pipeline-secret", "device": "device-secret"}, {"s3": 8333, "prefect": 4200})
+    secrets = {"pipeline": "pipeline-secret", "device": "device-secret", "prefect": "prefect-secret"}
+    state = StackState(secrets, {"s3": 8333, "prefect": 4200})
     state.processes["store"] = Process(1, "an earlier boot/1")
     state.write(tmp_path / "stack.json")
     return Stack(tmp_path, tmp_path, {})
@@ -172,6 +174,41 @@ def test_up_says_when_the_disk_is_full(stack: Stack, monkeypatch: pytest.MonkeyP
     with pytest.raises(StackError, match=r"0\.70 GB free on its disk, wanted at least 1\.07 GB"):
         stack.up()
     assert StackState.read(stack.folder / "stack.json").ports == {"s3": 8333, "prefect": 4200}  # nothing was begun
+
+
+def test_a_stack_of_before_gets_a_secret_for_prefect_once_its_services_have_ended(
+    stack: Stack, running: dict[str, Process]
+) -> None:
+    content = json.loads((stack.folder / "stack.json").read_text())
+    del content["secrets"]["prefect"]
+    (stack.folder / "stack.json").write_text(json.dumps(content))
+    with pytest.raises(StackError, match="open to every user of this machine: end them first"):
+        stack.up()
+    stack.down()
+    with stack._locked():
+        stack._make_secrets()
+        assert len(stack._state.secrets["prefect"]) >= 40
+        assert stack._state.secrets["device"] == "device-secret"
+
+
+def test_the_folder_is_for_its_owner_also_where_an_earlier_version_has_made_it(stack: Stack) -> None:
+    stack.folder.chmod(0o755)
+    with stack._locked():
+        assert stack.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_up_refuses_a_socket_that_another_user_has_put_where_the_store_will_have_its_own(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(f"not allowed: {path}")
+
+    squatted = Path("/tmp/seaweedfs-s3-8333.sock")
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [squatted] if "seaweedfs" in pattern else [])
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with stack._locked(), pytest.raises(StackError, match=rf"{squatted} \(s3\).*: belongs to another user"):
+        stack._store()
+    stack.down()
 
 
 def test_down_does_nothing_when_there_never_was_a_stack(tmp_path: Path) -> None:

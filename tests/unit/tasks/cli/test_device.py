@@ -26,7 +26,9 @@ def test_a_device_is_added_shown_and_revoked(folder: Path, capsys: pytest.Captur
     said = capsys.readouterr().out
     (entry,) = json.loads((folder / ".modnet" / "devices.json").read_text())["devices"]
     assert f"export AWS_SECRET_ACCESS_KEY={entry['secret']}\n" in said
-    command = "python -m infra.device --store s3://models/of-us --root root.json --ingest https://INGEST --device kitchen-1"
+    command = (
+        "python -m infra.device --store s3://models/of-us --root root.json --ingest https://INGEST --device kitchen-1"
+    )
     assert command in said
     assert main(["device", "revoke", "kitchen-1"]) == 0
     assert capsys.readouterr().out.startswith("device: kitchen-1, revoked at 20")
