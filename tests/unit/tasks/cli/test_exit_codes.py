@@ -38,6 +38,7 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
     "StackError",
     "StoreUnavailableError",
     "TrainingDivergedError",
+    "UntrustedError",
     "WorkerLostError",
 }
 
