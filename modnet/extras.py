@@ -12,7 +12,10 @@ from modnet.errors import MissingExtraError
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("matplotlib", "nncf", "onnx", "rich", "safetensors", "torch"),
-    "pipeline": ("boto3", "botocore", "cryptography", "prefect", "ray", "securesystemslib", "tuf", "yaml"),
+    "pipeline": (
+        *("boto3", "botocore", "cryptography", "prefect", "ray", "securesystemslib", "starlette", "tuf"),
+        *("uvicorn", "yaml"),
+    ),
 }
 """Extra of pyproject.toml → the packages that it brings and that this project imports."""
 

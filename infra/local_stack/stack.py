@@ -221,8 +221,7 @@ class Stack:
         """
         with self._locked():
             yield self._registry
-            if self.status()["store"] is not None:
-                self._tell_store()
+            self._tell_store()
 
     def _start(self, name: str, service: Callable[[], tuple[list[str], dict[str, str]]]) -> bool:
         """Starts a service unless it runs, remembers it before anything else can go wrong, and says whether it did.
@@ -300,10 +299,10 @@ class Stack:
 
     def _tell_store(self) -> None:
         """Lets a running store read anew who may do what."""
-        self._write_identities()
-        if store := self.status()["store"]:
+        if store := self.status()["store"]:  # one that does not run reads them when it starts
+            self._make_secrets()
+            self._write_identities()
             ask_to_reload(store)
-        self._state.write(self._state_file)  # a secret may be new
 
     def _ingest(self) -> tuple[list[str], dict[str, str]]:
         port = self._choose_ports(["ingest"], "ingest", "MODNET_INGEST_PORT")["ingest"]

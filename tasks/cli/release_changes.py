@@ -15,7 +15,6 @@ from modnet.configs.release import spdx_expression
 from modnet.errors import ConfigError
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
-from tasks.published import publish_network
 from tasks.signed import this_publisher
 from tasks.tables import markdown_table
 
@@ -40,6 +39,8 @@ def list_releases(options: Options) -> Result:
 
 def publish_release(options: Options) -> Result:
     """Publishes an exported network; no target runs it yet."""
+    from tasks.published import publish_network  # reads networks; the other verbs need none of that
+
     licence = options.licence
     try:
         licence = None if licence is None else spdx_expression(licence)

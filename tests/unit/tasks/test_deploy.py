@@ -133,7 +133,7 @@ def test_a_release_states_the_licence_that_was_given_and_a_given_network_has_non
 ) -> None:
     with disable_run_logger():
         ids = [deploy.publish.fn(networks["first"], CONFIG, "the fastest", licence) for licence in (None, "MIT")]
-    assert [read_manifest(store, one).licence for one in ids] == [None, "MIT"]
+    assert [read_manifest(trust_of(store), one).licence for one in ids] == [None, "MIT"]
 
 
 def test_a_worse_network_does_not_replace_a_better_one_unless_asked_to(

@@ -52,7 +52,7 @@ class _StackWithFakeApi(Stack):
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
-    secrets = {"pipeline": "pipeline-secret", "device": "device-secret", "prefect": "prefect-secret"}
+    secrets = {"pipeline": "pipeline-secret", "ingest": "ingest-secret", "prefect": "prefect-secret"}
     state = StackState(secrets, {"s3": 8333, "prefect": 4200})
     state.processes["store"] = Process(1, "an earlier boot/1")
     state.write(tmp_path / "stack.json")
@@ -75,17 +75,14 @@ def test_check_names_the_service_that_ended_and_the_end_of_its_log(stack: Stack)
         stack.check()
 
 
-def test_a_stack_of_before_gets_what_it_lacks_and_keeps_its_secrets(stack: Stack) -> None:
-    """It had one key for all devices, and no ingest."""
-    assert stack.pipeline_environ()["AWS_SECRET_ACCESS_KEY"] == "pipeline-secret"
+def test_devices_are_added_while_the_store_does_not_run(stack: Stack) -> None:
     with stack.changing_devices() as devices:
         devices.add("local")
-    stack._tell_store()
-    secrets = StackState.read(stack.folder / "stack.json").secrets
-    assert secrets["pipeline"] == "pipeline-secret"
-    assert len(secrets["ingest"]) >= 40
     assert stack.device_environ()["AWS_ACCESS_KEY_ID"] == "device-local"
-    assert "device-secret" not in (stack.folder / "identities.json").read_text()
+    assert not (stack.folder / "identities.json").exists()
+    with stack._locked():
+        identities = json.loads(stack._write_identities().read_text())["identities"]
+    assert [one["name"] for one in identities] == ["pipeline", "ingest", "device-local"]
 
 
 def test_down_leaves_other_processes_alone_and_forgets_its_own(stack: Stack) -> None:
@@ -176,19 +173,22 @@ def test_up_says_when_the_disk_is_full(stack: Stack, monkeypatch: pytest.MonkeyP
     assert StackState.read(stack.folder / "stack.json").ports == {"s3": 8333, "prefect": 4200}  # nothing was begun
 
 
-def test_a_stack_of_before_gets_a_secret_for_prefect_once_its_services_have_ended(
-    stack: Stack, running: dict[str, Process]
+@pytest.mark.parametrize("lacking", ["prefect", "ingest"])
+def test_a_stack_of_before_gets_the_secrets_that_it_lacks_once_its_services_have_ended(
+    stack: Stack, running: dict[str, Process], lacking: str
 ) -> None:
     content = json.loads((stack.folder / "stack.json").read_text())
-    del content["secrets"]["prefect"]
+    del content["secrets"][lacking]
+    content["secrets"]["device"] = "that of all devices"
     (stack.folder / "stack.json").write_text(json.dumps(content))
     with pytest.raises(StackError, match="open to every user of this machine: end them first"):
         stack.up()
     stack.down()
     with stack._locked():
         stack._make_secrets()
-        assert len(stack._state.secrets["prefect"]) >= 40
-        assert stack._state.secrets["device"] == "device-secret"
+        assert len(stack._state.secrets[lacking]) >= 40
+        assert stack._state.secrets["pipeline"] == "pipeline-secret"
+        assert "that of all devices" not in stack._write_identities().read_text()
 
 
 def test_the_folder_is_for_its_owner_also_where_an_earlier_version_has_made_it(stack: Stack) -> None:
