@@ -18,12 +18,7 @@ from modnet.records import (
 from modnet.report import run_tables
 from modnet.report.pictures import pareto_plot
 from modnet.workloads import workload_named
-from tasks.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from tasks.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 from tasks.configs.compress import CompressConfig
 from tasks.on_ray import recalled_or_computed
 from tasks.remote.scores import draw_sheet

@@ -26,10 +26,7 @@ class SensitivityConfig(Config):
         " run looks for.",
     )
     allowed_loss: float = Field(
-        0.1,
-        ge=0,
-        le=1000,
-        description="Largest relative rise of the error that pruning a group alone may cause.",
+        0.1, ge=0, le=1000, description="Largest relative rise of the error that pruning a group alone may cause."
     )
     max_macs: int | None = Field(
         None, ge=1, description="Looks for the allowed loss that leaves at most this many MACs for a 512×512 image."

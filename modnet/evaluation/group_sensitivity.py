@@ -72,10 +72,7 @@ def measure_groups(
         for group, ratios in missing.items():
             errors = image.errors(group.name, closed_gates(group, scores[group.name], ratios))
             yield ImageSensitivity(
-                group=group.name,
-                image=name,
-                baseline=image.baseline,
-                errors=dict(zip(ratios, errors, strict=True)),
+                group=group.name, image=name, baseline=image.baseline, errors=dict(zip(ratios, errors, strict=True))
             )
 
 

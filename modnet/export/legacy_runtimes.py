@@ -92,11 +92,7 @@ class LegacyRuntime(NamedTuple):
 
 
 def verify_on_legacy(
-    xml: Path,
-    variant: Variant,
-    reference: GraphFunction,
-    images: Sequence[NDArray[np.float32]],
-    folder: Path,
+    xml: Path, variant: Variant, reference: GraphFunction, images: Sequence[NDArray[np.float32]], folder: Path
 ) -> tuple[LegacyCheck, ...]:
     """Runs an IR on every old runtime of its target and compiles it for the device that only these know.
 

@@ -24,12 +24,7 @@ _MEMORY = 0.95  # of the running range of activations
 
 @freed_memory_kept()
 def train_quantisation_aware(
-    network: Network,
-    inputs: Sequence[NDArray[np.float32]],
-    *,
-    steps: int,
-    learning_rate: float = 1e-5,
-    seed: int = 0,
+    network: Network, inputs: Sequence[NDArray[np.float32]], *, steps: int, learning_rate: float = 1e-5, seed: int = 0
 ) -> Network:
     """A copy of the network whose output changes less when weights and activations are rounded to 8 bits.
 

@@ -9,14 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import (
-    POLICIES,
-    AdaptivePolicy,
-    IterationConfig,
-    LayerRatio,
-    LayerRatiosPolicy,
-    PruningConfig,
-)
+from modnet.configs import POLICIES, AdaptivePolicy, IterationConfig, LayerRatio, LayerRatiosPolicy, PruningConfig
 from modnet.data.download import sha256_of_file
 from modnet.errors import ConfigError, PruningError
 from modnet.files import write_atomically

@@ -33,9 +33,7 @@ class BaselineConfig(Config):
         "starts from them. Only with checkpoint train. Empty: it starts from random weights.",
     )
     training: Annotated[Training, usual_when_empty(USUAL.training())] = Field(
-        USUAL.training(),
-        description="How it is trained. Only with checkpoint train.",
-        json_schema_extra=may_be_empty,
+        USUAL.training(), description="How it is trained. Only with checkpoint train.", json_schema_extra=may_be_empty
     )
 
     @field_validator("checkpoint", mode="before")

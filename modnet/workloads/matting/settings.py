@@ -14,8 +14,7 @@ class AugmentationConfig(Config):
     """How training images are changed at random; a strength or probability of 0 is off."""
 
     crops: bool = Field(
-        True,
-        description="Crops at the person's border, aspect kept. Off: the whole image, squeezed into the sample.",
+        True, description="Crops at the person's border, aspect kept. Off: the whole image, squeezed into the sample."
     )
     smallest_crop: float = Field(
         0.5, gt=0, le=1, description="Sides of the smallest crop, as share of the largest that fits into the image."
