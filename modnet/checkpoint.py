@@ -32,8 +32,8 @@ class Checkpoint(Generic[Network]):
 
     Attributes:
         network: in evaluation mode, on the CPU.
-        provenance: JSON-like facts written when it was saved (base, pruning config, training, …); empty for
-            published layouts.
+        provenance: JSON-like facts written when it was saved (base, pruning config, training, …); empty for published
+            layouts.
         layout: "modnet" for our own, else the name that the workload gives it.
     """
 
@@ -43,13 +43,10 @@ class Checkpoint(Generic[Network]):
 
 
 def to_bytes(network: PrunableNetwork, provenance: Mapping[str, Any], *, half: bool = False) -> bytes:
-    """The content of our checkpoint file; equal networks and provenances give equal bytes.
+    """The content of our checkpoint file; equal networks and provenances, JSON-like facts, give equal bytes.
 
-    Args:
-        network: as it is.
-        provenance: JSON-like facts.
-        half: weights of convolutions and linear layers are rounded to float16, for half the size. Norms stay float32:
-            their variances can lie outside of float16's range.
+    With `half` weights of convolutions and linear layers are rounded to float16, for half the size. Norms stay float32:
+    their variances can lie outside of float16's range.
 
     Raises:
         CheckpointError: values that are not finite, before or after rounding.
@@ -58,12 +55,8 @@ def to_bytes(network: PrunableNetwork, provenance: Mapping[str, Any], *, half: b
     if half:
         tensors = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
     _require_finite(tensors, "the network to save")
-    header = {
-        "format": FORMAT,
-        "workload": network.workload,
-        "spec": network.spec.model_dump(),
-        "provenance": provenance,
-    }
+    of_network = {"workload": network.workload, "spec": network.spec.model_dump()}
+    header = {"format": FORMAT, **of_network, "provenance": provenance}
     # One entry only: safetensors writes several in another order in every process.
     return save(tensors, {"modnet": json.dumps(header, sort_keys=True, separators=(",", ":"))})
 
@@ -84,7 +77,6 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
     The published ones are read from safetensors and from torch's files, see `read_torch_file`.
 
     Args:
-        path: the file.
         workload: what the network must belong to. A file of version 0.1.0 does not say it.
         beside: a published file that belongs to a published checkpoint; what it says must agree.
 
@@ -114,9 +106,7 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
 
 
 def workload_in(path: Path) -> str | None:
-    """The name of the workload that a checkpoint of ours is of.
-
-    None in published ones, and in those of version 0.1.0, which do not say it.
+    """The name of the workload that a checkpoint is of; None in published ones, and in ours of version 0.1.0.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -182,7 +172,6 @@ def _own(text: str, state: Mapping[str, Tensor], path: Path, workload: Workload[
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
-    """Our header, of a format that this version reads."""
     try:
         header: dict[str, Any] = json.loads(text)
         found = header.get("format")
@@ -194,7 +183,6 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 
 def _network(workload: Workload[Network], spec: NetworkSpec, state: Mapping[str, Tensor], path: Path) -> Network:
-    """The network of `spec` holding `state`; every disagreement is named."""
     try:
         with torch.device("meta"):  # of any size, without its memory
             network = workload.network(spec)

@@ -92,8 +92,7 @@ class LoweringError(ExportError):
 class AccuracyError(ExportError):
     """A quantised network errs more on labelled images than is allowed, whatever was tried.
 
-    Attributes:
-        decision: what was tried, layer by layer: a `QuantisationDecision` of the records, which stand above errors.
+    `decision` is what was tried, layer by layer: a `QuantisationDecision` of the records, which stand above errors.
     """
 
     def __init__(self, message: str, decision: Any) -> None:

@@ -20,9 +20,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 def missing_extra(error: ModuleNotFoundError, who: str) -> MissingExtraError | None:
     """What to say when an extra's package is not installed; None when something else is missing.
 
-    Args:
-        error: what the import raised.
-        who: needs the package, as "modnet train".
+    `error` is what the import raised; `who` needs the package, as "modnet train".
     """
     package = (error.name or "").partition(".")[0]
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)

@@ -70,12 +70,7 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a network: float32 (B, channels, H, W) in [-1, 1].
-
-    Attributes:
-        name: in exported graphs.
-        channels: of it.
-    """
+    """One input of a network: float32 (B, channels, H, W) in [-1, 1]; `name` is that in exported graphs."""
 
     name: str
     channels: int

@@ -92,14 +92,7 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def progress_over(items: Iterable[Item], what: str, unit: str, total: int | None = None) -> Iterator[Item]:
-    """The items, with a `Progress` while they are gone through.
-
-    Args:
-        items: of a known number, unless `total` says it.
-        what: is being done.
-        unit: what an item is.
-        total: how many items there are.
-    """
+    """The items, of a known number unless `total` says it, with a `Progress` while they are gone through."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(what, total, unit) as progress:

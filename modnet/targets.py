@@ -70,11 +70,6 @@ VARIANTS: Mapping[Target, Variant] = {
     "cpu-int8": Variant("int8"),
     "cpu-fp32-dynamic": Variant("fp32", is_static=False),
     "ncs2-fp16": Variant(
-        "fp16",
-        ir_version=10,
-        opset_ceiling=7,
-        runtimes=(*LEGACY_RUNTIMES, CURRENT_RUNTIME),
-        device="MYRIAD",
-        has_safe_norm=True,
+        "fp16", 10, 7, runtimes=(*LEGACY_RUNTIMES, CURRENT_RUNTIME), device="MYRIAD", has_safe_norm=True
     ),
 }

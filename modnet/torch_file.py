@@ -31,9 +31,7 @@ _SAVE_ANEW = (
 def read_torch_file(path: Path, start: bytes) -> dict[str, Tensor]:
     """The state dict in `path`, on the CPU, taken out of the dictionary that a training may have put it into.
 
-    Args:
-        path: the file.
-        start: its first `START_BYTES`.
+    `start` is the file's first `START_BYTES`.
 
     Raises:
         CheckpointError: another kind of file, damaged, holding objects other than weights, or none or several state

@@ -40,7 +40,6 @@ class TrainingSet(Samples[SampleT_co], Protocol[SampleT_co]):
     """Samples, and what says which they are.
 
     Attributes:
-        folder: of the files.
         files: that samples are made of, relative to the folder.
         shape: height and width of samples, in pixels.
         seed: of what happens at random inside a sample.
@@ -80,13 +79,7 @@ class LabelledData(Protocol):
         """Samples of a height and width, changed at random: as usual where the config does not say how."""
 
     def sample(self, split: Split, position: int, short_side: int) -> Sample:
-        """An image at network size as a batch of one, unchanged otherwise.
-
-        Args:
-            split: where it is from.
-            position: in the split.
-            short_side: of the image, in pixels, a multiple of 32.
-        """
+        """An image at network size as a batch of one, unchanged otherwise; its short side is in pixels, by 32."""
 
     def pixels(self, split: Split, position: int, shape: Shape) -> NDArray[np.float32]:
         """What a network of fixed input reads of an image, as devices give it: (1, C, *shape) in [-1, 1]."""
@@ -95,9 +88,6 @@ class LabelledData(Protocol):
         """The deciding error of a deployed graph on one image.
 
         Args:
-            graph: what the network computes.
-            split: where the image is from.
-            position: in the split.
             shapes: heights and widths that the network reads, pixels: the image is given as the one that fits it best.
                 None of them: it reads any, as published networks are compared.
         """
@@ -105,25 +95,16 @@ class LabelledData(Protocol):
     def scores(
         self, graph: GraphFunction, split: Split, shapes: Sequence[Shape] = (), *, every_error: bool = False
     ) -> Scores:
-        """The errors of a deployed graph on a split.
-
-        Args:
-            graph: what the network computes.
-            split: where it is looked at.
-            shapes: see `error`.
-            every_error: also those that take long.
+        """The errors of a deployed graph on a split; for the shapes see `error`. Some take long: with `every_error`.
 
         Raises:
             DatasetError: the split is empty, or images cannot be read; all of these are counted.
         """
 
     def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Sequence[Shape]]], split: Split, count: int) -> bytes:
-        """The first images of a split with what is true and what each graph makes of them, PNG.
+        """The first `count` images of a split with what is true and what each graph makes of them, PNG.
 
-        Args:
-            graphs: by title, each with the shapes that it reads, see `error`.
-            split: where the images are from.
-            count: of them.
+        Graphs are by title, each with the shapes that it reads, see `error`.
         """
 
 
@@ -133,11 +114,7 @@ our names, the layout's name). Raises CheckpointError where they are of no known
 
 
 class Teaching(Protocol):
-    """A teacher beside its student, made for one training.
-
-    Attributes:
-        adapters: what the training learns beside the student; nobody deploys it.
-    """
+    """A teacher beside its student, made for one training, which learns the adapters as well; nobody deploys them."""
 
     adapters: nn.ModuleList
 
@@ -146,10 +123,7 @@ class Teaching(Protocol):
     ) -> tuple[Any, dict[str, Tensor]]:
         """What the student predicts of a batch of inputs, and how far it is from the teacher: weighted terms by name.
 
-        Args:
-            student: the network that is trained.
-            inputs: of a batch.
-            predict: a network and inputs → its prediction, in the number format of the training.
+        `predict` makes of a network and inputs its prediction, in the number format of the training.
         """
 
 

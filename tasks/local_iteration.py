@@ -39,16 +39,11 @@ def prune_iteratively(
     """Prunes and retrains in the steps of `config`; one checkpoint per step, the last as small as was asked.
 
     Step k writes `plan.json`, `pruned.safetensors`, `training.json`, `training.png` and `retrained.safetensors` into
-    the folder `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the
-    question: parent's bytes, names of the data set's files, settings. A second call finds the steps that are done, and
-    goes on in the one that was cut, at its last saved state.
+    the folder `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the question:
+    parent's bytes, names of the data set's files, settings. A second call finds the steps that are done, and goes on in
+    the one that was cut, at its last saved state.
 
-    Args:
-        checkpoint: file of the unpruned network.
-        unpruned: what is in it.
-        workload: of the network.
-        data: what it learns from.
-        device: where to train: `cpu` or `cuda`.
+    `checkpoint` is the file of the unpruned network. Training is done on the device `cpu` or `cuda`.
 
     Raises:
         CheckpointError: a checkpoint or training state is damaged.

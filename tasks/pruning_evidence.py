@@ -38,8 +38,6 @@ def plan_with_evidence(
 
     Args:
         network: in evaluation mode.
-        config: policy, criterion, limits.
-        workload: of the network; its error is what Taylor looks at.
         data: opens the data set; called for the criterion `taylor` alone.
         threads: of the inferences that the latency policy times.
 
@@ -53,10 +51,8 @@ def plan_with_evidence(
     if data is None:
         raise ConfigError("the criterion taylor looks at labelled images: say which data set")
     samples = _taylor_samples(config, data())
-
     is_stepped = isinstance(config.policy, SteppedPolicy)
     steps = config.taylor_steps if is_stepped else 1
-
     with Progress("looking by taylor", steps * len(samples), "image") as progress:
 
         def look(removed: Removed) -> Scores:
@@ -71,10 +67,9 @@ def plan_with_evidence(
 def scores_for(
     network: PrunableNetwork, config: PruningConfig, workload: Workload[Any], data: LabelledData
 ) -> Scores | None:
-    """Taylor scores of the workload's error, where the config's criterion is `taylor`.
+    """Taylor scores of the workload's error on the first `config.taylor_images` of fit, at a short side of 256 pixels.
 
-    The first `config.taylor_images` of the fit split are read, at a short side of 256 pixels. None for every other
-    criterion: `plan_pruning` scores the weights by itself.
+    None for every other criterion than `taylor`: `plan_pruning` scores the weights by itself.
 
     Raises:
         DatasetError: an image cannot be read.

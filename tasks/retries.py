@@ -18,8 +18,5 @@ RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 60], "re
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """True when the task failed by something that may pass: a silent store, a lost worker, a cut download.
-
-    Everything else would fail again, only later.
-    """
+    """True when the task failed by something that may pass: a silent store, a lost worker, a cut download."""
     return isinstance(state.result(raise_on_failure=False), TRANSIENT)

@@ -14,11 +14,7 @@ from tasks.stored import this_store
 
 @task(task_run_name="scores of {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def score_channels(network_id: str, config: SensitivityConfig, compute: ComputeConfig) -> tuple[list[str], str]:
-    """Ranks the channels on Ray, so that all workers remove the same.
-
-    Returns:
-        The groups to look at, and the key of the ChannelScores.
-    """
+    """Ranks the channels on Ray, so that all workers remove the same: the groups to look at, and the scores' key."""
     key = sensitivity.channel_scores_key(this_store(), network_id, config)
     ranked = recalled_or_computed(
         key,

@@ -50,15 +50,13 @@ def run_training(
 
     Args:
         network: of the workload.
-        data: what it learns from and is scored on.
         device: where to train: `cpu` or `cuda`.
         save: called every `SAVE_STATE_EVERY_S` seconds, and after every `keep`.
         tell: called every `TELL_EVERY_S` seconds and after every epoch. Watching never ends work: what it raises is
             logged, once.
         saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
         saved_in: where they are from, for errors.
-        workers: see `retrain`.
-        teacher: see `retrain`.
+        workers, teacher: see `retrain`.
         keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
             Of a run that is resumed only with the epochs that end in it.
         shapes: heights and widths that the network will read, at which *tune* is scored, see `LabelledData.error`.
@@ -101,12 +99,9 @@ def run_training(
 
 
 def crop_shape(config: TrainingConfig, data: LabelledData, shapes: Sequence[Shape] = ()) -> Shape:
-    """Height and width of the samples of a training.
+    """Height and width of the samples of a training: a square that the config asks for, else the network's main shape.
 
-    Args:
-        config: may ask for squares.
-        data: whose shape it is when nothing else says one.
-        shapes: that the network will read, the main one first; without any, it is any.
+    Without shapes the network reads any, and samples have the data's own.
     """
     return (config.image_size, config.image_size) if config.image_size else (shapes or data.input_shapes())[0]
 

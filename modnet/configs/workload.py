@@ -6,9 +6,9 @@ from modnet.configs.training import RetrainConfig, TrainingConfig
 
 
 class WorkloadSettings:
-    """What a workload adds to the settings of a run, and what it does where nobody chose. It does without torch.
+    """What a workload adds to the settings of a run, and what it does where nobody chose. This class adds nothing.
 
-    This class adds nothing.
+    It does without torch.
 
     Attributes:
         training: how its unpruned networks are trained: the engine's fields, and its own.
@@ -28,10 +28,9 @@ class WorkloadSettings:
         return self.training()
 
     def usual_retraining(self, *, is_demo: bool, is_trained: bool, is_small: bool) -> RetrainConfig:
-        """How candidates are retrained in minutes, or in a night.
+        """How candidates are retrained in minutes (`is_demo`), or in a night.
 
         Args:
-            is_demo: in minutes.
             is_trained: the unpruned network was trained in the same run.
             is_small: they are pruned from a small network.
         """

@@ -25,12 +25,11 @@ def extract_archive(
 
     Args:
         max_bytes: most bytes that the entries together may unpack to.
-        max_files: most entries.
         max_ratio: most bytes unpacked per byte of the archive.
 
     Raises:
-        DatasetError: not a zip, cut off or damaged; an entry that is encrypted, a link or device, doubled, has
-            an absolute path, `..` or a wrong size; more than the limits; no room. Says which entry and why.
+        DatasetError: not a zip, cut off or damaged; an entry that is encrypted, a link or device, doubled, has an
+            absolute path, `..` or a wrong size; more than the limits; no room. Says which entry and why.
     """
     target = folder / sha256_of_file(archive)[:12]
     if target.is_dir():

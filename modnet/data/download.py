@@ -35,7 +35,7 @@ _CHUNK_BYTES = 2**18
 class _Origin(BaseModel):
     """Which download is here, written beside it so that only the same file is resumed or used again.
 
-    The URL is kept as a digest: its query may hold credentials.
+    Of the URL a digest: its query may hold credentials.
     """
 
     url_sha256: str
@@ -51,12 +51,12 @@ def fetch_archive(
 ) -> Path:
     """The local, verified zip behind a preset's name, an HTTP(S) URL, a `file://` URL or a path.
 
-    A local file is checked and left where it is. A download grows in `<name>.part`, which a later call resumes when
-    the server still has the same file (If-Range); complete, it takes its name. A completed download of the same URL,
-    or of the wanted digest, is used again. One process at a time fetches a file of one name; others wait for it.
+    A local file is checked and left where it is. A download grows in `<name>.part` in `folder`, made when missing. A
+    later call resumes it when the server still has the same file (If-Range); complete, it takes its name. A completed
+    download of the same URL, or of the wanted digest, is used again. One process at a time fetches a file of one name;
+    others wait for it.
 
     Args:
-        folder: where downloads are kept; made when missing.
         sha256: wanted digest in hex; without it the zip is only known to be a zip.
         max_bytes: a larger download is refused or broken off.
         timeout_s: longest silence of the server, in seconds.
@@ -96,7 +96,6 @@ def _local_path(source: str) -> Path:
 
 
 def _verify(archive: Path, sha256: str | None) -> None:
-    """Raises DatasetError unless this is a zip, and with the wanted digest when there is one."""
     if not archive.is_file():
         raise DatasetError(
             f"archive {archive}: no such file; it is not one of the presets ({', '.join(PRESETS)}) either"
@@ -117,7 +116,6 @@ def _is_fetched(url: str, archive: Path, sha256: str | None) -> bool:
 
 
 def _download(url: str, archive: Path, max_bytes: int, timeout_s: float) -> None:
-    """Puts a complete download in place."""
     part, origin = _part_of(archive), _read_origin(archive, url)
     start = part.stat().st_size if part.is_file() and origin and origin.validator else 0
     try:
@@ -135,7 +133,7 @@ def _stream(url: str, archive: Path, start: int, origin: _Origin | None, max_byt
         headers |= {"Range": f"bytes={start}-", "If-Range": origin.validator}
     part = _part_of(archive)
     with _opened(url, headers, timeout_s) as response:
-        sent = _Origin(url_sha256=_sha256_of_text(url), validator=_validator(response))
+        sent = _Origin(url_sha256=hashlib.sha256(url.encode()).hexdigest(), validator=_validator(response))
         total: int | None
         if response.status == 206:
             if sent != origin:
@@ -226,7 +224,7 @@ def _read_origin(archive: Path, url: str) -> _Origin | None:
         origin = _Origin.model_validate_json(_origin_file(archive).read_bytes())
     except (FileNotFoundError, ValidationError):  # a damaged note: as if there were none, so start over
         return None
-    return origin if origin.url_sha256 == _sha256_of_text(url) else None
+    return origin if origin.url_sha256 == hashlib.sha256(url.encode()).hexdigest() else None
 
 
 def _part_of(archive: Path) -> Path:
@@ -238,7 +236,6 @@ def _origin_file(archive: Path) -> Path:
 
 
 def _file_name(url: str) -> str:
-    """The last part of the URL's path."""
     try:
         name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
     except ValueError as error:  # an IPv6 address without its bracket
@@ -246,10 +243,6 @@ def _file_name(url: str) -> str:
     if problem := path_problem(name):
         raise DatasetError(f"download {shown_url(url)}: its file name {name!r} {problem}")
     return name
-
-
-def _sha256_of_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_of_file(path: Path) -> str:

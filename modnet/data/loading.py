@@ -32,10 +32,9 @@ class BatchLoader(AbstractContextManager["BatchLoader[_Kind]"], Generic[_Kind]):
     """
 
     def __init__(self, dataset: Samples[_Kind], *, workers: int = 0, max_unreadable: int = 0) -> None:
-        """Makes a loader; starts nothing yet.
+        """Makes a loader; starts nothing yet. The data set must not change any more, except for its epoch.
 
         Args:
-            dataset: must not change any more, except for its epoch.
             workers: processes that compute samples, beside this one.
             max_unreadable: how many different samples may be replaced before `load` raises.
 

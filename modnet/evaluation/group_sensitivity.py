@@ -31,7 +31,6 @@ def analyse_sensitivity(
 
     Args:
         network: in evaluation mode.
-        workload: of the network; its error is measured.
         data: its tune split is read.
         out: JSON lines, see `modnet.pruning.sensitivity_file`.
         scores: what `taylor` found; None scores the weights by the config's criterion.
@@ -61,11 +60,8 @@ def measure_groups(
         scores = score_groups(network, config.pruning)
     done = {(one.group, one.image): one.errors.keys() for one in known}
     for position, name in enumerate(progress_over(_tune_images(data, config), "sensitivity", "image")):
-        missing = {
-            group: ratios
-            for group in groups
-            if (ratios := [ratio for ratio in config.ratios if ratio not in done.get((group.name, name), ())])
-        }
+        left = {group: set(config.ratios).difference(done.get((group.name, name), ())) for group in groups}
+        missing = {group: [one for one in config.ratios if one in ratios] for group, ratios in left.items() if ratios}
         if not missing:
             continue
         image = RecordedImage(network, data.sample("tune", position, config.short_side), workload.error)
@@ -103,7 +99,6 @@ def sensitivity_question(
 
 
 def _tune_images(data: LabelledData, config: SensitivityConfig) -> Sequence[str]:
-    """The images that are looked at: the first of the tune split."""
     names = data.names("tune")[: config.images]
     if not names:
         raise DatasetError("the tune split has no images; there is nothing to measure sensitivities on")

@@ -12,11 +12,7 @@ from modnet.records import Scores
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """Writes means and the errors of every image, indented; what was not measured is absent.
-
-    Raises:
-        OSError: as the operating system says.
-    """
+    """Writes means and the errors of every image, indented; what was not measured is absent."""
     write_atomically(path, scores.model_dump_json(indent=1).encode())
 
 

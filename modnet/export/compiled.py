@@ -35,18 +35,11 @@ def kept_or_compiled(
     config: Config,
     compile_it: Callable[[str, Config], ov.CompiledModel],
 ) -> ov.CompiledModel:
-    """The compiled network from `folder`, or compiled now and kept there.
+    """The compiled network from `folder`, or compiled now by `compile_it` and kept there.
 
-    Its file is named by all that it depends on: both files of the IR, shape, config, the processor with its abilities,
-    and the version of OpenVINO. Where the folder cannot be written, or the device cannot keep networks, nothing is.
-
-    Args:
-        folder: made when missing.
-        xml: of an IR, its .bin beside it.
-        shape: that it is compiled for; None: its own.
-        device: OpenVINO's name.
-        config: see `Config`.
-        compile_it: reads and compiles, with device and config.
+    Its file is named by all that it depends on: both files of the IR, shape (None: the IR's own), config, the processor
+    with its abilities, and the version of OpenVINO. Where the folder cannot be made or written, or the device cannot
+    keep networks, nothing is.
     """
     abilities = core().get_property(device, "OPTIMIZATION_CAPABILITIES")
     if "EXPORT_IMPORT" not in abilities or not xml.with_suffix(".bin").is_file():

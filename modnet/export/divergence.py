@@ -26,8 +26,7 @@ def first_divergence(network: PrunableNetwork, path: Path, images: Sequence[NDAr
     """The name of the first convolution or linear layer, in the order of computation, that differs for any image.
 
     Args:
-        network: the source.
-        path: its ONNX file or IR; layers are found by the names that the export gave them.
+        path: the network's ONNX file or IR; layers are found by the names that the export gave them.
         images: network inputs, float32 (1, C, H, W) in [-1, 1].
 
     Returns:

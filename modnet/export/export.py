@@ -63,7 +63,6 @@ def export_network(
     Args:
         network: may be in training mode; it is not touched.
         folder: must not exist yet, or be empty.
-        stem: of the files' names.
         size: height and width of the network's input, or the side of a square, in pixels; multiples of 32.
         targets: which IRs; the ONNX file is of open size when one of them is.
         input_format: what the IRs read; None leaves it to each target.

@@ -41,8 +41,7 @@ def read_ir(xml: Path) -> ov.Model:
     """The network in an IR.
 
     Raises:
-        GraphError: one of its two files is missing, cut off or of another network, or it is no graph of one
-            image → one tensor.
+        GraphError: as `read_onnx`, or one of its two files is missing, cut off or of another network.
     """
     if xml.suffix != ".xml":
         raise GraphError(f"cannot load {xml}: an IR is named by its .xml, which has its .bin beside it")
@@ -129,10 +128,5 @@ def _require_network_of_images(model: ov.Model, path: Path) -> None:
 
 def shapes_of(model: ov.Model) -> str:
     """`(1, 3, H, W) → (1, 1, H, W)`, for errors."""
-    return (
-        f"{_listed([pixel_shape(port) for port in model.inputs])} → {_listed([p.partial_shape for p in model.outputs])}"
-    )
-
-
-def _listed(shapes: list[ov.PartialShape]) -> str:
-    return ", ".join(str(shape) for shape in shapes) or "nothing"
+    sides = [pixel_shape(port) for port in model.inputs], [port.partial_shape for port in model.outputs]
+    return " → ".join(", ".join(map(str, shapes)) or "nothing" for shapes in sides)

@@ -25,10 +25,9 @@ Node = Any
 
 
 def lower(model: ov.Model, *, opset_ceiling: int, has_safe_norm: bool) -> None:
-    """Rewrites `model` in operations of opsets 1 to `opset_ceiling`; it computes the same.
+    """Rewrites `model`, of fixed input size, in operations of opsets 1 to `opset_ceiling`; it computes the same.
 
     Args:
-        model: of fixed input size.
         opset_ceiling: newest opset allowed, at least 6.
         has_safe_norm: instance norms become `safe_instance_norm`.
 
@@ -77,14 +76,9 @@ def fold_constants(model: ov.Model) -> None:
 def _replace(model: ov.Model, kind: str, make: Callable[[Node], Node]) -> None:
     for node in model.get_ordered_ops():
         if node.get_type_name() == kind and (new := make(node)) is not node:
-            _put_in_place(node, new)
-
-
-def _put_in_place(old: Node, new: Node) -> None:
-    name = old.get_friendly_name()
-    for reader in old.output(0).get_target_inputs():
-        reader.replace_source_output(new.output(0))
-    new.set_friendly_name(name)
+            for reader in node.output(0).get_target_inputs():
+                reader.replace_source_output(new.output(0))
+            new.set_friendly_name(node.get_friendly_name())
 
 
 def _strided_slice(node: Node) -> Node:

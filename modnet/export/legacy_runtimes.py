@@ -97,8 +97,6 @@ def verify_on_legacy(
     """Runs an IR on every old runtime of its target and compiles it for the device that only these know.
 
     Args:
-        xml: the IR.
-        variant: its target's row.
         reference: what it should compute.
         images: network inputs, float32 (1, C, H, W) in [-1, 1]; an IR that reads images gets `image_of` them, and the
             reference what is left of them in it.
@@ -141,7 +139,8 @@ def _run_check(
             names=("the network", f"{xml.name} on {name}"),
         )
     except ParityError as error:
-        return LegacyCheck(by=name, status="failed", words=str(error), mean_difference=_finite(error.mean_difference))
+        mean = error.mean_difference if np.isfinite(error.mean_difference) else None
+        return LegacyCheck(by=name, status="failed", words=str(error), mean_difference=mean)
     except ExportError as error:
         return LegacyCheck(by=name, status="failed", words=str(error))
     return LegacyCheck(
@@ -166,7 +165,3 @@ def _compile_check(runtime: LegacyRuntime, xml: Path) -> LegacyCheck:
 
 def _unverified(name: str, why: str) -> LegacyCheck:
     return LegacyCheck(by=name, status="not verified", words=why)
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

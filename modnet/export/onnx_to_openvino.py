@@ -37,11 +37,7 @@ from modnet.training.quantisation_aware import train_quantisation_aware
 
 @dataclass(frozen=True)
 class IrFiles:
-    """The two files of one IR, neighbours with a common stem.
-
-    Attributes:
-        decision: of an INT8 network whose accuracy was controlled: how.
-    """
+    """The two files of one IR, neighbours with a common stem; `decision` is of an INT8 network of controlled error."""
 
     xml: Path
     bin: Path
@@ -74,17 +70,15 @@ def convert_ir(
     size: Size = 512,
     input_format: InputFormat | None = None,
 ) -> dict[Target, IrFiles]:
-    """Writes one IR per target, `<stem of the ONNX file>-<target>.xml` and `.bin`, into `folder`.
+    """Writes one IR per target, `<stem of the ONNX file>-<target>.xml` and `.bin`, into `folder`, made when missing.
 
     All are converted before the first one is moved into `folder`, and an .xml never stands beside the .bin of another
     conversion. Equal ONNX files and calibration images give equal files.
 
     Args:
         onnx_path: as written by `export_onnx`.
-        folder: made when missing.
-        targets: keys of `VARIANTS`.
-        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8; all are used, 16 to 32 are plenty.
-            See `quantise`.
+        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8 (`quantise`); all are used, 16 to 32 are
+            plenty.
         bound: what int8 must keep, see `restore_accuracy`; None leaves every layer in 8 bits.
         training: once more from trained weights where int8 does not keep `bound`; None does not try.
         size: height and width that targets of fixed input read, or the side of a square, in pixels, where the ONNX file
@@ -127,15 +121,10 @@ def convert_ir(
 
 
 def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...], role: str) -> None:
-    """Refuses what is not a network input: float32 of `shape` with values in [-1, 1], at least one image.
-
-    Args:
-        images: the inputs.
-        shape: (1, C, H, W).
-        role: what the images are for, as a noun for messages.
+    """Refuses what is no network input: float32 of `shape`, (1, C, H, W), with values in [-1, 1], at least one image.
 
     Raises:
-        ExportError: none given, or the first unfit one.
+        ExportError: none given, or the first unfit one; `role` says what they are for.
     """
     if not images:
         raise ExportError(f"{role} needs at least 1 image, got none")
@@ -147,7 +136,6 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
 
 
 def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.float32]], path: Path) -> Path:
-    """The ONNX file of the network once its weights bear rounding."""
     trained = train_quantisation_aware(training.network, images, steps=training.steps, seed=training.seed)
     return export_onnx(trained, path, size=images[0].shape[2:])
 

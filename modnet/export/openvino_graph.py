@@ -41,12 +41,11 @@ class OpenvinoGraph:
         kept: folder where the compiled network is kept, so that the next process has it sooner; None does not keep it.
 
     Attributes:
-        path: of the file.
         input_shape: (batch, channels, height, width); None where any size is read.
         reads_images: its input is uint8 (B, H, W, 3).
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: there is no such device here; or, called, the pixels have another shape than the network reads.
         GraphError: missing or damaged files, a graph of other shapes, or one that the device does not take.
     """
 
@@ -81,11 +80,6 @@ class OpenvinoGraph:
         return None if height is None or width is None else (height, width)
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Runs the network.
-
-        Raises:
-            ConfigError: the pixels have another shape than the network reads.
-        """
         if not self._shape.compatible(ov.PartialShape(pixels.shape)):
             wanted = " × ".join("any" if size is None else str(size) for size in self.input_shape)
             raise ConfigError(f"{self.path} reads pixels of shape {wanted}, got {' × '.join(map(str, pixels.shape))}")
@@ -96,14 +90,11 @@ class OpenvinoGraph:
 class ShapedGraphs:
     """IRs of one network as one `GraphFunction`: pixels go to the IR of their height and width.
 
-    Args:
-        graphs: one of any input, or several of fixed ones.
-
     Attributes:
         shapes: that they read, in their order; none where the only one reads any.
 
     Raises:
-        ConfigError: two read the same, or one of several has an open size.
+        ConfigError: two read the same, or one of several has an open size; or, called, none of them reads the pixels.
     """
 
     def __init__(self, graphs: Sequence[OpenvinoGraph]) -> None:
@@ -115,17 +106,11 @@ class ShapedGraphs:
             raise ConfigError(f"several IRs are of one network at different fixed sizes, got: {shown}")
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Runs the network.
-
-        Raises:
-            ConfigError: the pixels have a shape that none of them reads.
-        """
         height, width = pixels.shape[2:]
         return self._by_shape.get((height, width), self._first)(pixels)
 
 
 def _in_shape(model: ov.Model, path: Path, shape: Shape | None) -> ov.Model:
-    """The model with another height and width of its input, and all that follows from them."""
     if shape is None or (shape_there := fixed_shape(model)) == shape:
         return model
     batch, channels = list(pixel_shape(model.input()))[:2]

@@ -55,8 +55,6 @@ def check_parity(
     """Compares two networks on the same pixels.
 
     Args:
-        reference: what the candidate should compute.
-        candidate: the exported form.
         images: network inputs, float32 (1, C, H, W) in [-1, 1].
         max_tolerance: largest accepted difference of any pixel; `math.inf` accepts any finite one.
         mean_tolerance: largest accepted mean difference; likewise.

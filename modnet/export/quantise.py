@@ -31,8 +31,8 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
     * nor for the outermost pixels alone (`heads_at_half_size`): rounding them takes longer than computing them.
 
     Args:
-        model: with norms merged and constants folded (`merge_norms`) and narrow convolutions rewritten
-            (`narrow_convolutions_as_products`); it is not touched.
+        model: with norms merged and constants folded (`merge_norms`) and narrow convolutions rewritten; it is not
+            touched.
         calibration: network inputs, float32 (1, C, H, W) in [-1, 1]; all are used.
     """
     import nncf  # here, as it takes seconds that only this precision needs

@@ -30,9 +30,7 @@ Node = Any
 def safe_instance_norm(x: Node, epsilon: float) -> Node:
     """Adds the norm of `x`, an output of shape (1, C, H, W), fixed, to its graph, in operations of opset 1.
 
-    Args:
-        x: where the values come from.
-        epsilon: added to the variance.
+    `epsilon` is added to the variance.
     """
     shrunk = ops.multiply(x, _constant(1 / WINDOW**2))
     mean = ops.multiply(_in_windows(shrunk, _average), _constant(WINDOW**2))

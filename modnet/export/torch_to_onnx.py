@@ -44,7 +44,7 @@ def export_onnx(network: PrunableNetwork, path: Path, *, size: Size = 512, dynam
 
     Args:
         network: may be in training mode, on any device.
-        path: the file to write; its folder is made when missing.
+        path: its folder is made when missing.
         size: height and width of the input, or the side of a square, in pixels; multiples of 32.
         dynamic: batch, height and width stay open (height and width multiples of 32).
 

@@ -58,7 +58,6 @@ class Prunable:
 
     Attributes:
         groups: those that may lose channels.
-        scores: of their channels.
         allowed: which widths they may get.
         cost_model: what the network costs at any widths.
         measure: how long it takes at any widths; None where nothing can be measured.

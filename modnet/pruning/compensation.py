@@ -15,7 +15,7 @@ from modnet.pruning.gates import Removed
 
 
 def silenced(model: Network, removed: Removed) -> Network:
-    """A copy in which the batch norms of removed channels have scale zero and their shift; `model` is not touched.
+    """A copy in which the batch norms of removed channels have scale zero and their shift.
 
     A removed channel then is constant, whatever the image: its activation at the shift.
     """
@@ -74,7 +74,7 @@ def _normed_channels(model: nn.Module, group: ChannelGroup) -> int:
 
 
 def _taken_up(model: nn.Module, path: str, norm: str | None) -> tuple[str, int, int] | None:
-    """Where a layer's output can be shifted by a constant: the tensor's name, its length, and the sign."""
+    """Name and length of the tensor that can shift a layer's output by a constant, and the sign."""
     parameters = dict(model.get_submodule(path).named_parameters())
     if "bias" in parameters:
         return f"{path}.bias", len(parameters["bias"]), +1

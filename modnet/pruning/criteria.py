@@ -27,8 +27,7 @@ Batch = Sequence[Tensor]
 def l1(model: nn.Module, producer: Producer) -> Tensor:
     """L1 norm of each filter, in units of the layer's mean (Li et al. 2017, arXiv 1608.08710).
 
-    In units of the mean, since a depthwise filter of 9 weights would otherwise count for nothing beside an expand
-    filter of 960.
+    Else a depthwise filter of 9 weights would count for nothing beside an expand filter of 960.
     """
     return _by_mean(_filters(model, producer).abs().sum(dim=1))
 
@@ -134,8 +133,7 @@ def taylor(
     return {name: total / images * is_open[name] for name, total in sums.items()}
 
 
-def _filters(model: nn.Module, producer: Producer) -> Tensor:
-    """Weights of a layer as float64 (channels, weights of one)."""
+def _filters(model: nn.Module, producer: Producer) -> Tensor:  # float64 (channels, weights of one)
     return model.get_submodule(producer.module).get_parameter("weight").detach().double().flatten(start_dim=1)
 
 

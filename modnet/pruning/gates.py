@@ -20,12 +20,8 @@ Removed = Mapping[str, Tensor]
 def gated(model: PrunableNetwork, factors: Mapping[str, Tensor]) -> Iterator[None]:
     """Within the block `model` multiplies each named group's value by its factors as every consumer reads it.
 
-    After norm, activation and residual add: a factor of zero is a channel that is not there, the rest of the network
-    as it was.
-
-    Args:
-        model: its weights are not touched.
-        factors: group name → (channels,), the same for all images, or (B, channels).
+    After norm, activation and residual add: a factor of zero is a channel that is not there, the rest of the network as
+    it was. Factors by group name are (channels,), the same for all images, or (B, channels).
     """
     groups = {group.name: group for group in model.channel_groups()}
     with ExitStack() as hooks:

@@ -60,8 +60,7 @@ def is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels > 1
 
 
-def _may_be_depthwise(model: nn.Module, tensor: str) -> bool:
-    """True for the weight of a convolution of one channel, which is depthwise and plain at once."""
+def _may_be_depthwise(model: nn.Module, tensor: str) -> bool:  # a convolution of one channel is that and plain at once
     module = model.get_submodule(tensor.rpartition(".")[0])
     return isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels == 1
 
@@ -105,8 +104,7 @@ def _require_cover(model: nn.Module, slices: Sequence[TensorSlice]) -> None:
     for name, tensor in model.state_dict().items():
         # Axes 0 and 1 of a weight are channels; the second axis of a depthwise weight has length 1 and holds none.
         module = model.get_submodule(name.rpartition(".")[0])
-        axes = range(min(tensor.dim(), 1 if is_depthwise(module) else 2))
-        for axis in axes:
+        for axis in range(min(tensor.dim(), 1 if is_depthwise(module) else 2)):
             owners[name, axis] = torch.zeros(tensor.shape[axis], dtype=torch.int64)
     for piece in slices:
         owner = owners.get((piece.tensor, piece.axis))

@@ -18,7 +18,6 @@ class Inspection:
     Attributes:
         size: side in pixels of the square image that MACs are counted for.
         layers: path → cost of every layer of the deployed graph, in order of running.
-        groups: by name, as the network declares them.
         tensors: what each group holds, by the group's name.
         shapes: of every tensor of the state dict, those of the heads that only training uses included.
     """
@@ -43,12 +42,11 @@ class Inspection:
 
 @dataclass(frozen=True)
 class GroupChange:
-    """What became of one group.
+    """What became of one group, by the earlier network's name for it: channels of each part, before and after.
 
     Attributes:
-        name: the earlier network's name for it.
-        before: channels of each part; None where only the later network has such a group.
-        after: channels of each part; None where the later network has none of its layers.
+        before: None where only the later network has such a group.
+        after: None where the later network has none of its layers.
         prunable: whether its channels may be removed.
     """
 
@@ -102,5 +100,4 @@ def branch_of(path: str) -> str:
 
 
 def _makers(group: ChannelGroup) -> list[str]:
-    """The layers that make a group's channels; an image's are made by none and go by their group's name."""
-    return [producer.module for producer in group.producers] or [group.name]
+    return [producer.module for producer in group.producers] or [group.name]  # an image's are made by none

@@ -18,9 +18,9 @@ class Replay(TorchFunctionMode):
 
     So only what follows from a change is computed.
 
-    Two tensors are the same when they are one object that was not written to in between. Whatever is not recognised
-    is computed: a network that works in place gains nothing, and loses nothing. What the network computes must follow
-    from its arguments alone, as in evaluation mode.
+    Two tensors are the same when they are one object that was not written to in between. Whatever is not recognised is
+    computed: a network that works in place gains nothing, and loses nothing. What the network computes must follow from
+    its arguments alone, as in evaluation mode.
 
     Args:
         given: what the recorded run starts from: images, parameters, buffers. Every tensor of that run is kept until

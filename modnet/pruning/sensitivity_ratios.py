@@ -60,7 +60,6 @@ def ratio_within(losses: Mapping[float, float], allowed: float) -> float:
 
 
 def _policy_at(loss: float, curves: Sequence[SensitivityCurve]) -> LayerRatiosPolicy:
-    """Every group loses what its own curve allows."""
     ratios = (LayerRatio(pattern=curve.group, ratio=ratio_within(curve.losses, loss)) for curve in curves)
     return LayerRatiosPolicy(ratios=tuple(ratios))
 

@@ -22,7 +22,6 @@ def plan_in_steps(
     longer so: of two channels that do the same, the second matters once the first has gone.
 
     Args:
-        model: what is to become smaller; nothing in it changes.
         config: its policy is a `SteppedPolicy`, which says what each step arrives at.
         score_without: channels that have gone → scores, as `taylor` gives them; those that have gone score 0 and stay
             away.

@@ -12,16 +12,11 @@ from modnet.pruning.plan import PruningPlan, network_digest
 
 
 def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -> Network:
-    """A smaller network with the weights of the kept channels; `model` is not touched.
+    """A smaller network with the weights of the kept channels; `model`, which the plan was made for, is not touched.
 
     It equals `model` with the removed channels multiplied by zero where their consumers read them: after norm,
-    activation and residual add.
-
-    Args:
-        model: what the plan was made for.
-        plan: which channels stay.
-        compensate: let consumers add the constant that a removed channel leaves behind when the scales of its batch
-            norms are zero and their shifts stay (see `compensation_for`).
+    activation and residual add. With `compensate` consumers add the constant that a removed channel leaves behind when
+    the scales of its batch norms are zero and their shifts stay (see `compensation_for`).
 
     Raises:
         PruningError: the plan is for another network, or the network's groups do not account for all its channels.

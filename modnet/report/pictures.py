@@ -44,8 +44,6 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: 
     """Error against latency, as what devices run and in FP32; the Pareto front is joined by a line.
 
     Args:
-        points: of the networks.
-        title: of the plot.
         form: what devices run, as `cpu-int8`.
         bound: largest error that a winner may have, as a multiple of the unpruned network's.
         error: title of what is measured, as `MSE`.
@@ -85,12 +83,7 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: 
 
 
 def sheet(rows: Sequence[SheetRow], titles: Sequence[str]) -> bytes:
-    """One line of pictures per image.
-
-    Args:
-        rows: at least one.
-        titles: of the pictures, as many as each row has.
-    """
+    """One line of pictures per image, at least one; as many titles as each row has pictures."""
     figure = Figure(figsize=(2 * len(titles), 2.7 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(titles), squeeze=False)
     for line, row in zip(grid, rows, strict=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from math import inf, prod
 from typing import TYPE_CHECKING
 
 from modnet.configs.shape import shape_in
@@ -41,7 +41,7 @@ def network_rows(
 ) -> list[Row]:
     """One row per network, the unpruned first, then the fastest first, then what failed."""
     rows = [_network_row("unpruned", base, base, latencies, "what the others are compared with", titles)]
-    for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, math.inf), one.tune.error)):
+    for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, inf), one.tune.error)):
         label = candidates[one.network_id].label
         won = "winner; " if one.network_id == choice.winner else ""
         rows.append(_network_row(label, one, base, latencies, won + choice.reasons[one.network_id], titles))
@@ -53,8 +53,8 @@ def network_rows(
 def _network_row(
     label: str, one: NetworkScores, base: NetworkScores, latencies: HostLatencies, verdict: str, titles: Titles
 ) -> Row:
-    """What people look at first stands first."""
     (deciding, title), *others = titles.items()
+    cost = one.complexity
     # Errors are at the images' own size, whatever the network read.
     apart = difference_interval(one.val.model_copy(update={"protocol": base.val.protocol}), base.val, deciding)
     forms: dict[str, Target] = {"FP32": "cpu-fp32", "INT8": "cpu-int8"}
@@ -67,10 +67,10 @@ def _network_row(
         },
         f"tune {title} ratio": f"{one.tune.error / base.tune.error:.2f}" if base.tune.error else "",
         f"val {title} ratio": f"{one.val.error / base.val.error:.2f}" if base.val.error else "",
-        "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
-        "GMAC": f"{one.complexity.macs / 1e9:.2f}",
+        "parameters M": f"{cost.parameters / 1e6:.3f}",
+        "GMAC": f"{cost.macs / 1e9:.2f}",
         "input": one.input_shape,
-        "GMAC of the input": f"{one.complexity.macs * _area_of(one.input_shape) / one.complexity.size**2 / 1e9:.2f}",
+        "GMAC of the input": f"{cost.macs * prod(shape_in(one.input_shape)) / cost.size**2 / 1e9:.2f}",
         "size MB": f"{one.size_bytes / 1e6:.2f}",
         "id": one.network_id,
         "verdict": verdict,
@@ -125,7 +125,7 @@ def target_rows(export: ExportRecord, titles: Titles, promotions: Sequence[Promo
         parity, tune_error = export.parity.get(name), export.tune_error.get(name)
         files = [export.files[one] for one in export.ir_files(name)] if name in export.targets else []
         checks = [
-            f"{one.by}: {one.status}" for target, all_of in export.legacy.items() if target == name for one in all_of
+            f"{one.by}: {one.status}" for target, asked in export.legacy.items() if target == name for one in asked
         ]
         rows.append(
             {
@@ -199,12 +199,5 @@ def data_note(dataset: DatasetRecord) -> str:
     )
 
 
-def _area_of(input_shape: str) -> int:
-    """Pixels of `480x320`."""
-    height, width = shape_in(input_shape)
-    return height * width
-
-
 def _number(value: float | None, digits: str) -> str:
-    """Nothing where nothing was measured."""
     return "" if value is None else format(value, digits)

@@ -40,7 +40,7 @@ def difference_rows(scores: Scores, others: Scores) -> list[Row]:
     """One row per error that was measured of both: the means, their difference, its interval of 95 % and what it says.
 
     Raises:
-        DatasetError: split, protocol or images differ; says what.
+        DatasetError: as `differences`.
     """
     return [
         {

@@ -28,11 +28,11 @@ def train_quantisation_aware(
 ) -> Network:
     """A copy of the network whose output changes less when weights and activations are rounded to 8 bits.
 
-    Each step takes one image, mirrored or not, rounds what every convolution and linear layer reads and multiplies
-    with (Jacob et al. 2018, arXiv 1712.05877; gradients pass the rounding unchanged), and moves the weights towards
-    the output that the network itself has in float. So it needs no labels, and learns nothing but to bear the
-    rounding. Rounding is as in `modnet.export.quantise`: weights symmetric by channel, activations by tensor with a
-    zero point, norms in float. Batch norm keeps its statistics. Same seed, same weights.
+    Each step takes one image, mirrored or not, rounds what every convolution and linear layer reads and multiplies with
+    (Jacob et al. 2018, arXiv 1712.05877; gradients pass the rounding unchanged), and moves the weights towards the
+    output that the network itself has in float. So it needs no labels, and learns nothing but to bear the rounding.
+    Rounding is as in `modnet.export.quantise`: weights symmetric by channel, activations by tensor with a zero point,
+    norms in float. Batch norm keeps its statistics. Same seed, same weights.
 
     Args:
         network: not touched; may be in training mode.
@@ -65,9 +65,7 @@ def train_quantisation_aware(
             loss = F.mse_loss(student(pixels), wanted)
             if not math.isfinite(loss.item()):
                 raise TrainingDivergedError(
-                    f"quantisation-aware training: the loss is {loss.item()} at step {step}",
-                    step=step,
-                    last_finite_loss=last_loss,
+                    f"quantisation-aware training: the loss is {loss.item()} at step {step}", step, last_loss
                 )
             last_loss = loss.item()
             for group in optimiser.param_groups:

@@ -58,7 +58,6 @@ def retrain(
 
     Args:
         network: of the workload, on the device where it shall be trained.
-        dataset: samples to learn from.
         workload: whose loss is minimised, and who makes the teacher teach.
         seed: of the order of samples; the data set has its own for what happens inside one.
         workers: processes that compute samples beside this one; the samples are the same for any number.
@@ -183,10 +182,8 @@ def _set_training_mode(network: PrunableNetwork, config: TrainingConfig) -> None
 def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
     parameters = [one for module in modules for one in module.parameters() if one.requires_grad]
     if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=config.learning_rate, momentum=SGD_MOMENTUM, weight_decay=config.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.SGD(parameters, config.learning_rate, SGD_MOMENTUM, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
 
 
 def _question(
@@ -197,14 +194,13 @@ def _question(
     seed: int,
 ) -> dict[str, str]:
     """What a saved state must have been about, field by field."""
-    settings = config.model_dump(mode="json")
     return {
         "weights to start from": network_digest(network)[:12],
         "images": _named(dataset),
         "size of samples": shown(dataset.shape),
         "teacher": "none" if teacher is None else network_digest(teacher)[:12],
         "seed": str(seed),
-        **{name: json.dumps(value) for name, value in _flat(settings)},
+        **{name: json.dumps(value) for name, value in _flat(config.model_dump(mode="json"))},
     }
 
 
@@ -249,7 +245,6 @@ def _losses(
     batch: Sample,
     predicted_in: Callable[[PrunableNetwork, Sample], Any],
 ) -> dict[str, Tensor]:
-    """Every term of a step's loss by name."""
     inputs = inputs_of(network, batch)
     if teaching is None:
         return workload.loss(predicted_in(network, inputs), batch)
@@ -278,7 +273,6 @@ def _end_epoch(
 
 
 def _facts(epoch: EpochReport) -> dict[str, str]:
-    """What is shown of an epoch that is over."""
     facts = {"loss": f"{epoch.loss:.3f}"}
     return facts if epoch.tune_error is None else facts | {"tune error": f"{epoch.tune_error:.5f}"}
 

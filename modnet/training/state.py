@@ -23,8 +23,7 @@ class TrainingState:
 
     Attributes:
         question: says what is trained on what and how, by field; a state of another question is refused.
-        modules: the network, its average, adapters: restored in place.
-        optimiser: restored in place.
+        modules: the network, its average, adapters: restored in place, as is the optimiser.
         total_steps: of the whole run.
         number_format: what a step is computed in; measured once, so that a resumed run does not choose anew.
         step: how many steps are done.
@@ -71,11 +70,7 @@ class TrainingState:
         return buffer.getvalue()
 
     def restore(self, saved: bytes, where: str) -> None:
-        """Puts everything back to where it was.
-
-        Args:
-            saved: what `to_bytes` gave.
-            where: these bytes are from.
+        """Puts everything back to where it was when `to_bytes` gave these bytes; `where` says where they are from.
 
         Raises:
             CheckpointError: damaged, or saved by a run of another question; names every field that differs.

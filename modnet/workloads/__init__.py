@@ -1,11 +1,10 @@
 """Families of networks, each with its data, loss, errors and published forms. They never import each other.
 
-A workload is picked by the name in a config, a checkpoint, a record or a manifest, and imported then.
+One is picked by the name in a config, a checkpoint, a record or a manifest, and imported then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,11 +73,9 @@ def draw_synthetic(name: str | None, path: Path, config: SyntheticConfig) -> Non
     Raises:
         ConfigError: there is no such workload, or it has no such data set.
     """
-    draw = _home(name).draw
-    if draw is None:
+    if (draw := _home(name).draw) is None:
         raise ConfigError(f"workload {name!r} renders no data set; wanted another source than synthetic")
-    write: Callable[[Path, SyntheticConfig], None] = _imported(draw)
-    write(path, config)
+    _imported(draw)(path, config)
 
 
 def _home(name: str | None) -> Home:

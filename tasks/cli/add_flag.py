@@ -13,7 +13,6 @@ def add_flag(flags: Flags, name: str, says: str, *, limits: str = "", without: s
     """Adds a flag whose help ends with its range and its default.
 
     Args:
-        flags: that get it.
         name: as it is typed, `--batch-size`.
         says: a sentence or two.
         limits: the range in words; those of `how["type"]` where it has some.

@@ -99,10 +99,9 @@ def given_shape(graph: Path, fixed: Shape | None, size: Size | None) -> Shape:
 
 
 def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) -> Any:
-    """A training config from `fields` and the flags of its other fields, `--sparsity` among them.
+    """A training config from `fields` and the flags of its other fields, `--sparsity` among them; see `given_config`.
 
     Raises:
-        ConfigError: a value that its field does not take; says flag, value and what was wanted.
         UsageError: a schedule without a strength.
     """
     if options.sparsity is None and options.sparsity_schedule is not None:

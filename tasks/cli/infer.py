@@ -57,11 +57,6 @@ def infer(options: Options) -> Result:
 
 
 def _source(options: Options) -> Path:
-    """What is cut out.
-
-    Raises:
-        UsageError: nothing, or said twice; or its results cannot lie beside it.
-    """
     if (options.photo is None) == (options.input is None):
         how = "modnet infer photo.jpg, or --input photos/ --out mattes/"
         raise UsageError(f"say once what to cut people out of: {how}")
@@ -73,11 +68,7 @@ def _source(options: Options) -> Path:
 
 
 def _predictor(options: Options) -> Predictor:
-    """What makes mattes: the network that was named, or one of the front.
-
-    Raises:
-        UsageError: two networks, or a flag that would do nothing.
-    """
+    """What makes mattes: the network that was named, or one of the front."""
     if any(path is not None for path in (options.checkpoint, options.onnx, options.ir)):
         if options.model is not None:
             raise UsageError("--model names a network, so do --checkpoint, --onnx and --ir: give one of them")

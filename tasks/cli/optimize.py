@@ -12,7 +12,7 @@ from infra.settings import Settings
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes
-from modnet.export.accuracy_control import AccuracyBound
+from modnet.export.accuracy_control import AccuracyBound, calibration_inputs
 from modnet.export.graph_file import fixed_shape, read_onnx
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
@@ -44,22 +44,15 @@ def optimize(options: Options) -> Result:
     calibration, bound, training = None, None, None
     if _has_int8(options):
         data = Portraits(given_folder(options.dataset))
-        count = min(config.calibration_images, len(data.names("fit")))
-        calibration = [data.pixels("fit", position, shape) for position in range(count)]
+        calibration = calibration_inputs(data, shape, config)
         if config.quantisation_aware_steps:
             network = load(options.checkpoint, options.prune_info)
             _require_same_network(TorchGraph(network), options, calibration[0])
             training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
-        bound = AccuracyBound(
-            len(data.names("tune")),
-            lambda graph, position: data.error(graph, "tune", position, [shape]),
-            data.scores(OnnxPredictor(options.onnx, letterbox(shape)).matte, "tune", [shape]).error,
-            config.max_relative_error_increase,
-            config.max_float_layers,
-        )
+        float_error = data.scores(OnnxPredictor(options.onnx, letterbox(shape)).matte, "tune", [shape]).error
+        bound = AccuracyBound.on_tune(data, shape, float_error, config)
     files = convert_ir(
-        options.onnx,
-        options.out,
+        *(options.onnx, options.out),
         targets=options.targets,
         calibration=calibration,
         bound=bound,
@@ -79,11 +72,7 @@ def _has_int8(options: Options) -> bool:
 
 
 def _require_flags_that_fit(options: Options) -> None:
-    """Refuses what would do nothing, and what lacks another flag.
-
-    Raises:
-        UsageError: says which.
-    """
+    """Refuses what would do nothing, and what lacks another flag."""
     if not _has_int8(options):
         if idle := [name for name in _OF_INT8 if getattr(options, name) is not None]:
             raise UsageError(f"{typed(*idle)} would do nothing: none of {','.join(options.targets)} is in 8 bits")
@@ -96,11 +85,7 @@ def _require_flags_that_fit(options: Options) -> None:
 
 
 def _require_same_network(network: TorchGraph, options: Options, image: NDArray[np.float32]) -> None:
-    """Refuses to train another network than the ONNX file is of.
-
-    Raises:
-        ConfigError: their mattes differ; says by how much.
-    """
+    """Refuses to train another network than the ONNX file is of: their mattes differ."""
     try:
         check_parity(
             *(network, OpenvinoGraph(options.onnx), [image]),
@@ -113,11 +98,7 @@ def _require_same_network(network: TorchGraph, options: Options, image: NDArray[
 
 
 def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], shape: Shape) -> Result:
-    """What old runtimes say of each IR that is for them, on a drawn portrait and against the ONNX file.
-
-    Raises:
-        ExportError: one of them refuses an IR; with its words.
-    """
+    """What old runtimes say of each IR that is for them, on a drawn portrait and against the ONNX file."""
     portrait, _ = render_portrait(np.random.default_rng(0))
     images = [prepare(portrait, letterbox(shape)).pixels]
     reference, folder = OpenvinoGraph(options.onnx), Settings.from_env().legacy_folder

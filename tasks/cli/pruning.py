@@ -63,23 +63,15 @@ def prune(options: Options) -> Result:
 
 
 def _pruning_config(options: Options) -> PruningConfig:
-    """The config of pruning once.
-
-    Raises:
-        ConfigError: a value out of range; names the flag, and of a list the element.
-    """
-    kind = POLICIES[options.policy or DEFAULT_POLICY]
-    policy: Any
+    """The config of pruning once; an error names the flag, and of a list the element."""
+    kind, fields = POLICIES[options.policy or DEFAULT_POLICY], {}
     if kind is LayerRatiosPolicy:
-        policy = LayerRatiosPolicy(ratios=_layer_ratios(options.pruned_params, options.pruned_ratios))
-    else:
-        policy = given_config(kind, options)
-    config: PruningConfig = given_config(PruningConfig, options, policy=policy)
+        fields["ratios"] = _layer_ratios(options.pruned_params, options.pruned_ratios)
+    config: PruningConfig = given_config(PruningConfig, options, policy=given_config(kind, options, **fields))
     return config
 
 
 def _layer_ratios(patterns: list[str], ratios: list[str]) -> tuple[LayerRatio, ...]:
-    """The two lists, element by element."""
     if len(patterns) != len(ratios):
         longer, flag = max((patterns, "--pruned-params"), (ratios, "--pruned-ratios"), key=lambda pair: len(pair[0]))
         first = min(len(patterns), len(ratios))

@@ -41,7 +41,6 @@ _LISTS = ("pruned_params", "pruned_ratios")
 
 
 def _flags_of(policy: type[Policy]) -> tuple[str, ...]:
-    """Its fields, and what goes with every policy of its kind."""
     lists = _LISTS if policy is LayerRatiosPolicy else ()
     in_steps = ("taylor_steps", "iterations") if issubclass(policy, SteppedPolicy) else ()
     measured = ("threads",) if policy.measures_latency else ()
@@ -68,9 +67,8 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "--plan", "A plan.json to repeat.", type=Path, without="a plan is made")
     says = "Folds the constant outputs of removed channels into the biases that follow."
     add_flag(parser, "--compensate", says, action="store_true")
-    add_flag(
-        parser, "--seed", "Random scores, random weights and retraining start from this number.", type=SEED, without="0"
-    )
+    says = "Random scores, random weights and retraining start from this number."
+    add_flag(parser, "--seed", says, type=SEED, without="0")
     add_flag(parser, "--dataset", f"Images for --criterion taylor and for --iterations: {flags.DATASET}")
 
     add_channel_flags(parser)
@@ -141,11 +139,7 @@ def require_flags_that_fit(options: Options) -> None:
 
 
 def require_aggregate_that_fits(options: Options) -> None:
-    """Refuses to bring scores of layers together where a group has one score.
-
-    Raises:
-        UsageError: says why.
-    """
+    """Refuses, with a UsageError, to bring scores of layers together where a group has one score."""
     if options.aggregate is not None and options.criterion in ("taylor", "random"):
         raise UsageError(
             f"--aggregate would do nothing: --criterion {options.criterion} has one score for all layers of a group"
@@ -153,23 +147,16 @@ def require_aggregate_that_fits(options: Options) -> None:
 
 
 def _policy(word: str) -> str:
-    """The policy that a word means.
-
-    Raises:
-        ArgumentTypeError: it is what a policy was called before.
-    """
-    if word == "target":
+    if word == "target":  # what version 0.1.0 called it
         raise argparse.ArgumentTypeError("a limit to MACs or parameters is called budget now: --policy budget")
     return word
 
 
 def _owners(flag: str) -> tuple[str, ...]:
-    """The policies that have a flag."""
     return tuple(word for word, names in FLAGS_OF.items() if flag in names)
 
 
 def _needed(policy: type[Policy] | None) -> set[str]:
-    """The flags that a policy cannot do without."""
     if policy is None:
         return set()
     if policy is LayerRatiosPolicy:

@@ -25,8 +25,7 @@ def train_base(
 ) -> BaseRecord:
     """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone.
 
-    Args:
-        base_id: what `trained_base_id` makes of the arguments before it.
+    `base_id` is what `trained_base_id` makes of the arguments before it.
     """
     torch.manual_seed(seed)
     workload = node.workload(dataset_id)
@@ -51,10 +50,7 @@ def import_backbone(path: Path) -> StoredFile:
 
 
 def import_base(dataset_id: str, named: str) -> BaseRecord:
-    """Puts a checkpoint of the data set's workload into the store.
-
-    Args:
-        named: its path, or a word for one that the project brings along.
+    """Puts a checkpoint of the data set's workload into the store, by its path, or a word for one of the project's own.
 
     Raises:
         CheckpointError: it cannot be read, or is of another workload; names both.
@@ -66,18 +62,12 @@ def import_base(dataset_id: str, named: str) -> BaseRecord:
     origin = "shipped with the project" if named in workload.shipped else f"given as {path.name}"
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
-    return once(
-        node.store, base_key(base_id), BaseRecord, lambda: _stored_base(node, network, base_id, dataset_id, origin)
-    )
+    question = (node, network, base_id, dataset_id, origin)
+    return once(node.store, base_key(base_id), BaseRecord, lambda: _stored_base(*question, training=None))
 
 
 def _stored_base(
-    node: Node,
-    network: PrunableNetwork,
-    base_id: str,
-    dataset_id: str,
-    origin: str,
-    training: TrainingReport | None = None,
+    node: Node, network: PrunableNetwork, base_id: str, dataset_id: str, origin: str, training: TrainingReport | None
 ) -> BaseRecord:
     content = to_bytes(network, {"origin": origin})
     return BaseRecord(

@@ -13,13 +13,14 @@ from infra.device.releases import fetch_release, read_manifest
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval
+from modnet.export.accuracy_control import calibration_inputs
 from modnet.export.export import export_network
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
 from modnet.workload import LabelledData
 from tasks.host_latency import interleaved_latencies
-from tasks.remote.exports import calibration_inputs, export_options, uploaded
+from tasks.remote.exports import export_options, uploaded
 from tasks.remote.node import Node
 from tasks.stored import fetch_to, get_record, identify
 from tasks.stored_network import stored_network
@@ -49,7 +50,7 @@ def make_timed_forms(node: Node, network_id: str, config: ExportConfig, key: str
     """
     checkpoint, dataset_id = stored_network(node.store, network_id)
     network = node.checkpoint(checkpoint, dataset_id).network
-    inputs, targets = calibration_inputs(config, node.data(dataset_id)), timed_targets(config)
+    inputs, targets = calibration_inputs(node.data(dataset_id), config.shape, config), timed_targets(config)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "forms"
         try:
@@ -87,7 +88,6 @@ def challenge_current(
     the main one.
 
     Args:
-        target: whose IRs are compared.
         current: the release that the target runs; `manifest_sha256` is its manifest's, as the pointer says.
         network_id: of the new network.
         export_key: of its ExportRecord.

@@ -72,9 +72,6 @@ def answered(
 
     Args:
         key: of the record; a training keeps its state beside it.
-        kind: of the record.
-        function: of this folder.
-        args: of the function, behind the node.
         cpus: what was asked of Ray.
         gpus: of a training, share of a GPU that was asked of Ray; None for what trains nothing.
     """

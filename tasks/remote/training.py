@@ -60,11 +60,7 @@ def trained(
 
 
 def _training_device(gpus: float) -> str:
-    """The CPU unless a GPU is reserved: Ray shows all of a node's GPUs to a task that reserves none.
-
-    Raises:
-        ResourcesUnavailableError: one is reserved, and torch cannot use it.
-    """
+    """The CPU unless a GPU is reserved: Ray shows all of a node's GPUs to a task that reserves none."""
     if not gpus:
         return "cpu"
     if not torch.cuda.is_available():

@@ -39,7 +39,6 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
     Args:
         network: trained, on the device where it shall be adapted.
         dataset: samples of size `config.image_size`.
-        config: how.
         seed: of the order of samples.
 
     Raises:
@@ -103,7 +102,7 @@ def consistency_losses(predicted: MattePrediction, before: MattePrediction) -> d
     band = uncertain_band(before.alpha)
     return {
         "semantic": SEMANTIC_WEIGHT
-        * 0.5
+        / 2
         * F.mse_loss(coarse_matte(predicted.alpha, predicted.semantic), predicted.semantic),
         "detail": DETAIL_WEIGHT * (band * (predicted.alpha - predicted.detail).abs()).mean(),
         "kept_detail": DETAIL_WEIGHT * (band * (predicted.detail - before.detail).abs()).mean(),

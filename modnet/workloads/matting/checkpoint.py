@@ -18,7 +18,6 @@ def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> c
     """Reads a checkpoint of our layout or of a published one; which one is seen from its content.
 
     Args:
-        path: the file.
         prune_info: see `modnet.workloads.matting.published.reader.read_published`.
 
     Raises:

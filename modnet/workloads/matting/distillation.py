@@ -27,13 +27,7 @@ class Distillation(nn.Module):
     """A teacher beside its student; its own parameters are the adapters, which training learns and nobody deploys."""
 
     def __init__(self, teacher: MODNet, student: MODNet, config: DistillationConfig) -> None:
-        """Freezes the teacher.
-
-        Args:
-            teacher: any MODNet, usually the unpruned one; not a part of this module's state.
-            student: the network that is trained, on the device where it is.
-            config: the weights of the terms; adapters are made where features have one.
-        """
+        """Freezes the teacher, any MODNet: no part of this module's state. Adapters stand where the student does."""
         super().__init__()
         self._config = config
         self._teacher = (teacher.eval().requires_grad_(False),)  # in a tuple: no part of this module's state

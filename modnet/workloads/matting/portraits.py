@@ -50,11 +50,7 @@ class Portraits:
     """A data set of portraits, see `modnet.workload.LabelledData`."""
 
     def __init__(self, folder: Path, index: DatasetIndex | None = None) -> None:
-        """Pairs images with mattes; reads none of them yet.
-
-        Args:
-            folder: of the extracted archive.
-            index: its pairs; None: those that `index_dataset` finds.
+        """Pairs images with mattes, as `index_dataset` finds them unless `index` says them; reads none of them yet.
 
         Raises:
             DatasetError: as `index_dataset`.
@@ -166,9 +162,7 @@ def _short_side(aspect: float) -> int:
 def alpha_mse(network: PrunableNetwork, portrait: Sequence[Tensor]) -> Tensor:
     """Mean squared error of the deployed graph's alpha for each image of a batch: (B,), differentiable.
 
-    Args:
-        network: image → alpha, when deployed.
-        portrait: image (B, 3, h, w) and alpha (B, 1, h, w), as in `Portrait`.
+    `portrait` is image (B, 3, h, w) and alpha (B, 1, h, w), as in `Portrait`.
     """
     image, alpha = portrait
     errors: Tensor = (network.deployed()(image) - alpha).square().mean(dim=(1, 2, 3))

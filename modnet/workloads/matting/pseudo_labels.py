@@ -32,11 +32,9 @@ RECORD = "pseudo-labels.jsonl"
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What became of the images.
+    """What became of the images: `kept` got a matte, `doubtful` were left out for their doubt.
 
     Attributes:
-        kept: how many got a matte.
-        doubtful: how many were left out for their doubt.
         unreadable: names of those that could not be read.
         doubt: mean of all that could.
     """
@@ -58,7 +56,6 @@ def pseudo_label(
         teachers: one network or more, by what identifies them.
         labelled: folder of the data set; its other splits stay as they are.
         images: folder of images without mattes.
-        out: folder to make.
         max_doubt: images of more are left out.
 
     Raises:

@@ -31,12 +31,6 @@ def worst_sheet(predictor: Predictor, folder: Path, index: DatasetIndex, scores:
 
     Mattes are predicted anew: keeping those of a whole split would take gigabytes.
 
-    Args:
-        predictor: what the scores are of.
-        folder: what the paths of `index` are relative to.
-        index: what the scores were measured on.
-        scores: of `predictor`.
-
     Raises:
         DatasetError: a pair cannot be read.
     """

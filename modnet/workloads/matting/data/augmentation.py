@@ -42,9 +42,7 @@ def augment(
 ) -> tuple[Image, Matte16]:
     """An image and its matte, cropped, changed and resized to a height and width, as the config says.
 
-    Args:
-        shape: that height and width; crops have its aspect.
-        draw_other: gives another image and its matte, whose background may be used; None when it has none to give.
+    `draw_other` gives another image and its matte, whose background may be used; None when it has none to give.
     """
     if config.crops:
         image, matte = crop_at_border(image, matte, shape, (config.smallest_crop, config.largest_crop), rng)
@@ -157,10 +155,7 @@ def random_background(
 
 
 def cut_empty_square(image: Image, matte: Matte16, smallest: int, rng: np.random.Generator) -> Image | None:
-    """One of the largest squares of the image in which the matte is 0 throughout.
-
-    None when they have sides below `smallest` pixels.
-    """
+    """One of the largest squares in which the matte is 0 throughout; None where they are below `smallest` pixels."""
     # Chessboard distance to the next pixel that is not empty, outside included: 2 d - 1 is the side of the largest
     # empty square around a pixel.
     empty = cv2.copyMakeBorder((matte == 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)

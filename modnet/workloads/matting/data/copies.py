@@ -23,9 +23,7 @@ MOST_DIFFERENT_BITS = 32  # of SIDE² that copies have
 
 
 def require_no_copies(unlabelled: Sequence[Path], scored: Sequence[Path]) -> None:
-    """Refuses pictures that scores are measured on among those that are learnt from.
-
-    What cannot be read is no copy; whoever trains on it counts it.
+    """Refuses pictures that scores are measured on among those that are learnt from; the unreadable are no copies.
 
     Raises:
         DatasetError: there are copies; names the first five.

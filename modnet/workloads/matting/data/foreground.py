@@ -42,8 +42,7 @@ def estimate_foreground(image: Image, alpha: Alpha) -> Colours:
     return foreground
 
 
-def _average(colours: Colours, weight: Colours, window: int) -> Colours:
-    """Weighted mean of the colours in the square around each pixel."""
+def _average(colours: Colours, weight: Colours, window: int) -> Colours:  # in the square around each pixel
     weights: Any = cv2.blur(weight, (window, window))
     mean: Colours = cv2.blur(colours * weight, (window, window)) / np.maximum(weights, _LEAST_WEIGHT)
     return mean

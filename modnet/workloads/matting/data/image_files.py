@@ -11,12 +11,9 @@ IMAGE_SUFFIXES = frozenset(
 
 def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
     """The images in a folder itself, by their suffixes, and its other files, in order; hidden files are left out."""
-    images: list[Path] = []
-    others: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if is_visible(path.name) and path.is_file():
-            (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
-    return images, others
+    files = [path for path in sorted(folder.iterdir()) if is_visible(path.name) and path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    return images, [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
 
 
 def is_visible(name: str) -> bool:

@@ -44,7 +44,6 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
     animation it is the first picture.
 
     Args:
-        path: the file.
         max_pixels: refused beyond; by default `pixel_limit`.
 
     Raises:
@@ -94,8 +93,7 @@ def read_matte16(path: Path) -> Matte16:
     return widened
 
 
-def _matte_values(path: Path) -> NDArray[Any]:
-    """A matte as its file has it: uint8 or uint16 (H, W)."""
+def _matte_values(path: Path) -> NDArray[Any]:  # uint8 or uint16 (H, W)
     limit = pixel_limit()
     data = read_bytes(path, limit)
     with opened_picture(data, path, limit, PLAIN_FORMATS):
@@ -186,8 +184,7 @@ def _decode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
     return cast(NDArray[Any], decoded)
 
 
-def _in_8_bits(picture: Picture, path: Path) -> Picture:
-    """As mode RGB, L or CMYK, without transparency."""
+def _in_8_bits(picture: Picture, path: Path) -> Picture:  # mode RGB, L or CMYK, without transparency
     if picture.mode in ("RGB", "L", "CMYK"):
         return picture
     if picture.mode in ("1", "LA"):

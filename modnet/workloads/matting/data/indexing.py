@@ -143,14 +143,12 @@ def _pairs(folder: Path, split: Path, problems: list[str]) -> tuple[Pair, ...]:
     elif images.keys() != mattes.keys():
         _report(problems, f"images without matte in {name}", images.keys() - mattes.keys())
         _report(problems, f"mattes without image in {name}", mattes.keys() - images.keys())
-    return tuple(
-        Pair(
-            stem=stem,
-            image=images[stem].relative_to(folder).as_posix(),
-            matte=mattes[stem].relative_to(folder).as_posix(),
-        )
-        for stem in sorted(images.keys() & mattes.keys())
-    )
+
+    def within(path: Path) -> str:
+        return path.relative_to(folder).as_posix()
+
+    both = sorted(images.keys() & mattes.keys())
+    return tuple(Pair(stem=stem, image=within(images[stem]), matte=within(mattes[stem])) for stem in both)
 
 
 def _files_by_stem(folder: Path, suffixes: frozenset[str], problems: list[str]) -> dict[str, Path]:
@@ -172,6 +170,5 @@ def _log_left_out(folder: Path, suffixes: frozenset[str], files: Sequence[Path])
 
 
 def _report(problems: list[str], what: str, stems: Iterable[str]) -> None:
-    """Appends "what: N (the first five)" when there are any."""
     if ordered := sorted(stems):
         problems.append(f"{what}: {len(ordered)} ({', '.join(ordered[:5])}{', …' if len(ordered) > 5 else ''})")

@@ -46,9 +46,8 @@ class Geometry:
     """How an image was brought to the network, as `restore` needs it; every pair is (height, width).
 
     Attributes:
-        image_size: size of the original image.
-        input_size: size of what the network reads.
-        content_size: size of the image within the input; smaller than it where there is padding.
+        input_size: of what the network reads.
+        content_size: of the image within the input; smaller than it where there is padding.
         content_offset: first row and column of the image within the input.
     """
 
@@ -117,8 +116,7 @@ def normalise(image: Image) -> NDArray[np.float32]:
     return pixels
 
 
-def _adaptive_average(planes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Planes, float32 (C, h, w), at another size, (C, *size)."""
+def _adaptive_average(planes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:  # (C, h, w)
     import torch  # here: who cuts people out by an IR of fixed size has none
 
     resized = torch.nn.functional.interpolate(torch.from_numpy(planes)[None], size=size, mode="area")
@@ -158,6 +156,5 @@ def _modelcompression_size(height: int, width: int) -> tuple[int, int]:
     return (short, long) if height <= width else (long, short)
 
 
-def _nearest(value: float, multiple: int) -> int:
-    """The nearest positive multiple, half up."""
+def _nearest(value: float, multiple: int) -> int:  # half up
     return max(multiple, int(value / multiple + 0.5) * multiple)

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Mask = NDArray[np.bool_]
+
 KERNEL_SIDES = (2, 4)  # pixels, both included
 ITERATIONS = (5, 14)  # both included
 BAND_RADIUS = 10  # pixels, of the unknown band that errors are restricted to: amid those of training
@@ -31,7 +33,7 @@ def trimap_from_alpha(alpha: NDArray[np.float32], rng: np.random.Generator) -> N
     return trimap
 
 
-def unknown_band(alpha: NDArray[np.float32]) -> NDArray[np.bool_]:
+def unknown_band(alpha: NDArray[np.float32]) -> Mask:
     """The unknown band that errors are restricted to: bool (H, W), the same for the same matte.
 
     A pixel is unknown when, within `BAND_RADIUS` pixels of it, alpha is above 0 somewhere and below 1 somewhere. So
@@ -42,9 +44,7 @@ def unknown_band(alpha: NDArray[np.float32]) -> NDArray[np.bool_]:
     return ~(is_foreground | is_background)
 
 
-def _known(
-    alpha: NDArray[np.float32], kernel: NDArray[np.uint8], iterations: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _known(alpha: NDArray[np.float32], kernel: NDArray[np.uint8], iterations: int) -> tuple[Mask, Mask]:
     """What stays foreground after eroding, and background outside of dilating."""
     is_foreground = cv2.erode((alpha >= 1.0).astype(np.uint8), kernel, iterations=iterations)
     is_person = cv2.dilate((alpha > 0.0).astype(np.uint8), kernel, iterations=iterations)

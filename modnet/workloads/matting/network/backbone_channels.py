@@ -27,7 +27,6 @@ def backbone_groups(
     """The groups of a backbone that the network holds as its module `backbone`.
 
     Args:
-        spec: the backbone's widths.
         block_readers: which blocks are read from outside, and by what.
         last_gates: layers whose outputs multiply the last convolution's channels one by one.
         last_readers: what reads the last convolution.

@@ -1,7 +1,4 @@
-"""Which channels of a MODNet belong together, and the spec that is left when some of them go.
-
-A group that `channel_groups` declares is a width that `with_widths` replaces.
-"""
+"""Which channels of a MODNet belong together (`channel_groups`), and the spec when some of them go (`with_widths`)."""
 
 from __future__ import annotations
 
@@ -42,21 +39,13 @@ def with_widths(spec: ModnetSpec, widths: Mapping[str, tuple[int, ...]]) -> Modn
         batch = next(parts) if otherwise.batch else 0
         return SplitWidth(batch=batch, instance=next(parts) if otherwise.instance else 0)
 
-    branches: dict[str, SplitWidth | tuple[SplitWidth, ...]] = {}
-    for field, path, _ in BRANCH_LAYERS:
+    changed = backbone_widths(spec, widths)
+    changed["squeeze_channels"] = sum(widths.get("semantic.squeeze", (spec.squeeze_channels,)))
+    for field, whole, _ in BRANCH_LAYERS:
         value = getattr(spec, field)
-        if isinstance(value, tuple):
-            branches[field] = tuple(split(f"{path}.{i}", width) for i, width in enumerate(value))
-        else:
-            branches[field] = split(path, value)
-    resized = spec.model_copy(
-        update={
-            **backbone_widths(spec, widths),
-            "squeeze_channels": sum(widths.get("semantic.squeeze", (spec.squeeze_channels,))),
-            **branches,
-        }
-    )
-    return ModnetSpec.model_validate(resized.model_dump())  # a copy is not validated by itself
+        layers = [split(path, width) for path, width in _paths(whole, value).items()]
+        changed[field] = tuple(layers) if isinstance(value, tuple) else layers[0]
+    return ModnetSpec.model_validate(spec.model_copy(update=changed).model_dump())  # a copy is not validated by itself
 
 
 def _modnet_backbone_groups(spec: ModnetSpec) -> list[ChannelGroup]:
@@ -106,24 +95,23 @@ def _branch_readers(spec: ModnetSpec) -> dict[str, tuple[Consumer, ...]]:
 
 def _branch_groups(spec: ModnetSpec) -> list[ChannelGroup]:
     readers = _branch_readers(spec)
-    groups = []
-    for field, whole, adaptive_rule in BRANCH_LAYERS:
-        value = getattr(spec, field)
-        widths = (
-            {f"{whole}.{i}": width for i, width in enumerate(value)} if isinstance(value, tuple) else {whole: value}
+    return [
+        ChannelGroup(
+            name=path,
+            # A channel never crosses from the batch norm to the instance norm.
+            parts=tuple(part for part in (width.batch, width.instance) if part),
+            producers=(Producer(f"{path}.conv", f"{path}.norm.batch" if width.batch else None),),
+            consumers=readers[path],
+            adaptive_rule=adaptive_rule,
         )
-        for path, width in widths.items():
-            groups.append(
-                ChannelGroup(
-                    name=path,
-                    # A channel never crosses from the batch norm to the instance norm.
-                    parts=tuple(part for part in (width.batch, width.instance) if part),
-                    producers=(Producer(f"{path}.conv", f"{path}.norm.batch" if width.batch else None),),
-                    consumers=readers[path],
-                    adaptive_rule=adaptive_rule,
-                )
-            )
-    return groups
+        for field, whole, adaptive_rule in BRANCH_LAYERS
+        for path, width in _paths(whole, getattr(spec, field)).items()
+    ]
+
+
+def _paths(whole: str, widths: SplitWidth | tuple[SplitWidth, ...]) -> dict[str, SplitWidth]:
+    """The layers of a spec's field by their modules' paths."""
+    return {f"{whole}.{i}": width for i, width in enumerate(widths)} if isinstance(widths, tuple) else {whole: widths}
 
 
 def _fixed_groups(spec: ModnetSpec) -> list[ChannelGroup]:

@@ -12,10 +12,7 @@ from modnet.workloads.matting.predict.predictors import Predictor
 
 
 def fitting(shapes: Sequence[Shape], image_size: tuple[int, int]) -> Shape:
-    """The shape whose letterbox of an image of this height and width leaves the fewest pixels empty.
-
-    Of equals it is the first, so a square goes to the main shape.
-    """
+    """The shape in whose letterbox an image of this (height, width) leaves fewest pixels empty; the first of equals."""
     height, width = image_size
 
     def empty(shape: Shape) -> float:

@@ -19,14 +19,13 @@ class FrontPredictor:
     """Image, uint8 (H, W, 3) RGB → alpha, float32 (H, W) in [0, 1], by the IR of a network of the front.
 
     A portrait picture is read in the network's portrait shape, a landscape picture in the turned one. What is compiled
-    stays: a folder of both compiles twice.
+    stays.
     """
 
     def __init__(self, name: FrontName, device: str = "CPU", kept: Path | None = None) -> None:
         """Reads the card alone.
 
         Args:
-            name: of the network.
             device: OpenVINO's name of what computes: a CPU in 8 bits, others in float16.
             kept: folder for compiled networks, see `OpenvinoGraph`.
 

@@ -56,11 +56,8 @@ def infer_images(
     that cannot be read ends nothing: it is named in the log, and in the results.
 
     Args:
-        predictor: what makes the mattes.
         source: an image, or a folder whose own images are read in order of their names, hidden files left out.
         out: made when missing.
-        render: what is drawn.
-        ending: of the results' names.
         overwrite: results of an earlier run may be replaced.
 
     Raises:
@@ -97,7 +94,6 @@ def infer_images(
 
 
 def _results(images: Sequence[Path], out: Path, ending: str) -> list[Path]:
-    """Where each image's result goes."""
     stems = Counter(path.stem for path in images)
     results = [out / f"{path.stem if stems[path.stem] == 1 else path.name}{ending}" for path in images]
     if doubled := [result.name for result, count in Counter(results).items() if count > 1]:

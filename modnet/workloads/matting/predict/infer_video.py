@@ -54,9 +54,7 @@ def infer_video(
 
     Args:
         predictor: what makes the mattes; every frame is one image to it.
-        source: the video.
         out: made when missing.
-        render: what is drawn.
         kind: what `render` draws.
         overwrite: a video of an earlier run may be replaced; a folder of pictures never is.
 

@@ -16,9 +16,9 @@ from modnet.workloads.matting.predict.predictors import Predictor
 
 
 class OnnxPredictor(Predictor):
-    """Predicts with an ONNX file; one of fixed input size takes only its own letterbox, as `device-512`.
+    """Predicts with an ONNX file by a protocol; None: the letterbox of its size, "modelcompression" where that is open.
 
-    Without a protocol it is that one, and "modelcompression" where the size is open.
+    One of fixed input size takes only its own letterbox, as `device-512`.
     """
 
     def __init__(self, path: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
@@ -26,10 +26,7 @@ class OnnxPredictor(Predictor):
 
 
 class IrPredictor(Predictor):
-    """Predicts with an IR; one of fixed input size takes only its own letterbox, as `device-512`.
-
-    Without a protocol it is that one, and "modelcompression" where the size is open.
-    """
+    """Predicts with an IR; for the protocol see `OnnxPredictor`."""
 
     def __init__(self, xml: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
         super().__init__(*_graph_for(xml, read_ir, protocol, device))
@@ -53,7 +50,7 @@ def ir_predictor(paths: Sequence[Path], protocol: Protocol | None = None, device
 def _graph_for(
     path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
 ) -> tuple[OpenvinoGraph, Protocol]:
-    """The network and its protocol; None: the letterbox of its size, "modelcompression" where the size is open."""
+    """The network and its protocol, see `OnnxPredictor`."""
     graph = OpenvinoGraph(path, device, lambda path: _matting_network(path, read))
     if graph.shape is None:
         if graph.input_shape[2:] != (None, None):
@@ -67,11 +64,7 @@ def _graph_for(
 
 
 def _matting_network(path: Path, read: Callable[[Path], ov.Model]) -> ov.Model:
-    """What `read` reads, which is an image → its matte.
-
-    Raises:
-        GraphError: as `read`, or it is something else.
-    """
+    """What `read` reads; refuses with a GraphError what is no image → its matte."""
     model = read(path)
     image, matte = pixel_shape(model.input()), model.output().partial_shape
     is_matte = image.compatible(ov.PartialShape([-1, 3, -1, -1])) and matte.compatible(ov.PartialShape([-1, 1, -1, -1]))

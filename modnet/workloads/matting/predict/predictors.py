@@ -1,7 +1,4 @@
-"""Networks as functions of images, to score and to use them.
-
-This module runs without OpenVINO, for training; what needs that is in `openvino_predictors.py` beside it.
-"""
+"""Networks as functions of images, to score and to use them. What needs OpenVINO is in `openvino_predictors.py`."""
 
 from __future__ import annotations
 

@@ -18,11 +18,7 @@ Render = Callable[[Image, Alpha], NDArray[np.uint8]]
 
 
 def renderer(kind: ResultKind, background: Image | None = None) -> Render:
-    """Draws `alpha` as grey, `foreground` as RGBA, `composite` as RGB.
-
-    Args:
-        kind: which of them.
-        background: what a composite is on, of any size; see `fit_background`.
+    """Draws `alpha` as grey, `foreground` as RGBA, `composite` as RGB on a background of any size (`fit_background`).
 
     Raises:
         ConfigError: a composite without a background, or a background for something else.

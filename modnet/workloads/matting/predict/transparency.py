@@ -12,11 +12,7 @@ from modnet.workloads.matting.data.pixel_limit import pixel_limit
 
 
 def within_opacity(alpha: Alpha, path: Path) -> Alpha:
-    """`alpha`, float32 (H, W) in [0, 1], times the opacity that the image itself has there.
-
-    Args:
-        alpha: of the image, at its size, upright.
-        path: the image.
+    """`alpha`, float32 (H, W) in [0, 1], upright, times the opacity that the image in `path` has there.
 
     Raises:
         DatasetError: the file cannot be read, is cut off or damaged; names it.

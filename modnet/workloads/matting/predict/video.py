@@ -64,8 +64,7 @@ class VideoFrames(AbstractContextManager["VideoFrames"]):
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # As an open file: a name with a colon would be taken for an address.
-            self._file = path.open("rb")
+            self._file = path.open("rb")  # a name with a colon would be taken for an address
         except OSError as error:
             raise DatasetError(f"video {path}: {(error.strerror or str(error)).lower()}") from error
         try:
@@ -137,7 +136,6 @@ class VideoFrames(AbstractContextManager["VideoFrames"]):
             self.problem = f"ends after {float(end):.2f} of {float(length):.2f} s: cut off or damaged"
 
     def _decode(self, packet: Packet[Any] | None) -> list[av.VideoFrame]:
-        """What a packet, or the end of them, gives."""
         try:
             return self._pictures.decode(packet)
         except av.FFmpegError:

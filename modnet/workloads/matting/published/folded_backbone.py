@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modnet.errors import CheckpointError
@@ -92,10 +93,9 @@ def take_statistics(network: MODNet, images: Sequence[Tensor]) -> None:
         old_variance.copy_(variance)
 
 
-def _read(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _read(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
-        # numpy leaves a file that it opened itself open when it is damaged.
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # numpy leaves one that it opened itself open when it is damaged
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise CheckpointError(f"{path} is one array, wanted an .npz of several")
@@ -106,7 +106,6 @@ def _read(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float
 
 
 def _layers(network: MODNet) -> Iterator[tuple[ConvBN, str, str]]:
-    """Every convolution of the backbone with its weight's and its bias's name."""
     backbone = network.backbone
     yield backbone.stem, "features.0.0.weight", "features.0.1.bias"
     for number, block in enumerate(backbone.blocks, start=1):
@@ -120,7 +119,7 @@ def _layers(network: MODNet) -> Iterator[tuple[ConvBN, str, str]]:
     yield backbone.last, f"features.{number}.0.weight", f"features.{number}.1.bias"
 
 
-def _fill(parameter: Tensor, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], where: str) -> None:
+def _fill(parameter: Tensor, values: NDArray[np.float32], where: str) -> None:
     if values.shape != tuple(parameter.shape) or values.dtype != np.float32 or not np.isfinite(values).all():
         raise CheckpointError(
             f"{where}: got {values.dtype} {values.shape}, wanted finite float32 {tuple(parameter.shape)}"

@@ -77,11 +77,10 @@ def our_state(published: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
 
 
 def modelcompression_state(network: MODNet, *, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a network under ModelCompression's names, in its order.
+    """The tensors of a network under ModelCompression's names, in its order; its backbone's under both of theirs.
 
-    Args:
-        network: the tensors are its own, not copies; those of the backbone appear under both of their names.
-        prefix: none as in checkpoints that ModelCompression's pruner writes; "module." as in those that it trained.
+    They are the network's own, not copies. `prefix` is none as in checkpoints that ModelCompression's pruner writes, or
+    "module." as in those that it trained.
 
     Raises:
         CheckpointError: ModelCompression's code would build another network around these tensors.
@@ -102,9 +101,7 @@ def modelcompression_state(network: MODNet, *, prefix: str = "") -> dict[str, Te
 def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
     """The architecture that published weights imply: widths from shapes, a skip where stride 1 meets equal widths.
 
-    Args:
-        state: under our names.
-        where: whose they are, for messages.
+    The state is under our names; `where` says whose it is, for messages.
 
     Raises:
         CheckpointError: a layer is missing, or the widths do not fit together.
@@ -161,9 +158,7 @@ def _modelcompression_name(published: str) -> str:
 def _module_paths(expands: Iterable[bool]) -> dict[str, str]:
     """ModelCompression's path of every module that holds tensors → ours.
 
-    Args:
-        expands: for each block whether it has an expand convolution; without one the others move up in their
-            Sequential.
+    A block without an expand convolution has its others moved up in their Sequential.
     """
     paths = _conv_bn("backbone.model.features.0.cbr", 0, "backbone.stem")
     for index, has_expand in enumerate(expands):

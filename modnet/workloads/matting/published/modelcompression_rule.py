@@ -27,9 +27,7 @@ THRESHOLD_STEPS = 100
 def kept_count(relative_norms: Tensor, threshold: float) -> int:
     """Filters that ModelCompression keeps of one layer: those that reach the threshold and one more, in multiples of 8.
 
-    Args:
-        relative_norms: L1 norms of the filters, scaled to 0 … 1; (n,), n a multiple of 8.
-        threshold: in (0, 1].
+    `relative_norms` are L1 norms of the filters, scaled to 0 … 1; (n,), n a multiple of 8. The threshold is in (0, 1].
     """
     channels = len(relative_norms)
     share = (int((relative_norms >= threshold).sum()) + 1) / channels
@@ -39,9 +37,7 @@ def kept_count(relative_norms: Tensor, threshold: float) -> int:
     return rounded + 8 if rounded < 0.9 * count else rounded
 
 
-class _BlockCounts(NamedTuple):
-    """Channels of one block before its hidden ones fall to a multiple of its inputs."""
-
+class _BlockCounts(NamedTuple):  # before the hidden channels fall to a multiple of the inputs
     inputs: int
     hidden: int
     outputs: int
@@ -68,11 +64,7 @@ class ModelCompressionRule:
         self._relative_norms = {layer: _relative_norms(network, f"{layer}.conv") for layer in layers}
 
     def spec(self, *, threshold: float, ratio: float) -> ModnetSpec:
-        """The network at one setting.
-
-        Args:
-            threshold: relative norm that filters of the backbone and of lr16x have to reach, in (0, 1].
-            ratio: share of channels that detail and fusion branches lose, in [0, 1).
+        """The network at one setting, see `prune_like_modelcompression`.
 
         Raises:
             PruningError: no network can work at this setting; names the layer and the nearest setting that works.
