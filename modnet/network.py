@@ -5,6 +5,7 @@ A network names its layers by their modules' paths. `modnet.pruning.groups` turn
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -142,3 +143,12 @@ class PrunableNetwork(nn.Module, ABC):
 
 
 Network = TypeVar("Network", bound=PrunableNetwork)
+
+
+def folded(network: PrunableNetwork) -> nn.Module:
+    """A copy of the deployed part in evaluation mode, float32 on the CPU, that computes the same with fewer layers."""
+    model = copy.deepcopy(network).cpu().float().deployed().eval()
+    for module in model.modules():
+        if isinstance(module, FoldableLayer):
+            module.fold()
+    return model

@@ -92,9 +92,10 @@ def measure_latency(threads: int) -> MeasureLatency:
     """
 
     # Only the latency policy needs OpenVINO.
+    from infra.device.documents.latency_summary import percentile
     from modnet.export.onnx_to_openvino import convert_ir
     from modnet.export.torch_to_onnx import export_onnx
-    from tasks.host_latency import median_latencies
+    from tasks.host_latency import interleaved_latencies
 
     def measure(networks: Sequence[PrunableNetwork]) -> list[float]:
         count = len(networks)
@@ -104,8 +105,8 @@ def measure_latency(threads: int) -> MeasureLatency:
                 folder = Path(temporary) / str(number)
                 onnx = export_onnx(network, folder / "network.onnx")
                 irs[str(number)] = convert_ir(onnx, folder / "ir", targets=("cpu-fp32",))["cpu-fp32"].xml
-            medians = list(median_latencies(irs, threads).values())
+            samples = interleaved_latencies(irs, threads)
             progress.advance(count)
-            return medians
+            return [percentile(one, 0.5) for one in samples.values()]
 
     return measure

@@ -89,7 +89,7 @@ def run_training(
         seed=seed,
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),
-        validate=lambda averaged: _tune_error(averaged, data, config, device, shapes),
+        validate=lambda averaged: tune_error(averaged, data, config, device, shapes),
         resume_from=saved,
         resume_name=saved_in,
         after_step=after_step,
@@ -134,16 +134,7 @@ class _Told:
 def tune_error(
     network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shapes: Sequence[Shape] = ()
 ) -> float:
-    """The error that a training by `config` scores, of any network; it is left on the CPU."""
-    error = _tune_error(network.to(device).eval(), data, config, device, shapes)
-    network.to("cpu")
-    return error
-
-
-def _tune_error(
-    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shapes: Sequence[Shape] = ()
-) -> float:
-    """Mean of the deciding error over images from all along tune."""
+    """What a training by `config` scores: the mean of the deciding error over images from all along tune."""
     graph = TorchGraph(network, device)
     positions = evenly_spread(len(data.names("tune")), config.validation_images)
     return float(np.mean([data.error(graph, "tune", position, shapes) for position in positions]))

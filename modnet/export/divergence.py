@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modnet.export.folding import folded
 from modnet.export.runtime import core
 from modnet.graph_function import image_of
-from modnet.network import PrunableNetwork
+from modnet.network import PrunableNetwork, folded
 
 TOLERANCE = 0.02
 """Largest accepted mean difference of a layer's outputs over their mean size; float16 weights stay below 0.003."""

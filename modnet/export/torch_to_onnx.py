@@ -13,9 +13,8 @@ import torch
 
 from modnet.configs.shape import shape_of
 from modnet.errors import ExportError
-from modnet.export.folding import folded
 from modnet.files import write_atomically
-from modnet.network import PrunableNetwork
+from modnet.network import PrunableNetwork, folded
 from modnet.targets import Shape, Size
 
 OPSET = 11  # every OpenVINO since 2021.4 reads this graph directly

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from infra.settings import Settings
 from modnet.shipped import SHIPPED, USUAL
 from modnet.workloads.matting.names import ResultKind
-from modnet.workloads.matting.predict.background import read_background
 from modnet.workloads.matting.predict.infer import infer_images, is_video
-from modnet.workloads.matting.predict.results import renderer
+from modnet.workloads.matting.predict.results import read_background, renderer
 from tasks.cli.exit_codes import PartlyDoneError, UsageError
 from tasks.cli.flags import Options, Result, require_free
 

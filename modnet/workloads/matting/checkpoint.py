@@ -18,7 +18,7 @@ def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> c
     """Reads a checkpoint of our layout or of a published one; which one is seen from its content.
 
     Args:
-        prune_info: see `modnet.workloads.matting.published.reader.read_published`.
+        prune_info: see `modnet.workloads.matting.published.layout.read_published`.
 
     Raises:
         CheckpointError: the file is missing, cut off, of another network, holds values that are not finite, or does not

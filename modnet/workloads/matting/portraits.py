@@ -27,7 +27,7 @@ from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
-from modnet.workloads.matting.predict.fitting import fitting_predictor
+from modnet.workloads.matting.predict.predictors import fitting_predictor
 from modnet.workloads.matting.settings import MattingTraining
 
 ASPECT_IMAGES = 32  # that tell the aspect of a data set

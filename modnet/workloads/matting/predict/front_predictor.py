@@ -10,8 +10,7 @@ from modnet.shipped import FrontName
 from modnet.targets import Shape, Target
 from modnet.workloads.matting.data.images import Alpha, Image
 from modnet.workloads.matting.data.protocols import letterbox
-from modnet.workloads.matting.predict.fitting import fitting
-from modnet.workloads.matting.predict.predictors import Predictor
+from modnet.workloads.matting.predict.predictors import Predictor, fitting
 from modnet.workloads.matting.weights import front_network
 
 

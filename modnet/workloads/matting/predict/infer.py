@@ -13,10 +13,11 @@ import numpy as np
 
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
+from modnet.workloads.matting.data.headers import opened_picture, read_bytes
 from modnet.workloads.matting.data.image_files import IMAGE_SUFFIXES, files_in
-from modnet.workloads.matting.data.images import checked_alpha, read_image, write_png
+from modnet.workloads.matting.data.images import Alpha, checked_alpha, read_image, upright, write_png
+from modnet.workloads.matting.data.pixel_limit import pixel_limit
 from modnet.workloads.matting.predict.results import Render
-from modnet.workloads.matting.predict.transparency import within_opacity
 
 if TYPE_CHECKING:  # with pydantic, which one image need not wait for
     from modnet.workloads.matting.evaluate import Predictor
@@ -116,3 +117,19 @@ def refuse_overwriting(sources: Sequence[Path], results: Sequence[Path], *, over
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise DatasetError(f"{there[0]}{more} is there already: choose another place, or replace it with --overwrite")
+
+
+def within_opacity(alpha: Alpha, path: Path) -> Alpha:
+    """`alpha`, float32 (H, W) in [0, 1], upright, times the opacity that the image in `path` has there.
+
+    What is transparent stays so: the colours behind it are nobody's, or what somebody has cut away.
+
+    Raises:
+        DatasetError: the file cannot be read, is cut off or damaged; names it.
+    """
+    limit = pixel_limit()
+    with opened_picture(read_bytes(path, limit), path, limit) as opened:
+        if not opened.has_transparency_data or opened.mode.startswith("I"):  # 16 bits of grey: one shade at most
+            return alpha
+        opacity = np.asarray(upright(opened).convert("RGBA").getchannel("A"), np.float32)
+    return alpha * (opacity / np.float32(255))

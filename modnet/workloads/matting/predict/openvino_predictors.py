@@ -11,8 +11,7 @@ from modnet.errors import ConfigError, GraphError
 from modnet.export.graph_file import pixel_shape, read_ir, read_onnx, shapes_of
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
 from modnet.workloads.matting.data.protocols import Protocol, letterbox
-from modnet.workloads.matting.predict.fitting import FittingPredictor
-from modnet.workloads.matting.predict.predictors import Predictor
+from modnet.workloads.matting.predict.predictors import FittingPredictor, Predictor
 
 
 class OnnxPredictor(Predictor):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from modnet.errors import CheckpointError
 from modnet.workloads.matting.network.groups import BRANCH_LAYERS
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import MOBILENET_V2_STAGES, BlockSpec, ModnetSpec, SplitWidth
+from modnet.workloads.matting.published.modelcompression_info import require_agreement
 
 BLOCK_STRIDES = tuple(
     stride if repeat == 0 else 1 for _, _, repeats, stride in MOBILENET_V2_STAGES for repeat in range(repeats)
@@ -41,6 +43,27 @@ _BRANCH_LAYERS = {
     "f_branch.conv_f.1": "fusion.head",
 }
 _HEADS = frozenset({"semantic.head", "detail.head", "fusion.head"})
+
+
+def read_published(
+    state: Mapping[str, Tensor], where: str, prune_info: Path | None
+) -> tuple[ModnetSpec, Mapping[str, Tensor], str]:
+    """Spec and tensors of an official checkpoint or of one of MODNet-ModelCompression, and which of the two it is.
+
+    Args:
+        state: tensors by their published names.
+        where: what they are of, for errors.
+        prune_info: the JSON beside a pruned checkpoint of MODNet-ModelCompression. The widths are read from the
+            tensors, so it may be missing; when given it must agree with them.
+
+    Raises:
+        CheckpointError: no such checkpoint, or not in agreement with `prune_info`.
+    """
+    ours = our_state(state, where)
+    spec = spec_from_shapes(ours, where)
+    if prune_info is not None:
+        require_agreement(spec, prune_info)
+    return spec, ours, "modelcompression" if is_modelcompression_layout(state) else "official"
 
 
 def is_modelcompression_layout(published: Mapping[str, Tensor]) -> bool:
