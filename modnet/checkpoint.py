@@ -4,8 +4,6 @@ Our own file is a safetensors file whose metadata hold the workload's name, the 
 needs nothing else to load, and reading it runs no code. What others publish can be read where the workload knows it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 This file stands below both: a policy is part of a config.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -19,8 +19,6 @@
 A message says what, got, wanted, where: it is read at night by somebody who did not write the code.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -4,8 +4,6 @@
 and exports. `modnet-edge[pipeline]` runs the nights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from modnet.errors import MissingExtraError

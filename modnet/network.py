@@ -3,8 +3,6 @@
 A network names its layers by their modules' paths. `modnet.pruning.groups` turns these names into slices of tensors.
 """
 
-from __future__ import annotations
-
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

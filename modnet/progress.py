@@ -1,7 +1,5 @@
 """How long work shows itself on stderr: a bar on a terminal, and a line now and then in a log file or a pipe."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized

@@ -1,7 +1,5 @@
 """Words for the networks that the project brings along. They are in `modnet/workloads/matting/weights/`."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 SHIPPED = "shipped"

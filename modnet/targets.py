@@ -1,7 +1,5 @@
 """The targets: what each class of devices reads. A new target is its name and its row here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The weights in a file that torch saved: a zip, or before torch 1.6 a row of pickles; no code of the file runs."""
 
-from __future__ import annotations
-
 import re
 import zipfile
 from collections.abc import Mapping

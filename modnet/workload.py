@@ -4,8 +4,6 @@ The word is AlgoPerf's and MLPerf's (Dahl et al. 2023, arXiv 2306.07179). The en
 one over, or the parts of one that a function needs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Latencies of several IRs on this machine, measured in turns."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Iterative pruning on files of this machine, without a store."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args

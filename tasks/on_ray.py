@@ -1,7 +1,5 @@
 """Asks Ray for what the store does not know yet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What a pruning plan may need beside the weights: Taylor scores from labelled images, latencies from this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -1,7 +1,5 @@
 """Which failures are worth another try: the one predicate behind every task's retries."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun

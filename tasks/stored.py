@@ -1,7 +1,5 @@
 """Records and files in the object store: written whole, verified when read, found again by what was asked."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,5 @@
 """Where the store keeps what is known of a network, unpruned or retrained."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any

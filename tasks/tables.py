@@ -1,7 +1,5 @@
 """Tables as Markdown, reports of devices as rows, and the result of a run as one self-contained page."""
 
-from __future__ import annotations
-
 import base64
 import html
 from collections.abc import Mapping, Sequence

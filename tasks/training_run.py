@@ -1,7 +1,5 @@
 """One training run on a machine that has the images: samples, validation, and a state that is saved on the way."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

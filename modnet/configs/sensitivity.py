@@ -1,7 +1,5 @@
 """How much each channel group matters by itself."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, model_validator

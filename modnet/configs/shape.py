@@ -1,7 +1,5 @@
 """Height and width of what a network reads, as people write them."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

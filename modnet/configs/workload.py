@@ -1,7 +1,5 @@
 """What a workload adds to the settings of a run."""
 
-from __future__ import annotations
-
 from modnet.configs.training import RetrainConfig, TrainingConfig
 
 

@@ -1,7 +1,5 @@
 """Unpacks a zip, which is taken as cut off, huge or hostile until checked."""
 
-from __future__ import annotations
-
 import shutil
 import stat
 import tempfile

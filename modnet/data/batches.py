@@ -1,7 +1,5 @@
 """Which samples make a batch, stacking them, and computing them ahead."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor

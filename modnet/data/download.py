@@ -1,7 +1,5 @@
 """Downloads a data set's archive: resumed, limited, verified, and put in place only when complete."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import http.client

@@ -1,7 +1,5 @@
 """Batches, computed ahead of the training: the same whatever the number of processes that compute them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager

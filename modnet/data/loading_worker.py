@@ -5,8 +5,6 @@ It is a fresh interpreter: forking a process in which Ray, OpenVINO or OpenMP ha
 through a pair of sockets, so either notices when the other is gone, also when it was killed.
 """
 
-from __future__ import annotations
-
 import logging
 import pickle
 import subprocess

@@ -1,7 +1,5 @@
 """Sensitivities of a network on labelled images: on this machine into a file, or a part of them for one worker."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path

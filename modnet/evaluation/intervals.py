@@ -1,7 +1,5 @@
 """How far a mean over images, or the difference of two, would move with other images: bootstrap intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Scores as a JSON file, so that a later evaluation can be compared image by image."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import ValidationError

@@ -1,7 +1,5 @@
 """Which network to release: the Pareto front, and the best within limits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Which layers of a quantised network go back to float, so that its error stays within a bound."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

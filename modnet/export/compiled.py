@@ -4,8 +4,6 @@ OpenVINO has a cache of its own (CACHE_DIR). It trusts what it finds. Here a fil
 that was cut or spoilt is made again, and it appears whole or not at all while several processes start.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

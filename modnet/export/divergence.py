@@ -1,7 +1,5 @@
 """Where an exported network starts to compute something else than its source."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One network → a folder of everything that can be deployed, each file checked against the network."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence

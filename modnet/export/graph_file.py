@@ -1,7 +1,5 @@
 """ONNX files and IRs, which may come from anywhere: what is read is a network of images, or is refused in our words."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Shapes in comments: B batch; C channels of the map x, H and W its height and wid
 the doubled map; O outputs of the 3×3 convolution.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple

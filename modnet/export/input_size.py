@@ -1,7 +1,5 @@
 """Sizes within a graph that follow its input: an IR can be given another height and width without a new export."""
 
-from __future__ import annotations
-
 import openvino as ov
 from openvino import opset8, opset11
 

@@ -4,8 +4,6 @@ What the ONNX reader of OpenVINO 2026.4 makes of MODNet needs Slice-8 and Interp
 neither. Everything here changes a model of fixed input size in place, before its first compilation.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

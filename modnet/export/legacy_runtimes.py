@@ -1,7 +1,5 @@
 """Whether the old runtimes of a target read its IR, compute what it should, and compile it for its device."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

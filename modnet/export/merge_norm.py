@@ -1,7 +1,5 @@
 """IBNorm as CPUs compute it fast: over all channels at once, without taking them apart and putting them together."""
 
-from __future__ import annotations
-
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray

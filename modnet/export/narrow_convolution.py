@@ -1,7 +1,5 @@
 """A convolution to one channel as CPUs compute it fast in 8 bits: as a product of matrices."""
 
-from __future__ import annotations
-
 import openvino as ov
 from openvino import opset8
 

@@ -3,8 +3,6 @@
 Shapes in comments: B batch, C channels, H and W height and width of the map x.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """ONNX → one OpenVINO IR for each target."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

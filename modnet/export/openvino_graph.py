@@ -8,8 +8,6 @@ On CPUs and GPUs everything here computes in float32: without that hint OpenVINO
 the device has it. Other devices, as NPUs, have their own number format only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Whether an exported network still computes what its source computes, on the same pixels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """A float graph → one of 8-bit weights and activations."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Iterator, Sequence

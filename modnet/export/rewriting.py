@@ -1,7 +1,5 @@
 """Rewriting a graph in place: what one operation computes is computed by others, under its name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

@@ -13,8 +13,6 @@ Dividing by s does not change the result: d / √(mean(d²) + ε) = (d / s) / �
 exact as a float16 sum of 64 numbers is, to about half a percent of itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The image at half or a quarter of its size as CPUs compute it fast in 8 bits: by a convolution."""
 
-from __future__ import annotations
-
 import numpy as np
 import openvino as ov
 from openvino import opset8

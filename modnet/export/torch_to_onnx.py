@@ -1,7 +1,5 @@
 """PyTorch → ONNX: the deployed graph, without the two heads that only training uses."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What a network costs as a function of how many channels its groups keep: sums of products, without a network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

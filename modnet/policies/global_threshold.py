@@ -1,7 +1,5 @@
 """One threshold for the scores of the whole network."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal, Self
 

@@ -1,7 +1,5 @@
 """The largest network that is fast enough, found by measuring some."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """One share for every group."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What a removed channel leaves behind, and the consumers that can take it up."""
 
-from __future__ import annotations
-
 import copy
 from contextlib import ExitStack
 from functools import partial

@@ -1,7 +1,5 @@
 """The cost model of a network: what its deployed graph costs at any widths of its groups, without building it."""
 
-from __future__ import annotations
-
 from itertools import accumulate
 from math import prod
 

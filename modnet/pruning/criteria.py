@@ -4,8 +4,6 @@ The scores of a group's layers are brought together by `score_groups`. `taylor` 
 group at once.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 

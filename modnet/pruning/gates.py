@@ -1,7 +1,5 @@
 """Factors on channels where their consumers read them: what the pruning law, Taylor scores and sensitivities share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial

@@ -4,8 +4,6 @@ A network declares its groups by module names. Here the declaration becomes slic
 unless it accounts for every channel of every tensor. With the slices, pruning is indexing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """What a network consists of: cost by layer and branch, and its groups of channels; alone, or before and after."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

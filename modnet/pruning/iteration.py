@@ -1,7 +1,5 @@
 """A pruning divided into steps: prune a little, retrain, prune the retrained network again."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from modnet.configs import IterationConfig, PruningConfig, RetrainConfig

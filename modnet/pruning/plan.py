@@ -1,7 +1,5 @@
 """What a pruning config means for one network: the channels that stay, group by group."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Where a plan is not what was asked, and why: in sentences for people."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

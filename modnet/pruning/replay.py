@@ -1,7 +1,5 @@
 """Running a network again when only a part of what it computes has changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -5,8 +5,6 @@ through the intact network once; then it is asked again for each group and ratio
 computed. One ratio after the other: as one batch they took longer, on a CPU.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 

@@ -4,8 +4,6 @@ Every measurement is one line, on disk before the next one starts. What a kill c
 when the file is read and overwritten when the analysis goes on.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """How much each group may lose, read off its sensitivity curve."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from modnet.configs import LayerRatio, LayerRatiosPolicy, SensitivityConfig

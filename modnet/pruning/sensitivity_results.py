@@ -1,7 +1,5 @@
 """From measurements of many images and workers to one curve per group."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import fmean

@@ -1,7 +1,5 @@
 """Planning in steps: what the remaining channels are worth is looked at again when some have gone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from modnet.configs import PruningConfig

@@ -1,7 +1,5 @@
 """From a plan to a smaller network that computes on the kept channels."""
 
-from __future__ import annotations
-
 import torch
 
 from modnet.errors import PruningError

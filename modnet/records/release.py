@@ -1,7 +1,5 @@
 """What becomes of a release on each target."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from modnet.records.record import Record

@@ -1,7 +1,5 @@
 """Networks measured at several batch sizes, as a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

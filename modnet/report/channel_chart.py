@@ -1,7 +1,5 @@
 """A network's channels and the cost of its branches as bars: before pruning grey, after it coloured."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator

@@ -1,7 +1,5 @@
 """An inspection as rows of tables: totals, groups, layers, tensors; with an earlier network's figures beside it."""
 
-from __future__ import annotations
-
 from modnet.network import ChannelGroup
 from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes

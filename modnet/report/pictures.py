@@ -1,7 +1,5 @@
 """Pictures for reports, as PNG bytes."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Scores as rows of tables, each mean with its bootstrap interval; and the difference of two, image by image."""
 
-from __future__ import annotations
-
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval
 from modnet.records import Scores
 

@@ -1,7 +1,5 @@
 """A training run as pictures: its losses, and what sparse training makes of the scales."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

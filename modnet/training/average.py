@@ -1,7 +1,5 @@
 """A running average of weights, which evaluates better than the last step's."""
 
-from __future__ import annotations
-
 import copy
 from typing import Generic
 

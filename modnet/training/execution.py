@@ -1,7 +1,5 @@
 """In which number format a training step runs."""
 
-from __future__ import annotations
-
 import copy
 import time
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Fine-tuning that makes a network's weights bear the rounding to 8 bits."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The training loop: of a pruned network, or of the unpruned one."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Learning rate as a pure function of progress."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Literal

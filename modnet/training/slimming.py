@@ -4,8 +4,6 @@ Network slimming (Liu et al. 2017, arXiv 1708.06519): after it, pruning by `bn_s
 little that the network uses.
 """
 
-from __future__ import annotations
-
 import difflib
 import fnmatch
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """What a training run needs to go on after a kill as if nothing had happened."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -7,8 +7,6 @@ What a verb needs is imported when it is asked for, since torch, OpenVINO and th
 verbs, `tasks.cli.verbs` and `tasks.cli.light_verbs` have the flags of each, and the file of a verb does its work.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -1,7 +1,5 @@
 """A flag whose help names range and default. Nothing heavy is imported here: help shall come at once."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

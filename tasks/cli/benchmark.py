@@ -1,7 +1,5 @@
 """`modnet benchmark`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

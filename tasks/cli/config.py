@@ -1,7 +1,5 @@
 """`modnet config`: the settings of a nightly run."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which exit code and which words an error ends a verb with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ Name, kind, choices, description, range and default of a field's flag are the fi
 what happens, and a new field is a new flag. Nothing heavy is imported here: help shall come at once.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Collection, Mapping
 from types import NoneType, UnionType

@@ -1,7 +1,5 @@
 """Flags that several verbs have. Nothing heavy is imported here: help shall come at once."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`modnet inspect`."""
 
-from __future__ import annotations
-
 import json
 
 from modnet.checkpoint import read_checkpoint

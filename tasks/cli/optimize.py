@@ -1,7 +1,5 @@
 """`modnet optimize`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

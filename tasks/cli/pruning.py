@@ -1,7 +1,5 @@
 """`modnet prune`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

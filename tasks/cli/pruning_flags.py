@@ -3,8 +3,6 @@
 The fields of a policy's config are the flags of that policy: a new policy needs nothing here.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from pathlib import Path

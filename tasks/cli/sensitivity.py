@@ -1,7 +1,5 @@
 """`modnet sensitivity`."""
 
-from __future__ import annotations
-
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
 from modnet.evaluation.group_sensitivity import analyse_sensitivity, channel_ranking

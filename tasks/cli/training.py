@@ -1,7 +1,5 @@
 """`modnet train` and `modnet retrain`."""
 
-from __future__ import annotations
-
 import glob
 import json
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What typed words mean: amounts, lists, digests, devices, places to write to. Nothing heavy is imported here."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import re

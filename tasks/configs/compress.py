@@ -1,7 +1,5 @@
 """What a person chooses of one nightly run, and the two profiles that choose the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 

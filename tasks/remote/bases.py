@@ -1,7 +1,5 @@
 """The unpruned network: given, or trained from random weights or from a backbone's."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Candidates: a stored network with fewer channels, and what retraining makes of it."""
 
-from __future__ import annotations
-
 from modnet.checkpoint import to_bytes
 from modnet.configs import PruningConfig, RetrainConfig
 from modnet.configs.shape import orientations, shape_in

@@ -1,7 +1,5 @@
 """One network's ONNX file and IRs, and what they compute."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Latencies: candidates beside each other, and a new network beside the one that a target runs."""
 
-from __future__ import annotations
-
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence

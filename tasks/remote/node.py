@@ -1,7 +1,5 @@
 """What a function on a node has at hand: settings, store, and what it reads from there by its name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

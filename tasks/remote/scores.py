@@ -1,7 +1,5 @@
 """How much networks err, in numbers and in pictures."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 

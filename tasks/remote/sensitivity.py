@@ -1,7 +1,5 @@
 """Sensitivity analysis: the ranking of channels, one group after the other anywhere, then the summary."""
 
-from __future__ import annotations
-
 import torch
 
 from infra.device.stores.object_store import ObjectStore

@@ -1,7 +1,5 @@
 """One training on a node: from where an earlier, killed run left off; state and progress stay in the store."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Sequence
 

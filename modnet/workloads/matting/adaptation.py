@@ -4,8 +4,6 @@ Sub-objectives consistency of MODNet (Ke et al. 2022, arXiv 2011.11961, section 
 published code.
 """
 
-from __future__ import annotations
-
 import copy
 import time
 from statistics import fmean

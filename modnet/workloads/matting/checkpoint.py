@@ -1,7 +1,5 @@
 """Checkpoints of MODNet: our own, the official ones, and those of MODNet-ModelCompression."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from modnet import checkpoint

@@ -4,8 +4,6 @@ Soft targets are those of Hinton et al. 2015 (arXiv 1503.02531), features throug
 et al. 2015, arXiv 1412.6550). No true matte is needed, so images without one can teach as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Scores of any predictor on a split of a data set."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal

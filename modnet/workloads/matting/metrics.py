@@ -7,8 +7,6 @@ maps themselves are always those of the whole image, as the benchmark has it.
 Rhemann et al., A Perceptually Motivated Online Benchmark for Image Matting, CVPR 2009.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import cv2

@@ -1,7 +1,5 @@
 """What people may ask of matting by name. Nothing heavy is imported here: help shall come at once."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 Metric = Literal["mse", "mad", "sad", "grad", "conn"]

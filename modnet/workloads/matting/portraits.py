@@ -1,7 +1,5 @@
 """Portraits with mattes on this machine, as the engine asks for labelled data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -8,8 +8,6 @@ so that a training costs no more steps of the teacher, and its crops, background
 mattes do.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Settings of portrait matting beside those of the engine. Nothing heavy is imported here."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, model_validator

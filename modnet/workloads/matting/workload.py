@@ -1,7 +1,5 @@
 """Portrait matting as the engine sees it."""
 
-from __future__ import annotations
-
 from modnet.workload import Workload
 from modnet.workloads.matting.distillation import Distillation
 from modnet.workloads.matting.losses import matting_loss

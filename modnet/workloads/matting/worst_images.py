@@ -1,7 +1,5 @@
 """The images that a network does worst on, to look at."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TypeVar
 

@@ -4,8 +4,6 @@ Every function takes what it changes and a generator, and gives new arrays. An `
 `matte` is uint16 (H, W), 0 background to 65535 person, because OpenCV resizes 16 bits with 0 and 1 staying exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar, cast
 

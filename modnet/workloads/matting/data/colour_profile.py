@@ -1,7 +1,5 @@
 """Colours as their file means them: LittleCMS converts from its ICC profile to sRGB, as networks and screens take."""
 
-from __future__ import annotations
-
 import io
 import logging
 from functools import lru_cache

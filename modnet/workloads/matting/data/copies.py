@@ -5,8 +5,6 @@ right? On 100 and 1,094 photographs of one source, copies at half the size and J
 256 bits, other pictures in at least 66.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Training samples and their order, both functions of (seed, epoch) alone."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path

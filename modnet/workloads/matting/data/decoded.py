@@ -1,7 +1,5 @@
 """Decoded images: shrunk to what samples need, and kept as long as there is room."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

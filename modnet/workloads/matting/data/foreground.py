@@ -5,8 +5,6 @@ A pixel there shows I = αF + (1 - α)B. Local averages of I, weighted by α and
 smallest step to colours that give I exactly, and the windows of the averages shrink from one round to the next.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -1,7 +1,5 @@
 """Which files of a folder are images, by their names alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(

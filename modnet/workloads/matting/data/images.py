@@ -4,8 +4,6 @@ An *image* is uint8 (H, W, 3), RGB, 0 to 255. An *alpha* is float32 (H, W), 0 (b
 `Matte16` it is uint16, 0 to 65535.
 """
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any, cast

@@ -4,8 +4,6 @@ The layout is that of PPM-100's archive: `<any folder>/{train,val}/{fg,alpha}/<s
 have the same stem. Beside train there may be `pseudo/{fg,alpha}`: images whose mattes a teacher made.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

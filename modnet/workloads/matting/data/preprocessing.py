@@ -21,8 +21,6 @@ device-512, device-480x320 (any height x width of multiples of 32)
 Every way back ends with clipping to [0, 1].
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 

@@ -1,7 +1,5 @@
 """Names of the ways from an image to a network's input, see `preprocessing.py`."""
 
-from __future__ import annotations
-
 import re
 
 from modnet.errors import ConfigError

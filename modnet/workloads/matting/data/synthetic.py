@@ -6,8 +6,6 @@ thinner than a pixel covers it partly. The person's colour F and opacity a come 
 is a * F + (1 - a) * B over a background B, so the matte is exact up to rounding.
 """
 
-from __future__ import annotations
-
 import io
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Backgrounds for drawn portraits: backdrops, walls, rooms, parks, in focus or not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -1,7 +1,5 @@
 """Trimaps from mattes: of random width, new at every visit, for training; of one width for evaluation."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -4,8 +4,6 @@
 width that the second replaces.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The layers that MODNet is made of. Shapes in comments: B batch, C channels, H and W height and width."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch

@@ -4,8 +4,6 @@ Each branch has `forward`, the part that is deployed, and the first two have `pr
 Channel counts c are those of the spec fields named in the comments.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Which channels of a MODNet belong together (`channel_groups`), and the spec when some of them go (`with_widths`)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from modnet.network import AdaptiveRule, ChannelGroup, Consumer, Producer

@@ -8,8 +8,6 @@ else.
 Shapes in comments: B images; C channels; K neighbours in a row that are seen as one pixel of K · C channels.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

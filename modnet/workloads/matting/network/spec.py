@@ -4,8 +4,6 @@ A spec holds what a pruned network *is*: how many channels each layer has and wh
 No ratio, threshold or expansion factor appears here; policies (`modnet.policies`) turn those into counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul

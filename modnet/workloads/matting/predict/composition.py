@@ -3,8 +3,6 @@
 An *image* is uint8 (H, W, 3), RGB; an *alpha* float32 (H, W) in [0, 1].
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 import cv2

@@ -1,7 +1,5 @@
 """The shipped networks as functions of images: each picture by the shape that fits it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from modnet.export.openvino_graph import OpenvinoGraph

@@ -1,7 +1,5 @@
 """ONNX files and IRs as functions of images, on OpenVINO."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What becomes of an image and its predicted alpha, and what a person is put on: a colour or a picture."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

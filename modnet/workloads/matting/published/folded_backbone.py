@@ -5,8 +5,6 @@ numpy `.npz` under the names of torchvision's MobileNetV2, the bias under that o
 Training needs the norms back: in training mode, one with scale 1, mean 0 and variance 1 would shrink whatever it gets.
 """
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence

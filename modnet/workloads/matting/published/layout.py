@@ -4,8 +4,6 @@ Two layouts are known: that of the official release, and that of MODNet-ModelCom
 It has other names for two layers of the official one. One table serves both, in both directions.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ It decides widths alone and starts from random weights. Weights can be inherited
 which channels stay, so that partners fit.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from dataclasses import dataclass

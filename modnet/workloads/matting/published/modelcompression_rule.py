@@ -5,8 +5,6 @@ Layers are judged one by one, hidden widths fall to multiples of what the block 
 widths: not what the policies of `modnet.pruning` do, but what ModelCompression's files mean.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """The networks that the project brings along; what they learnt from and how well is in the README beside them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache
