@@ -26,18 +26,12 @@ FORMAT = "modnet-checkpoint-1"
 
 @dataclass(frozen=True)
 class Checkpoint(Generic[Network]):
-    """A network and where it came from.
+    """A network and where it came from."""
 
-    Attributes:
-        network: in evaluation mode, on the CPU.
-        provenance: JSON-like facts written when it was saved (base, pruning config, training, …); empty for published
-            layouts.
-        layout: "modnet" for our own, else the name that the workload gives it.
-    """
-
-    network: Network
+    network: Network  # in evaluation mode, on the CPU
+    # JSON-like facts written when it was saved (base, pruning config, training, …); empty for published layouts
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    layout: str = "modnet"
+    layout: str = "modnet"  # "modnet" for our own, else the name that the workload gives it
 
 
 def to_bytes(network: PrunableNetwork, provenance: Mapping[str, Any], *, half: bool = False) -> bytes:

@@ -38,24 +38,17 @@ class Consumer:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that can only be removed together, in every tensor that holds them.
+    """Channels that can only be removed together, in every tensor that holds them."""
 
-    Attributes:
-        name: unique in its network; what configs, plans and reports call the group.
-        parts: channels of each part, in order; a channel never leaves its part (the halves of an IBNorm).
-        producers: what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs
-            meet channel by channel: residual partners, expand and depthwise, gates.
-        consumers: what reads them, after norm, activation and residual add.
-        adaptive_rule: what the adaptive policy does: follow its threshold, its ratio, or keep every channel.
-        prunable: False for what the outside world decides: an image's channels, a prediction's one.
-    """
-
-    name: str
-    parts: tuple[int, ...]
+    name: str  # unique in its network; what configs, plans and reports call the group
+    parts: tuple[int, ...]  # channels of each part, in order; a channel never leaves its part (the halves of an IBNorm)
+    # what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs meet channel by
+    # channel: residual partners, expand and depthwise, gates
     producers: tuple[Producer, ...] = ()
-    consumers: tuple[Consumer, ...] = ()
+    consumers: tuple[Consumer, ...] = ()  # what reads them, after norm, activation and residual add
+    # what the adaptive policy does: follow its threshold, its ratio, or keep every channel
     adaptive_rule: AdaptiveRule = "adaptive"
-    prunable: bool = True
+    prunable: bool = True  # False for what the outside world decides: an image's channels, a prediction's one
 
     @property
     def channels(self) -> int:
@@ -111,16 +104,11 @@ class NetworkSpec(BaseModel, frozen=True, extra="forbid"):
 
 
 class PrunableNetwork(nn.Module, ABC):
-    """What the engine asks of a network.
+    """What the engine asks of a network."""
 
-    Attributes:
-        spec: its sizes, as final numbers; the network is built from it, and a checkpoint carries it.
-        workload: the name of the workload that it belongs to; a checkpoint carries it.
-        inputs: of the network and of what is deployed of it, in order.
-    """
-
-    spec: NetworkSpec
-    workload: ClassVar[str]
+    spec: NetworkSpec  # its sizes, as final numbers; the network is built from it, and a checkpoint carries it
+    workload: ClassVar[str]  # the name of the workload that it belongs to; a checkpoint carries it
+    # of the network and of what is deployed of it, in order
     inputs: ClassVar[tuple[Input, ...]] = (Input("input", channels=3),)
 
     @abstractmethod

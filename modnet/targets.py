@@ -34,27 +34,17 @@ LEGACY_RUNTIMES = ("2021.4.2", "2022.3.2")
 
 @dataclass(frozen=True)
 class Variant:
-    """What the IR of one target is.
+    """What the IR of one target is."""
 
-    Attributes:
-        precision: of the stored weights, for int8 of the computation as well.
-        ir_version: of the file format.
-        opset_ceiling: newest opset of which operations may come; None: whatever the current runtime reads.
-        is_static: the input size is fixed; otherwise batch, height and width are open.
-        runtimes: OpenVINO versions that must read it and compute the same.
-        device: OpenVINO's name of what compiles it on the oldest of `runtimes`.
-        input_format: what it reads unless an export says otherwise.
-        has_safe_norm: instance norm in a form that stays in range where sums are kept in float16.
-    """
-
-    precision: Precision
-    ir_version: Literal[10, 11] = 11
+    precision: Precision  # of the stored weights, for int8 of the computation as well
+    ir_version: Literal[10, 11] = 11  # of the file format
+    # newest opset of which operations may come; None: whatever the current runtime reads
     opset_ceiling: int | None = None
-    is_static: bool = True
-    runtimes: tuple[str, ...] = (CURRENT_RUNTIME,)
-    device: Literal["CPU", "MYRIAD"] = "CPU"
-    input_format: InputFormat = "float-nchw"
-    has_safe_norm: bool = False
+    is_static: bool = True  # the input size is fixed; otherwise batch, height and width are open
+    runtimes: tuple[str, ...] = (CURRENT_RUNTIME,)  # OpenVINO versions that must read it and compute the same
+    device: Literal["CPU", "MYRIAD"] = "CPU"  # OpenVINO's name of what compiles it on the oldest of `runtimes`
+    input_format: InputFormat = "float-nchw"  # what it reads unless an export says otherwise
+    has_safe_norm: bool = False  # instance norm in a form that stays in range where sums are kept in float16
 
     @property
     def legacy_runtimes(self) -> tuple[str, ...]:

@@ -130,34 +130,25 @@ Network_co = TypeVar("Network_co", bound=PrunableNetwork, covariant=True)
 
 @dataclass(frozen=True)
 class Workload(Generic[Network_co]):
-    """A family of networks with its data, its loss, its errors and its published forms.
+    """A family of networks with its data, its loss, its errors and its published forms."""
 
-    Attributes:
-        name: as its networks, data sets, checkpoints and manifests have it.
-        spec: the sizes of its networks.
-        network: a spec → the network with random weights.
-        loss: see `Loss`.
-        errors: names of what `LabelledData.scores` measures, with the titles that tables give them. The first one
-            decides. Lower is better: where a published figure grows with quality, as mAP does, the error is 1 minus it.
-        error: (network, batch) → (B,), the deciding error of the deployed graph at network size, differentiable.
-        open: the folder of an extracted archive → its data. Raises DatasetError where it is no such data set.
-        shipped: words → checkpoints that the project brings along.
-        teaching: (teacher, student, its `distillation`) → a `Teaching`; None: its networks cannot teach.
-        read_published: reads checkpoints of others; None: there are none.
-        start_from: gives an unpruned network a published backbone: (network, file, images (1, C, S, S) that its norms
-            are measured on); None: there is none.
-    """
-
-    name: str
-    spec: type[NetworkSpec]
-    network: Callable[[Any], Network_co]
-    loss: Loss
+    name: str  # as its networks, data sets, checkpoints and manifests have it
+    spec: type[NetworkSpec]  # the sizes of its networks
+    network: Callable[[Any], Network_co]  # a spec → the network with random weights
+    loss: Loss  # see `Loss`
+    # names of what `LabelledData.scores` measures, with the titles that tables give them. The first one decides. Lower
+    # is better: where a published figure grows with quality, as mAP does, the error is 1 minus it
     errors: Mapping[str, str]
+    # (network, batch) → (B,), the deciding error of the deployed graph at network size, differentiable
     error: Callable[[PrunableNetwork, Sequence[Tensor]], Tensor]
+    # the folder of an extracted archive → its data. Raises DatasetError where it is no such data set
     open: Callable[[Path], LabelledData]
-    shipped: Mapping[str, Path] = field(default_factory=dict)
+    shipped: Mapping[str, Path] = field(default_factory=dict)  # words → checkpoints that the project brings along
+    # (teacher, student, its `distillation`) → a `Teaching`; None: its networks cannot teach
     teaching: Callable[[Any, Any, Any], Teaching] | None = None
-    read_published: ReadPublished | None = None
+    read_published: ReadPublished | None = None  # reads checkpoints of others; None: there are none
+    # gives an unpruned network a published backbone: (network, file, images (1, C, S, S) that its norms are measured
+    # on); None: there is none
     start_from: Callable[[Any, Path, Sequence[Tensor]], object] | None = None
 
     @property

@@ -46,16 +46,12 @@ class Samples(Protocol[Kind_co]):
 
 
 class Reading(NamedTuple, Generic[Kind]):
-    """What came of asking for one sample.
+    """What came of asking for one sample."""
 
-    Attributes:
-        sample: the one asked for, or the next, in the order of indices and round the end, that could be read; None
-            when too many in a row could not.
-        unreadable: index and error of those that could not be read on the way.
-    """
-
+    # the one asked for, or the next, in the order of indices and round the end, that could be read; None when too many
+    # in a row could not
     sample: Kind | None
-    unreadable: tuple[tuple[int, str], ...]
+    unreadable: tuple[tuple[int, str], ...]  # index and error of those that could not be read on the way
 
 
 def read_or_next(dataset: Samples[Kind], index: int, max_unreadable: int) -> Reading[Kind]:

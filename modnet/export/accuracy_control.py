@@ -25,23 +25,15 @@ _MOVING = ("Concat", "Transpose")  # they compute nothing: what is rounded befor
 
 @dataclass(frozen=True)
 class AccuracyBound:
-    """What a quantised network's error on labelled images may be, and what may be done to get there.
+    """What a quantised network's error on labelled images may be, and what may be done to get there."""
 
-    Attributes:
-        images: how many there are, all of a split that choices read and never those of the calibration.
-        error_of: a network and the index of an image → its error; what is held is the mean over all images.
-        float_error: that mean for the float network.
-        max_relative_increase: the mean may be up to float_error · (1 + max_relative_increase); at least 0.
-        max_float_layers: layers that may go back to float before the attempt ends beyond the bound.
-        training_steps: of quantisation-aware training that the network has behind it, for the record.
-    """
-
-    images: int
+    images: int  # how many there are, all of a split that choices read and never those of the calibration
+    # a network and the index of an image → its error; what is held is the mean over all images
     error_of: Callable[[GraphFunction, int], float]
-    float_error: float
-    max_relative_increase: float = 0.05
-    max_float_layers: int = 16
-    training_steps: int = 0
+    float_error: float  # that mean for the float network
+    max_relative_increase: float = 0.05  # the mean may be up to float_error · (1 + max_relative_increase); at least 0
+    max_float_layers: int = 16  # layers that may go back to float before the attempt ends beyond the bound
+    training_steps: int = 0  # of quantisation-aware training that the network has behind it, for the record
 
     @classmethod
     def on_tune(cls, data: LabelledData, shape: Shape, float_error: float, config: ExportConfig) -> Self:

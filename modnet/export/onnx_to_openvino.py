@@ -44,17 +44,11 @@ class IrFiles:
 
 @dataclass(frozen=True)
 class QuantisationAwareTraining:
-    """What is tried where int8 does not keep its bound: weights that have learnt to bear rounding.
+    """What is tried where int8 does not keep its bound: weights that have learnt to bear rounding."""
 
-    Attributes:
-        network: that the ONNX file is of.
-        steps: of `train_quantisation_aware` on the calibration images; 0 does not try.
-        seed: of that training.
-    """
-
-    network: PrunableNetwork
-    steps: int
-    seed: int = 0
+    network: PrunableNetwork  # that the ONNX file is of
+    steps: int  # of `train_quantisation_aware` on the calibration images; 0 does not try
+    seed: int = 0  # of that training
 
 
 def convert_ir(

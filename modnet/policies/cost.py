@@ -42,15 +42,10 @@ class Term:
 
 @dataclass(frozen=True)
 class CostModel:
-    """Parameters and MACs of a network's deployed graph at any widths of its groups.
+    """Parameters and MACs of a network's deployed graph at any widths of its groups."""
 
-    Attributes:
-        full: the widths of the unpruned network.
-        terms: what the cost is the sum of; `modnet.pruning.cost` derives it from a network.
-    """
-
-    full: Widths
-    terms: Sequence[Term]
+    full: Widths  # the widths of the unpruned network
+    terms: Sequence[Term]  # what the cost is the sum of; `modnet.pruning.cost` derives it from a network
 
     @cached_property
     def terms_of(self) -> Mapping[str, Sequence[Term]]:

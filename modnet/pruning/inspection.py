@@ -11,19 +11,13 @@ from modnet.pruning.groups import TensorSlice, tensor_slices
 
 @dataclass(frozen=True)
 class Inspection:
-    """One network.
+    """One network."""
 
-    Attributes:
-        size: side in pixels of the square image that MACs are counted for.
-        layers: path → cost of every layer of the deployed graph, in order of running.
-        tensors: what each group holds, by the group's name.
-        shapes: of every tensor of the state dict, those of the heads that only training uses included.
-    """
-
-    size: int
-    layers: Mapping[str, Cost]
+    size: int  # side in pixels of the square image that MACs are counted for
+    layers: Mapping[str, Cost]  # path → cost of every layer of the deployed graph, in order of running
     groups: Mapping[str, ChannelGroup]
-    tensors: Mapping[str, tuple[TensorSlice, ...]]
+    tensors: Mapping[str, tuple[TensorSlice, ...]]  # what each group holds, by the group's name
+    # of every tensor of the state dict, those of the heads that only training uses included
     shapes: Mapping[str, tuple[int, ...]]
 
     @property
@@ -40,18 +34,12 @@ class Inspection:
 
 @dataclass(frozen=True)
 class GroupChange:
-    """What became of one group, by the earlier network's name for it: channels of each part, before and after.
-
-    Attributes:
-        before: None where only the later network has such a group.
-        after: None where the later network has none of its layers.
-        prunable: whether its channels may be removed.
-    """
+    """What became of one group, by the earlier network's name for it: channels of each part, before and after."""
 
     name: str
-    before: tuple[int, ...] | None
-    after: tuple[int, ...] | None
-    prunable: bool
+    before: tuple[int, ...] | None  # None where only the later network has such a group
+    after: tuple[int, ...] | None  # None where the later network has none of its layers
+    prunable: bool  # whether its channels may be removed
 
 
 def inspect_network(network: PrunableNetwork, size: int = 512) -> Inspection:

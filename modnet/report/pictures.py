@@ -14,18 +14,12 @@ Picture = NDArray[np.uint8] | NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """One network in the plot of accuracy against latency.
-
-    Attributes:
-        latency_ms: of the form that devices run.
-        fp32_ms: of its FP32 form; None where that was not timed.
-        error_ratio: its error as a multiple of the unpruned network's.
-    """
+    """One network in the plot of accuracy against latency."""
 
     label: str
-    latency_ms: float
-    fp32_ms: float | None
-    error_ratio: float
+    latency_ms: float  # of the form that devices run
+    fp32_ms: float | None  # of its FP32 form; None where that was not timed
+    error_ratio: float  # its error as a multiple of the unpruned network's
     kind: str  # "unpruned", "candidate" or "winner"
     on_front: bool
 

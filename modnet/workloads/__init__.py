@@ -17,17 +17,12 @@ if TYPE_CHECKING:
 
 
 class Home(NamedTuple):
-    """Where the parts of a workload are, as `module:name`.
+    """Where the parts of a workload are, as `module:name`."""
 
-    Attributes:
-        workload: a `modnet.workload.Workload`.
-        settings: a `WorkloadSettings`. None: it adds nothing to the engine's.
-        draw: writes the archive of the data set `synthetic`: (path, its config). It does without torch. None: there is
-            no such data set.
-    """
-
-    workload: str
-    settings: str | None = None
+    workload: str  # a `modnet.workload.Workload`
+    settings: str | None = None  # a `WorkloadSettings`. None: it adds nothing to the engine's
+    # writes the archive of the data set `synthetic`: (path, its config). It does without torch. None: there is no such
+    # data set
     draw: str | None = None
 
 

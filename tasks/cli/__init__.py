@@ -27,19 +27,12 @@ __all__ = ["VERBS", "Verb", "main"]
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb of the command line.
+    """One verb of the command line."""
 
-    Attributes:
-        run: `module:function` of this folder that does the work; takes what was typed, returns what is printed.
-        says: what help says of it.
-        bare: how to do without any extra of the installation; empty where nobody can.
-        flags: module of this folder that has its flags; `light_verbs` imports no pydantic.
-    """
-
-    run: str
-    says: str
-    bare: str = ""
-    flags: str = "verbs"
+    run: str  # `module:function` of this folder that does the work; takes what was typed, returns what is printed
+    says: str  # what help says of it
+    bare: str = ""  # how to do without any extra of the installation; empty where nobody can
+    flags: str = "verbs"  # module of this folder that has its flags; `light_verbs` imports no pydantic
 
     def function(self) -> Callable[[argparse.Namespace], dict[str, Any]]:
         """What `run` names; this is where torch and its like are imported."""

@@ -23,17 +23,12 @@ Kind = TypeVar("Kind", bound=Record)
 
 @dataclass(frozen=True)
 class Node:
-    """This node.
-
-    Attributes:
-        cpus: what was asked of Ray; torch uses as many.
-        gpus: share of a GPU that was asked of Ray.
-    """
+    """This node."""
 
     settings: Settings
     store: ObjectStore
-    cpus: int
-    gpus: float
+    cpus: int  # what was asked of Ray; torch uses as many
+    gpus: float  # share of a GPU that was asked of Ray
 
     def workload(self, dataset_id: str) -> Workload[PrunableNetwork]:
         """What a data set is of."""

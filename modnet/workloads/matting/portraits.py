@@ -33,15 +33,10 @@ WORTHWHILE_SHARE = 0.1  # of images of the rarer orientation, from which on a re
 
 
 class Portrait(NamedTuple):
-    """One labelled image at network size.
+    """One labelled image at network size."""
 
-    Attributes:
-        image: float32 (1, 3, h, w), RGB, [-1, 1].
-        alpha: float32 (1, 1, h, w), [0, 1].
-    """
-
-    image: Tensor
-    alpha: Tensor
+    image: Tensor  # float32 (1, 3, h, w), RGB, [-1, 1]
+    alpha: Tensor  # float32 (1, 1, h, w), [0, 1]
 
 
 class Portraits:

@@ -30,17 +30,12 @@ RECORD = "pseudo-labels.jsonl"
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What became of the images: `kept` got a matte, `doubtful` were left out for their doubt.
-
-    Attributes:
-        unreadable: names of those that could not be read.
-        doubt: mean of all that could.
-    """
+    """What became of the images: `kept` got a matte, `doubtful` were left out for their doubt."""
 
     kept: int
     doubtful: int
-    unreadable: tuple[str, ...]
-    doubt: float
+    unreadable: tuple[str, ...]  # names of those that could not be read
+    doubt: float  # mean of all that could
 
 
 def pseudo_label(

@@ -30,17 +30,11 @@ _Sample = TypeVar("_Sample")
 
 
 class Sample(NamedTuple):
-    """One training sample; several are stacked to one.
+    """One training sample; several are stacked to one."""
 
-    Attributes:
-        image: float32 (3, H, W), RGB, [-1, 1].
-        trimap: float32 (1, H, W), {0, 0.5, 1}.
-        alpha: float32 (1, H, W), [0, 1].
-    """
-
-    image: torch.Tensor
-    trimap: torch.Tensor
-    alpha: torch.Tensor
+    image: torch.Tensor  # float32 (3, H, W), RGB, [-1, 1]
+    trimap: torch.Tensor  # float32 (1, H, W), {0, 0.5, 1}
+    alpha: torch.Tensor  # float32 (1, H, W), [0, 1]
 
 
 class UnlabelledSample(NamedTuple):

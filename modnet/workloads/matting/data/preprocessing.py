@@ -41,19 +41,13 @@ MAX_INPUT_PIXELS = 2**24  # 32 times 512 × 1024: beyond it, a sliver was blown 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an image was brought to the network, as `restore` needs it; every pair is (height, width).
-
-    Attributes:
-        input_size: of what the network reads.
-        content_size: of the image within the input; smaller than it where there is padding.
-        content_offset: first row and column of the image within the input.
-    """
+    """How an image was brought to the network, as `restore` needs it; every pair is (height, width)."""
 
     protocol: Protocol
     image_size: tuple[int, int]
-    input_size: tuple[int, int]
-    content_size: tuple[int, int]
-    content_offset: tuple[int, int]
+    input_size: tuple[int, int]  # of what the network reads
+    content_size: tuple[int, int]  # of the image within the input; smaller than it where there is padding
+    content_offset: tuple[int, int]  # first row and column of the image within the input
 
 
 @dataclass(frozen=True)

@@ -34,16 +34,11 @@ def is_video(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class ImageResults:
-    """What became of an image, or of those of a folder.
+    """What became of an image, or of those of a folder."""
 
-    Attributes:
-        written: the results, in order of the sources' names.
-        unreadable: names of the images that could not be read, with the reason.
-        left_out: names of the folder's other files, hidden ones aside, which by their suffix are no images.
-    """
-
-    written: tuple[Path, ...]
-    unreadable: dict[str, str]
+    written: tuple[Path, ...]  # the results, in order of the sources' names
+    unreadable: dict[str, str]  # names of the images that could not be read, with the reason
+    # names of the folder's other files, hidden ones aside, which by their suffix are no images
     left_out: tuple[str, ...]
 
 

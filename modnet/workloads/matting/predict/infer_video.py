@@ -27,19 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What became of a video.
+    """What became of a video."""
 
-    Attributes:
-        written: the video, or the folder of pictures.
-        frames: how many frames it has.
-        damaged: how many packets or frames of the source were; what could be decoded of them is among `frames`.
-        problem: what was wrong with the source as a whole; None if nothing.
-    """
-
-    written: Path
-    frames: int
-    damaged: int
-    problem: str | None
+    written: Path  # the video, or the folder of pictures
+    frames: int  # how many frames it has
+    damaged: int  # how many packets or frames of the source were; what could be decoded of them is among `frames`
+    problem: str | None  # what was wrong with the source as a whole; None if nothing
 
 
 def infer_video(

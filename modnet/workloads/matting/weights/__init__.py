@@ -25,19 +25,13 @@ _FRONT_WORDS: dict[str, FrontName] = {f"{SHIPPED}-{name}": name for name in FRON
 
 @dataclass(frozen=True)
 class FrontNetwork:
-    """A network of the front, as its card says. Made by `benchmarks/making/front.py`.
+    """A network of the front, as its card says. Made by `benchmarks/making/front.py`."""
 
-    Attributes:
-        name: fast, balanced or best.
-        checkpoint: the file that its IRs were made from.
-        shape: height and width that its IRs are stored at; turned, they read the same pixels in the other direction.
-        irs: the `.xml` of each target.
-    """
-
-    name: FrontName
-    checkpoint: Path
+    name: FrontName  # fast, balanced or best
+    checkpoint: Path  # the file that its IRs were made from
+    # height and width that its IRs are stored at; turned, they read the same pixels in the other direction
     shape: Shape
-    irs: dict[Target, Path]
+    irs: dict[Target, Path]  # the `.xml` of each target
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
