@@ -16,10 +16,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 
 def missing_extra(error: ModuleNotFoundError, who: str) -> MissingExtraError | None:
-    """What to say when an extra's package is not installed; None when something else is missing.
-
-    `error` is what the import raised; `who` needs the package, as "modnet train".
-    """
+    """What to say when an extra's package that `who`, as "modnet train", needs is missing; None where it is none."""
     package = (error.name or "").partition(".")[0]
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
     if extra is None:

@@ -1,7 +1,4 @@
-"""Deployed graphs as functions of pixels, to compare the forms of one network.
-
-Training needs them on machines without OpenVINO: what runs on that is in `modnet.export.openvino_graph`.
-"""
+"""Deployed graphs as functions of pixels, to compare the forms of one network; for OpenVINO's see `modnet.export`."""
 
 from __future__ import annotations
 

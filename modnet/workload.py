@@ -35,13 +35,7 @@ SampleT_co = TypeVar("SampleT_co", bound=Sample, covariant=True)
 
 
 class TrainingSet(Samples[SampleT_co], Protocol[SampleT_co]):
-    """Samples, and what says which they are.
-
-    Attributes:
-        files: that samples are made of, relative to the folder.
-        shape: height and width of samples, in pixels.
-        seed: of what happens at random inside a sample.
-    """
+    """Samples of a height and width in pixels, and what says which they are: `files` are relative to the folder."""
 
     folder: Path
     shape: Shape
@@ -85,9 +79,8 @@ class LabelledData(Protocol):
     def error(self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape] = ()) -> float:
         """The deciding error of a deployed graph on one image.
 
-        Args:
-            shapes: heights and widths that the network reads, pixels: the image is given as the one that fits it best.
-                None of them: it reads any, as published networks are compared.
+        The image is given as the one of the shapes that fits it best: heights and widths that the network reads, in
+        pixels. Without any it reads any, as published networks are compared.
         """
 
     def scores(

@@ -26,10 +26,5 @@ class WorkloadSettings:
         return self.training()
 
     def usual_retraining(self, *, is_demo: bool, is_trained: bool, is_small: bool) -> RetrainConfig:
-        """How candidates are retrained in minutes (`is_demo`), or in a night.
-
-        Args:
-            is_trained: the unpruned network was trained in the same run.
-            is_small: they are pruned from a small network.
-        """
+        """How candidates are retrained, in minutes or in a night: of a base of the same run, or of a small network."""
         return self.retraining()

@@ -27,11 +27,8 @@ def analyse_sensitivity(
 ) -> Sensitivities:
     """Measures every group at every ratio into `out`, and goes on where a killed analysis of the same question ended.
 
-    Args:
-        network: in evaluation mode.
-        data: its tune split is read.
-        out: JSON lines, see `modnet.pruning.sensitivity_file`.
-        scores: what `taylor` found; None scores the weights by the config's criterion.
+    The network is in evaluation mode, and the data's tune split is read. Without scores, those of `taylor`, weights are
+    scored by the config's criterion.
 
     Raises:
         DatasetError: the tune split is empty or an image cannot be read.

@@ -54,8 +54,7 @@ def difference_interval(scores: Scores, others: Scores, error: str) -> Interval:
 def ratio_interval(scores: Scores, others: Scores, error: str) -> Interval:
     """Interval of the mean of `scores` over that of `others`, not 0 in every image: below 1 where `scores` is better.
 
-    Paired as `difference_interval` is: both means are of the same draw of images. That it lies below a factor says as
-    much as that the interval of `scores` less factor times `others` lies below 0.
+    Paired as `difference_interval` is: both means are of the same draw of images.
 
     Raises:
         DatasetError: as `difference_interval` does.

@@ -31,11 +31,8 @@ def choose_best(
 ) -> Choice:
     """The fastest candidate that errs little enough, with a reason for every other. `val` is never looked at.
 
-    Where none is within `limits.max_error_ratio`, the one with the lowest tune error.
-
-    Args:
-        latencies: of the candidates, in the form that decides; one that was not timed counts as slower than any.
-        refused: candidates that cannot be exported, with the reason.
+    Where none is within `limits.max_error_ratio`, the one with the lowest tune error. Latencies are of the form that
+    decides; a candidate that was not timed counts as slower than any. Those `refused` cannot be exported, for a reason.
 
     Raises:
         ConfigError: no candidate is within the limits of size and exportable; says why each is not.

@@ -58,10 +58,8 @@ class LegacyRuntime(NamedTuple):
     def ask(self, purpose: str, arguments: Sequence[str], *modules: Path) -> dict[str, Any]:
         """The JSON object that a Python program within this runtime prints last.
 
-        Args:
-            purpose: what it is to do, as a verb and its object for messages.
-            arguments: of the interpreter.
-            modules: folders to import from, beside the runtime's own.
+        `purpose` is what it is to do, as a verb and its object for messages; it imports from the folders `modules` as
+        well.
 
         Raises:
             ExportError: it does not start, fails, or does not end within `TIMEOUT_S`; with its last words.
@@ -92,16 +90,10 @@ class LegacyRuntime(NamedTuple):
 def verify_on_legacy(
     xml: Path, variant: Variant, reference: GraphFunction, images: Sequence[NDArray[np.float32]], folder: Path
 ) -> tuple[LegacyCheck, ...]:
-    """Runs an IR on every old runtime of its target and compiles it for the device that only these know.
+    """One check for each old runtime of an IR's target, of those in `folder`, and one for the compiler of their device.
 
-    Args:
-        reference: what it should compute.
-        images: network inputs, float32 (1, C, H, W) in [-1, 1]; an IR that reads images gets `image_of` them, and the
-            reference what is left of them in it.
-        folder: where `make legacy-runtimes` installed them.
-
-    Returns:
-        One check for each runtime and one for the compiler. What is not installed is "not verified", never "ok".
+    Images are network inputs, float32 (1, C, H, W) in [-1, 1]; an IR that reads images gets `image_of` them, and the
+    reference what is left of them in it. What is not installed is "not verified", never "ok".
     """
     inputs: NDArray[Any] = np.concatenate(images)
     if reads_images(xml):

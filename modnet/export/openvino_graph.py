@@ -1,8 +1,8 @@
-"""ONNX files and IRs as functions of pixels, on OpenVINO.
+"""ONNX files and IRs as functions of pixels, on OpenVINO, which runs both.
 
-OpenVINO runs the ONNX file as well as the IR. The two other ways to run ONNX were left: onnxruntime would be one more
-runtime that no device of ours uses, and `onnx.reference` (1.23) mixes the batch's own statistics into batch norm of
-opsets below 14 and takes seconds for one 512×512 image. A unit test does hold the two against each other.
+onnxruntime would be one more runtime that no device of ours uses, and `onnx.reference` (1.23) mixes the batch's own
+statistics into batch norm of opsets below 14 and takes seconds for one 512×512 image. A unit test does hold the two
+against each other.
 
 On CPUs and GPUs everything here computes in float32: without that hint OpenVINO silently uses bfloat16 or float16 where
 the device has it. Other devices, as NPUs, have their own number format only.

@@ -50,10 +50,9 @@ def check_parity(
     mean_tolerance: float,
     names: tuple[str, str] = ("reference", "candidate"),
 ) -> ParityReport:
-    """Compares two networks on the same pixels.
+    """Compares two networks on the same pixels, float32 (1, C, H, W) in [-1, 1].
 
     Args:
-        images: network inputs, float32 (1, C, H, W) in [-1, 1].
         max_tolerance: largest accepted difference of any pixel; `math.inf` accepts any finite one.
         mean_tolerance: largest accepted mean difference; likewise.
         names: of the reference and the candidate, for messages.

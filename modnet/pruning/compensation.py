@@ -28,16 +28,13 @@ def silenced(model: Network, removed: Removed) -> Network:
 
 
 def compensation_for(model: PrunableNetwork, removed: Removed) -> dict[str, Tensor]:
-    """Changes of biases and running means that give consumers what silenced channels would have given them.
+    """Changes of biases and running means, by name, that give consumers what silenced channels would have given them.
 
     The bias compensation of YOLOv3-model-pruning. A consumer with a bias adds to it, one with a batch norm subtracts
     from its running mean; one with neither takes nothing up. The compact network then equals `silenced(model)`, in
     evaluation mode and away from zero-padded borders, as far as consumers read constants: a channel of which one
     producer has no batch norm (a gate, an instance norm) follows the image, and is removed without a trace. Which
     constants the others are where they are read is looked at, on two random images.
-
-    Returns:
-        State-dict name of a bias or running mean → what is to be added to it.
     """
     silent = silenced(model, removed).eval()
     groups = {group.name: group for group in silent.channel_groups()}

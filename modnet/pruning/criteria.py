@@ -1,7 +1,6 @@
 """How important each channel is. One function per published criterion; each scores one layer's outputs.
 
-The scores of a group's layers are brought together by `score_groups`. `taylor` alone looks at images, and scores a
-group at once.
+`score_groups` brings those of a group together. `taylor` alone looks at images, and scores a group at once.
 """
 
 import hashlib

@@ -33,12 +33,10 @@ class SheetRow:
 
 
 def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: float, error: str) -> bytes:
-    """Error against latency, as what devices run and in FP32; the Pareto front is joined by a line.
+    """Error against latency, as what devices run (`form`) and in FP32; the Pareto front is joined by a line.
 
-    Args:
-        form: what devices run, as `cpu-int8`.
-        bound: largest error that a winner may have, as a multiple of the unpruned network's.
-        error: title of what is measured, as `MSE`.
+    The bound is the largest error that a winner may have, as a multiple of the unpruned network's; `error` is its
+    title.
     """
     colours = {"unpruned": "tab:gray", "candidate": "tab:blue", "winner": "tab:red"}
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")

@@ -35,9 +35,7 @@ def train_quantisation_aware(
     Args:
         network: not touched; may be in training mode.
         inputs: pixels, float32 (1, 3, H, W) in [-1, 1], of the `fit` split; at least one.
-        steps: at least 1.
         learning_rate: of Adam, falling to 0 along a cosine.
-        seed: of the order of images.
 
     Raises:
         ConfigError: no inputs, or no steps.

@@ -1,7 +1,4 @@
-"""From what was typed to what it names: data sets, predictors, how to train.
-
-What only some verbs need is imported where it is used.
-"""
+"""From what was typed to what it names: data sets, predictors, how to train. Some imports are where they are used."""
 
 from __future__ import annotations
 

@@ -28,9 +28,7 @@ def prune_network(
 ) -> Candidate:
     """Removes channels of a stored network; the candidate remembers how it is to be retrained.
 
-    Args:
-        candidate_id: what `pruned_id` makes of the question.
-        base_id: the unpruned network that teaches and that reports compare with; None: what the parent came from.
+    The base, that of the parent where none is said, teaches, and reports compare with it.
     """
     checkpoint, dataset_id = stored_network(node.store, parent_id)
     network = node.checkpoint(checkpoint, dataset_id).network

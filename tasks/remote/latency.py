@@ -83,12 +83,7 @@ def challenge_current(
     """Compares an exported network with the release that a target runs: error on tune, latency in turns on this node.
 
     Where one of them has a second IR, of its shape turned, images are read by the IR that fits them. Latency is that of
-    the main one.
-
-    Args:
-        current: the release that the target runs; `manifest_sha256` is its manifest's, as the pointer says.
-        network_id: of the new network.
-        export_key: of its ExportRecord.
+    the main one. `manifest_sha256` is the current release's, as the pointer says; `export_key` is of the ExportRecord.
     """
     export = get_record(node.store, export_key, ExportRecord)
     new = _fetched_ir(node, export.files, export.ir_files(target))

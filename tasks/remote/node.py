@@ -63,10 +63,8 @@ def answered(
 ) -> Kind:
     """The record at `key`, which `function(node, *args)` of this folder makes where it is not there already.
 
-    Args:
-        key: of the record; a training keeps its state beside it.
-        cpus: what was asked of Ray.
-        gpus: of a training, share of a GPU that was asked of Ray; None for what trains nothing.
+    CPUs and, of a training alone, the share of a GPU are what was asked of Ray. A training keeps its state beside the
+    key.
     """
     node = this_node(cpus, gpus or 0.0)
     record = once(node.store, key, kind, lambda: function(node, *args))

@@ -30,14 +30,10 @@ SEMANTIC_WEIGHT, DETAIL_WEIGHT = 100.0, 1.0  # of the published code
 
 @freed_memory_kept()
 def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig, *, seed: int) -> TrainingReport:
-    """Adapts `network` in place to unlabelled images, and says how it went; it ends up in evaluation mode.
+    """Adapts `network`, trained, in place to unlabelled images, and says how it went; it ends up in evaluation mode.
 
-    Norms keep their statistics, as a few images would spoil them.
-
-    Args:
-        network: trained, on the device where it shall be adapted.
-        dataset: samples of size `config.image_size`.
-        seed: of the order of samples.
+    Norms keep their statistics, as a few images would spoil them. Samples are of size `config.image_size`, in an order
+    by `seed`.
 
     Raises:
         TrainingDivergedError: the loss is not finite.

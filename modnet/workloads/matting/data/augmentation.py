@@ -69,11 +69,8 @@ def crop_at_border(
     """The same rectangle of both, placed so that it contains a random pixel of the person's soft border.
 
     Without such a pixel it contains a random pixel of the person, and without a person any. A rectangle that is larger
-    than the image in a direction contains all of it there; the rest is background, in the grey of a letterbox.
-
-    Args:
-        aspect: height and width that the rectangle's own are proportional to.
-        shares: smallest and largest rectangle, as a share of the largest that fits into the image.
+    than the image in a direction contains all of it there; the rest is background, in the grey of a letterbox. Its
+    height and width are proportional to `aspect`; `shares` are the smallest and largest, of the largest that fits.
     """
     height, width = matte.shape
     ratio = aspect[0] / aspect[1]

@@ -22,9 +22,7 @@ Colours = NDArray[np.float32]  # (H, W, 3), RGB, 0 to 255
 def estimate_foreground(image: Image, alpha: Alpha) -> Colours:
     """The person's colours F, float32 (H, W, 3) in [0, 255]: the image where alpha is 1, undefined where it is 0.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        alpha: float32 (H, W), [0, 1].
+    The image is uint8 (H, W, 3), RGB, its alpha float32 (H, W) in [0, 1].
     """
     seen = image.astype(np.float32)
     person: Colours = np.asarray(cv2.merge([alpha] * 3), dtype=np.float32)  # like colours: broadcasting takes longer

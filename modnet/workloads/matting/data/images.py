@@ -41,11 +41,8 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
     scaled to 8, a palette is looked up, the EXIF rotation is applied and a colour profile is converted from. Of an
     animation it is the first picture.
 
-    Args:
-        max_pixels: refused beyond; by default `pixel_limit`.
-
     Raises:
-        DatasetError: missing, empty, cut off, another format, or more than `max_pixels`; names the file.
+        DatasetError: missing, empty, cut off, another format, or more than `max_pixels`, by default `pixel_limit`.
     """
     limit = pixel_limit() if max_pixels is None else max_pixels
     data = read_bytes(path, limit)

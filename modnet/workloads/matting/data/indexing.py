@@ -95,9 +95,7 @@ def index_dataset(folder: Path) -> DatasetIndex:
 
 
 def find_images(folder: Path) -> tuple[str, ...]:
-    """Paths of the images anywhere below a folder, relative to it, with forward slashes, in order.
-
-    Hidden files and `__MACOSX` are left out; files that are no images are left out and logged.
+    """Paths of the images anywhere below a folder, relative to it, with forward slashes, in order; see `index_dataset`.
 
     Raises:
         DatasetError: there are none.

@@ -15,12 +15,9 @@ def trimap_from_alpha(alpha: NDArray[np.float32], rng: np.random.Generator) -> N
     """The trimap that the MODNet trainer makes, float32 (H, W): 0 background, 0.5 unknown, 1 foreground.
 
     Foreground is what stays after eroding `alpha == 1`, background what stays outside of dilating `alpha > 0`, so the
-    unknown band holds every pixel with 0 < alpha < 1. Both use one elliptical kernel of random side 2 to 4 and a
-    random 5 to 14 iterations. Nothing is eroded or dilated from beyond the border of the picture.
-
-    Args:
-        alpha: float32 (H, W) in [0, 1], with exact 0 and 1 where it is certain.
-        rng: moves on by two draws.
+    unknown band holds every pixel with 0 < alpha < 1. Both use one elliptical kernel of random side 2 to 4 and a random
+    5 to 14 iterations, two draws of `rng`. Nothing is eroded or dilated from beyond the border of the picture. Alpha is
+    float32 (H, W) in [0, 1], with exact 0 and 1 where it is certain.
     """
     side = int(rng.integers(KERNEL_SIDES[0], KERNEL_SIDES[1] + 1))
     iterations = int(rng.integers(ITERATIONS[0], ITERATIONS[1] + 1))

@@ -20,14 +20,10 @@ class FrontPredictor:
     """
 
     def __init__(self, name: FrontName, device: str = "CPU", kept: Path | None = None) -> None:
-        """Reads the card alone.
-
-        Args:
-            device: OpenVINO's name of what computes: a CPU in 8 bits, others in float16.
-            kept: folder for compiled networks, see `OpenvinoGraph`.
+        """Reads the card alone; `kept` is a folder for compiled networks, see `OpenvinoGraph`.
 
         Raises:
-            ConfigError: there is no such device here.
+            ConfigError: there is no such device here, by OpenVINO's name: a CPU computes in 8 bits, others in float16.
         """
         self._network = front_network(name)
         self._device = device_here(device)

@@ -38,18 +38,13 @@ class VideoResult:
 def infer_video(
     predictor: Predictor, source: Path, out: Path, render: Render, kind: ResultKind, *, overwrite: bool = False
 ) -> VideoResult:
-    """Draws every frame of a video that can be decoded.
+    """Draws every frame of a video that can be decoded, each by itself.
 
     That gives a video `<out>/<stem>.mp4` with the source's times, shape of pixels and sound, upright; see
     `video_writer`. Videos of that kind have no transparency: a `foreground` becomes a folder `<out>/<stem>/` of
     numbered PNGs and a list of them with their times, `frames.ffconcat`. Either appears when all frames are done, or
-    not at all. A frame that cannot be decoded is left out: the one before it stays for longer.
-
-    Args:
-        predictor: what makes the mattes; every frame is one image to it.
-        out: made when missing.
-        kind: what `render` draws.
-        overwrite: a video of an earlier run may be replaced; a folder of pictures never is.
+    not at all. A frame that cannot be decoded is left out: the one before it stays for longer. A video of an earlier
+    run may be replaced with `overwrite`; a folder of pictures never is.
 
     Raises:
         DatasetError: no frame of the video can be read, or the result cannot be written or is there already; the

@@ -24,16 +24,13 @@ from modnet.workloads.matting.network.modnet import MODNet
 def load_folded_backbone(network: MODNet, path: Path, images: Sequence[Tensor]) -> tuple[str, ...]:
     """Gives the backbone of an unpruned `network` the weights in `path`, and its norms the statistics of `images`.
 
-    The convolutions' names that `path` does not have keep what they had: a segmentation network has no last 1×1
-    convolution. Names of other parts, such as a classifier, are not looked at.
+    Layers, whose names are given back, keep what they had where `path` has none of their names: a segmentation network
+    has no last 1×1 convolution. Names of other parts, such as a classifier, are not looked at.
 
     Args:
         network: of MobileNetV2's own widths; changed in place.
         path: `.npz` of float32 arrays.
         images: some network inputs, (B, 3, H, W) in [-1, 1].
-
-    Returns:
-        The layers that kept what they had.
 
     Raises:
         CheckpointError: unreadable, not a MobileNetV2, or of other shapes; the network may be half filled then.

@@ -48,11 +48,9 @@ def read_published(
 ) -> tuple[ModnetSpec, Mapping[str, Tensor], str]:
     """Spec and tensors of an official checkpoint or of one of MODNet-ModelCompression, and which of the two it is.
 
-    Args:
-        state: tensors by their published names.
-        where: what they are of, for errors.
-        prune_info: the JSON beside a pruned checkpoint of MODNet-ModelCompression. The widths are read from the
-            tensors, so it may be missing; when given it must agree with them.
+    Tensors are by their published names. `prune_info` is the JSON beside a pruned checkpoint of
+    MODNet-ModelCompression. The widths are read from the tensors, so it may be missing; when given it must agree with
+    them.
 
     Raises:
         CheckpointError: no such checkpoint, or not in agreement with `prune_info`.
