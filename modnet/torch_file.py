@@ -92,8 +92,6 @@ def _reason(error: Exception) -> str:
 
 
 def _is_state(content: Any) -> TypeGuard[Mapping[str, Tensor]]:
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    )
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())

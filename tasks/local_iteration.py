@@ -50,13 +50,8 @@ def prune_iteratively(
     """
     network, parent, retrained = unpruned, checkpoint, []
     for step in iteration_steps(config, complexity(network)):
-        parent_sha256 = sha256_of_file(parent)
-        question = {
-            "parent": parent_sha256,
-            "pruning": step.pruning.model_dump(),
-            "retrain": step.retrain.model_dump(),
-            "seed": seed,
-        }
+        settings = {"pruning": step.pruning.model_dump(), "retrain": step.retrain.model_dump()}
+        question = {"parent": sha256_of_file(parent), **settings, "seed": seed}
         names = {split: data.names(split) for split in get_args(Split)}
         versions = {stage: STAGE_VERSIONS[stage] for stage in ("dataset", "prune", "retrain")}
         name = f"step-{step.number}-{identify(**question, dataset=names, versions=versions)}"

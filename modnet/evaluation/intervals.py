@@ -76,11 +76,9 @@ def median_ratio_interval(numerator: Sequence[float], denominator: Sequence[floa
 
 def _paired(scores: Scores, others: Scores, error: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     for name in ("split", "protocol"):
-        if getattr(scores, name) != getattr(others, name):
-            raise DatasetError(
-                f"scores of different {name}s cannot be compared: {getattr(scores, name)!r} and "
-                f"{getattr(others, name)!r}"
-            )
+        this, other = (getattr(one, name) for one in (scores, others))
+        if this != other:
+            raise DatasetError(f"scores of different {name}s cannot be compared: {this!r} and {other!r}")
     images, other_images = ({score.stem for score in one.per_image} for one in (scores, others))
     if images != other_images:
         raise DatasetError(

@@ -2,8 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from modnet.export.torch_to_onnx import export_onnx
 from modnet.graph_function import TorchGraph, image_of, pixels_of
 from modnet.network import PrunableNetwork
 from modnet.records import FileDigest, QuantisationDecision, Record
-from modnet.targets import VARIANTS, InputFormat, Precision, Shape, Size, Target
+from modnet.targets import VARIANTS, InputFormat, Shape, Size, Target
 
 
 class ExportReport(Record):
@@ -84,11 +85,12 @@ def export_network(
     (read,), shape = network.inputs, shape_of(size)
     require_pixels(images, (1, read.channels, *shape), "parity")
     is_dynamic = any(not VARIANTS[target].is_static for target in targets)
-    gate = _Gate(network, images, {**TOLERANCES, "fp32": TOLERANCES["fp32"]._replace(maximum=max_difference)})
+    gate = _Gate(network, TorchGraph(network), images)
+    tolerances = {**TOLERANCES, "fp32": TOLERANCES["fp32"]._replace(maximum=max_difference)}
 
     with _new_folder(folder) as staging:
         onnx_path = export_onnx(network, staging / f"{stem}.onnx", size=shape, dynamic=is_dynamic)
-        reports = {"onnx": gate.check(onnx_path, "fp32")}
+        reports = {"onnx": gate.check(onnx_path, tolerances["fp32"])}
         convert = partial(
             convert_ir,
             *(onnx_path, staging),
@@ -104,7 +106,7 @@ def export_network(
             try:
                 ir = convert(targets=[target])[target]
                 decision = ir.decision or decision
-                reports[target] = gate.check(ir.xml, VARIANTS[target].precision)
+                reports[target] = gate.check(ir.xml, tolerances[VARIANTS[target].precision])
             except (LoweringError, ParityError, AccuracyError) as error:
                 if isinstance(error, AccuracyError):
                     decision = error.decision
@@ -119,31 +121,28 @@ def export_network(
     return ExportReport(shape=shape, files=files, parity=reports, refused=refused, int8=decision, seconds=seconds)
 
 
+@dataclass(frozen=True)
 class _Gate:
     """What every form of one network must pass."""
 
-    def __init__(
-        self, network: PrunableNetwork, images: Sequence[NDArray[np.float32]], tolerances: Mapping[Precision, Tolerance]
-    ) -> None:
-        self._network = network
-        self._reference = TorchGraph(network)
-        self._images = images
-        self._tolerances = tolerances
+    network: PrunableNetwork
+    reference: TorchGraph
+    images: Sequence[NDArray[np.float32]]
 
-    def check(self, path: Path, precision: Precision) -> ParityReport:
+    def check(self, path: Path, tolerance: Tolerance) -> ParityReport:
         """Compares the form in `path` with the network; the error names the first layer that differs, too."""
         candidate = OpenvinoGraph(path)
         # One that reads images sees whole steps: both get these.
-        images = [pixels_of(image_of(one)) for one in self._images] if candidate.reads_images else self._images
+        images = [pixels_of(image_of(one)) for one in self.images] if candidate.reads_images else self.images
         try:
             return check_parity(
-                *(self._reference, candidate, images),
-                max_tolerance=self._tolerances[precision].maximum,
-                mean_tolerance=self._tolerances[precision].mean,
+                *(self.reference, candidate, images),
+                max_tolerance=tolerance.maximum,
+                mean_tolerance=tolerance.mean,
                 names=("the network", path.name),
             )
         except ParityError as error:
-            layer = first_divergence(self._network, path, images)
+            layer = first_divergence(self.network, path, images)
             where = f"the first layer that differs is {layer}" if layer else "no layer differs by itself"
             message = f"{error}; {where}"
             raise ParityError(message, error.max_difference, error.mean_difference, layer) from error

@@ -88,9 +88,7 @@ def _strided_slice(node: Node) -> Node:
     is_whole = [1] * len(shape)
     for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
         if step < 1:
-            raise LoweringError(
-                f"cannot lower {node.get_friendly_name()!r}: got a slice of step {step}, wanted 1 or more"
-            )
+            raise _refusal(node, f"got a slice of step {step}, wanted 1 or more")
         size = shape[axis]
         begin[axis], end[axis] = (min(at + size if at < 0 else at, size) for at in (start, stop))
         stride[axis], is_whole[axis] = step, 0
@@ -116,10 +114,7 @@ def _interpolate_4(node: Node) -> Node:
     """Interpolate-11 → Interpolate-4 in `sizes` mode: with `scales`, FP16 weights break OpenVINO 2021.4.2."""
     given = node.get_attributes()
     if given["mode"] not in ("nearest", "linear", "linear_onnx", "cubic"):
-        raise LoweringError(
-            f"cannot lower {node.get_friendly_name()!r}: opset 4 interpolates by nearest, linear, linear_onnx or "
-            f"cubic, got {given['mode']}"
-        )
+        raise _refusal(node, f"opset 4 interpolates by nearest, linear, linear_onnx or cubic, got {given['mode']}")
     before, after = _fixed_shape(node), tuple(node.get_output_shape(0))
     axes = [axis for axis in range(len(before)) if axis >= 2]
     sizes = np.array([after[axis] for axis in axes], np.int64)
@@ -136,25 +131,25 @@ def _safe_norm(node: Node) -> Node:
     attributes = node.get_attributes()
     axes = sorted(axis % 4 for axis in _constant(node, 1).tolist())
     if axes != [2, 3] or not attributes["normalize_variance"] or str(attributes["eps_mode"]).lower() != "inside_sqrt":
-        raise LoweringError(
-            f"cannot lower {node.get_friendly_name()!r}: wanted an instance norm over height and width with its "
-            f"epsilon inside the root, got axes {axes} and {attributes}"
-        )
+        wanted = "wanted an instance norm over height and width with its epsilon inside the root"
+        raise _refusal(node, f"{wanted}, got axes {axes} and {attributes}")
     return safe_instance_norm(node.input_value(0), float(attributes["eps"]))
 
 
 def _fixed_shape(node: Node) -> tuple[int, ...]:
     shape = node.get_input_partial_shape(0)
     if shape.is_dynamic:
-        raise LoweringError(f"cannot lower {node.get_friendly_name()!r}: wanted a fixed input size, got {shape}")
+        raise _refusal(node, f"wanted a fixed input size, got {shape}")
     return tuple(shape.to_shape())
 
 
 def _constant(node: Node, index: int) -> NDArray[Any]:
     constant = node.input_value(index).get_node()
     if constant.get_type_name() != "Constant":
-        raise LoweringError(
-            f"cannot lower {node.get_friendly_name()!r}: its input {index} is computed ({constant.get_type_name()})"
-        )
+        raise _refusal(node, f"its input {index} is computed ({constant.get_type_name()})")
     data: NDArray[Any] = constant.get_data()
     return data
+
+
+def _refusal(node: Node, why: str) -> LoweringError:
+    return LoweringError(f"cannot lower {node.get_friendly_name()!r}: {why}")

@@ -78,10 +78,8 @@ def counts_within(
         PruningError: the smallest network that floor, multiple and minimum allow is above the budget.
     """
     budget = _Budget(max_parameters, max_macs)
-    ladders = [
-        _Ladder(group, prunable.scores[group.name], prunable.allowed.from_floor(group, floor))
-        for group in prunable.groups
-    ]
+    scores, allowed = prunable.scores, prunable.allowed
+    ladders = [_Ladder(group, scores[group.name], allowed.from_floor(group, floor)) for group in prunable.groups]
     search = _Search(ladders, prunable.cost_model)
     search.shrink_into(budget)
     search.grow_within(budget)
@@ -110,11 +108,9 @@ class _Ladder:
         self.name = group.name
         self._widths = widths
         self.parts = [split_by_parts(width, group.parts) for width in widths]
-        ends = accumulate(group.parts)
-        best = [
-            list(accumulate(sorted(scores[end - part : end], reverse=True), initial=0.0))
-            for part, end in zip(group.parts, ends, strict=True)
-        ]
+        ends = zip(group.parts, accumulate(group.parts), strict=True)
+        by_part = [sorted(scores[end - part : end], reverse=True) for part, end in ends]
+        best = [list(accumulate(one, initial=0.0)) for one in by_part]
         self.worth = [sum(sums[n] for sums, n in zip(best, parts, strict=True)) for parts in self.parts]
         self.rung = len(widths) - 1
 

@@ -150,9 +150,8 @@ def plan_pruning(
         {group.name for pattern in patterns for group in matching(prunable, pattern)}
         for patterns in (config.exclude, config.batch_only)
     )
-    remaining = {
-        group.name: group.first_part() if group.name in batch_only - excluded else group for group in prunable
-    }  # before any policy takes its share
+    narrowed = batch_only - excluded  # before any policy takes its share
+    remaining = {group.name: group.first_part() if group.name in narrowed else group for group in prunable}
     remaining_scores = {name: scores[name][: group.channels] for name, group in remaining.items()}
     costs = cost_model(model)
     question = Prunable(

@@ -26,11 +26,8 @@ def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -
         for name, change in compensation_for(model, plan.removed()).items():
             state[name] += change
 
-    kept = {
-        (name, axis): torch.ones(tensor.shape[axis], dtype=torch.bool)
-        for name, tensor in state.items()
-        for axis in range(tensor.dim())
-    }
+    sides = {(name, axis): side for name, tensor in state.items() for axis, side in enumerate(tensor.shape)}
+    kept = {axis: torch.ones(side, dtype=torch.bool) for axis, side in sides.items()}
     removed = plan.removed()
     for piece in slices:
         if piece.group in removed:

@@ -7,7 +7,6 @@ little that the network uses.
 import difflib
 import fnmatch
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +29,7 @@ def strength_at(config: SparsityConfig, progress: float) -> float:
     >>> [strength_at(SparsityConfig(strength=0.5, schedule="ramp-decay"), p) for p in (0.0, 0.25, 0.5, 0.75)]
     [0.0, 0.25, 0.5, 0.25]
     """
-    factors: Mapping[Literal["constant", "ramp", "ramp-decay"], float] = {
-        "constant": 1.0,
-        "ramp": progress,
-        "ramp-decay": 1 - abs(2 * progress - 1),
-    }
+    factors = {"constant": 1.0, "ramp": progress, "ramp-decay": 1 - abs(2 * progress - 1)}
     return config.strength * factors[config.schedule]
 
 

@@ -106,8 +106,5 @@ def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], shape
     if refused := refused_by_runtimes(checks):
         reasons = "; ".join(f"{target} is refused by {words}" for target, words in refused.items())
         raise ExportError(f"{reasons}; the IRs are left in {options.out} to be looked at")
-    return {
-        f"{target}, {one.by}": f"{one.status}: {one.words}" if one.words else one.status
-        for target, asked in checks.items()
-        for one in asked
-    }
+    said = {f"{target}, {one.by}": one for target, asked in checks.items() for one in asked}
+    return {name: f"{one.status}: {one.words}" if one.words else one.status for name, one in said.items()}

@@ -133,11 +133,8 @@ def _pruned_in_steps(options: Options) -> Result:
     files = {"steps": paths} if options.json else {f"step {n}": path for n, path in enumerate(paths, start=1)}
     before, after = cost(given.network), cost(given_network(checkpoints[-1])[1].network)
     limits = dict(config.pruning.policy.limits)
-    remarks = [
-        f"step {number}: {remark}"
-        for number, path in enumerate(checkpoints, start=1)
-        for remark in _read_plan(path.with_name("plan.json")).remarks
-    ]
+    plans = [_read_plan(path.with_name("plan.json")) for path in checkpoints]
+    remarks = [f"step {number}: {remark}" for number, plan in enumerate(plans, start=1) for remark in plan.remarks]
     return _result({**files, "checkpoint": paths[-1]}, before, after, limits, remarks, as_json=options.json)
 
 

@@ -51,11 +51,8 @@ FLAGS_OF: Mapping[str, tuple[str, ...]] = {
 }
 """Policy → the flags that mean something with it."""
 
-_RETRAINING = {
-    *flag_fields(RetrainConfig),
-    *(flag_of(SparsityConfig, name) for name in flag_fields(SparsityConfig)),
-    "intermediate_epochs",
-}
+_SPARSITY = (flag_of(SparsityConfig, name) for name in flag_fields(SparsityConfig))
+_RETRAINING = {*flag_fields(RetrainConfig), *_SPARSITY, "intermediate_epochs"}
 
 
 def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
@@ -130,10 +127,8 @@ def require_flags_that_fit(options: Options) -> None:
     require_aggregate_that_fits(options)
     draws = options.criterion == "random" or word == MODELCOMPRESSION or options.iterations is not None
     if options.seed is not None and not draws:
-        raise UsageError(
-            "--seed would do nothing: only --criterion random, "
-            f"--policy {MODELCOMPRESSION} and --iterations draw numbers"
-        )
+        drawing = f"--criterion random, --policy {MODELCOMPRESSION} and --iterations"
+        raise UsageError(f"--seed would do nothing: only {drawing} draw numbers")
 
 
 def require_aggregate_that_fits(options: Options) -> None:

@@ -85,14 +85,11 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
                     if shape != config.shape:
                         checks = tuple(one.model_copy(update={"by": f"{one.by}, turned"}) for one in checks)
                     legacy[target] = (*legacy.get(target, ()), *checks)
-        graphs = {
-            target: ShapedGraphs([OpenvinoGraph(xml) for xml in xmls])
-            for target, xmls in irs.items()
-            if target not in refused
-        }
-        tune_error = {"torch": torch_scores.error} | {
-            target: data.scores(graph, "tune", config.shapes).error for target, graph in graphs.items()
-        }
+        left = [target for target in irs if target not in refused]
+        graphs = {target: ShapedGraphs([OpenvinoGraph(xml) for xml in irs[target]]) for target in left}
+        tune_error: dict[str, float] = {"torch": torch_scores.error}
+        for target, graph in graphs.items():
+            tune_error[target] = data.scores(graph, "tune", config.shapes).error
         verdicts = refused | refused_targets(tune_error, config) | refused_by_runtimes(legacy)
         accepted = tuple(target for target in config.targets if target not in verdicts)
         released = {"torch": original} | {target: graphs[target] for target in accepted} if graphs else {}

@@ -67,14 +67,11 @@ def measure_on_host(node: Node, forms: list[TimedForms], deciding_form: Target) 
             names = [f"modnet-{target}.{ending}" for ending in ("xml", "bin")]
             irs[f"{one.network_id} {target}"] = _fetched_ir(node, one.files, names)
     samples = interleaved_latencies(irs, node.cpus)
-    return HostLatencies(
-        host=socket.gethostname(),
-        deciding_form=deciding_form,
-        samples_ms={
-            one.network_id: {target: samples[f"{one.network_id} {target}"] for target in written_targets(one)}
-            for one in forms
-        },
-    )
+    samples_ms = {
+        one.network_id: {target: samples[f"{one.network_id} {target}"] for target in written_targets(one)}
+        for one in forms
+    }
+    return HostLatencies(host=socket.gethostname(), deciding_form=deciding_form, samples_ms=samples_ms)
 
 
 def challenge_current(

@@ -76,10 +76,8 @@ class Portraits:
         long = [size for size in sizes if _short_side(max(size) / min(size)) < SIDE]  # the others fit either way
         portraits = sum(height > width for height, width in long)
         rarer = min(portraits, len(long) - portraits)
-        return orientations(
-            upright if 2 * portraits >= len(long) else upright[::-1],
-            turned=bool(sizes) and rarer >= WORTHWHILE_SHARE * len(sizes),
-        )
+        is_worthwhile = bool(sizes) and rarer >= WORTHWHILE_SHARE * len(sizes)
+        return orientations(upright if 2 * portraits >= len(long) else upright[::-1], turned=is_worthwhile)
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> MattingDataset:
         """Crops with trimap and matte."""

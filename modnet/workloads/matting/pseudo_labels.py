@@ -62,10 +62,8 @@ def pseudo_label(
             f"{labelled} holds {len(index.pseudo)} images with a teacher's mattes already: start from the data set "
             "without them"
         )
-    require_no_copies(
-        [images / name for name in names],
-        [labelled / pair.image for pair in (*index.split("tune"), *index.split("val"))],
-    )
+    scored = (*index.split("tune"), *index.split("val"))
+    require_no_copies([images / name for name in names], [labelled / pair.image for pair in scored])
     question = {
         "teachers": sorted(teachers),
         "labelled": _digest(pair.stem for pair in (*index.train, *index.val)),

@@ -54,9 +54,8 @@ def backbone_groups(
     add("backbone.last", outputs, "backbone.last")
     producers["backbone.last"] += last_gates
     consumers["backbone.last"] += last_readers
-    return [
-        ChannelGroup(name, (count,), tuple(producers[name]), tuple(consumers[name])) for name, count in channels.items()
-    ]
+    members = {name: (tuple(producers[name]), tuple(consumers[name])) for name in channels}
+    return [ChannelGroup(name, (count,), *members[name]) for name, count in channels.items()]
 
 
 def backbone_widths(spec: BackboneSpec, widths: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -58,9 +58,7 @@ def _modnet_backbone_groups(spec: ModnetSpec) -> list[ChannelGroup]:
         last_gates=(Producer(excite),),
         last_readers=(Consumer(squeeze), Consumer("semantic.lr16x.conv")),
     )
-    inner = ChannelGroup(
-        "semantic.squeeze", (spec.squeeze_channels,), producers=(Producer(squeeze),), consumers=(Consumer(excite),)
-    )
+    inner = ChannelGroup("semantic.squeeze", (spec.squeeze_channels,), (Producer(squeeze),), (Consumer(excite),))
     return [*groups, inner]
 
 
@@ -121,8 +119,6 @@ def _fixed_groups(spec: ModnetSpec) -> list[ChannelGroup]:
         Consumer("detail.head_features.conv", spec.hr2x[3].total),
         Consumer("fusion.head_features.conv", spec.f2x.total),
     )
-    heads = [
-        ChannelGroup(name=name, parts=(1,), producers=(Producer(name),), prunable=False)
-        for name in ("semantic.head", "detail.head", "fusion.head")
-    ]
-    return [ChannelGroup(name="image", parts=(3,), consumers=image, prunable=False), *heads]
+    names = ("semantic.head", "detail.head", "fusion.head")
+    heads = [ChannelGroup(name, (1,), producers=(Producer(name),), prunable=False) for name in names]
+    return [ChannelGroup("image", (3,), consumers=image, prunable=False), *heads]

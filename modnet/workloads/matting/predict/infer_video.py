@@ -52,10 +52,8 @@ def infer_video(
     """
     with VideoFrames(source) as frames:
         progress = progress_over(frames, "inference", "frame", frames.expected)
-        alphas = (
-            (frame, checked_alpha(predictor(frame.image), frame.image, f"{source}, frame {number}"))
-            for number, frame in enumerate(progress)
-        )
+        named = ((frame, f"{source}, frame {number}") for number, frame in enumerate(progress))
+        alphas = ((frame, checked_alpha(predictor(frame.image), frame.image, name)) for frame, name in named)
         drawn = ((render(frame.image, alpha), frame) for frame, alpha in alphas)
         count = 0
         if kind == "foreground":

@@ -169,9 +169,8 @@ class _Sound:
         if self._resampler is None or kind != self._resampled:  # a track may change from stereo to 5.1 amid
             before = self._flushed()
             # async: silence where packets are missing, so that what follows is heard at its time
-            self._resampler = av.AudioResampler(
-                self._target.format, self._target.layout, self._target.rate, options={"async": "1"}
-            )
+            target = self._target
+            self._resampler = av.AudioResampler(target.format, target.layout, target.rate, options={"async": "1"})
             self._resampled = kind
         return before + [packet for one in self._resampler.resample(frame) for packet in self._target.encode(one)]
 

@@ -211,7 +211,5 @@ def _require_expressible(spec: ModnetSpec, state: Mapping[str, Tensor]) -> None:
         channels = len(state[f"{layer}.conv.weight"])
         batch = len(state.get(f"{layer}.norm.batch.weight", ()))
         if batch == 0 or batch != channels // 2:
-            raise CheckpointError(
-                f"ModelCompression's layout gives half of a layer's channels to batch norm; {layer} gives {batch} of "
-                f"{channels}"
-            )
+            half = "ModelCompression's layout gives half of a layer's channels to batch norm"
+            raise CheckpointError(f"{half}; {layer} gives {batch} of {channels}")

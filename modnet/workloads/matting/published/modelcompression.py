@@ -87,9 +87,8 @@ def write_modelcompression_files(folder: Path, pruned: ModelCompressionPruned) -
         write_atomically(files.checkpoint, content.getvalue())
         write_atomically(files.prune_info, pruned.prune_info().encode())
     except OSError as error:
-        raise CheckpointError(
-            f"cannot write {files.checkpoint.stem} into {folder}: {error.strerror or error}"
-        ) from error
+        name = files.checkpoint.stem
+        raise CheckpointError(f"cannot write {name} into {folder}: {error.strerror or error}") from error
     return files
 
 
@@ -135,8 +134,6 @@ def inherited(network: MODNet, spec: ModnetSpec) -> MODNet:
 
 
 def _without_vanished_skips(unpruned: ModnetSpec, pruned: ModnetSpec) -> ModnetSpec:
-    blocks = tuple(
-        block.model_copy(update={"residual": block.residual and left.residual})
-        for block, left in zip(unpruned.blocks, pruned.blocks, strict=True)
-    )
-    return unpruned.model_copy(update={"blocks": blocks})
+    pairs = zip(unpruned.blocks, pruned.blocks, strict=True)
+    blocks = [block.model_copy(update={"residual": block.residual and left.residual}) for block, left in pairs]
+    return unpruned.model_copy(update={"blocks": tuple(blocks)})
