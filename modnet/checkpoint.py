@@ -1,7 +1,7 @@
-"""Reading and writing networks.
+"""Reading and writing networks: ours, and what others publish where the workload knows it.
 
 Our own file is a safetensors file whose metadata hold the workload's name, the architecture spec and the provenance: it
-needs nothing else to load, and reading it runs no code. What others publish can be read where the workload knows it.
+needs nothing else to load, and reading it runs no code.
 """
 
 import json

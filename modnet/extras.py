@@ -1,7 +1,7 @@
 """What `pip install modnet-edge` leaves out, and which extra brings it.
 
-`modnet-edge` alone cuts people out, scores and measures with ONNX files and IRs. `modnet-edge[train]` prunes, trains
-and exports. `modnet-edge[pipeline]` runs the nights.
+Alone it cuts people out, scores and measures with ONNX files and IRs. `modnet-edge[train]` prunes, trains and exports,
+`modnet-edge[pipeline]` runs the nights.
 """
 
 from collections.abc import Mapping

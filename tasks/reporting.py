@@ -65,10 +65,7 @@ def publish_report(
     drawn = {one.network_id: shaped(store, one.network_id, config.export).shapes for one in (base, winner)}
     key = sheet_key(store, drawn)
     sheet = recalled_or_computed(
-        key,
-        StoredFile,
-        draw_sheet,
-        *(drawn, ("unpruned", "pruned"), key),
+        *(key, StoredFile, draw_sheet, drawn, ("unpruned", "pruned"), key),
         cpus=config.compute.base_cpus,
         compute=config.compute,
         name="draw sheet",

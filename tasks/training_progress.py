@@ -39,8 +39,6 @@ def shown_training(folder: str, key: str, description: str) -> Iterator[None]:
 
 
 class _Watch:
-    """One progress bar, and what is known of the training that it shows."""
-
     def __init__(self, folder: str, key: str, description: str) -> None:
         self.over = threading.Event()
         self.percent: float | None = None  # once it is known without looking

@@ -105,8 +105,6 @@ def crop_shape(config: TrainingConfig, data: LabelledData, shapes: Sequence[Shap
 
 
 class _Told:
-    """Says now and then how far a training is."""
-
     def __init__(self, tell: Callable[[TrainingProgress], None], config: TrainingConfig, title: str) -> None:
         self._tell, self._epochs, self._title = tell, config.epochs, title
         self._at, self._epoch, self._has_failed = -math.inf, 0, False

@@ -31,10 +31,7 @@ _CHUNK_BYTES = 2**18
 
 
 class _Origin(BaseModel):
-    """Which download is here, written beside it so that only the same file is resumed or used again.
-
-    Of the URL a digest: its query may hold credentials.
-    """
+    """Which download is here, written beside it so that only the same file is resumed. The URL may hold credentials."""
 
     url_sha256: str
     validator: str | None  # for If-Range: a strong ETag or a Last-Modified date
@@ -183,7 +180,6 @@ def _copy(
 
 
 def _opened(url: str, headers: dict[str, str], timeout_s: float) -> http.client.HTTPResponse:
-    """The server's answer, 200 or 206; closes itself at the end of a `with`."""
     try:
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
     except urllib.error.HTTPError as error:

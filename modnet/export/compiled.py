@@ -1,7 +1,7 @@
 """Compiled networks that are kept on disk: compiling takes longer than everything else that one picture needs.
 
-OpenVINO has a cache of its own (CACHE_DIR). It trusts what it finds. Here a file holds a digest of its content, so one
-that was cut or spoilt is made again, and it appears whole or not at all while several processes start.
+OpenVINO's own cache (CACHE_DIR) trusts what it finds. Here a file holds a digest of its content, so one that was cut or
+spoilt is made again, and it appears whole or not at all while several processes start.
 """
 
 import hashlib

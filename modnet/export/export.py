@@ -123,8 +123,6 @@ def export_network(
 
 @dataclass(frozen=True)
 class _Gate:
-    """What every form of one network must pass."""
-
     network: PrunableNetwork
     reference: TorchGraph
     images: Sequence[NDArray[np.float32]]

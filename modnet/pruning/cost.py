@@ -38,7 +38,6 @@ def cost_model(model: PrunableNetwork, size: int = 512) -> CostModel:
     return CostModel(full, tuple(terms))
 
 
-def _parts(piece: TensorSlice, full: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:
-    """The parts (group, index) that a slice holds."""
+def _parts(piece: TensorSlice, full: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:  # (group, index)
     ends = list(accumulate(full[piece.group]))
     return [(piece.group, part) for part in range(ends.index(piece.length) + 1)]

@@ -79,7 +79,6 @@ def benchmark(options: Options) -> Result:
 
 
 def _measured(options: Options) -> Sequence[_Measured]:
-    """What was asked for."""
     if options.shipped == (options.ir is not None):
         raise UsageError("say what to measure: --ir model.xml, or --shipped for the networks that the project ships")
     if options.shipped:

@@ -1,7 +1,6 @@
-"""Flags whose help names range and default, and from the fields of a config to flags and back.
+"""From the fields of a config to flags and back: help cannot say other than what happens, a new field is a new flag.
 
-Name, kind, choices, description, range and default of a field's flag are the field's own: help cannot say other than
-what happens, and a new field is a new flag. Nothing heavy is imported here: help shall come at once.
+Nothing heavy is imported here: help shall come at once.
 """
 
 import argparse

@@ -67,7 +67,6 @@ def _source(options: Options) -> Path:
 
 
 def _predictor(options: Options) -> Predictor:
-    """What makes mattes: the network that was named, or one of the front."""
     if any(path is not None for path in (options.checkpoint, options.onnx, options.ir)):
         if options.model is not None:
             raise UsageError("--model names a network, so do --checkpoint, --onnx and --ir: give one of them")

@@ -70,7 +70,6 @@ def _has_int8(options: Options) -> bool:
 
 
 def _require_flags_that_fit(options: Options) -> None:
-    """Refuses what would do nothing, and what lacks another flag."""
     if not _has_int8(options):
         if idle := [name for name in _OF_INT8 if getattr(options, name) is not None]:
             raise UsageError(f"{typed(*idle)} would do nothing: none of {','.join(options.targets)} is in 8 bits")
@@ -83,7 +82,6 @@ def _require_flags_that_fit(options: Options) -> None:
 
 
 def _require_same_network(network: TorchGraph, options: Options, image: NDArray[np.float32]) -> None:
-    """Refuses to train another network than the ONNX file is of: their mattes differ."""
     try:
         check_parity(
             *(network, OpenvinoGraph(options.onnx), [image]),

@@ -134,6 +134,5 @@ def uploaded(store: ObjectStore, key: str, paths: Iterable[Path]) -> dict[str, S
 
 
 def _shape(read: Input, config: ExportConfig) -> tuple[int, ...]:
-    """What the forms read of one input."""
     shape = config.shape
     return (1, *shape, read.channels) if config.input_format == "uint8-nhwc" else (1, read.channels, *shape)

@@ -129,8 +129,8 @@ def _connected_up_to(both: Alpha) -> Alpha:
 def _largest_region(mask: NDArray[np.uint8], seed: tuple[int, int] | None) -> NDArray[np.bool_]:
     """The largest 4-connected region of a mask (H, W) of 0 and 1 that is not all 0.
 
-    `seed` is column and row of a pixel of the mask that may lie in it. Filling from there takes a tenth of the time of
-    labelling all regions, and settles it when more than half of the mask gets filled.
+    Filling from `seed`, column and row of a pixel of the mask, takes a tenth of the time of labelling all regions, and
+    settles it when more than half of the mask gets filled.
     """
     if seed is not None:
         filled = mask.copy()

@@ -145,8 +145,7 @@ class Portraits:
         return read_pair(self.folder / pair.image, self.folder / pair.matte)
 
 
-def _short_side(aspect: float) -> int:
-    """Of an input of `SIDE`, for images whose longer side is so many times the shorter."""
+def _short_side(aspect: float) -> int:  # of an input whose longer side is `SIDE`
     return max(STRIDE, round(SIDE / aspect / STRIDE) * STRIDE)
 
 

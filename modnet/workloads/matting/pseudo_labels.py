@@ -3,9 +3,8 @@
 Of Lee (2013), and with a student that sees images changed at random, Xie et al. (2020, arXiv 1911.04252).
 
 A teacher may be several networks. Each sees an image and its mirror, at the size that suits it best, and the matte is
-their mean. Doubt is how far they are from it. Where they disagree much, the image is left out. All of it is done once,
-so that a training costs no more steps of the teacher, and its crops, backgrounds and colours change as those of true
-mattes do.
+their mean. Doubt is how far they are from it. Where they disagree much, the image is left out. All of it is done once:
+a training takes no more steps of the teacher, and its crops and colours change as those of true mattes do.
 """
 
 import hashlib

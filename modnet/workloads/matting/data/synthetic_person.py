@@ -125,22 +125,14 @@ def _draw_face(layers: Layers, head: _Head, skin: Points, hair: Points, rng: np.
 
 @dataclass(frozen=True)
 class _HairStyle:
-    """Lengths in head units.
+    """Lengths in head units."""
 
-    Attributes:
-        volume: outline of the hair, as a multiple of the head's.
-        length: how far below the middle of the face the hair behind the head reaches.
-        wave, turns: sideways swing of a strand and how often it swings.
-        parting: where on the forehead the hair divides, -1 to 1.
-        strays: number of single strands that stand off.
-    """
-
-    volume: float
-    length: float
-    wave: float
-    turns: float
-    parting: float
-    strays: int
+    volume: float  # outline of the hair, as a multiple of the head's
+    length: float  # how far below the middle of the face the hair behind the head reaches
+    wave: float  # sideways swing of a strand
+    turns: float  # how often it swings
+    parting: float  # where on the forehead the hair divides, -1 to 1
+    strays: int  # number of single strands that stand off
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> _HairStyle:
@@ -216,8 +208,7 @@ def _draw_strands(
         layers.stroke(part, hair * tone, rng.uniform(0.006, 0.014) * head.unit, opacity * rng.uniform(0.75, 1.0))
 
 
-def _face_outline() -> Points:
-    """An ellipse that narrows towards the chin."""
+def _face_outline() -> Points:  # narrows towards the chin
     outline = ellipse(0.0, 0.0, 0.76, 1.0)
     outline[:, 0] *= 1.0 - 0.22 * np.clip(outline[:, 1], 0.0, 1.0) ** 2
     return outline
@@ -233,7 +224,6 @@ def _rounded(layers: Layers, head: _Head, skin: Points, rng: np.random.Generator
 
 
 def _cloth(rng: np.random.Generator, height: int, width: int) -> Picture:
-    """Plain, striped, checked or dotted cloth with folds."""
     first, second = paint_colour(rng), paint_colour(rng)
     period = height * rng.uniform(0.03, 0.09)
     across, down = (np.sin(np.arange(length) * 2 * np.pi / period) for length in (width, height))

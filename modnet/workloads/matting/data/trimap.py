@@ -40,7 +40,6 @@ def unknown_band(alpha: NDArray[np.float32]) -> Mask:
 
 
 def _known(alpha: NDArray[np.float32], kernel: NDArray[np.uint8], iterations: int) -> tuple[Mask, Mask]:
-    """What stays foreground after eroding, and background outside of dilating."""
     is_foreground = cv2.erode((alpha >= 1.0).astype(np.uint8), kernel, iterations=iterations)
     is_person = cv2.dilate((alpha > 0.0).astype(np.uint8), kernel, iterations=iterations)
     return is_foreground == 1, is_person == 0

@@ -1,7 +1,6 @@
 """Which channels of a MobileNetV2 backbone belong together, whatever stands behind it.
 
-`backbone_groups` and `backbone_widths` walk through the blocks in the same order: a group that the first declares is a
-width that the second replaces.
+A group that `backbone_groups` declares is a width that `backbone_widths` replaces.
 """
 
 from collections import defaultdict

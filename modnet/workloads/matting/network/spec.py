@@ -1,7 +1,6 @@
 """The architecture of one MODNet, and of the MobileNetV2 it is built on, as final numbers.
 
-A spec holds what a pruned network *is*: how many channels each layer has and which blocks keep their skip.
-No ratio, threshold or expansion factor appears here; policies (`modnet.policies`) turn those into counts.
+How many channels each layer has and which blocks keep their skip; policies (`modnet.policies`) turn ratios into counts.
 """
 
 from collections.abc import Sequence

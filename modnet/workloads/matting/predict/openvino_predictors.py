@@ -47,7 +47,6 @@ def ir_predictor(paths: Sequence[Path], protocol: Protocol | None = None, device
 def _graph_for(
     path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
 ) -> tuple[OpenvinoGraph, Protocol]:
-    """The network and its protocol, see `OnnxPredictor`."""
     graph = OpenvinoGraph(path, device, lambda path: _matting_network(path, read))
     if graph.shape is None:
         if graph.input_shape[2:] != (None, None):

@@ -148,10 +148,7 @@ class VideoFrames(AbstractContextManager["VideoFrames"]):
 
 
 def _upright(frame: av.VideoFrame) -> tuple[Image, bool]:
-    """The frame as it is to be shown, RGB, and whether its rows became columns.
-
-    Cameras keep their pictures in the rows of the sensor and say how to turn them.
-    """
+    """The frame as it is to be shown, RGB, and whether its rows, which are those of the sensor, became columns."""
     is_unknown = frame.colorspace == _UNKNOWN_COLOURS
     colours = Colorspace.ITU709 if is_unknown and frame.height >= _HD_HEIGHT else None
     image = frame.to_ndarray(format="rgb24", src_colorspace=colours)

@@ -175,10 +175,7 @@ def _modelcompression_name(published: str) -> str:
 
 
 def _module_paths(expands: Iterable[bool]) -> dict[str, str]:
-    """ModelCompression's path of every module that holds tensors → ours.
-
-    A block without an expand convolution has its others moved up in their Sequential.
-    """
+    """ModelCompression's path of every module that holds tensors → ours; expand convolutions may be missing there."""
     paths = _conv_bn("backbone.model.features.0.cbr", 0, "backbone.stem")
     for index, has_expand in enumerate(expands):
         theirs, ours = f"backbone.model.features.{index + 1}.conv", f"backbone.blocks.{index}"
