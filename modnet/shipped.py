@@ -2,8 +2,7 @@
 
 from typing import Literal, get_args
 
-SHIPPED = "shipped"
-"""Stands for the unpruned network that the project brings along, wherever a checkpoint is named."""
+SHIPPED = "shipped"  # stands for the unpruned network that the project brings along, wherever a checkpoint is named
 
 SHIPPED_PRUNED = "shipped-pruned"
 """Stands for the small network that the project brings along: the shipped one, pruned and retrained."""

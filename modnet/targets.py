@@ -8,14 +8,9 @@ Precision = Literal["fp32", "fp16", "int8"]
 InputFormat = Literal["float-nchw", "uint8-nhwc"]
 """`float-nchw`: float32 (1, 3, H, W) in [-1, 1], RGB. `uint8-nhwc`: the image itself, uint8 (1, H, W, 3), RGB."""
 
-STRIDE = 32
-"""Height and width of what a network reads are multiples of it: backbones halve them five times."""
-
-LONGEST_SIDE = 4096
-"""Pixels: a network that reads more is a mistake."""
-
-Shape = tuple[int, int]
-"""Height and width of what a network reads, in pixels."""
+STRIDE = 32  # height and width of what a network reads are multiples of it: backbones halve them five times
+LONGEST_SIDE = 4096  # pixels: a network that reads more is a mistake
+Shape = tuple[int, int]  # height and width of what a network reads, in pixels
 
 
 def is_readable(shape: Shape) -> bool:
@@ -23,8 +18,7 @@ def is_readable(shape: Shape) -> bool:
     return all(STRIDE <= side <= LONGEST_SIDE and side % STRIDE == 0 for side in shape)
 
 
-Size = int | Shape
-"""A shape, or the side of a square."""
+Size = int | Shape  # a shape, or the side of a square
 
 Target = Literal["cpu-fp32", "cpu-fp16", "cpu-int8", "cpu-fp32-dynamic", "ncs2-fp16"]
 

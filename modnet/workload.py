@@ -24,8 +24,7 @@ from modnet.targets import Shape
 Sample = tuple[Tensor, ...]
 """What a data set gives: a named tuple of tensors. The network's inputs come first, in their order."""
 
-Split = Literal["fit", "tune", "val"]
-"""Networks learn on `fit`, choices are made on `tune`, and `val` only reports."""
+Split = Literal["fit", "tune", "val"]  # networks learn on `fit`, choices are made on `tune`, and `val` only reports
 
 Loss = Callable[[Any, Any], dict[str, Tensor]]
 """(prediction, batch) → the terms of the loss by name, scalars of at least 0. Their sum is minimised."""

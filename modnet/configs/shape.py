@@ -17,8 +17,7 @@ def _checked(text: str) -> str:
     return text
 
 
-InputShape = Annotated[str, AfterValidator(_checked)]
-"""`480x320`: 480 rows of 320 pixels."""
+InputShape = Annotated[str, AfterValidator(_checked)]  # `480x320`: 480 rows of 320 pixels
 
 
 SQUARE: InputShape = "512x512"

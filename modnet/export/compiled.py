@@ -19,8 +19,7 @@ from modnet.targets import Shape
 
 logger = logging.getLogger(__name__)
 
-Config = Mapping[str, str]
-"""Properties of a compilation, by OpenVINO's names."""
+Config = Mapping[str, str]  # properties of a compilation, by OpenVINO's names
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 

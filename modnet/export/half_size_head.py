@@ -15,8 +15,7 @@ from openvino import opset8, opset11
 
 from modnet.export.rewriting import rewritten
 
-BORDER = r".*/Border/.*"
-"""Matches the names of everything that is computed for the outermost pixels alone."""
+BORDER = r".*/Border/.*"  # matches the names of everything that is computed for the outermost pixels alone
 
 _END = np.iinfo(np.int32).max
 

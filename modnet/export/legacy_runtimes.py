@@ -19,8 +19,7 @@ from modnet.graph_function import GraphFunction, image_of, pixels_of
 from modnet.records import LegacyCheck
 from modnet.targets import Variant
 
-TIMEOUT_S = 300.0
-"""Of one start of an old runtime; the unpruned network takes about 20 s on two busy cores."""
+TIMEOUT_S = 300.0  # of one start of an old runtime; the unpruned network takes about 20 s on two busy cores
 
 
 class LegacyRuntime(NamedTuple):

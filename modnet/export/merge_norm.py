@@ -8,8 +8,7 @@ from openvino import opset8
 from modnet.export.legacy_ir import fold_constants
 from modnet.export.rewriting import rewritten
 
-NORMS = r".*/norm/.*"
-"""Matches the names of everything that a norm layer computes, merged or not."""
+NORMS = r".*/norm/.*"  # matches the names of everything that a norm layer computes, merged or not
 
 
 def merge_norms(model: ov.Model) -> int:

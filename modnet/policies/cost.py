@@ -6,8 +6,7 @@ from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
-Widths = Mapping[str, tuple[int, ...]]
-"""Group name → channels of each part."""
+Widths = Mapping[str, tuple[int, ...]]  # group name → channels of each part
 
 
 class Cost(NamedTuple):

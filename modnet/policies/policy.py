@@ -90,8 +90,7 @@ class Decision:
 class PruningPolicy(Config, ABC):
     """Base of all policies. Each has a field `kind`, which names it in files, forms and on the command line."""
 
-    measures_latency: ClassVar[bool] = False
-    """Whether it can only decide with `Prunable.measure`."""
+    measures_latency: ClassVar[bool] = False  # whether it can only decide with `Prunable.measure`
 
     @property
     @abstractmethod

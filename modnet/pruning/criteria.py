@@ -17,8 +17,7 @@ from modnet.pruning.gates import Removed, gated
 Scores = Mapping[str, Tensor]
 """Group name → float64 (channels,), at least 0; the larger, the more it would cost to remove the channel."""
 
-Batch = Sequence[Tensor]
-"""Images (B, 3, H, W) first, then whatever the loss compares with."""
+Batch = Sequence[Tensor]  # images (B, 3, H, W) first, then whatever the loss compares with
 
 
 def l1(model: nn.Module, producer: Producer) -> Tensor:

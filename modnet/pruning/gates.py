@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from modnet.network import PrunableNetwork
 
-Removed = Mapping[str, Tensor]
-"""Group name → bool (channels,), True for a channel that is gone."""
+Removed = Mapping[str, Tensor]  # group name → bool (channels,), True for a channel that is gone
 
 
 @contextmanager

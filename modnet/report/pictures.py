@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8] | NDArray[np.float32]
-"""uint8 (H, W, 3), RGB, or float32 (H, W) in [0, 1], drawn in greys."""
+Picture = NDArray[np.uint8] | NDArray[np.float32]  # uint8 (H, W, 3), RGB, or float32 (H, W) in [0, 1], drawn in greys
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 
-Titles = Mapping[str, str]
-"""`Workload.errors`: names of errors with their titles; the first one decides."""
+Titles = Mapping[str, str]  # `Workload.errors`: names of errors with their titles; the first one decides
 
 
 def network_rows(

@@ -3,8 +3,7 @@
 import argparse
 from typing import Any
 
-Flags = argparse._ActionsContainer
-"""A parser, or a group of its flags."""
+Flags = argparse._ActionsContainer  # a parser, or a group of its flags
 
 
 def add_flag(flags: Flags, name: str, says: str, *, limits: str = "", without: str | None = None, **how: Any) -> None:

@@ -17,8 +17,7 @@ Options = argparse.Namespace
 Result = dict[str, Any]
 """What a verb found: printed as one JSON object, or as lines `name: value`, the value of `table` by itself."""
 
-OPEN_PROTOCOL: Protocol = "modelcompression"
-"""How images are prepared for a network of open input size."""
+OPEN_PROTOCOL: Protocol = "modelcompression"  # how images are prepared for a network of open input size
 
 CHECKPOINT = (
     f"{SHIPPED} (the project's own unpruned network), or a file of this project, of the official MODNet or of "

@@ -27,8 +27,7 @@ from tasks.cli.fields import add_fields, flag_fields, flag_of, typed
 from tasks.cli.flags import Options
 from tasks.cli.values import SEED, Whole, texts
 
-MODELCOMPRESSION = "modelcompression"
-"""The word for the published pruner's own rule, which is no policy of ours."""
+MODELCOMPRESSION = "modelcompression"  # the word for the published pruner's own rule, which is no policy of ours
 
 DEFAULT_POLICY: str = PruningConfig().policy.kind
 TIMING_THREADS = 2

@@ -32,8 +32,7 @@ class Whole:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from {self.low} {up}")
 
 
-SEED = Whole(high=2**31 - 1)
-"""What the random generators take."""
+SEED = Whole(high=2**31 - 1)  # what the random generators take
 
 
 def amount(text: str) -> int:

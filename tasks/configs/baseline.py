@@ -9,11 +9,8 @@ from modnet.configs.form import may_be_empty, usual_when_empty
 from modnet.shipped import SHIPPED
 from tasks.configs.sections import USUAL, Training
 
-UNPRUNED = "unpruned"
-"""Stands for a run's unpruned network, where it is said what candidates are pruned from."""
-
-TRAIN = "train"
-"""Stands for no checkpoint: the run trains its base network."""
+UNPRUNED = "unpruned"  # stands for a run's unpruned network, where it is said what candidates are pruned from
+TRAIN = "train"  # stands for no checkpoint: the run trains its base network
 
 
 class BaselineConfig(Config):

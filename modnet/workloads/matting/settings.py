@@ -120,5 +120,4 @@ class _Matting(WorkloadSettings):
         )
 
 
-SETTINGS = _Matting()
-"""What the row of `modnet/workloads/__init__.py` names."""
+SETTINGS = _Matting()  # what the row of `modnet/workloads/__init__.py` names

@@ -46,9 +46,7 @@ class UnlabelledSample(NamedTuple):
 class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
     """What both kinds of data set share: entries, epoch, augmentation, and the cache of decoded images."""
 
-    _called: ClassVar[str]
-    """What an entry is, in the plural."""
-
+    _called: ClassVar[str]  # what an entry is, in the plural
     _has_mattes: ClassVar[bool]
 
     def __init__(

@@ -8,8 +8,7 @@ from modnet.targets import LONGEST_SIDE, STRIDE, Shape, is_readable
 Protocol = str
 """`modelcompression`, `aspect`, or a letterbox: `device-512` is of 512×512 pixels, `device-480x320` of 480 rows."""
 
-OPEN_PROTOCOLS = ("modelcompression", "aspect")
-"""Protocols of networks that read any size."""
+OPEN_PROTOCOLS = ("modelcompression", "aspect")  # protocols of networks that read any size
 
 
 def letterbox(shape: Shape) -> Protocol:

@@ -10,8 +10,7 @@ from typing import Any
 from modnet.network import ChannelGroup, Consumer, Producer
 from modnet.workloads.matting.network.spec import BackboneSpec
 
-BlockReaders = Mapping[int, Consumer]
-"""Index of a block → the layer outside the backbone that reads its output."""
+BlockReaders = Mapping[int, Consumer]  # index of a block → the layer outside the backbone that reads its output
 
 
 def backbone_groups(

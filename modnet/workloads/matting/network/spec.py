@@ -24,8 +24,7 @@ MOBILENET_V2_STAGES = (
 )
 TINY_STAGES = ((1, 8, 1, 1), (2, 8, 2, 2), (2, 8, 2, 2), (2, 16, 2, 2), (2, 16, 1, 2))
 
-Stages = Sequence[tuple[int, int, int, int]]
-"""(expansion, channels, repeats, first stride) of each run of blocks."""
+Stages = Sequence[tuple[int, int, int, int]]  # (expansion, channels, repeats, first stride) of each run of blocks
 
 
 class SplitWidth(BaseModel, frozen=True, extra="forbid"):

@@ -10,8 +10,7 @@ from modnet.targets import Shape, Target
 
 FOLDER = Path(__file__).parent
 
-SHIPPED_BASE = FOLDER / "base.safetensors"
-"""The unpruned one. Made by `benchmarks/making/shipped_base.py`."""
+SHIPPED_BASE = FOLDER / "base.safetensors"  # the unpruned one. Made by `benchmarks/making/shipped_base.py`
 
 SHIPPED_SMALL = FOLDER / "pruned.safetensors"
 """The unpruned one, pruned and retrained. Made by `benchmarks/making/shipped_pruned.py`."""
