@@ -77,10 +77,8 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
             or does not agree with `beside`.
     """
     if path in workload.shipped.values() and not path.is_file():
-        raise CheckpointError(
-            f"cannot read checkpoint {path}: this installation lacks what it should bring along: install modnet-edge "
-            "again"
-        )
+        why = "this installation lacks what it should bring along: install modnet-edge again"
+        raise CheckpointError(f"cannot read checkpoint {path}: {why}")
     start = _start_of(path)
     # safetensors: the length of a header in eight bytes, and the header, a JSON object. Ours says that it is.
     header, state = _read_safetensors(path) if start[8:9] == b"{" else (None, read_torch_file(path, start))
@@ -135,14 +133,11 @@ def _require_finite(state: Mapping[str, Tensor], where: str) -> None:
     """Refuses tensors that are no plain arrays, and values that are infinite or not a number as float32."""
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise CheckpointError(
-                f"{where}: {name} is {tensor.layout} of {tensor.dtype}, wanted a plain array of reals"
-            )
-        bad = tensor.numel() - int(tensor.float().isfinite().sum())
-        if bad:
-            raise CheckpointError(
-                f"{where}: {name} has {bad} of {tensor.numel()} values that are infinite or not a number"
-            )
+            found = f"{tensor.layout} of {tensor.dtype}"
+            raise CheckpointError(f"{where}: {name} is {found}, wanted a plain array of reals")
+        count = tensor.numel()
+        if bad := count - int(tensor.float().isfinite().sum()):
+            raise CheckpointError(f"{where}: {name} has {bad} of {count} values that are infinite or not a number")
 
 
 def _own(text: str, state: Mapping[str, Tensor], path: Path, workload: Workload[Network]) -> Checkpoint[Network]:

@@ -61,10 +61,8 @@ def _require_known(path: Path, start: bytes) -> None:
                 "`torch.save(torch.jit.load(path).state_dict(), 'weights.pt')`"
             )
     elif start[_TAR_AT:].startswith(_TAR):
-        raise CheckpointError(
-            f"checkpoint {path} is a .tar, as torch saved before 0.1.10 and cannot read without running code of the "
-            f"file. {_SAVE_ANEW}"
-        )
+        why = "as torch saved before 0.1.10 and cannot read without running code of the file"
+        raise CheckpointError(f"checkpoint {path} is a .tar, {why}. {_SAVE_ANEW}")
     elif not start.startswith(_PICKLE):
         others = [what for other, what in _OTHERS if start.lstrip().startswith(other)]
         is_what = f"is {others[0]}" if others else f"starts with {start[:8]!r}" if start else "is empty"

@@ -92,9 +92,8 @@ def _local_path(source: str) -> Path:
 
 def _verify(archive: Path, sha256: str | None) -> None:
     if not archive.is_file():
-        raise DatasetError(
-            f"archive {archive}: no such file; it is not one of the presets ({', '.join(PRESETS)}) either"
-        )
+        presets = ", ".join(PRESETS)
+        raise DatasetError(f"archive {archive}: no such file; it is not one of the presets ({presets}) either")
     if sha256 is not None and (got := sha256_of_file(archive)) != sha256.lower():
         raise DatasetError(f"archive {archive}: wanted SHA-256 {sha256.lower()}, got {got}")
     if not zipfile.is_zipfile(archive):
@@ -147,9 +146,8 @@ def _stream(url: str, archive: Path, start: int, origin: _Origin | None, max_byt
         raise DatasetError(f"download {shown_url(url)}: more than the allowed {max_bytes} bytes")
     if (size := part.stat().st_size) != received:  # where the lock does not hold, as on some network drives
         _forget_part(archive)
-        raise DownloadError(
-            f"download {shown_url(url)}: got {received} bytes, but {part} has {size}; another process wrote"
-        )
+        got = f"got {received} bytes, but {part} has {size}; another process wrote"
+        raise DownloadError(f"download {shown_url(url)}: {got}")
     if total is not None and received != total:
         raise DownloadError(f"download {shown_url(url)}: cut after {received} of {total} bytes; another try resumes")
 

@@ -121,10 +121,8 @@ class LoadingWorker(Generic[Kind]):
             code: int | str = self._process.wait(1)
         except subprocess.TimeoutExpired:
             code = "none yet"
-        return LoadingError(
-            f"a process that loads samples has ended (exit code {code}; -9 is mostly a lack of memory, then fewer "
-            "workers may do)"
-        )
+        hint = "-9 is mostly a lack of memory, then fewer workers may do"
+        return LoadingError(f"a process that loads samples has ended (exit code {code}; {hint})")
 
 
 def serve() -> None:

@@ -91,9 +91,8 @@ def _require_own_weights(xml: Path) -> None:
             ends.append(int(place["offset"]) + int(place["size"]))
     wanted, got = max(ends), xml.with_suffix(".bin").stat().st_size
     if wanted != got:
-        raise GraphError(
-            f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: it is cut or of another network"
-        )
+        why = "it is cut or of another network"
+        raise GraphError(f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: {why}")
 
 
 def _read(path: Path) -> ov.Model:
@@ -112,16 +111,11 @@ def _read(path: Path) -> ov.Model:
 
 def _require_network_of_images(model: ov.Model, path: Path) -> None:
     inputs, outputs = [pixel_shape(port) for port in model.inputs], [port.partial_shape for port in model.outputs]
-    is_single = len(inputs) == len(outputs) == 1
+    is_single, refusal = len(inputs) == len(outputs) == 1, f"{path} is no network of images: wanted"
     if not is_single or not inputs[0].compatible(ov.PartialShape([-1] * 4)) or outputs[0].rank == ov.Dimension(0):
-        raise GraphError(
-            f"{path} is no network of images: wanted one input (B, C, H, W) and one output, got {shapes_of(model)}"
-        )
-    if model.input().element_type not in (ov.Type.f32, ov.Type.u8):
-        raise GraphError(
-            f"{path} is no network of images: wanted an input of float32 pixels, or uint8 images, got "
-            f"{model.input().element_type.get_type_name()}"
-        )
+        raise GraphError(f"{refusal} one input (B, C, H, W) and one output, got {shapes_of(model)}")
+    if (kind := model.input().element_type) not in (ov.Type.f32, ov.Type.u8):
+        raise GraphError(f"{refusal} an input of float32 pixels, or uint8 images, got {kind.get_type_name()}")
 
 
 def shapes_of(model: ov.Model) -> str:

@@ -117,9 +117,8 @@ def _in_shape(model: ov.Model, path: Path, shape: Shape | None) -> ov.Model:
         model.reshape([batch, *shape, channels] if is_image else [batch, channels, *shape])
     except RuntimeError as error:
         there = "any size" if shape_there is None else f"{shape_there[0]}×{shape_there[1]} pixels"
-        raise GraphError(
-            f"{path} is of {there} and cannot read {shape[0]}×{shape[1]}: {runtime_words(error)}"
-        ) from error
+        why = f"cannot read {shape[0]}×{shape[1]}: {runtime_words(error)}"
+        raise GraphError(f"{path} is of {there} and {why}") from error
     return model
 
 

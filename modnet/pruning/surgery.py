@@ -45,11 +45,9 @@ def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -
 def _require_same_network(model: PrunableNetwork, plan: PruningPlan) -> None:
     groups = {group.name: group for group in model.channel_groups()}
     for name, group_plan in plan.groups.items():
-        parts = groups[name].parts if name in groups else None
-        if parts != group_plan.parts:
-            raise PruningError(
-                f"the plan is for another network: group {name!r} has {group_plan.parts} there, {parts} here"
-            )
+        here, there = groups[name].parts if name in groups else None, group_plan.parts
+        if here != there:
+            raise PruningError(f"the plan is for another network: group {name!r} has {there} there, {here} here")
         if not groups[name].prunable and len(group_plan.kept) < groups[name].channels:
             raise PruningError(f"the plan removes channels of group {name!r}, which the outside world decides")
     if plan.network_sha256 is not None and plan.network_sha256 != (digest := network_digest(model)):

@@ -42,9 +42,8 @@ def train_quantisation_aware(
         TrainingDivergedError: the difference of the outputs is not finite.
     """
     if not inputs or steps < 1:
-        raise ConfigError(
-            f"quantisation-aware training: got {len(inputs)} images and {steps} steps, wanted at least 1 of each"
-        )
+        got = f"got {len(inputs)} images and {steps} steps, wanted at least 1 of each"
+        raise ConfigError(f"quantisation-aware training: {got}")
     trained = copy.deepcopy(network).eval()
     teacher, student = copy.deepcopy(trained).deployed(), trained.deployed()
     generator = torch.Generator().manual_seed(seed)
@@ -60,9 +59,8 @@ def train_quantisation_aware(
                 wanted = teacher(pixels)
             loss = F.mse_loss(student(pixels), wanted)
             if not math.isfinite(loss.item()):
-                raise TrainingDivergedError(
-                    f"quantisation-aware training: the loss is {loss.item()} at step {step}", step, last_loss
-                )
+                what = f"quantisation-aware training: the loss is {loss.item()} at step {step}"
+                raise TrainingDivergedError(what, step, last_loss)
             last_loss = loss.item()
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2

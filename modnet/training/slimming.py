@@ -56,10 +56,8 @@ def matching_norms(norms: Iterable[str], patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         found = fnmatch.filter(names, pattern)
         if not found:
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
-            raise ConfigError(
-                f"pattern {pattern!r} names no norm that sparse training pulls; such are {', '.join(near)}"
-            )
+            such = ", ".join(difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3])
+            raise ConfigError(f"pattern {pattern!r} names no norm that sparse training pulls; such are {such}")
         chosen.update(found)
     return [name for name in names if name in chosen]
 

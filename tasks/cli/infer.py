@@ -82,10 +82,8 @@ def _predictor(options: Options) -> Predictor:
             f"--protocol goes with a network of open input, as --checkpoint {SHIPPED}"
         )
     if options.device.startswith("cuda"):
-        raise UsageError(
-            f"--device {options.device} computes checkpoints: give one, as --checkpoint {SHIPPED}-{model} "
-            "--device cuda; IRs take cpu, gpu or npu"
-        )
+        instead = f"give one, as --checkpoint {SHIPPED}-{model} --device cuda; IRs take cpu, gpu or npu"
+        raise UsageError(f"--device {options.device} computes checkpoints: {instead}")
     from modnet.workloads.matting.predict.front_predictor import FrontPredictor
 
     return FrontPredictor(model, options.device, Settings.from_env().cache_folder / "compiled")

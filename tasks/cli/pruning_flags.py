@@ -133,9 +133,8 @@ def require_flags_that_fit(options: Options) -> None:
 def require_aggregate_that_fits(options: Options) -> None:
     """Refuses, with a UsageError, to bring scores of layers together where a group has one score."""
     if options.aggregate is not None and options.criterion in ("taylor", "random"):
-        raise UsageError(
-            f"--aggregate would do nothing: --criterion {options.criterion} has one score for all layers of a group"
-        )
+        why = f"--criterion {options.criterion} has one score for all layers of a group"
+        raise UsageError(f"--aggregate would do nothing: {why}")
 
 
 def _policy(word: str) -> str:

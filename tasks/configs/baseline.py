@@ -40,8 +40,6 @@ class BaselineConfig(Config):
     @model_validator(mode="after")
     def _backbone_is_used(self) -> Self:
         if self.backbone is not None and self.checkpoint is not None:
-            raise ValueError(
-                f"a backbone is what a training starts from, but checkpoint {self.checkpoint!r} is taken as it is; "
-                f"set it to {TRAIN!r}"
-            )
+            what = f"checkpoint {self.checkpoint!r} is taken as it is; set it to {TRAIN!r}"
+            raise ValueError(f"a backbone is what a training starts from, but {what}")
         return self

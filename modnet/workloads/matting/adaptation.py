@@ -62,9 +62,8 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
                 losses = consistency_losses(predict(network, (image,), "fp32"), before)
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
-                    raise TrainingDivergedError(
-                        f"the loss is {loss.item()} at step {steps} of adaptation", step=steps, last_finite_loss=None
-                    )
+                    what = f"the loss is {loss.item()} at step {steps} of adaptation"
+                    raise TrainingDivergedError(what, step=steps, last_finite_loss=None)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()

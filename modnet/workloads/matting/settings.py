@@ -37,9 +37,8 @@ class AugmentationConfig(Config):
     @model_validator(mode="after")
     def _ordered_crops(self) -> Self:
         if self.smallest_crop > self.largest_crop:
-            raise ValueError(
-                f"smallest_crop must be at most largest_crop, got {self.smallest_crop:g} and {self.largest_crop:g}"
-            )
+            got = f"{self.smallest_crop:g} and {self.largest_crop:g}"
+            raise ValueError(f"smallest_crop must be at most largest_crop, got {got}")
         return self
 
     @classmethod

@@ -126,10 +126,8 @@ def check_same_size(
         DatasetError: they do; names both files.
     """
     if image_size != matte_size:
-        sizes = [f"{width} × {height}" for height, width in (image_size, matte_size)]
-        raise DatasetError(
-            f"image {image_path} is {sizes[0]}, but its matte {matte_path} is {sizes[1]} (width × height)"
-        )
+        image, matte = (f"{width} × {height}" for height, width in (image_size, matte_size))
+        raise DatasetError(f"image {image_path} is {image}, but its matte {matte_path} is {matte} (width × height)")
 
 
 def upright(opened: ImageFile) -> Picture:

@@ -117,9 +117,7 @@ def _dataset_root(folder: Path) -> Path:
     roots = [path for path in _visible_folders(folder) if any((path / part).is_dir() for part in layout)]
     if len(roots) != 1:
         found = ", ".join(map(str, roots[:5])) or "none"
-        raise DatasetError(
-            f"folder {folder}: wanted one folder with train/fg, train/alpha, val/fg, val/alpha, got {found}"
-        )
+        raise DatasetError(f"folder {folder}: wanted one folder with {', '.join(layout)}, got {found}")
     return roots[0]
 
 

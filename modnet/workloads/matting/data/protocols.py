@@ -18,10 +18,8 @@ def letterbox(shape: Shape) -> Protocol:
         ConfigError: a side that is no positive multiple of 32, or absurd.
     """
     if not is_readable(shape):
-        raise ConfigError(
-            f"no letterbox of {shape[0]}×{shape[1]} pixels: sides are multiples of {STRIDE} from {STRIDE} to "
-            f"{LONGEST_SIDE}"
-        )
+        sides = f"sides are multiples of {STRIDE} from {STRIDE} to {LONGEST_SIDE}"
+        raise ConfigError(f"no letterbox of {shape[0]}×{shape[1]} pixels: {sides}")
     height, width = shape
     return f"device-{height}" if height == width else f"device-{height}x{width}"
 

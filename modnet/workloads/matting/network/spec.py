@@ -63,15 +63,11 @@ class BlockSpec(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.expands and self.hidden_channels != self.in_channels:
-            raise ValueError(
-                f"a block without expand convolution has as many hidden as input channels, "
-                f"got {self.hidden_channels} and {self.in_channels}"
-            )
+            got = f"{self.hidden_channels} and {self.in_channels}"
+            raise ValueError(f"a block without expand convolution has as many hidden as input channels, got {got}")
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
-            raise ValueError(
-                f"a residual block needs stride 1 and equal widths, "
-                f"got stride {self.stride}, {self.in_channels} -> {self.out_channels} channels"
-            )
+            got = f"stride {self.stride}, {self.in_channels} -> {self.out_channels} channels"
+            raise ValueError(f"a residual block needs stride 1 and equal widths, got {got}")
         return self
 
 

@@ -115,8 +115,7 @@ def _layers(network: MODNet) -> Iterator[tuple[ConvBN, str, str]]:
 
 
 def _fill(parameter: Tensor, values: NDArray[np.float32], where: str) -> None:
-    if values.shape != tuple(parameter.shape) or values.dtype != np.float32 or not np.isfinite(values).all():
-        raise CheckpointError(
-            f"{where}: got {values.dtype} {values.shape}, wanted finite float32 {tuple(parameter.shape)}"
-        )
+    shape = tuple(parameter.shape)
+    if values.shape != shape or values.dtype != np.float32 or not np.isfinite(values).all():
+        raise CheckpointError(f"{where}: got {values.dtype} {values.shape}, wanted finite float32 {shape}")
     parameter.copy_(torch.from_numpy(values))

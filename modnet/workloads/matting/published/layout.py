@@ -18,9 +18,7 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import MOBILENET_V2_STAGES, BlockSpec, ModnetSpec, SplitWidth
 from modnet.workloads.matting.published.modelcompression_info import require_agreement
 
-BLOCK_STRIDES = tuple(
-    stride if repeat == 0 else 1 for _, _, repeats, stride in MOBILENET_V2_STAGES for repeat in range(repeats)
-)
+BLOCK_STRIDES = tuple(one for _, _, repeats, first in MOBILENET_V2_STAGES for one in (first, *[1] * (repeats - 1)))
 
 # Layers of the branches, ModelCompression's path → ours, in the order of its state dict.
 _BRANCH_LAYERS = {

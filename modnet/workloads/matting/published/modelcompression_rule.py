@@ -148,9 +148,8 @@ def _relative_norms(network: MODNet, layer: str) -> Tensor:
     low, high = norms.min(), norms.max()
     if not torch.isfinite(norms).all() or low == high:
         found = f"all have the L1 norm {float(low):g}" if low == high else "their L1 norms are not finite"
-        raise PruningError(
-            f"ModelCompression's rule cannot tell the filters of {layer} apart: {found}; no threshold works"
-        )
+        problem = f"cannot tell the filters of {layer} apart: {found}; no threshold works"
+        raise PruningError(f"ModelCompression's rule {problem}")
     return (norms - low) / (high - low)
 
 
