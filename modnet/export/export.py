@@ -133,12 +133,7 @@ class _Gate:
         # One that reads images sees whole steps: both get these.
         images = [pixels_of(image_of(one)) for one in self.images] if candidate.reads_images else self.images
         try:
-            return check_parity(
-                *(self.reference, candidate, images),
-                max_tolerance=tolerance.maximum,
-                mean_tolerance=tolerance.mean,
-                names=("the network", path.name),
-            )
+            return check_parity(self.reference, candidate, images, tolerance, ("the network", path.name))
         except ParityError as error:
             layer = first_divergence(self.network, path, images)
             where = f"the first layer that differs is {layer}" if layer else "no layer differs by itself"

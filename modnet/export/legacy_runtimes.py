@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modnet.errors import ExportError, ParityError
 from modnet.export import legacy_runner
 from modnet.export.openvino_graph import reads_images
-from modnet.export.parity import TOLERANCES, Tolerance, check_parity
+from modnet.export.parity import TOLERANCES, check_parity
 from modnet.graph_function import GraphFunction, image_of, pixels_of
 from modnet.records import LegacyCheck
 from modnet.targets import Variant
@@ -98,43 +98,27 @@ def verify_on_legacy(
     if reads_images(xml):
         inputs = image_of(inputs)
         images = [pixels_of(one[None]) for one in inputs]
-    checks = []
-    for version in variant.legacy_runtimes:
-        runtime = LegacyRuntime(folder, version)
+
+    def run_check(runtime: LegacyRuntime) -> LegacyCheck:
+        name = f"OpenVINO {runtime.version}"
         if not runtime.is_installed:
-            checks.append(_unverified(f"OpenVINO {version}", f"not installed in {folder}: see make legacy-runtimes"))
-            continue
-        checks.append(_run_check(runtime, xml, inputs, reference, images, TOLERANCES[variant.precision]))
+            return _unverified(name, f"not installed in {folder}: see make legacy-runtimes")
+        try:
+            outputs = iter(runtime.run(xml, inputs))
+            names, tolerance = ("the network", f"{xml.name} on {name}"), TOLERANCES[variant.precision]
+            found = check_parity(reference, lambda _: next(outputs)[None], images, tolerance, names)
+        except ParityError as error:
+            mean = error.mean_difference if np.isfinite(error.mean_difference) else None
+            return LegacyCheck(by=name, status="failed", words=str(error), mean_difference=mean)
+        except ExportError as error:
+            return LegacyCheck(by=name, status="failed", words=str(error))
+        mean, largest = found.mean_difference, found.max_difference
+        return LegacyCheck(by=name, status="ok", mean_difference=mean, max_difference=largest)
+
+    checks = [run_check(LegacyRuntime(folder, version)) for version in variant.legacy_runtimes]
     if variant.device == "MYRIAD":
         checks.append(_compile_check(LegacyRuntime(folder, variant.legacy_runtimes[0]), xml))
     return tuple(checks)
-
-
-def _run_check(
-    runtime: LegacyRuntime,
-    xml: Path,
-    inputs: NDArray[Any],
-    reference: GraphFunction,
-    images: Sequence[NDArray[np.float32]],
-    tolerance: Tolerance,
-) -> LegacyCheck:
-    name = f"OpenVINO {runtime.version}"
-    try:
-        outputs = iter(runtime.run(xml, inputs))
-        report = check_parity(
-            *(reference, lambda _: next(outputs)[None], images),
-            max_tolerance=tolerance.maximum,
-            mean_tolerance=tolerance.mean,
-            names=("the network", f"{xml.name} on {name}"),
-        )
-    except ParityError as error:
-        mean = error.mean_difference if np.isfinite(error.mean_difference) else None
-        return LegacyCheck(by=name, status="failed", words=str(error), mean_difference=mean)
-    except ExportError as error:
-        return LegacyCheck(by=name, status="failed", words=str(error))
-    return LegacyCheck(
-        by=name, status="ok", mean_difference=report.mean_difference, max_difference=report.max_difference
-    )
 
 
 def _compile_check(runtime: LegacyRuntime, xml: Path) -> LegacyCheck:

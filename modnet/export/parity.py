@@ -45,17 +45,10 @@ def check_parity(
     reference: GraphFunction,
     candidate: GraphFunction,
     images: Iterable[NDArray[np.float32]],
-    *,
-    max_tolerance: float,
-    mean_tolerance: float,
+    tolerance: Tolerance,
     names: tuple[str, str] = ("reference", "candidate"),
 ) -> ParityReport:
-    """Compares two networks on the same pixels, float32 (1, C, H, W) in [-1, 1].
-
-    Args:
-        max_tolerance: largest accepted difference of any pixel; `math.inf` accepts any finite one.
-        mean_tolerance: largest accepted mean difference; likewise.
-        names: of the reference and the candidate, for messages.
+    """Compares two networks, whose names are for messages, on the same pixels, float32 (1, C, H, W) in [-1, 1].
 
     Raises:
         ParityError: a tolerance is exceeded or a value is not finite; names the worst image and pixel.
@@ -77,13 +70,10 @@ def check_parity(
     if not count:
         raise ExportError(f"cannot compare {names[1]} with {names[0]}: no images given")
     mean = total / pixels
-    if not (math.isfinite(worst) and worst <= max_tolerance and mean <= mean_tolerance):
-        raise ParityError(
-            f"the output of {names[1]} differs from {names[0]} by {worst:.3g} at {where} (accepted "
-            f"{max_tolerance:.3g}) and on average by {mean:.3g} (accepted {mean_tolerance:.3g}) over {count} images",
-            worst,
-            mean,
-        )
+    if not (math.isfinite(worst) and worst <= tolerance.maximum and mean <= tolerance.mean):
+        largest = f"by {worst:.3g} at {where} (accepted {tolerance.maximum:.3g})"
+        average = f"on average by {mean:.3g} (accepted {tolerance.mean:.3g}) over {count} images"
+        raise ParityError(f"the output of {names[1]} differs from {names[0]} {largest} and {average}", worst, mean)
     return ParityReport(max_difference=worst, mean_difference=mean, images=count)
 
 

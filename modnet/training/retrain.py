@@ -76,7 +76,7 @@ def retrain(
     teaching = _teaching(workload, network, teacher, config, seed)
     _set_training_mode(network, config)
     average = WeightAverage(network, config.average_decay)
-    adapters = nn.ModuleList() if teaching is None else teaching.adapters
+    adapters, learn = (nn.ModuleList(), _alone) if teaching is None else (teaching.adapters, teaching.learn)
     optimiser = _optimiser([network, adapters], config)
     sparse_scales = {} if config.sparsity is None else prunable_scales(network)
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
@@ -108,7 +108,8 @@ def retrain(
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
                 batch = type(batch)(*(tensor.to(device) for tensor in batch))
-                losses = _losses(workload, network, teaching, batch, predicted_in)
+                predicted, distilled = learn(network, inputs_of(network, batch), predicted_in)
+                losses = workload.loss(predicted, batch) | distilled
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
                     raise _diverged(loss.item(), state, config)
@@ -236,18 +237,9 @@ def _number_format(
     return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)), workload.loss)
 
 
-def _losses(
-    workload: Workload[PrunableNetwork],
-    network: PrunableNetwork,
-    teaching: Teaching | None,
-    batch: Sample,
-    predicted_in: Callable[[PrunableNetwork, Sample], Any],
-) -> dict[str, Tensor]:
-    inputs = inputs_of(network, batch)
-    if teaching is None:
-        return workload.loss(predicted_in(network, inputs), batch)
-    predicted, distilled = teaching.learn(network, inputs, predicted_in)
-    return workload.loss(predicted, batch) | distilled
+def _alone(student: Any, inputs: Sample, predict: Callable[[Any, Sample], Any]) -> tuple[Any, dict[str, Tensor]]:
+    """As `Teaching.learn`, without a teacher."""
+    return predict(student, inputs), {}
 
 
 def _end_epoch(

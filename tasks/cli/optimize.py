@@ -83,12 +83,9 @@ def _require_flags_that_fit(options: Options) -> None:
 
 def _require_same_network(network: TorchGraph, options: Options, image: NDArray[np.float32]) -> None:
     try:
-        check_parity(
-            *(network, OpenvinoGraph(options.onnx), [image]),
-            max_tolerance=math.inf,
-            mean_tolerance=TOLERANCES["fp32"].mean,
-            names=(f"--checkpoint {options.checkpoint}", f"--onnx {options.onnx}"),
-        )
+        tolerance = TOLERANCES["fp32"]._replace(maximum=math.inf)
+        names = (f"--checkpoint {options.checkpoint}", f"--onnx {options.onnx}")
+        check_parity(network, OpenvinoGraph(options.onnx), [image], tolerance, names)
     except ParityError as error:
         raise ConfigError(f"--checkpoint is another network than --onnx is of: {error}") from error
 
