@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf, prod
 from typing import TYPE_CHECKING
 
 from modnet.configs.shape import shape_in
 from modnet.evaluation.intervals import difference_interval
 from modnet.records import (
-    Candidate,
     Choice,
     DatasetRecord,
     ExportRecord,
@@ -29,31 +29,38 @@ Row = dict[str, str]
 Titles = Mapping[str, str]  # `Workload.errors`: names of errors with their titles; the first one decides
 
 
-def network_rows(
-    base: NetworkScores,
-    scores: Sequence[NetworkScores],
-    candidates: Mapping[str, Candidate],
-    latencies: HostLatencies,
-    choice: Choice,
-    failures: Sequence[Failure],
-    titles: Titles,
-) -> list[Row]:
+@dataclass(frozen=True)
+class Outcome:
+    """What a run found of its networks."""
+
+    base: NetworkScores
+    scores: Sequence[NetworkScores]  # of the retrained candidates
+    labels: Mapping[str, str]  # of these, by network_id
+    latencies: HostLatencies
+    choice: Choice
+    titles: Titles
+
+    @property
+    def winner(self) -> NetworkScores:
+        """The candidate that was chosen."""
+        return next(one for one in self.scores if one.network_id == self.choice.winner)
+
+
+def network_rows(run: Outcome, failures: Sequence[Failure]) -> list[Row]:
     """One row per network, the unpruned first, then the fastest first, then what failed."""
-    rows = [_network_row("unpruned", base, base, latencies, "what the others are compared with", titles)]
-    for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, inf), one.tune.error)):
-        label = candidates[one.network_id].label
-        won = "winner; " if one.network_id == choice.winner else ""
-        rows.append(_network_row(label, one, base, latencies, won + choice.reasons[one.network_id], titles))
+    deciding_ms = run.latencies.deciding_ms
+    rows = [_network_row(run, "unpruned", run.base, "what the others are compared with")]
+    for one in sorted(run.scores, key=lambda one: (deciding_ms.get(one.network_id, inf), one.tune.error)):
+        won = "winner; " if one is run.winner else ""
+        rows.append(_network_row(run, run.labels[one.network_id], one, won + run.choice.reasons[one.network_id]))
     empty = dict.fromkeys(rows[0], "")
     rows += [empty | {"network": f.label, "id": f.candidate_id, "verdict": f"failed: {f.reason}"} for f in failures]
     return rows
 
 
-def _network_row(
-    label: str, one: NetworkScores, base: NetworkScores, latencies: HostLatencies, verdict: str, titles: Titles
-) -> Row:
-    (deciding, title), *others = titles.items()
-    cost = one.complexity
+def _network_row(run: Outcome, label: str, one: NetworkScores, verdict: str) -> Row:
+    (deciding, title), *others = run.titles.items()
+    base, latencies, cost = run.base, run.latencies, one.complexity
     # Errors are at the images' own size, whatever the network read.
     apart = difference_interval(one.val.model_copy(update={"protocol": base.val.protocol}), base.val, deciding)
     forms: dict[str, Target] = {"FP32": "cpu-fp32", "INT8": "cpu-int8"}
@@ -80,15 +87,9 @@ def _network_row(
     }
 
 
-def what_was_gained(
-    base: NetworkScores,
-    winner: NetworkScores,
-    label: str,
-    latencies: HostLatencies,
-    export: ExportRecord,
-    titles: Titles,
-) -> str:
+def what_was_gained(run: Outcome, export: ExportRecord) -> str:
     """One sentence: how much faster and smaller the winner is than the unpruned network, and how much more it errs."""
+    base, winner, latencies = run.base, run.winner, run.latencies
     form, winner_id = latencies.deciding_form, winner.network_id
     milliseconds, before = latencies.p50_ms(winner_id, form), latencies.p50_ms(base.network_id, "cpu-fp32")
     speedup = latencies.speedup(winner_id, form, base.network_id)
@@ -101,12 +102,12 @@ def what_was_gained(
         )
     share = winner.complexity.parameters / base.complexity.parameters
     times = f"{winner.val.error / base.val.error:.2f} times as much" if base.val.error else "more"
-    deciding, title = next(iter(titles.items()))
+    deciding, title = next(iter(run.titles.items()))
     shipped, quantised = export.val.get(form), ""
     if form == "cpu-int8" and shipped is not None and (original := export.val["torch"][deciding]):
         quantised = f" Its INT8 form errs {shipped[deciding] / original:.2f} times as much as its float form."
     return (
-        f"{label} {speed}. It has {100 * share:.0f} % of its parameters and errs {times} on val "
+        f"{run.labels[winner_id]} {speed}. It has {100 * share:.0f} % of its parameters and errs {times} on val "
         f"({title} {winner.val.error:.5f}, {base.val.error:.5f} unpruned).{quantised}"
     )
 
@@ -162,27 +163,21 @@ def int8_rows(decision: QuantisationDecision) -> list[Row]:
     ]
 
 
-def pareto_points(
-    base: NetworkScores,
-    scores: Sequence[NetworkScores],
-    candidates: Mapping[str, Candidate],
-    latencies: HostLatencies,
-    choice: Choice,
-) -> list[ParetoPoint]:
+def pareto_points(run: Outcome) -> list[ParetoPoint]:
     """Where each measured network stands in accuracy against latency; none where the unpruned network errs nowhere."""
     from modnet.report.pictures import ParetoPoint  # with matplotlib, which tables need not
 
-    deciding_ms = latencies.deciding_ms
+    base, deciding_ms = run.base, run.latencies.deciding_ms
     return [
         ParetoPoint(
-            label="unpruned" if one is base else candidates[one.network_id].label,
+            label="unpruned" if one is base else run.labels[one.network_id],
             latency_ms=deciding_ms[one.network_id],
-            fp32_ms=latencies.p50_ms(one.network_id, "cpu-fp32"),
+            fp32_ms=run.latencies.p50_ms(one.network_id, "cpu-fp32"),
             error_ratio=one.val.error / base.val.error,
-            kind="unpruned" if one is base else "winner" if one.network_id == choice.winner else "candidate",
-            on_front=one.network_id in choice.front,
+            kind="unpruned" if one is base else "winner" if one is run.winner else "candidate",
+            on_front=one.network_id in run.choice.front,
         )
-        for one in (base, *scores)
+        for one in (base, *run.scores)
         if one.network_id in deciding_ms and base.val.error
     ]
 
