@@ -13,7 +13,7 @@ from openvino import opset8
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, DatasetError, ExportError
 from modnet.export.runtime import core
-from modnet.graph_function import GraphFunction
+from modnet.graph_function import GraphFunction, Pixels
 from modnet.progress import progress_over
 from modnet.records import LayerDecision, QuantisationDecision
 from modnet.targets import Shape
@@ -47,7 +47,7 @@ class AccuracyBound:
         )
 
 
-def calibration_inputs(data: LabelledData, shape: Shape, config: ExportConfig) -> list[NDArray[np.float32]]:
+def calibration_inputs(data: LabelledData, shape: Shape, config: ExportConfig) -> list[Pixels]:
     """What the config calibrates by: network inputs of the first images of fit, float32 (1, C, *shape) in [-1, 1]."""
     count = min(config.calibration_images, len(data.names("fit")))
     return [data.pixels("fit", position, shape) for position in range(count)]

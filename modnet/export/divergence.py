@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modnet.export.runtime import core
-from modnet.graph_function import image_of
+from modnet.graph_function import Pixels, image_of
 from modnet.network import PrunableNetwork, folded
 
 TOLERANCE = 0.02
 """Largest accepted mean difference of a layer's outputs over their mean size; float16 weights stay below 0.003."""
 
 
-def first_divergence(network: PrunableNetwork, path: Path, images: Sequence[NDArray[np.float32]]) -> str | None:
+def first_divergence(network: PrunableNetwork, path: Path, images: Sequence[Pixels]) -> str | None:
     """The name of the first convolution or linear layer, in the order of computation, that differs for any image.
 
     Args:

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from modnet.configs.shape import shape_of
@@ -21,7 +19,7 @@ from modnet.export.onnx_to_openvino import QuantisationAwareTraining, convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.graph_function import TorchGraph, image_of, pixels_of
+from modnet.graph_function import Pixels, TorchGraph, image_of, pixels_of
 from modnet.network import PrunableNetwork
 from modnet.records import FileDigest, QuantisationDecision, Record
 from modnet.targets import VARIANTS, InputFormat, Shape, Size, Target
@@ -47,11 +45,11 @@ def export_network(
     targets: Sequence[Target],
     input_format: InputFormat | None = None,
     max_difference: float = TOLERANCES["fp32"].maximum,
-    calibration: Iterable[NDArray[np.float32]] | None = None,
+    calibration: Iterable[Pixels] | None = None,
     bound: AccuracyBound | None = None,
     quantisation_aware_steps: int = 0,
     seed: int = 0,
-    parity_images: Iterable[NDArray[np.float32]],
+    parity_images: Iterable[Pixels],
 ) -> ExportReport:
     """Writes `<stem>.onnx` and one IR per target, `<stem>-<target>.xml` and `.bin`, into a new folder.
 
@@ -125,7 +123,7 @@ def export_network(
 class _Gate:
     network: PrunableNetwork
     reference: TorchGraph
-    images: Sequence[NDArray[np.float32]]
+    images: Sequence[Pixels]
 
     def check(self, path: Path, tolerance: Tolerance) -> ParityReport:
         """Compares the form in `path` with the network; the error names the first layer that differs, too."""

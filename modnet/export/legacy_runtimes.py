@@ -15,7 +15,7 @@ from modnet.errors import ExportError, ParityError
 from modnet.export import legacy_runner
 from modnet.export.openvino_graph import reads_images
 from modnet.export.parity import TOLERANCES, check_parity
-from modnet.graph_function import GraphFunction, image_of, pixels_of
+from modnet.graph_function import GraphFunction, Pixels, image_of, pixels_of
 from modnet.records import LegacyCheck
 from modnet.targets import Variant
 
@@ -87,7 +87,7 @@ class LegacyRuntime(NamedTuple):
 
 
 def verify_on_legacy(
-    xml: Path, variant: Variant, reference: GraphFunction, images: Sequence[NDArray[np.float32]], folder: Path
+    xml: Path, variant: Variant, reference: GraphFunction, images: Sequence[Pixels], folder: Path
 ) -> tuple[LegacyCheck, ...]:
     """One check for each old runtime of an IR's target, of those in `folder`, and one for the compiler of their device.
 

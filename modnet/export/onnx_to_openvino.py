@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import openvino as ov
-from numpy.typing import NDArray
 from openvino.passes import ConvertFP32ToFP16, Manager, Serialize
 from openvino.preprocess import PrePostProcessor
 
@@ -26,6 +25,7 @@ from modnet.export.norm_by_sums import norms_by_sums
 from modnet.export.quantise import quantise
 from modnet.export.shrunk_image import shrunk_images_as_convolutions
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.graph_function import Pixels
 from modnet.network import PrunableNetwork
 from modnet.progress import progress_over
 from modnet.records import QuantisationDecision
@@ -56,7 +56,7 @@ def convert_ir(
     folder: Path,
     *,
     targets: Sequence[Target],
-    calibration: Iterable[NDArray[np.float32]] | None = None,
+    calibration: Iterable[Pixels] | None = None,
     bound: AccuracyBound | None = None,
     training: QuantisationAwareTraining | None = None,
     size: Size = 512,
@@ -112,7 +112,7 @@ def convert_ir(
         raise ExportError(f"cannot write the IR of {onnx_path} to {folder}: {error.strerror or error}") from error
 
 
-def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...], role: str) -> None:
+def require_pixels(images: Sequence[Pixels], shape: tuple[int, ...], role: str) -> None:
     """Refuses what is no network input: float32 of `shape`, (1, C, H, W), with values in [-1, 1], at least one image.
 
     Raises:
@@ -127,7 +127,7 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
             raise ExportError(f"{role} image {index}: wanted values in [-1, 1], got {image.min()} to {image.max()}")
 
 
-def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.float32]], path: Path) -> Path:
+def _trained(training: QuantisationAwareTraining, images: Sequence[Pixels], path: Path) -> Path:
     trained = train_quantisation_aware(training.network, images, steps=training.steps, seed=training.seed)
     return export_onnx(trained, path, size=images[0].shape[2:])
 
@@ -135,7 +135,7 @@ def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.fl
 def _converted(
     onnx_path: Path,
     target: Target,
-    calibration: Sequence[NDArray[np.float32]],
+    calibration: Sequence[Pixels],
     bound: AccuracyBound | None,
     shape: Shape,
     input_format: InputFormat,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from modnet.errors import ExportError, ParityError
-from modnet.graph_function import GraphFunction
+from modnet.graph_function import GraphFunction, Pixels
 from modnet.records import Record
 from modnet.targets import Precision
 
@@ -44,7 +44,7 @@ class ParityReport(Record):
 def check_parity(
     reference: GraphFunction,
     candidate: GraphFunction,
-    images: Iterable[NDArray[np.float32]],
+    images: Iterable[Pixels],
     tolerance: Tolerance,
     names: tuple[str, str] = ("reference", "candidate"),
 ) -> ParityReport:
@@ -71,9 +71,9 @@ def check_parity(
         raise ExportError(f"cannot compare {names[1]} with {names[0]}: no images given")
     mean = total / pixels
     if not (math.isfinite(worst) and worst <= tolerance.maximum and mean <= tolerance.mean):
-        largest = f"by {worst:.3g} at {where} (accepted {tolerance.maximum:.3g})"
+        at_worst = f"by {worst:.3g} at {where} (accepted {tolerance.maximum:.3g})"
         average = f"on average by {mean:.3g} (accepted {tolerance.mean:.3g}) over {count} images"
-        raise ParityError(f"the output of {names[1]} differs from {names[0]} {largest} and {average}", worst, mean)
+        raise ParityError(f"the output of {names[1]} differs from {names[0]} {at_worst} and {average}", worst, mean)
     return ParityReport(max_difference=worst, mean_difference=mean, images=count)
 
 

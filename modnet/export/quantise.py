@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import openvino as ov
 import rich
-from numpy.typing import NDArray
 
 from modnet.export.half_size_head import BORDER, read_rounded_strips
 from modnet.export.merge_norm import NORMS
+from modnet.graph_function import Pixels
 
 
-def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.Model:
+def quantise(model: ov.Model, calibration: Sequence[Pixels]) -> ov.Model:
     """The model with 8-bit weights and activations, by post-training quantisation for CPUs.
 
     Where settings differ from nncf's defaults, it is because outputs are judged pixel by pixel. Measured on the trained

@@ -5,14 +5,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from modnet.errors import ConfigError, TrainingDivergedError
+from modnet.graph_function import Pixels
 from modnet.network import Network
 from modnet.progress import progress_over
 from modnet.training.memory import freed_memory_kept
@@ -22,7 +21,7 @@ _MEMORY = 0.95  # of the running range of activations
 
 @freed_memory_kept()
 def train_quantisation_aware(
-    network: Network, inputs: Sequence[NDArray[np.float32]], *, steps: int, learning_rate: float = 1e-5, seed: int = 0
+    network: Network, inputs: Sequence[Pixels], *, steps: int, learning_rate: float = 1e-5, seed: int = 0
 ) -> Network:
     """A copy of the network whose output changes less when weights and activations are rounded to 8 bits.
 
@@ -102,7 +101,7 @@ class _RoundedInput:
 
 
 @contextmanager
-def _rounding(graph: nn.Module, inputs: Sequence[NDArray[np.float32]]) -> Iterator[None]:
+def _rounding(graph: nn.Module, inputs: Sequence[Pixels]) -> Iterator[None]:
     """Within the block `graph` computes with rounded weights and activations; its weights stay unrounded behind it."""
     layers = [module for module in graph.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     rounders = [_RoundedInput() for _ in layers]

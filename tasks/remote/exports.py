@@ -6,9 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig
 from modnet.configs.shape import shown
@@ -18,7 +15,7 @@ from modnet.export.accuracy_control import AccuracyBound, calibration_inputs
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
-from modnet.graph_function import TorchGraph
+from modnet.graph_function import Pixels, TorchGraph
 from modnet.network import Input
 from modnet.records import ExportRecord, LegacyCheck, QuantisationDecision, StoredFile
 from modnet.records.export import STEMS
@@ -116,7 +113,7 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
     )
 
 
-def export_options(config: ExportConfig, inputs: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+def export_options(config: ExportConfig, inputs: Sequence[Pixels]) -> dict[str, Any]:
     """What every export of a network takes from the config, as keywords of `export_network`."""
     return {
         "size": config.shape,
