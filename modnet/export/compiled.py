@@ -20,17 +20,13 @@ from modnet.targets import Shape
 logger = logging.getLogger(__name__)
 
 Config = Mapping[str, str]  # properties of a compilation, by OpenVINO's names
+Compile = Callable[[str, Config], ov.CompiledModel]  # of a device
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def kept_or_compiled(
-    folder: Path,
-    xml: Path,
-    shape: Shape | None,
-    device: str,
-    config: Config,
-    compile_it: Callable[[str, Config], ov.CompiledModel],
+    folder: Path, xml: Path, shape: Shape | None, device: str, config: Config, compile_it: Compile
 ) -> ov.CompiledModel:
     """The compiled network from `folder`, or compiled now by `compile_it` and kept there.
 

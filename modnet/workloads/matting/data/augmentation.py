@@ -20,6 +20,9 @@ from modnet.workloads.matting.settings import AugmentationConfig
 
 _Value = TypeVar("_Value", bound=np.generic)
 
+Draw = Callable[[], tuple[Image, Matte16] | None]
+"""Gives another image and its matte, whose background may be used; None when it has none to give."""
+
 OPAQUE = 65535  # of a matte: all person
 LETTERBOX_GREY = 128  # next to what a device's letterbox is filled with: 0 after normalisation, 127.5 before
 
@@ -31,17 +34,9 @@ SMALLEST_CUTTING = 0.125  # side of what is cut, as a share of the sample's; les
 
 
 def augment(
-    image: Image,
-    matte: Matte16,
-    shape: Shape,
-    config: AugmentationConfig,
-    rng: np.random.Generator,
-    draw_other: Callable[[], tuple[Image, Matte16] | None],
+    image: Image, matte: Matte16, shape: Shape, config: AugmentationConfig, rng: np.random.Generator, draw_other: Draw
 ) -> tuple[Image, Matte16]:
-    """An image and its matte, cropped, changed and resized to a height and width, as the config says.
-
-    `draw_other` gives another image and its matte, whose background may be used; None when it has none to give.
-    """
+    """An image and its matte, cropped, changed and resized to a height and width, as the config says."""
     if config.crops:
         image, matte = crop_at_border(image, matte, shape, (config.smallest_crop, config.largest_crop), rng)
     image, matte = resize(image, *shape), resize(matte, *shape)
@@ -133,9 +128,7 @@ def replace_background(image: Image, matte: Matte16, background: Image) -> Image
     return np.rint(composite).astype(np.uint8)
 
 
-def random_background(
-    shape: Shape, rng: np.random.Generator, draw_other: Callable[[], tuple[Image, Matte16] | None]
-) -> Image:
+def random_background(shape: Shape, rng: np.random.Generator, draw_other: Draw) -> Image:
     """A background without people, (*shape, 3): drawn, or cut from where another image's matte is 0.
 
     Drawn ones hold nobody for certain; cut ones have the noise, texture and light of photographs. An image without a
