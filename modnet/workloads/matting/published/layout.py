@@ -93,11 +93,11 @@ def our_state(published: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     return counters | state
 
 
-def modelcompression_state(network: MODNet, *, prefix: str = "") -> dict[str, Tensor]:
+def modelcompression_state(network: MODNet) -> dict[str, Tensor]:
     """The tensors of a network under ModelCompression's names, in its order; its backbone's under both of theirs.
 
-    They are the network's own, not copies. `prefix` is none as in checkpoints that ModelCompression's pruner writes, or
-    "module." as in those that it trained.
+    They are the network's own, not copies. The names have no "module." before them: ModelCompression's pruner writes
+    none, its training does.
 
     Raises:
         CheckpointError: ModelCompression's code would build another network around these tensors.
@@ -112,7 +112,7 @@ def modelcompression_state(network: MODNet, *, prefix: str = "") -> dict[str, Te
     named = {f"{theirs}.{leaf}": state[f"{ours}.{leaf}"] for theirs, ours in paths.items() for leaf in leaves[ours]}
     backbone = {name: tensor for name, tensor in named.items() if name.startswith("backbone.")}
     second = {f"lr_branch.{name}": tensor for name, tensor in backbone.items()}
-    return {f"{prefix}{name}": tensor for name, tensor in (backbone | second | named).items()}
+    return backbone | second | named
 
 
 def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
