@@ -7,8 +7,6 @@ when it is first asked for: cut-outs by an IR need no torch, and `import modnet.
 an extra is missing, `MissingExtraError` says which extra brings it. `docs/python-api.md` uses them in order.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 from pathlib import Path

@@ -1,10 +1,8 @@
-"""Reading and writing networks.
+"""Reading and writing networks: ours, and what others publish where the workload knows it.
 
 Our own file is a safetensors file whose metadata hold the workload's name, the architecture spec and the provenance: it
-needs nothing else to load, and reading it runs no code. What others publish can be read where the workload knows it.
+needs nothing else to load, and reading it runs no code.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Mapping
@@ -28,28 +26,19 @@ FORMAT = "modnet-checkpoint-1"
 
 @dataclass(frozen=True)
 class Checkpoint(Generic[Network]):
-    """A network and where it came from.
+    """A network and where it came from."""
 
-    Attributes:
-        network: in evaluation mode, on the CPU.
-        provenance: JSON-like facts written when it was saved (base, pruning config, training, …); empty for
-            published layouts.
-        layout: "modnet" for our own, else the name that the workload gives it.
-    """
-
-    network: Network
+    network: Network  # in evaluation mode, on the CPU
+    # JSON-like facts written when it was saved (base, pruning config, training, …); empty for published layouts
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    layout: str = "modnet"
+    layout: str = "modnet"  # "modnet" for our own, else the name that the workload gives it
 
 
 def to_bytes(network: PrunableNetwork, provenance: Mapping[str, Any], *, half: bool = False) -> bytes:
-    """The content of our checkpoint file; equal networks and provenances give equal bytes.
+    """The content of our checkpoint file; equal networks and provenances, JSON-like facts, give equal bytes.
 
-    Args:
-        network: as it is.
-        provenance: JSON-like facts.
-        half: weights of convolutions and linear layers are rounded to float16, for half the size. Norms stay float32:
-            their variances can lie outside of float16's range.
+    With `half` weights of convolutions and linear layers are rounded to float16, for half the size. Norms stay float32:
+    their variances can lie outside of float16's range.
 
     Raises:
         CheckpointError: values that are not finite, before or after rounding.
@@ -58,12 +47,8 @@ def to_bytes(network: PrunableNetwork, provenance: Mapping[str, Any], *, half: b
     if half:
         tensors = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
     _require_finite(tensors, "the network to save")
-    header = {
-        "format": FORMAT,
-        "workload": network.workload,
-        "spec": network.spec.model_dump(),
-        "provenance": provenance,
-    }
+    of_network = {"workload": network.workload, "spec": network.spec.model_dump()}
+    header = {"format": FORMAT, **of_network, "provenance": provenance}
     # One entry only: safetensors writes several in another order in every process.
     return save(tensors, {"modnet": json.dumps(header, sort_keys=True, separators=(",", ":"))})
 
@@ -84,7 +69,6 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
     The published ones are read from safetensors and from torch's files, see `read_torch_file`.
 
     Args:
-        path: the file.
         workload: what the network must belong to. A file of version 0.1.0 does not say it.
         beside: a published file that belongs to a published checkpoint; what it says must agree.
 
@@ -93,10 +77,8 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
             or does not agree with `beside`.
     """
     if path in workload.shipped.values() and not path.is_file():
-        raise CheckpointError(
-            f"cannot read checkpoint {path}: this installation lacks what it should bring along: install modnet-edge "
-            "again"
-        )
+        why = "this installation lacks what it should bring along: install modnet-edge again"
+        raise CheckpointError(f"cannot read checkpoint {path}: {why}")
     start = _start_of(path)
     # safetensors: the length of a header in eight bytes, and the header, a JSON object. Ours says that it is.
     header, state = _read_safetensors(path) if start[8:9] == b"{" else (None, read_torch_file(path, start))
@@ -114,9 +96,7 @@ def read_checkpoint(path: Path, workload: Workload[Network], beside: Path | None
 
 
 def workload_in(path: Path) -> str | None:
-    """The name of the workload that a checkpoint of ours is of.
-
-    None in published ones, and in those of version 0.1.0, which do not say it.
+    """The name of the workload that a checkpoint is of; None in published ones, and in ours of version 0.1.0.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -153,14 +133,11 @@ def _require_finite(state: Mapping[str, Tensor], where: str) -> None:
     """Refuses tensors that are no plain arrays, and values that are infinite or not a number as float32."""
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise CheckpointError(
-                f"{where}: {name} is {tensor.layout} of {tensor.dtype}, wanted a plain array of reals"
-            )
-        bad = tensor.numel() - int(tensor.float().isfinite().sum())
-        if bad:
-            raise CheckpointError(
-                f"{where}: {name} has {bad} of {tensor.numel()} values that are infinite or not a number"
-            )
+            found = f"{tensor.layout} of {tensor.dtype}"
+            raise CheckpointError(f"{where}: {name} is {found}, wanted a plain array of reals")
+        count = tensor.numel()
+        if bad := count - int(tensor.float().isfinite().sum()):
+            raise CheckpointError(f"{where}: {name} has {bad} of {count} values that are infinite or not a number")
 
 
 def _own(text: str, state: Mapping[str, Tensor], path: Path, workload: Workload[Network]) -> Checkpoint[Network]:
@@ -182,7 +159,6 @@ def _own(text: str, state: Mapping[str, Tensor], path: Path, workload: Workload[
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
-    """Our header, of a format that this version reads."""
     try:
         header: dict[str, Any] = json.loads(text)
         found = header.get("format")
@@ -194,7 +170,6 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 
 def _network(workload: Workload[Network], spec: NetworkSpec, state: Mapping[str, Tensor], path: Path) -> Network:
-    """The network of `spec` holding `state`; every disagreement is named."""
     try:
         with torch.device("meta"):  # of any size, without its memory
             network = workload.network(spec)

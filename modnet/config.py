@@ -1,9 +1,4 @@
-"""What every config is. The configs themselves are in `modnet.configs`, those of pruning policies in `modnet.policies`.
-
-This file stands below both: a policy is part of a config.
-"""
-
-from __future__ import annotations
+"""What every config is: those of `modnet.configs`, and those of pruning policies (`modnet.policies`), part of them."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -19,8 +19,6 @@
 A message says what, got, wanted, where: it is read at night by somebody who did not write the code.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 
@@ -65,12 +63,7 @@ class UnsteadyLatencyError(ModnetError):
 
 
 class TrainingDivergedError(ModnetError):
-    """The loss became infinite or not a number.
-
-    Attributes:
-        step: optimiser step at which it happened, from 0.
-        last_finite_loss: the loss of the last good step; None when there was none.
-    """
+    """The loss became infinite or not a number at a step, from 0. The last finite one is None where there was none."""
 
     def __init__(self, message: str, step: int, last_finite_loss: float | None) -> None:
         super().__init__(message, step, last_finite_loss)
@@ -90,11 +83,7 @@ class LoweringError(ExportError):
 
 
 class AccuracyError(ExportError):
-    """A quantised network errs more on labelled images than is allowed, whatever was tried.
-
-    Attributes:
-        decision: what was tried, layer by layer: a `QuantisationDecision` of the records, which stand above errors.
-    """
+    """A quantised network errs more than is allowed, whatever was tried: a `QuantisationDecision` of the records."""
 
     def __init__(self, message: str, decision: Any) -> None:
         super().__init__(message, decision)
@@ -104,10 +93,7 @@ class AccuracyError(ExportError):
 class ParityError(ExportError):
     """An exported network differs from its source by more than the tolerance.
 
-    Attributes:
-        max_difference: largest absolute difference of the output.
-        mean_difference: mean absolute difference of the output.
-        layer: the first layer that computes something else; None when it is not known.
+    Both differences of the output are absolute; `layer`, where it is known, is the first that computes something else.
     """
 
     def __init__(self, message: str, max_difference: float, mean_difference: float, layer: str | None = None) -> None:

@@ -1,10 +1,8 @@
 """What `pip install modnet-edge` leaves out, and which extra brings it.
 
-`modnet-edge` alone cuts people out, scores and measures with ONNX files and IRs. `modnet-edge[train]` prunes, trains
-and exports. `modnet-edge[pipeline]` runs the nights.
+Alone it cuts people out, scores and measures with ONNX files and IRs. `modnet-edge[train]` prunes, trains and exports,
+`modnet-edge[pipeline]` runs the nights.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -21,12 +19,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 
 def missing_extra(error: ModuleNotFoundError, who: str) -> MissingExtraError | None:
-    """What to say when an extra's package is not installed; None when something else is missing.
-
-    Args:
-        error: what the import raised.
-        who: needs the package, as "modnet train".
-    """
+    """What to say when an extra's package that `who`, as "modnet train", needs is missing; None where it is none."""
     package = (error.name or "").partition(".")[0]
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
     if extra is None:

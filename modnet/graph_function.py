@@ -1,7 +1,4 @@
-"""Deployed graphs as functions of pixels, to compare the forms of one network.
-
-Training needs them on machines without OpenVINO: what runs on that is in `modnet.export.openvino_graph`.
-"""
+"""Deployed graphs as functions of pixels, to compare the forms of one network; for OpenVINO's see `modnet.export`."""
 
 from __future__ import annotations
 
@@ -15,8 +12,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from modnet.network import PrunableNetwork
 
-GraphFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""pixels, float32 (B, 3, H, W) in [-1, 1] → what a deployed graph computes of them, float32 (B, C, H, W)."""
+Pixels = NDArray[np.float32]  # what a network reads, float32 (B, C, H, W) in [-1, 1]; one image unless more are said
+
+GraphFunction = Callable[[Pixels], NDArray[np.float32]]
+"""What a deployed graph computes of pixels, float32 (B, C, H, W)."""
 
 
 class TorchGraph:

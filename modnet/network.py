@@ -3,8 +3,7 @@
 A network names its layers by their modules' paths. `modnet.pruning.groups` turns these names into slices of tensors.
 """
 
-from __future__ import annotations
-
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -39,24 +38,17 @@ class Consumer:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that can only be removed together, in every tensor that holds them.
+    """Channels that can only be removed together, in every tensor that holds them."""
 
-    Attributes:
-        name: unique in its network; what configs, plans and reports call the group.
-        parts: channels of each part, in order; a channel never leaves its part (the halves of an IBNorm).
-        producers: what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs
-            meet channel by channel: residual partners, expand and depthwise, gates.
-        consumers: what reads them, after norm, activation and residual add.
-        adaptive_rule: what the adaptive policy does: follow its threshold, its ratio, or keep every channel.
-        prunable: False for what the outside world decides: an image's channels, a prediction's one.
-    """
-
-    name: str
-    parts: tuple[int, ...]
+    name: str  # unique in its network; what configs, plans and reports call the group
+    parts: tuple[int, ...]  # channels of each part, in order; a channel never leaves its part (the halves of an IBNorm)
+    # what makes these channels: convolutions, depthwise ones, linear layers. Several when their outputs meet channel by
+    # channel: residual partners, expand and depthwise, gates
     producers: tuple[Producer, ...] = ()
-    consumers: tuple[Consumer, ...] = ()
+    consumers: tuple[Consumer, ...] = ()  # what reads them, after norm, activation and residual add
+    # what the adaptive policy does: follow its threshold, its ratio, or keep every channel
     adaptive_rule: AdaptiveRule = "adaptive"
-    prunable: bool = True
+    prunable: bool = True  # False for what the outside world decides: an image's channels, a prediction's one
 
     @property
     def channels(self) -> int:
@@ -70,12 +62,7 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a network: float32 (B, channels, H, W) in [-1, 1].
-
-    Attributes:
-        name: in exported graphs.
-        channels: of it.
-    """
+    """One input of a network: float32 (B, channels, H, W) in [-1, 1]; `name` is that in exported graphs."""
 
     name: str
     channels: int
@@ -117,16 +104,11 @@ class NetworkSpec(BaseModel, frozen=True, extra="forbid"):
 
 
 class PrunableNetwork(nn.Module, ABC):
-    """What the engine asks of a network.
+    """What the engine asks of a network."""
 
-    Attributes:
-        spec: its sizes, as final numbers; the network is built from it, and a checkpoint carries it.
-        workload: the name of the workload that it belongs to; a checkpoint carries it.
-        inputs: of the network and of what is deployed of it, in order.
-    """
-
-    spec: NetworkSpec
-    workload: ClassVar[str]
+    spec: NetworkSpec  # its sizes, as final numbers; the network is built from it, and a checkpoint carries it
+    workload: ClassVar[str]  # the name of the workload that it belongs to; a checkpoint carries it
+    # of the network and of what is deployed of it, in order
     inputs: ClassVar[tuple[Input, ...]] = (Input("input", channels=3),)
 
     @abstractmethod
@@ -147,3 +129,12 @@ class PrunableNetwork(nn.Module, ABC):
 
 
 Network = TypeVar("Network", bound=PrunableNetwork)
+
+
+def folded(network: PrunableNetwork) -> nn.Module:
+    """A copy of the deployed part in evaluation mode, float32 on the CPU, that computes the same with fewer layers."""
+    model = copy.deepcopy(network).cpu().float().deployed().eval()
+    for module in model.modules():
+        if isinstance(module, FoldableLayer):
+            module.fold()
+    return model

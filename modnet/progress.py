@@ -1,7 +1,5 @@
 """How long work shows itself on stderr: a bar on a terminal, and a line now and then in a log file or a pipe."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -92,14 +90,7 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def progress_over(items: Iterable[Item], what: str, unit: str, total: int | None = None) -> Iterator[Item]:
-    """The items, with a `Progress` while they are gone through.
-
-    Args:
-        items: of a known number, unless `total` says it.
-        what: is being done.
-        unit: what an item is.
-        total: how many items there are.
-    """
+    """The items, of a known number unless `total` says it, with a `Progress` while they are gone through."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(what, total, unit) as progress:

@@ -1,11 +1,8 @@
 """Words for the networks that the project brings along. They are in `modnet/workloads/matting/weights/`."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
-SHIPPED = "shipped"
-"""Stands for the unpruned network that the project brings along, wherever a checkpoint is named."""
+SHIPPED = "shipped"  # stands for the unpruned network that the project brings along, wherever a checkpoint is named
 
 SHIPPED_PRUNED = "shipped-pruned"
 """Stands for the small network that the project brings along: the shipped one, pruned and retrained."""

@@ -1,7 +1,5 @@
 """URLs as anybody may read them."""
 
-from __future__ import annotations
-
 from urllib.parse import urlsplit
 
 

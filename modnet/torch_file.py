@@ -1,7 +1,5 @@
 """The weights in a file that torch saved: a zip, or before torch 1.6 a row of pickles; no code of the file runs."""
 
-from __future__ import annotations
-
 import re
 import zipfile
 from collections.abc import Mapping
@@ -31,9 +29,7 @@ _SAVE_ANEW = (
 def read_torch_file(path: Path, start: bytes) -> dict[str, Tensor]:
     """The state dict in `path`, on the CPU, taken out of the dictionary that a training may have put it into.
 
-    Args:
-        path: the file.
-        start: its first `START_BYTES`.
+    `start` is the file's first `START_BYTES`.
 
     Raises:
         CheckpointError: another kind of file, damaged, holding objects other than weights, or none or several state
@@ -65,10 +61,8 @@ def _require_known(path: Path, start: bytes) -> None:
                 "`torch.save(torch.jit.load(path).state_dict(), 'weights.pt')`"
             )
     elif start[_TAR_AT:].startswith(_TAR):
-        raise CheckpointError(
-            f"checkpoint {path} is a .tar, as torch saved before 0.1.10 and cannot read without running code of the "
-            f"file. {_SAVE_ANEW}"
-        )
+        why = "as torch saved before 0.1.10 and cannot read without running code of the file"
+        raise CheckpointError(f"checkpoint {path} is a .tar, {why}. {_SAVE_ANEW}")
     elif not start.startswith(_PICKLE):
         others = [what for other, what in _OTHERS if start.lstrip().startswith(other)]
         is_what = f"is {others[0]}" if others else f"starts with {start[:8]!r}" if start else "is empty"
@@ -96,8 +90,6 @@ def _reason(error: Exception) -> str:
 
 
 def _is_state(content: Any) -> TypeGuard[Mapping[str, Tensor]]:
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    )
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())

@@ -4,8 +4,6 @@ The word is AlgoPerf's and MLPerf's (Dahl et al. 2023, arXiv 2306.07179). The en
 one over, or the parts of one that a function needs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +24,7 @@ from modnet.targets import Shape
 Sample = tuple[Tensor, ...]
 """What a data set gives: a named tuple of tensors. The network's inputs come first, in their order."""
 
-Split = Literal["fit", "tune", "val"]
-"""Networks learn on `fit`, choices are made on `tune`, and `val` only reports."""
+Split = Literal["fit", "tune", "val"]  # networks learn on `fit`, choices are made on `tune`, and `val` only reports
 
 Loss = Callable[[Any, Any], dict[str, Tensor]]
 """(prediction, batch) → the terms of the loss by name, scalars of at least 0. Their sum is minimised."""
@@ -37,14 +34,7 @@ SampleT_co = TypeVar("SampleT_co", bound=Sample, covariant=True)
 
 
 class TrainingSet(Samples[SampleT_co], Protocol[SampleT_co]):
-    """Samples, and what says which they are.
-
-    Attributes:
-        folder: of the files.
-        files: that samples are made of, relative to the folder.
-        shape: height and width of samples, in pixels.
-        seed: of what happens at random inside a sample.
-    """
+    """Samples of a height and width in pixels, and what says which they are: `files` are relative to the folder."""
 
     folder: Path
     shape: Shape
@@ -80,13 +70,7 @@ class LabelledData(Protocol):
         """Samples of a height and width, changed at random: as usual where the config does not say how."""
 
     def sample(self, split: Split, position: int, short_side: int) -> Sample:
-        """An image at network size as a batch of one, unchanged otherwise.
-
-        Args:
-            split: where it is from.
-            position: in the split.
-            short_side: of the image, in pixels, a multiple of 32.
-        """
+        """An image at network size as a batch of one, unchanged otherwise; its short side is in pixels, by 32."""
 
     def pixels(self, split: Split, position: int, shape: Shape) -> NDArray[np.float32]:
         """What a network of fixed input reads of an image, as devices give it: (1, C, *shape) in [-1, 1]."""
@@ -94,36 +78,23 @@ class LabelledData(Protocol):
     def error(self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape] = ()) -> float:
         """The deciding error of a deployed graph on one image.
 
-        Args:
-            graph: what the network computes.
-            split: where the image is from.
-            position: in the split.
-            shapes: heights and widths that the network reads, pixels: the image is given as the one that fits it best.
-                None of them: it reads any, as published networks are compared.
+        The image is given as the one of the shapes that fits it best: heights and widths that the network reads, in
+        pixels. Without any it reads any, as published networks are compared.
         """
 
     def scores(
         self, graph: GraphFunction, split: Split, shapes: Sequence[Shape] = (), *, every_error: bool = False
     ) -> Scores:
-        """The errors of a deployed graph on a split.
-
-        Args:
-            graph: what the network computes.
-            split: where it is looked at.
-            shapes: see `error`.
-            every_error: also those that take long.
+        """The errors of a deployed graph on a split; for the shapes see `error`. Some take long: with `every_error`.
 
         Raises:
             DatasetError: the split is empty, or images cannot be read; all of these are counted.
         """
 
     def sheet(self, graphs: Mapping[str, tuple[GraphFunction, Sequence[Shape]]], split: Split, count: int) -> bytes:
-        """The first images of a split with what is true and what each graph makes of them, PNG.
+        """The first `count` images of a split with what is true and what each graph makes of them, PNG.
 
-        Args:
-            graphs: by title, each with the shapes that it reads, see `error`.
-            split: where the images are from.
-            count: of them.
+        Graphs are by title, each with the shapes that it reads, see `error`.
         """
 
 
@@ -133,11 +104,7 @@ our names, the layout's name). Raises CheckpointError where they are of no known
 
 
 class Teaching(Protocol):
-    """A teacher beside its student, made for one training.
-
-    Attributes:
-        adapters: what the training learns beside the student; nobody deploys it.
-    """
+    """A teacher beside its student, made for one training, which learns the adapters as well; nobody deploys them."""
 
     adapters: nn.ModuleList
 
@@ -146,10 +113,7 @@ class Teaching(Protocol):
     ) -> tuple[Any, dict[str, Tensor]]:
         """What the student predicts of a batch of inputs, and how far it is from the teacher: weighted terms by name.
 
-        Args:
-            student: the network that is trained.
-            inputs: of a batch.
-            predict: a network and inputs → its prediction, in the number format of the training.
+        `predict` makes of a network and inputs its prediction, in the number format of the training.
         """
 
 
@@ -158,34 +122,25 @@ Network_co = TypeVar("Network_co", bound=PrunableNetwork, covariant=True)
 
 @dataclass(frozen=True)
 class Workload(Generic[Network_co]):
-    """A family of networks with its data, its loss, its errors and its published forms.
+    """A family of networks with its data, its loss, its errors and its published forms."""
 
-    Attributes:
-        name: as its networks, data sets, checkpoints and manifests have it.
-        spec: the sizes of its networks.
-        network: a spec → the network with random weights.
-        loss: see `Loss`.
-        errors: names of what `LabelledData.scores` measures, with the titles that tables give them. The first one
-            decides. Lower is better: where a published figure grows with quality, as mAP does, the error is 1 minus it.
-        error: (network, batch) → (B,), the deciding error of the deployed graph at network size, differentiable.
-        open: the folder of an extracted archive → its data. Raises DatasetError where it is no such data set.
-        shipped: words → checkpoints that the project brings along.
-        teaching: (teacher, student, its `distillation`) → a `Teaching`; None: its networks cannot teach.
-        read_published: reads checkpoints of others; None: there are none.
-        start_from: gives an unpruned network a published backbone: (network, file, images (1, C, S, S) that its norms
-            are measured on); None: there is none.
-    """
-
-    name: str
-    spec: type[NetworkSpec]
-    network: Callable[[Any], Network_co]
-    loss: Loss
+    name: str  # as its networks, data sets, checkpoints and manifests have it
+    spec: type[NetworkSpec]  # the sizes of its networks
+    network: Callable[[Any], Network_co]  # a spec → the network with random weights
+    loss: Loss  # see `Loss`
+    # names of what `LabelledData.scores` measures, with the titles that tables give them. The first one decides. Lower
+    # is better: where a published figure grows with quality, as mAP does, the error is 1 minus it
     errors: Mapping[str, str]
+    # (network, batch) → (B,), the deciding error of the deployed graph at network size, differentiable
     error: Callable[[PrunableNetwork, Sequence[Tensor]], Tensor]
+    # the folder of an extracted archive → its data. Raises DatasetError where it is no such data set
     open: Callable[[Path], LabelledData]
-    shipped: Mapping[str, Path] = field(default_factory=dict)
+    shipped: Mapping[str, Path] = field(default_factory=dict)  # words → checkpoints that the project brings along
+    # (teacher, student, its `distillation`) → a `Teaching`; None: its networks cannot teach
     teaching: Callable[[Any, Any, Any], Teaching] | None = None
-    read_published: ReadPublished | None = None
+    read_published: ReadPublished | None = None  # reads checkpoints of others; None: there are none
+    # gives an unpruned network a published backbone: (network, file, images (1, C, S, S) that its norms are measured
+    # on); None: there is none
     start_from: Callable[[Any, Path, Sequence[Tensor]], object] | None = None
 
     @property

@@ -34,6 +34,5 @@ def _show(create: Callable[..., Any], key: str, **what: Any) -> None:
     try:
         create(key=key, **what)
     except Exception as error:  # Prefect's client and server fail in many ways, and what is shown is done already
-        get_run_logger().warning(
-            "artifact %s cannot be shown, the work goes on: %s: %s", key, type(error).__name__, error
-        )
+        problem = f"{type(error).__name__}: {error}"
+        get_run_logger().warning("artifact %s cannot be shown, the work goes on: %s", key, problem)

@@ -20,10 +20,7 @@ def score_network(network_id: str, config: ExportConfig, compute: ComputeConfig)
     shapes = shaped(this_store(), network_id, config).shapes
     key = scores_key(this_store(), network_id, shapes)
     scores = recalled_or_computed(
-        key,
-        NetworkScores,
-        remote_scores.score_network,
-        *(network_id, shapes),
+        *(key, NetworkScores, remote_scores.score_network, network_id, shapes),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"score {network_id}",
@@ -38,10 +35,7 @@ def make_timed_forms(network_id: str, config: ExportConfig, compute: ComputeConf
     config = shaped(this_store(), network_id, config)
     key = timed_key(this_store(), network_id, config, timed_targets(config))
     forms = recalled_or_computed(
-        key,
-        TimedForms,
-        latency.make_timed_forms,
-        *(network_id, config, key),
+        *(key, TimedForms, latency.make_timed_forms, network_id, config, key),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"convert {network_id}",
@@ -56,10 +50,7 @@ def measure_on_host(forms: list[TimedForms], config: ExportConfig, compute: Comp
     """Latencies of every network's forms, with nothing else of this run on the cores."""
     key = latencies_key(forms, compute.base_cpus)
     return recalled_or_computed(
-        key,
-        HostLatencies,
-        latency.measure_on_host,
-        *(forms, deciding_form(config)),
+        *(key, HostLatencies, latency.measure_on_host, forms, deciding_form(config)),
         cpus=compute.base_cpus,
         compute=compute,
         name="measure on host",

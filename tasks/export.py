@@ -20,10 +20,7 @@ def export_network(network_id: str, config: ExportConfig, compute: ComputeConfig
     config = shaped(this_store(), network_id, config)
     key = export_key(this_store(), network_id, config)
     record = recalled_or_computed(
-        key,
-        ExportRecord,
-        exports.export_stored,
-        *(network_id, config, key),
+        *(key, ExportRecord, exports.export_stored, network_id, config, key),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"export {network_id}",

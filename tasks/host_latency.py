@@ -1,11 +1,8 @@
 """Latencies of several IRs on this machine, measured in turns."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.device.documents.latency_summary import percentile
 from infra.device.measuring.latency import measure_interleaved
 from infra.device.measuring.runtime import load_ir
 
@@ -21,8 +18,3 @@ def interleaved_latencies(irs: Mapping[str, Path], threads: int, rounds: int = R
     runs = {name: load_ir(xml, threads=threads).run_once for name, xml in irs.items()}
     samples = measure_interleaved(runs, warm_up=WARM_UP, rounds=rounds)
     return {name: sample.samples_ms for name, sample in samples.items()}
-
-
-def median_latencies(irs: Mapping[str, Path], threads: int) -> dict[str, float]:
-    """The median of each IR's `interleaved_latencies`."""
-    return {name: percentile(samples, 0.5) for name, samples in interleaved_latencies(irs, threads).items()}

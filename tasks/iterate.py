@@ -25,10 +25,7 @@ def take_step(parent_id: str, step: IterationStep, seed: int, compute: ComputeCo
     store = this_store()
     candidate_id = pruned_id(store, parent_id, step.pruning, step.retrain, seed)
     report = recalled_or_computed(
-        retrained_key(candidate_id),
-        RetrainReport,
-        candidates.take_step,
-        *(parent_id, step, seed, candidate_id),
+        *(retrained_key(candidate_id), RetrainReport, candidates.take_step, parent_id, step, seed, candidate_id),
         cpus=compute.base_cpus,
         compute=compute,
         name=f"step {step.number}",

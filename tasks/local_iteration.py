@@ -1,7 +1,5 @@
 """Iterative pruning on files of this machine, without a store."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -39,16 +37,11 @@ def prune_iteratively(
     """Prunes and retrains in the steps of `config`; one checkpoint per step, the last as small as was asked.
 
     Step k writes `plan.json`, `pruned.safetensors`, `training.json`, `training.png` and `retrained.safetensors` into
-    the folder `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the
-    question: parent's bytes, names of the data set's files, settings. A second call finds the steps that are done, and
-    goes on in the one that was cut, at its last saved state.
+    the folder `step-<k>-<digest>` of `out`, and `scales.png` after sparse training. The digest is that of the question:
+    parent's bytes, names of the data set's files, settings. A second call finds the steps that are done, and goes on in
+    the one that was cut, at its last saved state.
 
-    Args:
-        checkpoint: file of the unpruned network.
-        unpruned: what is in it.
-        workload: of the network.
-        data: what it learns from.
-        device: where to train: `cpu` or `cuda`.
+    `checkpoint` is the file of the unpruned network. Training is done on the device `cpu` or `cuda`.
 
     Raises:
         CheckpointError: a checkpoint or training state is damaged.
@@ -57,13 +50,8 @@ def prune_iteratively(
     """
     network, parent, retrained = unpruned, checkpoint, []
     for step in iteration_steps(config, complexity(network)):
-        parent_sha256 = sha256_of_file(parent)
-        question = {
-            "parent": parent_sha256,
-            "pruning": step.pruning.model_dump(),
-            "retrain": step.retrain.model_dump(),
-            "seed": seed,
-        }
+        settings = {"pruning": step.pruning.model_dump(), "retrain": step.retrain.model_dump()}
+        question = {"parent": sha256_of_file(parent), **settings, "seed": seed}
         names = {split: data.names(split) for split in get_args(Split)}
         versions = {stage: STAGE_VERSIONS[stage] for stage in ("dataset", "prune", "retrain")}
         name = f"step-{step.number}-{identify(**question, dataset=names, versions=versions)}"

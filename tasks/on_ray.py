@@ -1,7 +1,5 @@
 """Asks Ray for what the store does not know yet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
@@ -34,10 +32,8 @@ def recalled_or_computed(
 ) -> Kind:
     """The record at `key`, or what `function(node, *args)` of `tasks.remote` computes on a Ray node and writes there.
 
-    Looking first spares a second run of the same question the start of Ray and of its workers.
-
-    Args:
-        bar: of a training, key and description of the artifact that shows how far it is.
+    Looking first spares a second run of the same question the start of Ray and of its workers. Of a training, `bar` is
+    key and description of the artifact that shows how far it is.
     """
     settings = Settings.from_env()
     record = recall(open_store(settings.store_url), key, kind)

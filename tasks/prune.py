@@ -26,10 +26,7 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
         question = (dataset_id, config.training, seed, backbone)
         base_id = trained_base_id(*question)
         record = recalled_or_computed(
-            base_key(base_id),
-            BaseRecord,
-            bases.train_base,
-            *(*question, base_id),
+            *(base_key(base_id), BaseRecord, bases.train_base, *question, base_id),
             cpus=compute.base_cpus,
             compute=compute,
             name="train base",
@@ -66,10 +63,7 @@ def prune_base(
     key, args = candidate_key(candidate_id), (*question, candidate_id, other_base)
     if needs_evidence(pruning):
         candidate = recalled_or_computed(
-            key,
-            Candidate,
-            candidates.prune_network,
-            *args,
+            *(key, Candidate, candidates.prune_network, *args),
             cpus=compute.base_cpus,
             compute=compute,
             name=f"prune {pruning.label}",

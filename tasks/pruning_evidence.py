@@ -1,7 +1,5 @@
 """What a pruning plan may need beside the weights: Taylor scores from labelled images, latencies from this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,8 +36,6 @@ def plan_with_evidence(
 
     Args:
         network: in evaluation mode.
-        config: policy, criterion, limits.
-        workload: of the network; its error is what Taylor looks at.
         data: opens the data set; called for the criterion `taylor` alone.
         threads: of the inferences that the latency policy times.
 
@@ -53,10 +49,8 @@ def plan_with_evidence(
     if data is None:
         raise ConfigError("the criterion taylor looks at labelled images: say which data set")
     samples = _taylor_samples(config, data())
-
     is_stepped = isinstance(config.policy, SteppedPolicy)
     steps = config.taylor_steps if is_stepped else 1
-
     with Progress("looking by taylor", steps * len(samples), "image") as progress:
 
         def look(removed: Removed) -> Scores:
@@ -71,10 +65,9 @@ def plan_with_evidence(
 def scores_for(
     network: PrunableNetwork, config: PruningConfig, workload: Workload[Any], data: LabelledData
 ) -> Scores | None:
-    """Taylor scores of the workload's error, where the config's criterion is `taylor`.
+    """Taylor scores of the workload's error on the first `config.taylor_images` of fit, at a short side of 256 pixels.
 
-    The first `config.taylor_images` of the fit split are read, at a short side of 256 pixels. None for every other
-    criterion: `plan_pruning` scores the weights by itself.
+    None for every other criterion than `taylor`: `plan_pruning` scores the weights by itself.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -97,9 +90,10 @@ def measure_latency(threads: int) -> MeasureLatency:
     """
 
     # Only the latency policy needs OpenVINO.
+    from infra.device.documents.latency_summary import percentile
     from modnet.export.onnx_to_openvino import convert_ir
     from modnet.export.torch_to_onnx import export_onnx
-    from tasks.host_latency import median_latencies
+    from tasks.host_latency import interleaved_latencies
 
     def measure(networks: Sequence[PrunableNetwork]) -> list[float]:
         count = len(networks)
@@ -109,8 +103,8 @@ def measure_latency(threads: int) -> MeasureLatency:
                 folder = Path(temporary) / str(number)
                 onnx = export_onnx(network, folder / "network.onnx")
                 irs[str(number)] = convert_ir(onnx, folder / "ir", targets=("cpu-fp32",))["cpu-fp32"].xml
-            medians = list(median_latencies(irs, threads).values())
+            samples = interleaved_latencies(irs, threads)
             progress.advance(count)
-            return medians
+            return [percentile(one, 0.5) for one in samples.values()]
 
     return measure

@@ -20,12 +20,7 @@ from modnet.records import (
 from modnet.report import run_tables
 from modnet.report.pictures import pareto_plot
 from modnet.workloads import workload_named
-from tasks.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from tasks.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 from tasks.configs.compress import CompressConfig
 from tasks.on_ray import recalled_or_computed
 from tasks.remote.scores import draw_sheet
@@ -51,18 +46,18 @@ def publish_report(
 ) -> str:
     """Leaderboard, Pareto plot, sheet of pictures and page of one run; returns the page's address."""
     store = this_store()
-    by_id = {candidate.candidate_id: candidate for candidate in candidates}
+    labels = {candidate.candidate_id: candidate.label for candidate in candidates}
     workload = workload_named(dataset.workload)
-    networks = run_tables.network_rows(base, scores, by_id, latencies, choice, failures, workload.errors)
+    run = run_tables.Outcome(base, scores, labels, latencies, choice, workload.errors)
+    networks = run_tables.network_rows(run, failures)
     exported_at = export_key(store, choice.winner, shaped(store, choice.winner, config.export))
     export = get_record(store, exported_at, ExportRecord)
     targets = run_tables.target_rows(export, workload.errors, release.promotions)
     devices = device_rows(reports)
     note = run_tables.data_note(dataset)
-    winner = next(one for one in scores if one.network_id == choice.winner)
-    gained = run_tables.what_was_gained(base, winner, by_id[choice.winner].label, latencies, export, workload.errors)
+    gained = run_tables.what_was_gained(run, export)
     pareto = pareto_plot(
-        run_tables.pareto_points(base, scores, by_id, latencies, choice),
+        run_tables.pareto_points(run),
         "Accuracy against latency",
         form=latencies.deciding_form,
         bound=config.winner_limits.max_error_ratio,
@@ -70,13 +65,10 @@ def publish_report(
     )
 
     folder = f"runs/{identify(networks=networks, targets=targets, devices=devices)}"
-    drawn = {one.network_id: shaped(store, one.network_id, config.export).shapes for one in (base, winner)}
+    drawn = {one.network_id: shaped(store, one.network_id, config.export).shapes for one in (base, run.winner)}
     key = sheet_key(store, drawn)
     sheet = recalled_or_computed(
-        key,
-        StoredFile,
-        draw_sheet,
-        *(drawn, ("unpruned", "pruned"), key),
+        *(key, StoredFile, draw_sheet, drawn, ("unpruned", "pruned"), key),
         cpus=config.compute.base_cpus,
         compute=config.compute,
         name="draw sheet",

@@ -14,10 +14,7 @@ from tasks.stored_network import retrained_key
 def retrain_candidate(candidate_id: str, compute: ComputeConfig) -> RetrainReport:
     """Retrains one candidate on Ray; after a lost worker the next try resumes from the last saved state."""
     report = recalled_or_computed(
-        retrained_key(candidate_id),
-        RetrainReport,
-        candidates.retrain_candidate,
-        candidate_id,
+        *(retrained_key(candidate_id), RetrainReport, candidates.retrain_candidate, candidate_id),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"retrain {candidate_id}",

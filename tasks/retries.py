@@ -1,7 +1,5 @@
 """Which failures are worth another try: the one predicate behind every task's retries."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
@@ -18,8 +16,5 @@ RETRIES: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [2, 10, 60], "re
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """True when the task failed by something that may pass: a silent store, a lost worker, a cut download.
-
-    Everything else would fail again, only later.
-    """
+    """True when the task failed by something that may pass: a silent store, a lost worker, a cut download."""
     return isinstance(state.result(raise_on_failure=False), TRANSIENT)

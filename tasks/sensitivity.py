@@ -14,17 +14,10 @@ from tasks.stored import this_store
 
 @task(task_run_name="scores of {network_id}", retry_condition_fn=is_transient, **RETRIES)
 def score_channels(network_id: str, config: SensitivityConfig, compute: ComputeConfig) -> tuple[list[str], str]:
-    """Ranks the channels on Ray, so that all workers remove the same.
-
-    Returns:
-        The groups to look at, and the key of the ChannelScores.
-    """
+    """Ranks the channels on Ray, so that all workers remove the same: the groups to look at, and the scores' key."""
     key = sensitivity.channel_scores_key(this_store(), network_id, config)
     ranked = recalled_or_computed(
-        key,
-        ChannelScores,
-        sensitivity.score_channels,
-        *(network_id, config),
+        *(key, ChannelScores, sensitivity.score_channels, network_id, config),
         cpus=compute.base_cpus,
         compute=compute,
         name="score channels",
@@ -39,10 +32,7 @@ def measure_group(
     """Measures one group on Ray; returns the key of its Sensitivities."""
     key = sensitivity.group_key(this_store(), network_id, group, config)
     recalled_or_computed(
-        key,
-        Sensitivities,
-        sensitivity.measure_group,
-        *(network_id, group, config, ranked_at),
+        *(key, Sensitivities, sensitivity.measure_group, network_id, group, config, ranked_at),
         cpus=compute.candidate_cpus,
         compute=compute,
         name=f"sensitivity of {group}",

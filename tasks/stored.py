@@ -1,7 +1,5 @@
 """Records and files in the object store: written whole, verified when read, found again by what was asked."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -51,8 +49,7 @@ def upload(store: ObjectStore, key: str, path: Path) -> StoredFile:
 
 
 def _stored_file(key: str, digest: FileDigest) -> StoredFile:
-    """`a/b.bin` is stored as `a/b-0123456789ab.bin`."""
-    path = PurePosixPath(key)
+    path = PurePosixPath(key)  # `a/b.bin` is stored as `a/b-0123456789ab.bin`
     with_digest = path.with_stem(f"{path.stem}-{digest.sha256[:12]}")
     return StoredFile(key=str(with_digest), sha256=digest.sha256, size_bytes=digest.size_bytes)
 

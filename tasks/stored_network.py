@@ -1,7 +1,5 @@
 """Where the store keeps what is known of a network, unpruned or retrained."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,13 +22,10 @@ def stored_network(store: ObjectStore, network_id: str) -> tuple[StoredFile, str
     Raises:
         NotStoredError: there is neither a base nor a retrained candidate of this name.
     """
-    try:
-        candidate = get_record(store, candidate_key(network_id), Candidate)
-    except NotStoredError:
+    if (candidate := _candidate(store, network_id)) is None:
         base = get_record(store, base_key(network_id), BaseRecord)
         return base.checkpoint, base.dataset_id
-    report = get_record(store, retrained_key(network_id), RetrainReport)
-    return report.checkpoint, candidate.dataset_id
+    return get_record(store, retrained_key(network_id), RetrainReport).checkpoint, candidate.dataset_id
 
 
 def root_id(store: ObjectStore, network_id: str) -> str:
@@ -39,10 +34,14 @@ def root_id(store: ObjectStore, network_id: str) -> str:
     Raises:
         NotStoredError: there is no such base or candidate.
     """
+    return (_candidate(store, network_id) or get_record(store, base_key(network_id), BaseRecord)).base_id
+
+
+def _candidate(store: ObjectStore, network_id: str) -> Candidate | None:
     try:
-        return get_record(store, candidate_key(network_id), Candidate).base_id
+        return get_record(store, candidate_key(network_id), Candidate)
     except NotStoredError:
-        return get_record(store, base_key(network_id), BaseRecord).base_id
+        return None
 
 
 def pruned_id(
@@ -114,12 +113,9 @@ def shaped(store: ObjectStore, network_id: str, config: ExportConfig) -> ExportC
 
     Turned as well where the run says so, or says nothing and the data set's images are of both orientations.
     """
-    try:
-        own = get_record(store, candidate_key(network_id), Candidate).pruning.input_shape
-    except NotStoredError:
-        own = None
+    candidate = _candidate(store, network_id)
     dataset = read_dataset(store, stored_network(store, network_id)[1])
-    wanted = own or config.input_shape or dataset.input_shape
+    wanted = (candidate and candidate.pruning.input_shape) or config.input_shape or dataset.input_shape
     turned = dataset.turned if config.turned is None else config.turned
     return config.model_copy(update={"input_shape": wanted, "turned": turned})
 

@@ -1,7 +1,5 @@
 """Tables as Markdown, reports of devices as rows, and the result of a run as one self-contained page."""
 
-from __future__ import annotations
-
 import base64
 import html
 from collections.abc import Mapping, Sequence
@@ -17,22 +15,21 @@ def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
     """One row per report of a device."""
     rows = []
     for report in sorted(reports, key=lambda report: (report.device, report.target, report.started_at)):
-        summary = report.summary
-        rows.append(
-            {
-                "device": report.device,
-                "target": report.target,
-                "release": report.release_id,
-                "runtime": report.runtime,
-                "precision": report.precision or "",
-                "p50 ms": "" if summary is None else f"{summary.p50_ms:.1f}",
-                "p90 ms": "" if summary is None else f"{summary.p90_ms:.1f}",
-                "p99 ms": "" if summary is None else f"{summary.p99_ms:.1f}",
-                "samples": str(len(report.samples_ms)),
-                "status": report.status if report.reason is None else f"{report.status}: {report.reason}",
-            }
-        )
-    return [{name: shown(cell) for name, cell in row.items()} for row in rows]
+        summary, status = report.summary, report.status
+        row = {
+            "device": report.device,
+            "target": report.target,
+            "release": report.release_id,
+            "runtime": report.runtime,
+            "precision": report.precision or "",
+            "p50 ms": "" if summary is None else f"{summary.p50_ms:.1f}",
+            "p90 ms": "" if summary is None else f"{summary.p90_ms:.1f}",
+            "p99 ms": "" if summary is None else f"{summary.p99_ms:.1f}",
+            "samples": str(len(report.samples_ms)),
+            "status": status if report.reason is None else f"{status}: {report.reason}",
+        }
+        rows.append({name: shown(cell) for name, cell in row.items()})
+    return rows
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
@@ -73,6 +70,5 @@ def _html_table(rows: Sequence[Row]) -> str:
 
 
 def _html_cell(cell: str) -> str:
-    """Sentences get room; a browser would squeeze them into a column of single words."""
-    room = ' class="sentence"' if len(cell) > _SENTENCE else ""
+    room = ' class="sentence"' if len(cell) > _SENTENCE else ""  # a browser would make it a column of single words
     return f"<td{room}>{html.escape(cell)}</td>"

@@ -20,15 +20,11 @@ _LAST_LOOK_WITHIN_S = 5.0
 
 @contextmanager
 def shown_training(folder: str, key: str, description: str) -> Iterator[None]:
-    """Shows what a training run writes into the store for as long as the block runs, and 100 % when it has succeeded.
+    """Shows what a training run writes into `folder` of the store while the block runs, and 100 % when it succeeded.
 
     Watching never ends work, nor holds it up: it happens in a thread of its own, and what goes wrong there, as a
-    Prefect server that is away, is logged once and tried again.
-
-    Args:
-        folder: where the run keeps its files in the store.
-        key: of the artifact: lower case letters, digits and dashes.
-        description: beside the bar.
+    Prefect server that is away, is logged once and tried again. The artifact's key is of lower case letters, digits and
+    dashes.
     """
     watch = _Watch(folder, key, description)
     # The context tells Prefect which run the artifact belongs to.
@@ -43,8 +39,6 @@ def shown_training(folder: str, key: str, description: str) -> Iterator[None]:
 
 
 class _Watch:
-    """One progress bar, and what is known of the training that it shows."""
-
     def __init__(self, folder: str, key: str, description: str) -> None:
         self.over = threading.Event()
         self.percent: float | None = None  # once it is known without looking
@@ -61,22 +55,16 @@ class _Watch:
             except Exception as error:  # Prefect's client, its server and the store fail in many ways: none is ours
                 if not self._has_failed:
                     self._has_failed = True
-                    get_run_logger().warning(
-                        "progress of %s cannot be shown, the work goes on: %s: %s",
-                        self._folder,
-                        type(error).__name__,
-                        error,
-                    )
+                    problem = f"progress of {self._folder} cannot be shown, the work goes on"
+                    get_run_logger().warning("%s: %s: %s", problem, type(error).__name__, error)
             if is_over:
                 return
             self.over.wait(REFRESH_EVERY_S)
 
     def _show(self) -> None:
         if self._artifact is None:
-            # In a task that is no coroutine the call is no coroutine either; its type says that it may be.
-            self._artifact = cast(
-                UUID, create_progress_artifact(progress=0.0, key=self._key, description=self._description)
-            )
+            begun = create_progress_artifact(progress=0.0, key=self._key, description=self._description)
+            self._artifact = cast(UUID, begun)  # no coroutine in a task that is none; its type says that it may be
         percent, description = self.percent, self._description
         if percent is None:
             reached = recall(this_store(), progress_key(self._folder), TrainingProgress)

@@ -1,7 +1,5 @@
 """One training run on a machine that has the images: samples, validation, and a state that is saved on the way."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -50,15 +48,13 @@ def run_training(
 
     Args:
         network: of the workload.
-        data: what it learns from and is scored on.
         device: where to train: `cpu` or `cuda`.
         save: called every `SAVE_STATE_EVERY_S` seconds, and after every `keep`.
         tell: called every `TELL_EVERY_S` seconds and after every epoch. Watching never ends work: what it raises is
             logged, once.
         saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
         saved_in: where they are from, for errors.
-        workers: see `retrain`.
-        teacher: see `retrain`.
+        workers, teacher: see `retrain`.
         keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
             Of a run that is resumed only with the epochs that end in it.
         shapes: heights and widths that the network will read, at which *tune* is scored, see `LabelledData.error`.
@@ -91,7 +87,7 @@ def run_training(
         seed=seed,
         workers=workers,
         teacher=None if teacher is None else teacher.to(device),
-        validate=lambda averaged: _tune_error(averaged, data, config, device, shapes),
+        validate=lambda averaged: tune_error(averaged, data, config, device, shapes),
         resume_from=saved,
         resume_name=saved_in,
         after_step=after_step,
@@ -101,19 +97,14 @@ def run_training(
 
 
 def crop_shape(config: TrainingConfig, data: LabelledData, shapes: Sequence[Shape] = ()) -> Shape:
-    """Height and width of the samples of a training.
+    """Height and width of the samples of a training: a square that the config asks for, else the network's main shape.
 
-    Args:
-        config: may ask for squares.
-        data: whose shape it is when nothing else says one.
-        shapes: that the network will read, the main one first; without any, it is any.
+    Without shapes the network reads any, and samples have the data's own.
     """
     return (config.image_size, config.image_size) if config.image_size else (shapes or data.input_shapes())[0]
 
 
 class _Told:
-    """Says now and then how far a training is."""
-
     def __init__(self, tell: Callable[[TrainingProgress], None], config: TrainingConfig, title: str) -> None:
         self._tell, self._epochs, self._title = tell, config.epochs, title
         self._at, self._epoch, self._has_failed = -math.inf, 0, False
@@ -139,16 +130,7 @@ class _Told:
 def tune_error(
     network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shapes: Sequence[Shape] = ()
 ) -> float:
-    """The error that a training by `config` scores, of any network; it is left on the CPU."""
-    error = _tune_error(network.to(device).eval(), data, config, device, shapes)
-    network.to("cpu")
-    return error
-
-
-def _tune_error(
-    network: PrunableNetwork, data: LabelledData, config: TrainingConfig, device: str, shapes: Sequence[Shape] = ()
-) -> float:
-    """Mean of the deciding error over images from all along tune."""
+    """What a training by `config` scores: the mean of the deciding error over images from all along tune."""
     graph = TorchGraph(network, device)
     positions = evenly_spread(len(data.names("tune")), config.validation_images)
     return float(np.mean([data.error(graph, "tune", position, shapes) for position in positions]))

@@ -3,8 +3,6 @@
 Nothing here imports what computes. Policies are configs of `pruning`; their files are in `modnet.policies`.
 """
 
-from __future__ import annotations
-
 from modnet.config import Config
 from modnet.configs.benchmark import BenchmarkConfig
 from modnet.configs.compute import ComputeConfig

@@ -1,7 +1,5 @@
 """How long a run waits for devices."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Self
 

@@ -1,7 +1,5 @@
 """What is asked of the Ray cluster."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from modnet.config import Config

@@ -1,7 +1,5 @@
 """What the winner may cost."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from modnet.config import Config

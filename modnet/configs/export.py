@@ -1,7 +1,5 @@
 """Which forms of the winner are released."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from modnet.config import Config

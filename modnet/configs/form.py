@@ -1,7 +1,5 @@
 """How configs look in the run form of the Prefect UI."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import BeforeValidator

@@ -1,7 +1,5 @@
 """Pruning in several steps."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, SerializeAsAny, model_validator

@@ -1,7 +1,5 @@
 """One way to prune a network: how many channels stay, and which."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self

@@ -1,7 +1,5 @@
 """How much each channel group matters by itself."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -26,10 +24,7 @@ class SensitivityConfig(Config):
         " run looks for.",
     )
     allowed_loss: float = Field(
-        0.1,
-        ge=0,
-        le=1000,
-        description="Largest relative rise of the error that pruning a group alone may cause.",
+        0.1, ge=0, le=1000, description="Largest relative rise of the error that pruning a group alone may cause."
     )
     max_macs: int | None = Field(
         None, ge=1, description="Looks for the allowed loss that leaves at most this many MACs for a 512×512 image."

@@ -1,7 +1,5 @@
 """Height and width of what a network reads, as people write them."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 
@@ -19,8 +17,7 @@ def _checked(text: str) -> str:
     return text
 
 
-InputShape = Annotated[str, AfterValidator(_checked)]
-"""`480x320`: 480 rows of 320 pixels."""
+InputShape = Annotated[str, AfterValidator(_checked)]  # `480x320`: 480 rows of 320 pixels
 
 
 SQUARE: InputShape = "512x512"

@@ -1,7 +1,5 @@
 """How networks are trained and retrained. A workload adds fields of its own: `modnet/configs/workload.py`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator

@@ -1,14 +1,12 @@
 """What a workload adds to the settings of a run."""
 
-from __future__ import annotations
-
 from modnet.configs.training import RetrainConfig, TrainingConfig
 
 
 class WorkloadSettings:
-    """What a workload adds to the settings of a run, and what it does where nobody chose. It does without torch.
+    """What a workload adds to the settings of a run, and what it does where nobody chose. This class adds nothing.
 
-    This class adds nothing.
+    It does without torch.
 
     Attributes:
         training: how its unpruned networks are trained: the engine's fields, and its own.
@@ -28,11 +26,5 @@ class WorkloadSettings:
         return self.training()
 
     def usual_retraining(self, *, is_demo: bool, is_trained: bool, is_small: bool) -> RetrainConfig:
-        """How candidates are retrained in minutes, or in a night.
-
-        Args:
-            is_demo: in minutes.
-            is_trained: the unpruned network was trained in the same run.
-            is_small: they are pruned from a small network.
-        """
+        """How candidates are retrained, in minutes or in a night: of a base of the same run, or of a small network."""
         return self.retraining()

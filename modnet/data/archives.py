@@ -1,7 +1,5 @@
 """Unpacks a zip, which is taken as cut off, huge or hostile until checked."""
 
-from __future__ import annotations
-
 import shutil
 import stat
 import tempfile
@@ -13,33 +11,29 @@ from modnet.data.download import path_problem, sha256_of_file, writing_into
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
 
+MAX_BYTES = 100 * 2**30  # that the entries together may unpack to
+MAX_FILES = 1_000_000
+MAX_RATIO = 200.0  # of bytes unpacked by those of the archive
 _CHUNK_BYTES = 2**18
 
 
-def extract_archive(
-    archive: Path, folder: Path, *, max_bytes: int = 100 * 2**30, max_files: int = 1_000_000, max_ratio: float = 200.0
-) -> Path:
+def extract_archive(archive: Path, folder: Path) -> Path:
     """The unpacked archive: a folder below `folder`, named by the first 12 hex digits of the archive's SHA-256.
 
     It appears whole or not at all, so when it is there it is used again; another archive gets another folder.
 
-    Args:
-        max_bytes: most bytes that the entries together may unpack to.
-        max_files: most entries.
-        max_ratio: most bytes unpacked per byte of the archive.
-
     Raises:
-        DatasetError: not a zip, cut off or damaged; an entry that is encrypted, a link or device, doubled, has
-            an absolute path, `..` or a wrong size; more than the limits; no room. Says which entry and why.
+        DatasetError: not a zip, cut off or damaged; an entry that is encrypted, a link or device, doubled, has an
+            absolute path, `..` or a wrong size; more than the limits; no room. Says which entry and why.
     """
     target = folder / sha256_of_file(archive)[:12]
     if target.is_dir():
         return target
     with _open_zip(archive) as opened, writing_into(folder):
         entries = opened.infolist()
-        _check_entries(archive, entries, max_files)
+        _check_entries(archive, entries)
         folder.mkdir(parents=True, exist_ok=True)
-        _check_sizes(archive, entries, max_bytes, max_ratio, free_bytes=shutil.disk_usage(folder).free)
+        _check_sizes(archive, entries, free_bytes=shutil.disk_usage(folder).free)
         with tempfile.TemporaryDirectory(prefix=".extract-", dir=folder) as temporary:
             content = Path(temporary, "content")
             content.mkdir()
@@ -60,9 +54,9 @@ def _open_zip(archive: Path) -> zipfile.ZipFile:
         raise DatasetError(f"archive {archive}: not a zip file, or cut off: {error}") from error
 
 
-def _check_entries(archive: Path, entries: list[zipfile.ZipInfo], max_files: int) -> None:
-    if len(entries) > max_files:
-        raise DatasetError(f"archive {archive}: {len(entries)} entries, at most {max_files} are allowed")
+def _check_entries(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
+    if len(entries) > MAX_FILES:
+        raise DatasetError(f"archive {archive}: {len(entries)} entries, at most {MAX_FILES} are allowed")
     seen: set[PurePosixPath] = set()
     for entry in entries:
         problem = _entry_problem(entry) or ("appears twice" if PurePosixPath(entry.filename) in seen else None)
@@ -85,17 +79,15 @@ def _entry_problem(entry: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _check_sizes(
-    archive: Path, entries: list[zipfile.ZipInfo], max_bytes: int, max_ratio: float, free_bytes: int
-) -> None:
+def _check_sizes(archive: Path, entries: list[zipfile.ZipInfo], free_bytes: int) -> None:
     """Judges by declared sizes; `_extract_entry` refuses entries that are not what they declare."""
     total, packed = sum(entry.file_size for entry in entries), archive.stat().st_size
-    if total <= min(max_bytes, free_bytes, max_ratio * packed):
+    if total <= min(MAX_BYTES, free_bytes, MAX_RATIO * packed):
         return
     largest = max(entries, key=lambda entry: entry.file_size)
     raise DatasetError(
         f"archive {archive} ({packed} bytes) unpacks to {total} bytes, most of it entry {largest.orig_filename!r} with "
-        f"{largest.file_size}; allowed are {max_bytes} bytes and {max_ratio:g} times its size, free are {free_bytes}"
+        f"{largest.file_size}; allowed are {MAX_BYTES} bytes and {MAX_RATIO:g} times its size, free are {free_bytes}"
     )
 
 

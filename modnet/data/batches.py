@@ -1,7 +1,5 @@
 """Which samples make a batch, stacking them, and computing them ahead."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +22,8 @@ def batch_of(samples: Sequence[_Sample]) -> _Sample:
 def batch_indices(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """The batches of one epoch: every index below `count` once, in an order that depends on (seed, epoch) only.
 
-    A last batch of a single sample joins the one before it, since batch statistics of one sample teach little;
-    other short last batches stay. So nothing is left out, and a batch has at most `batch_size + 1` samples.
+    A last batch of a single sample, whose batch statistics teach little, joins the one before it: a batch has at most
+    `batch_size + 1` samples.
 
     Raises:
         ConfigError: the batch size is not positive.
@@ -42,8 +40,7 @@ def batch_indices(count: int, batch_size: int, seed: int, epoch: int) -> list[li
 def prefetch(items: Iterable[_Item], depth: int = 2) -> Generator[_Item, None, None]:
     """The same items in the same order, computed by one thread up to `depth` items ahead.
 
-    An exception of the source is raised where its item would have come. Left early, it waits for the item that is
-    being computed and starts no other.
+    An exception of the source is raised where its item would have come. Left early, it waits for the item under way.
     """
     source, end = iter(items), object()
     pool = ThreadPoolExecutor(max_workers=1)

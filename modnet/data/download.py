@@ -1,7 +1,5 @@
 """Downloads a data set's archive: resumed, limited, verified, and put in place only when complete."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import http.client
@@ -29,14 +27,13 @@ logger = logging.getLogger(__name__)
 # PPM-100 (Ke et al., AAAI 2022) as repacked by PaddleSeg; its mattes are CC BY-NC-SA 4.0: not for commercial use.
 PRESETS = {"ppm-100": "https://paddleseg.bj.bcebos.com/matting/datasets/PPM-100.zip"}
 
+MAX_BYTES = 20 * 2**30  # a larger download is refused or broken off
+TIMEOUT_S = 60.0  # longest silence of the server
 _CHUNK_BYTES = 2**18
 
 
 class _Origin(BaseModel):
-    """Which download is here, written beside it so that only the same file is resumed or used again.
-
-    The URL is kept as a digest: its query may hold credentials.
-    """
+    """Which download is here, written beside it so that only the same file is resumed. The URL may hold credentials."""
 
     url_sha256: str
     validator: str | None  # for If-Range: a strong ETag or a Last-Modified date
@@ -46,20 +43,13 @@ class _CannotResumeError(Exception):
     """What the server sends does not continue what is here."""
 
 
-def fetch_archive(
-    source: str, folder: Path, *, sha256: str | None = None, max_bytes: int = 20 * 2**30, timeout_s: float = 60.0
-) -> Path:
+def fetch_archive(source: str, folder: Path, *, sha256: str | None = None) -> Path:
     """The local, verified zip behind a preset's name, an HTTP(S) URL, a `file://` URL or a path.
 
-    A local file is checked and left where it is. A download grows in `<name>.part`, which a later call resumes when
-    the server still has the same file (If-Range); complete, it takes its name. A completed download of the same URL,
-    or of the wanted digest, is used again. One process at a time fetches a file of one name; others wait for it.
-
-    Args:
-        folder: where downloads are kept; made when missing.
-        sha256: wanted digest in hex; without it the zip is only known to be a zip.
-        max_bytes: a larger download is refused or broken off.
-        timeout_s: longest silence of the server, in seconds.
+    A local file is checked and left where it is. A download grows in `<name>.part` in `folder`, made when missing. A
+    later call resumes it when the server still has the same file (If-Range); complete, it takes its name. A completed
+    download of the same URL, or of the wanted digest, is used again. One process at a time fetches a file of one name;
+    others wait for it. Without a digest in hex the zip is only known to be a zip.
 
     Raises:
         DownloadError: cut connection, timeout, 5xx or "too many requests": what came is kept, another try resumes.
@@ -77,7 +67,7 @@ def fetch_archive(
         with archive.with_name(archive.name + ".lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_fetched(source, archive, sha256):
-                _download(source, archive, max_bytes, timeout_s)
+                _download(source, archive)
             try:
                 _verify(archive, sha256)
             except DatasetError:
@@ -96,11 +86,9 @@ def _local_path(source: str) -> Path:
 
 
 def _verify(archive: Path, sha256: str | None) -> None:
-    """Raises DatasetError unless this is a zip, and with the wanted digest when there is one."""
     if not archive.is_file():
-        raise DatasetError(
-            f"archive {archive}: no such file; it is not one of the presets ({', '.join(PRESETS)}) either"
-        )
+        presets = ", ".join(PRESETS)
+        raise DatasetError(f"archive {archive}: no such file; it is not one of the presets ({presets}) either")
     if sha256 is not None and (got := sha256_of_file(archive)) != sha256.lower():
         raise DatasetError(f"archive {archive}: wanted SHA-256 {sha256.lower()}, got {got}")
     if not zipfile.is_zipfile(archive):
@@ -116,26 +104,25 @@ def _is_fetched(url: str, archive: Path, sha256: str | None) -> bool:
     return _read_origin(archive, url) is not None and not _part_of(archive).exists()
 
 
-def _download(url: str, archive: Path, max_bytes: int, timeout_s: float) -> None:
-    """Puts a complete download in place."""
+def _download(url: str, archive: Path) -> None:
     part, origin = _part_of(archive), _read_origin(archive, url)
     start = part.stat().st_size if part.is_file() and origin and origin.validator else 0
     try:
-        _stream(url, archive, start, origin if start else None, max_bytes, timeout_s)
+        _stream(url, archive, start, origin if start else None)
     except _CannotResumeError as reason:
         logger.info("download %s: starting over, %s", shown_url(url), reason)
-        _stream(url, archive, 0, None, max_bytes, timeout_s)
+        _stream(url, archive, 0, None)
     os.replace(part, archive)
 
 
-def _stream(url: str, archive: Path, start: int, origin: _Origin | None, max_bytes: int, timeout_s: float) -> None:
+def _stream(url: str, archive: Path, start: int, origin: _Origin | None) -> None:
     """Brings `<name>.part` to its full length, from `start` on when an origin is given that the server confirms."""
     headers = {"User-Agent": "modnet-edge", "Accept-Encoding": "identity"}
     if origin is not None and origin.validator is not None:
         headers |= {"Range": f"bytes={start}-", "If-Range": origin.validator}
     part = _part_of(archive)
-    with _opened(url, headers, timeout_s) as response:
-        sent = _Origin(url_sha256=_sha256_of_text(url), validator=_validator(response))
+    with _opened(url, headers) as response:
+        sent = _Origin(url_sha256=hashlib.sha256(url.encode()).hexdigest(), validator=_validator(response))
         total: int | None
         if response.status == 206:
             if sent != origin:
@@ -144,19 +131,18 @@ def _stream(url: str, archive: Path, start: int, origin: _Origin | None, max_byt
         else:  # the server ignores ranges, or the file changed
             length = response.headers.get("Content-Length", "")
             start, total = 0, int(length) if length.isdecimal() else None
-        if total is not None and total > max_bytes:
-            raise DatasetError(f"download {shown_url(url)}: {total} bytes, at most {max_bytes} are allowed")
+        if total is not None and total > MAX_BYTES:
+            raise DatasetError(f"download {shown_url(url)}: {total} bytes, at most {MAX_BYTES} are allowed")
         with part.open("ab" if start else "wb") as file:
             _origin_file(archive).write_text(sent.model_dump_json())
-            received = _copy(response, file, url, start, total, max_bytes)
-    if received > max_bytes:
+            received = _copy(response, file, url, start, total)
+    if received > MAX_BYTES:
         _forget_part(archive)
-        raise DatasetError(f"download {shown_url(url)}: more than the allowed {max_bytes} bytes")
+        raise DatasetError(f"download {shown_url(url)}: more than the allowed {MAX_BYTES} bytes")
     if (size := part.stat().st_size) != received:  # where the lock does not hold, as on some network drives
         _forget_part(archive)
-        raise DownloadError(
-            f"download {shown_url(url)}: got {received} bytes, but {part} has {size}; another process wrote"
-        )
+        got = f"got {received} bytes, but {part} has {size}; another process wrote"
+        raise DownloadError(f"download {shown_url(url)}: {got}")
     if total is not None and received != total:
         raise DownloadError(f"download {shown_url(url)}: cut after {received} of {total} bytes; another try resumes")
 
@@ -167,13 +153,11 @@ def _forget_part(archive: Path) -> None:
     _part_of(archive).unlink()
 
 
-def _copy(
-    response: http.client.HTTPResponse, file: IO[bytes], url: str, start: int, total: int | None, max_bytes: int
-) -> int:
+def _copy(response: http.client.HTTPResponse, file: IO[bytes], url: str, start: int, total: int | None) -> int:
     """Appends the response to the file until it ends or exceeds the limit; the bytes there are then."""
     received = start
     with Progress(f"download {shown_url(url)}", total, "B", done=start) as progress:
-        while received <= max_bytes:
+        while received <= MAX_BYTES:
             try:
                 chunk = response.read1(_CHUNK_BYTES)
             except (OSError, http.client.HTTPException) as error:
@@ -186,10 +170,9 @@ def _copy(
     return received
 
 
-def _opened(url: str, headers: dict[str, str], timeout_s: float) -> http.client.HTTPResponse:
-    """The server's answer, 200 or 206; closes itself at the end of a `with`."""
+def _opened(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and "Range" in headers:
@@ -226,7 +209,7 @@ def _read_origin(archive: Path, url: str) -> _Origin | None:
         origin = _Origin.model_validate_json(_origin_file(archive).read_bytes())
     except (FileNotFoundError, ValidationError):  # a damaged note: as if there were none, so start over
         return None
-    return origin if origin.url_sha256 == _sha256_of_text(url) else None
+    return origin if origin.url_sha256 == hashlib.sha256(url.encode()).hexdigest() else None
 
 
 def _part_of(archive: Path) -> Path:
@@ -238,7 +221,6 @@ def _origin_file(archive: Path) -> Path:
 
 
 def _file_name(url: str) -> str:
-    """The last part of the URL's path."""
     try:
         name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
     except ValueError as error:  # an IPv6 address without its bracket
@@ -246,10 +228,6 @@ def _file_name(url: str) -> str:
     if problem := path_problem(name):
         raise DatasetError(f"download {shown_url(url)}: its file name {name!r} {problem}")
     return name
-
-
-def _sha256_of_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_of_file(path: Path) -> str:

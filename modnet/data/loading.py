@@ -1,7 +1,5 @@
 """Batches, computed ahead of the training: the same whatever the number of processes that compute them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,23 +17,18 @@ logger = logging.getLogger(__name__)
 class BatchLoader(AbstractContextManager["BatchLoader[_Kind]"], Generic[_Kind]):
     """Loads the batches of one epoch after the other; a context manager, at whose end its processes end.
 
-    Without workers a thread computes ahead. With workers, sample `index` is always computed by worker
-    `index % workers`, so that each keeps its own part of the decoded images, and the caches together keep to the data
-    set's bound. Workers start with the first epoch and stay for the others. They need not be forked: see
-    `modnet.data.loading_worker`.
+    Without workers a thread computes ahead. With workers, sample `index` is always computed by worker `index %
+    workers`, so that each keeps its own part of the decoded images, and the caches together keep to the data set's
+    bound. Workers start with the first epoch and stay for the others.
 
-    A sample that cannot be read is replaced by the next in the order of indices that can. Every such file is logged
-    and counted once, however many epochs it fails in.
-
-    Attributes:
-        unreadable: what could not be read so far: the error, which names the file, by index.
+    A sample that cannot be read is replaced by the next in the order of indices that can. Every such file is logged and
+    counted once, however many epochs it fails in; `unreadable` is the error, which names it, by index.
     """
 
     def __init__(self, dataset: Samples[_Kind], *, workers: int = 0, max_unreadable: int = 0) -> None:
-        """Makes a loader; starts nothing yet.
+        """Makes a loader; starts nothing yet. The data set must not change any more, except for its epoch.
 
         Args:
-            dataset: must not change any more, except for its epoch.
             workers: processes that compute samples, beside this one.
             max_unreadable: how many different samples may be replaced before `load` raises.
 

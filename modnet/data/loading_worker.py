@@ -5,8 +5,6 @@ It is a fresh interpreter: forking a process in which Ray, OpenVINO or OpenMP ha
 through a pair of sockets, so either notices when the other is gone, also when it was killed.
 """
 
-from __future__ import annotations
-
 import logging
 import pickle
 import subprocess
@@ -48,16 +46,12 @@ class Samples(Protocol[Kind_co]):
 
 
 class Reading(NamedTuple, Generic[Kind]):
-    """What came of asking for one sample.
+    """What came of asking for one sample."""
 
-    Attributes:
-        sample: the one asked for, or the next, in the order of indices and round the end, that could be read; None
-            when too many in a row could not.
-        unreadable: index and error of those that could not be read on the way.
-    """
-
+    # the one asked for, or the next, in the order of indices and round the end, that could be read; None when too many
+    # in a row could not
     sample: Kind | None
-    unreadable: tuple[tuple[int, str], ...]
+    unreadable: tuple[tuple[int, str], ...]  # index and error of those that could not be read on the way
 
 
 def read_or_next(dataset: Samples[Kind], index: int, max_unreadable: int) -> Reading[Kind]:
@@ -127,10 +121,8 @@ class LoadingWorker(Generic[Kind]):
             code: int | str = self._process.wait(1)
         except subprocess.TimeoutExpired:
             code = "none yet"
-        return LoadingError(
-            f"a process that loads samples has ended (exit code {code}; -9 is mostly a lack of memory, then fewer "
-            "workers may do)"
-        )
+        hint = "-9 is mostly a lack of memory, then fewer workers may do"
+        return LoadingError(f"a process that loads samples has ended (exit code {code}; {hint})")
 
 
 def serve() -> None:

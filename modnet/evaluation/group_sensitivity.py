@@ -1,7 +1,5 @@
 """Sensitivities of a network on labelled images: on this machine into a file, or a part of them for one worker."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,12 +27,8 @@ def analyse_sensitivity(
 ) -> Sensitivities:
     """Measures every group at every ratio into `out`, and goes on where a killed analysis of the same question ended.
 
-    Args:
-        network: in evaluation mode.
-        workload: of the network; its error is measured.
-        data: its tune split is read.
-        out: JSON lines, see `modnet.pruning.sensitivity_file`.
-        scores: what `taylor` found; None scores the weights by the config's criterion.
+    The network is in evaluation mode, and the data's tune split is read. Without scores, those of `taylor`, weights are
+    scored by the config's criterion.
 
     Raises:
         DatasetError: the tune split is empty or an image cannot be read.
@@ -61,21 +55,15 @@ def measure_groups(
         scores = score_groups(network, config.pruning)
     done = {(one.group, one.image): one.errors.keys() for one in known}
     for position, name in enumerate(progress_over(_tune_images(data, config), "sensitivity", "image")):
-        missing = {
-            group: ratios
-            for group in groups
-            if (ratios := [ratio for ratio in config.ratios if ratio not in done.get((group.name, name), ())])
-        }
+        left = {group: set(config.ratios).difference(done.get((group.name, name), ())) for group in groups}
+        missing = {group: [one for one in config.ratios if one in ratios] for group, ratios in left.items() if ratios}
         if not missing:
             continue
         image = RecordedImage(network, data.sample("tune", position, config.short_side), workload.error)
         for group, ratios in missing.items():
             errors = image.errors(group.name, closed_gates(group, scores[group.name], ratios))
             yield ImageSensitivity(
-                group=group.name,
-                image=name,
-                baseline=image.baseline,
-                errors=dict(zip(ratios, errors, strict=True)),
+                group=group.name, image=name, baseline=image.baseline, errors=dict(zip(ratios, errors, strict=True))
             )
 
 
@@ -106,7 +94,6 @@ def sensitivity_question(
 
 
 def _tune_images(data: LabelledData, config: SensitivityConfig) -> Sequence[str]:
-    """The images that are looked at: the first of the tune split."""
     names = data.names("tune")[: config.images]
     if not names:
         raise DatasetError("the tune split has no images; there is nothing to measure sensitivities on")

@@ -1,7 +1,5 @@
 """How far a mean over images, or the difference of two, would move with other images: bootstrap intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,11 +28,7 @@ def mean_interval(scores: Scores, error: str) -> Interval:
     """Interval of the mean of one error over images, from `RESAMPLES` draws of as many images with replacement.
 
     Seeded: same scores, same interval. It speaks of the choice of images only; of few images, 20 or less, such
-    intervals are too narrow.
-
-    Args:
-        scores: of any network.
-        error: a name in `errors`. Images without it are left out.
+    intervals are too narrow. Images without the error are left out.
 
     Raises:
         DatasetError: no image has that error.
@@ -46,13 +40,9 @@ def mean_interval(scores: Scores, error: str) -> Interval:
 def difference_interval(scores: Scores, others: Scores, error: str) -> Interval:
     """Interval of the mean of `scores` less `others`, image by image: below 0 where `scores` is better.
 
-    Paired: an image that is hard for both networks moves neither the difference nor its interval. An interval on one
-    side of 0 says that the same network would be better on most other draws of images.
-
-    Args:
-        scores: of one network.
-        others: of another one, or of another form of the same, on the same images under the same protocol.
-        error: a name in `errors`.
+    Both are of the same images under the same protocol. Paired: an image that is hard for both networks moves neither
+    the difference nor its interval. An interval on one side of 0 says that the same network would be better on most
+    other draws of images.
 
     Raises:
         DatasetError: split, protocol or images differ, or only one of both has that error; says what.
@@ -62,15 +52,9 @@ def difference_interval(scores: Scores, others: Scores, error: str) -> Interval:
 
 
 def ratio_interval(scores: Scores, others: Scores, error: str) -> Interval:
-    """Interval of the mean of `scores` over that of `others`: below 1 where `scores` is better.
+    """Interval of the mean of `scores` over that of `others`, not 0 in every image: below 1 where `scores` is better.
 
-    Paired as `difference_interval` is: both means are of the same draw of images. That it lies below a factor says as
-    much as that the interval of `scores` less factor times `others` lies below 0.
-
-    Args:
-        scores: of one network.
-        others: of another one, as for `difference_interval`; not 0 in every image.
-        error: a name in `errors`.
+    Paired as `difference_interval` is: both means are of the same draw of images.
 
     Raises:
         DatasetError: as `difference_interval` does.
@@ -80,13 +64,10 @@ def ratio_interval(scores: Scores, others: Scores, error: str) -> Interval:
 
 
 def median_ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
-    """Interval of the median of the ratios of two series of latencies, round by round.
+    """Interval of the median of the ratios of two series of latencies, positive, as many, taken round by round.
 
     What slows down both in a round cancels out. From `RESAMPLES` seeded draws of rounds with replacement: it speaks of
     other rounds on the same machine.
-
-    Args:
-        numerator, denominator: positive, as many, the i-th of both taken in the same round.
     """
     ratios = np.asarray(numerator, dtype=float) / np.asarray(denominator, dtype=float)
     draws = np.random.default_rng(_SEED).integers(ratios.size, size=(RESAMPLES, ratios.size))
@@ -94,13 +75,10 @@ def median_ratio_interval(numerator: Sequence[float], denominator: Sequence[floa
 
 
 def _paired(scores: Scores, others: Scores, error: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The error of both, image by image."""
     for name in ("split", "protocol"):
-        if getattr(scores, name) != getattr(others, name):
-            raise DatasetError(
-                f"scores of different {name}s cannot be compared: {getattr(scores, name)!r} and "
-                f"{getattr(others, name)!r}"
-            )
+        this, other = (getattr(one, name) for one in (scores, others))
+        if this != other:
+            raise DatasetError(f"scores of different {name}s cannot be compared: {this!r} and {other!r}")
     images, other_images = ({score.stem for score in one.per_image} for one in (scores, others))
     if images != other_images:
         raise DatasetError(
@@ -135,7 +113,6 @@ def _interval(estimate: float, drawn: NDArray[np.float64]) -> Interval:
 
 
 def _some(stems: set[str]) -> str:
-    """The first few of them."""
     first = sorted(stems)
     listing = ", ".join(first[:5]) or "none"
     return listing if len(first) <= 5 else f"{listing} and {len(first) - 5} more"

@@ -1,7 +1,5 @@
 """Scores as a JSON file, so that a later evaluation can be compared image by image."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,11 +10,7 @@ from modnet.records import Scores
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """Writes means and the errors of every image, indented; what was not measured is absent.
-
-    Raises:
-        OSError: as the operating system says.
-    """
+    """Writes means and the errors of every image, indented; what was not measured is absent."""
     write_atomically(path, scores.model_dump_json(indent=1).encode())
 
 

@@ -1,7 +1,5 @@
 """Which network to release: the Pareto front, and the best within limits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
@@ -14,8 +12,7 @@ from modnet.targets import Target
 def pareto_front(scores: Sequence[NetworkScores], p50_ms: Mapping[str, float]) -> tuple[NetworkScores, ...]:
     """Networks that no other beats in both tune error and latency, from the fastest on.
 
-    Args:
-        p50_ms: median latency in milliseconds by network_id; a network that is missing counts as slower than any.
+    `p50_ms` is by network_id; a network that is missing counts as slower than any.
     """
     return tuple(
         sorted(
@@ -34,14 +31,8 @@ def choose_best(
 ) -> Choice:
     """The fastest candidate that errs little enough, with a reason for every other. `val` is never looked at.
 
-    Where none is within `limits.max_error_ratio`, the one with the lowest tune error.
-
-    Args:
-        base: the unpruned network.
-        candidates: what is chosen from.
-        limits: what the winner may cost.
-        latencies: of the candidates, in the form that decides; one that was not timed counts as slower than any.
-        refused: candidates that cannot be exported, with the reason.
+    Where none is within `limits.max_error_ratio`, the one with the lowest tune error. Latencies are of the form that
+    decides; a candidate that was not timed counts as slower than any. Those `refused` cannot be exported, for a reason.
 
     Raises:
         ConfigError: no candidate is within the limits of size and exportable; says why each is not.
@@ -91,15 +82,11 @@ def times(error: float, reference: float) -> str:
 def refused_targets(tune_error: Mapping[str, float], config: ExportConfig) -> dict[str, str]:
     """Targets that lost too much accuracy against torch, with the numbers.
 
-    Args:
-        tune_error: error on `tune` by target, all under the same protocol; "torch" is what the others are held against.
+    `tune_error` is by target and of "torch", which the others are held against, all under the same protocol.
     """
     allowed = tune_error["torch"] * (1 + config.max_relative_error_increase)
-    return {
-        target: f"tune error {error:.6f}, allowed {allowed:.6f} (torch {tune_error['torch']:.6f})"
-        for target, error in tune_error.items()
-        if error > allowed
-    }
+    bound = f"allowed {allowed:.6f} (torch {tune_error['torch']:.6f})"
+    return {name: f"tune error {error:.6f}, {bound}" for name, error in tune_error.items() if error > allowed}
 
 
 def refused_by_runtimes(checks: Mapping[Target, Sequence[LegacyCheck]]) -> dict[Target, str]:
@@ -121,13 +108,7 @@ def _dominates(one: NetworkScores, other: NetworkScores, p50_ms: Mapping[str, fl
 
 
 def _too_large(one: NetworkScores, limits: WinnerLimits) -> str:
-    """Which limits of size it exceeds, or an empty string."""
-    checks = (
-        ("parameters", one.complexity.parameters, limits.max_parameters),
-        ("MACs", one.complexity.macs, limits.max_macs),
-    )
-    return ", ".join(
-        f"{name} {value:.6g} (allowed {limit:.6g})"
-        for name, value, limit in checks
-        if limit is not None and value > limit
-    )
+    cost = one.complexity
+    checks = ("parameters", cost.parameters, limits.max_parameters), ("MACs", cost.macs, limits.max_macs)
+    over = [check for check in checks if check[2] is not None and check[1] > check[2]]
+    return ", ".join(f"{name} {value:.6g} (allowed {limit:.6g})" for name, value, limit in over)

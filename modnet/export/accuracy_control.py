@@ -1,21 +1,23 @@
 """Which layers of a quantised network go back to float, so that its error stays within a bound."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8
 
+from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, DatasetError, ExportError
 from modnet.export.runtime import core
-from modnet.graph_function import GraphFunction
+from modnet.graph_function import GraphFunction, Pixels
 from modnet.progress import progress_over
 from modnet.records import LayerDecision, QuantisationDecision
+from modnet.targets import Shape
+from modnet.workload import LabelledData
 
 RANKING_IMAGES = 16
 _MOVING = ("Concat", "Transpose")  # they compute nothing: what is rounded before them is rounded behind them
@@ -23,23 +25,32 @@ _MOVING = ("Concat", "Transpose")  # they compute nothing: what is rounded befor
 
 @dataclass(frozen=True)
 class AccuracyBound:
-    """What a quantised network's error on labelled images may be, and what may be done to get there.
+    """What a quantised network's error on labelled images may be, and what may be done to get there."""
 
-    Attributes:
-        images: how many images there are, all of a split that choices read and never those of the calibration.
-        error_of: a network and the index of an image → its error; what is held is the mean over all images.
-        float_error: that mean for the float network.
-        max_relative_increase: the mean may be up to float_error · (1 + max_relative_increase); at least 0.
-        max_float_layers: layers that may go back to float before the attempt ends beyond the bound.
-        training_steps: of quantisation-aware training that the network has behind it, for the record.
-    """
-
-    images: int
+    images: int  # how many there are, all of a split that choices read and never those of the calibration
+    # a network and the index of an image → its error; what is held is the mean over all images
     error_of: Callable[[GraphFunction, int], float]
-    float_error: float
-    max_relative_increase: float = 0.05
-    max_float_layers: int = 16
-    training_steps: int = 0
+    float_error: float  # that mean for the float network
+    max_relative_increase: float = 0.05  # the mean may be up to float_error · (1 + max_relative_increase); at least 0
+    max_float_layers: int = 16  # layers that may go back to float before the attempt ends beyond the bound
+    training_steps: int = 0  # of quantisation-aware training that the network has behind it, for the record
+
+    @classmethod
+    def on_tune(cls, data: LabelledData, shape: Shape, float_error: float, config: ExportConfig) -> Self:
+        """What the config wants on all of the tune split, at one shape."""
+        return cls(
+            len(data.names("tune")),
+            lambda graph, position: data.error(graph, "tune", position, [shape]),
+            float_error,
+            config.max_relative_error_increase,
+            config.max_float_layers,
+        )
+
+
+def calibration_inputs(data: LabelledData, shape: Shape, config: ExportConfig) -> list[Pixels]:
+    """What the config calibrates by: network inputs of the first images of fit, float32 (1, C, *shape) in [-1, 1]."""
+    count = min(config.calibration_images, len(data.names("fit")))
+    return [data.pixels("fit", position, shape) for position in range(count)]
 
 
 def restore_accuracy(
@@ -50,12 +61,7 @@ def restore_accuracy(
     Where the quantised network is within it, or no layer may go back, nothing else is measured. Otherwise a layer's
     harm is how much the error on the first `RANKING_IMAGES` images falls when that layer alone computes in float; then
     the layers go back one at a time, in this order, and after each the whole network is measured on all images. Same
-    graphs and images, same decision.
-
-    Args:
-        model: the float graph that was quantised, see `modnet.export.quantise.quantise`.
-        quantised: its quantised form; neither is touched.
-        bound: what must hold.
+    graphs and images, same decision. Neither graph is touched; `model` is the float one.
 
     Returns:
         The network, and how it came about; `QuantisationDecision.is_within_bound` says whether it may be used.
@@ -111,14 +117,9 @@ def rounded_layers(model: ov.Model) -> list[str]:
 
 
 def put_back(quantised: ov.Model, model: ov.Model, layer: str) -> None:
-    """Makes one layer of `quantised` compute as in the float `model`: input, weights, and the bias that follows it.
+    """Makes one of the `rounded_layers` compute as in the float `model`: input, weights, and the bias that follows it.
 
-    Others that read the same rounded activations go on doing so.
-
-    Args:
-        quantised: changed in place.
-        model: the graph that was quantised.
-        layer: one of `rounded_layers`.
+    `quantised` is changed in place. Others that read the same rounded activations go on doing so.
     """
     originals = {operation.get_friendly_name(): operation for operation in model.get_ops()}
     operation = next(one for one in quantised.get_ops() if one.get_friendly_name() == layer)
@@ -176,7 +177,6 @@ def _restore_constants(operation: ov.Node, original: ov.Node) -> None:
 
 
 def _before_rounding(source: ov.Output) -> ov.Output:
-    """The same values before they were rounded to 8 bits; what moved them moves these."""
     if not _is_rounded(source):
         return source
     node = source.get_node()

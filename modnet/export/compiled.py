@@ -1,10 +1,8 @@
 """Compiled networks that are kept on disk: compiling takes longer than everything else that one picture needs.
 
-OpenVINO has a cache of its own (CACHE_DIR). It trusts what it finds. Here a file holds a digest of its content, so one
-that was cut or spoilt is made again, and it appears whole or not at all while several processes start.
+OpenVINO's own cache (CACHE_DIR) trusts what it finds. Here a file holds a digest of its content, so one that was cut or
+spoilt is made again, and it appears whole or not at all while several processes start.
 """
-
-from __future__ import annotations
 
 import hashlib
 import io
@@ -21,32 +19,20 @@ from modnet.targets import Shape
 
 logger = logging.getLogger(__name__)
 
-Config = Mapping[str, str]
-"""Properties of a compilation, by OpenVINO's names."""
+Config = Mapping[str, str]  # properties of a compilation, by OpenVINO's names
+Compile = Callable[[str, Config], ov.CompiledModel]  # of a device
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def kept_or_compiled(
-    folder: Path,
-    xml: Path,
-    shape: Shape | None,
-    device: str,
-    config: Config,
-    compile_it: Callable[[str, Config], ov.CompiledModel],
+    folder: Path, xml: Path, shape: Shape | None, device: str, config: Config, compile_it: Compile
 ) -> ov.CompiledModel:
-    """The compiled network from `folder`, or compiled now and kept there.
+    """The compiled network from `folder`, or compiled now by `compile_it` and kept there.
 
-    Its file is named by all that it depends on: both files of the IR, shape, config, the processor with its abilities,
-    and the version of OpenVINO. Where the folder cannot be written, or the device cannot keep networks, nothing is.
-
-    Args:
-        folder: made when missing.
-        xml: of an IR, its .bin beside it.
-        shape: that it is compiled for; None: its own.
-        device: OpenVINO's name.
-        config: see `Config`.
-        compile_it: reads and compiles, with device and config.
+    Its file is named by all that it depends on: both files of the IR, shape (None: the IR's own), config, the processor
+    with its abilities, and the version of OpenVINO. Where the folder cannot be made or written, or the device cannot
+    keep networks, nothing is.
     """
     abilities = core().get_property(device, "OPTIMIZATION_CAPABILITIES")
     if "EXPORT_IMPORT" not in abilities or not xml.with_suffix(".bin").is_file():

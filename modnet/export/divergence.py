@@ -1,9 +1,8 @@
 """Where an exported network starts to compute something else than its source."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +12,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modnet.export.folding import folded
 from modnet.export.runtime import core
-from modnet.graph_function import image_of
-from modnet.network import PrunableNetwork
+from modnet.graph_function import Pixels, image_of
+from modnet.network import PrunableNetwork, folded
 
 TOLERANCE = 0.02
 """Largest accepted mean difference of a layer's outputs over their mean size; float16 weights stay below 0.003."""
 
 
-def first_divergence(network: PrunableNetwork, path: Path, images: Sequence[NDArray[np.float32]]) -> str | None:
+def first_divergence(network: PrunableNetwork, path: Path, images: Sequence[Pixels]) -> str | None:
     """The name of the first convolution or linear layer, in the order of computation, that differs for any image.
 
     Args:
-        network: the source.
-        path: its ONNX file or IR; layers are found by the names that the export gave them.
+        path: the network's ONNX file or IR; layers are found by the names that the export gave them.
         images: network inputs, float32 (1, C, H, W) in [-1, 1].
 
     Returns:
         The module's name in the network, as `detail.hr4x.0.conv`; None where no layer is beyond `TOLERANCE`.
     """
     source, model = folded(network), core().read_model(path)
-    nodes = {
-        _layer_of(name): node
-        for node in model.get_ops()
-        if (name := node.get_friendly_name()).endswith(("/Conv", "/MatMul", "/Gemm"))
-    }
+    named = {node.get_friendly_name(): node for node in model.get_ops()}
+    nodes = {_layer_of(name): node for name, node in named.items() if name.endswith(("/Conv", "/MatMul", "/Gemm"))}
     earliest: tuple[int, str] | None = None
     run: Callable[[NDArray[np.float32]], list[NDArray[Any]]] | None = None
     for image in images:
@@ -60,15 +54,11 @@ def _outputs(source: nn.Module, image: NDArray[np.float32]) -> dict[str, NDArray
     def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         return lambda module, inputs, output: outputs.__setitem__(name, output.numpy())
 
-    hooks = [
-        module.register_forward_hook(keep(name))
-        for name, module in source.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    ]
-    with torch.inference_mode():
+    layers = {name: one for name, one in source.named_modules() if isinstance(one, nn.Conv2d | nn.Linear)}
+    with ExitStack() as hooks, torch.inference_mode():
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_hook(keep(name)))
         source(torch.from_numpy(image))
-    for hook in hooks:
-        hook.remove()
     return outputs
 
 

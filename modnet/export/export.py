@@ -1,17 +1,14 @@
 """One network → a folder of everything that can be deployed, each file checked against the network."""
 
-from __future__ import annotations
-
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from modnet.configs.shape import shape_of
@@ -22,10 +19,10 @@ from modnet.export.onnx_to_openvino import QuantisationAwareTraining, convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.parity import TOLERANCES, ParityReport, Tolerance, check_parity
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.graph_function import TorchGraph, image_of, pixels_of
+from modnet.graph_function import Pixels, TorchGraph, image_of, pixels_of
 from modnet.network import PrunableNetwork
 from modnet.records import FileDigest, QuantisationDecision, Record
-from modnet.targets import VARIANTS, InputFormat, Precision, Shape, Size, Target
+from modnet.targets import VARIANTS, InputFormat, Shape, Size, Target
 
 
 class ExportReport(Record):
@@ -48,11 +45,11 @@ def export_network(
     targets: Sequence[Target],
     input_format: InputFormat | None = None,
     max_difference: float = TOLERANCES["fp32"].maximum,
-    calibration: Iterable[NDArray[np.float32]] | None = None,
+    calibration: Iterable[Pixels] | None = None,
     bound: AccuracyBound | None = None,
     quantisation_aware_steps: int = 0,
     seed: int = 0,
-    parity_images: Iterable[NDArray[np.float32]],
+    parity_images: Iterable[Pixels],
 ) -> ExportReport:
     """Writes `<stem>.onnx` and one IR per target, `<stem>-<target>.xml` and `.bin`, into a new folder.
 
@@ -63,7 +60,6 @@ def export_network(
     Args:
         network: may be in training mode; it is not touched.
         folder: must not exist yet, or be empty.
-        stem: of the files' names.
         size: height and width of the network's input, or the side of a square, in pixels; multiples of 32.
         targets: which IRs; the ONNX file is of open size when one of them is.
         input_format: what the IRs read; None leaves it to each target.
@@ -87,11 +83,12 @@ def export_network(
     (read,), shape = network.inputs, shape_of(size)
     require_pixels(images, (1, read.channels, *shape), "parity")
     is_dynamic = any(not VARIANTS[target].is_static for target in targets)
-    gate = _Gate(network, images, {**TOLERANCES, "fp32": TOLERANCES["fp32"]._replace(maximum=max_difference)})
+    gate = _Gate(network, TorchGraph(network), images)
+    tolerances = {**TOLERANCES, "fp32": TOLERANCES["fp32"]._replace(maximum=max_difference)}
 
     with _new_folder(folder) as staging:
         onnx_path = export_onnx(network, staging / f"{stem}.onnx", size=shape, dynamic=is_dynamic)
-        reports = {"onnx": gate.check(onnx_path, "fp32")}
+        reports = {"onnx": gate.check(onnx_path, tolerances["fp32"])}
         convert = partial(
             convert_ir,
             *(onnx_path, staging),
@@ -107,7 +104,7 @@ def export_network(
             try:
                 ir = convert(targets=[target])[target]
                 decision = ir.decision or decision
-                reports[target] = gate.check(ir.xml, VARIANTS[target].precision)
+                reports[target] = gate.check(ir.xml, tolerances[VARIANTS[target].precision])
             except (LoweringError, ParityError, AccuracyError) as error:
                 if isinstance(error, AccuracyError):
                     decision = error.decision
@@ -122,31 +119,21 @@ def export_network(
     return ExportReport(shape=shape, files=files, parity=reports, refused=refused, int8=decision, seconds=seconds)
 
 
+@dataclass(frozen=True)
 class _Gate:
-    """What every form of one network must pass."""
+    network: PrunableNetwork
+    reference: TorchGraph
+    images: Sequence[Pixels]
 
-    def __init__(
-        self, network: PrunableNetwork, images: Sequence[NDArray[np.float32]], tolerances: Mapping[Precision, Tolerance]
-    ) -> None:
-        self._network = network
-        self._reference = TorchGraph(network)
-        self._images = images
-        self._tolerances = tolerances
-
-    def check(self, path: Path, precision: Precision) -> ParityReport:
+    def check(self, path: Path, tolerance: Tolerance) -> ParityReport:
         """Compares the form in `path` with the network; the error names the first layer that differs, too."""
         candidate = OpenvinoGraph(path)
         # One that reads images sees whole steps: both get these.
-        images = [pixels_of(image_of(one)) for one in self._images] if candidate.reads_images else self._images
+        images = [pixels_of(image_of(one)) for one in self.images] if candidate.reads_images else self.images
         try:
-            return check_parity(
-                *(self._reference, candidate, images),
-                max_tolerance=self._tolerances[precision].maximum,
-                mean_tolerance=self._tolerances[precision].mean,
-                names=("the network", path.name),
-            )
+            return check_parity(self.reference, candidate, images, tolerance, ("the network", path.name))
         except ParityError as error:
-            layer = first_divergence(self._network, path, images)
+            layer = first_divergence(self.network, path, images)
             where = f"the first layer that differs is {layer}" if layer else "no layer differs by itself"
             message = f"{error}; {where}"
             raise ParityError(message, error.max_difference, error.mean_difference, layer) from error

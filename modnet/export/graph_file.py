@@ -1,7 +1,5 @@
 """ONNX files and IRs, which may come from anywhere: what is read is a network of images, or is refused in our words."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -41,8 +39,7 @@ def read_ir(xml: Path) -> ov.Model:
     """The network in an IR.
 
     Raises:
-        GraphError: one of its two files is missing, cut off or of another network, or it is no graph of one
-            image → one tensor.
+        GraphError: as `read_onnx`, or one of its two files is missing, cut off or of another network.
     """
     if xml.suffix != ".xml":
         raise GraphError(f"cannot load {xml}: an IR is named by its .xml, which has its .bin beside it")
@@ -94,9 +91,8 @@ def _require_own_weights(xml: Path) -> None:
             ends.append(int(place["offset"]) + int(place["size"]))
     wanted, got = max(ends), xml.with_suffix(".bin").stat().st_size
     if wanted != got:
-        raise GraphError(
-            f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: it is cut or of another network"
-        )
+        why = "it is cut or of another network"
+        raise GraphError(f"cannot load {xml}: its .bin has {got} bytes, wanted {wanted}: {why}")
 
 
 def _read(path: Path) -> ov.Model:
@@ -115,24 +111,14 @@ def _read(path: Path) -> ov.Model:
 
 def _require_network_of_images(model: ov.Model, path: Path) -> None:
     inputs, outputs = [pixel_shape(port) for port in model.inputs], [port.partial_shape for port in model.outputs]
-    is_single = len(inputs) == len(outputs) == 1
+    is_single, refusal = len(inputs) == len(outputs) == 1, f"{path} is no network of images: wanted"
     if not is_single or not inputs[0].compatible(ov.PartialShape([-1] * 4)) or outputs[0].rank == ov.Dimension(0):
-        raise GraphError(
-            f"{path} is no network of images: wanted one input (B, C, H, W) and one output, got {shapes_of(model)}"
-        )
-    if model.input().element_type not in (ov.Type.f32, ov.Type.u8):
-        raise GraphError(
-            f"{path} is no network of images: wanted an input of float32 pixels, or uint8 images, got "
-            f"{model.input().element_type.get_type_name()}"
-        )
+        raise GraphError(f"{refusal} one input (B, C, H, W) and one output, got {shapes_of(model)}")
+    if (kind := model.input().element_type) not in (ov.Type.f32, ov.Type.u8):
+        raise GraphError(f"{refusal} an input of float32 pixels, or uint8 images, got {kind.get_type_name()}")
 
 
 def shapes_of(model: ov.Model) -> str:
     """`(1, 3, H, W) → (1, 1, H, W)`, for errors."""
-    return (
-        f"{_listed([pixel_shape(port) for port in model.inputs])} → {_listed([p.partial_shape for p in model.outputs])}"
-    )
-
-
-def _listed(shapes: list[ov.PartialShape]) -> str:
-    return ", ".join(str(shape) for shape in shapes) or "nothing"
+    sides = [pixel_shape(port) for port in model.inputs], [port.partial_shape for port in model.outputs]
+    return " → ".join(", ".join(map(str, shapes)) or "nothing" for shapes in sides)

@@ -4,8 +4,6 @@ Shapes in comments: B batch; C channels of the map x, H and W its height and wid
 the doubled map; O outputs of the 3×3 convolution.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,8 +13,9 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8, opset11
 
-BORDER = r".*/Border/.*"
-"""Matches the names of everything that is computed for the outermost pixels alone."""
+from modnet.export.rewriting import rewritten
+
+BORDER = r".*/Border/.*"  # matches the names of everything that is computed for the outermost pixels alone
 
 _END = np.iinfo(np.int32).max
 
@@ -38,18 +37,9 @@ def heads_at_half_size(model: ov.Model) -> int:
     zeros there, which no padding of x stands for: it would be wrong by up to 0.2. So the values are the same up to
     rounding in float32.
 
-    Args:
-        model: with constants folded and batch norms in the convolutions. Heads of open size stay as they are.
+    The model has its constants folded, and batch norms in the convolutions. Heads of open size stay as they are.
     """
-    rewritten = 0
-    for operation in model.get_ordered_ops():
-        if (head := _head(operation)) is not None:
-            result = _at_half_size(head, name := operation.get_friendly_name())
-            operation.output(0).replace(result.output(0))
-            result.set_friendly_name(name)
-            rewritten += 1
-    model.validate_nodes_and_infer_types()
-    return rewritten
+    return rewritten(model, _head, _at_half_size)
 
 
 def read_rounded_strips(model: ov.Model) -> None:
@@ -101,9 +91,7 @@ def _by_pixel(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([positions[:-1], positions[1:]])
 
 
-class _Convolution(NamedTuple):
-    """A convolution of stride 1 with a bias, padded so that the size stays."""
-
+class _Convolution(NamedTuple):  # of stride 1 with a bias, padded so that the size stays
     source: ov.Node
     name: str
     weights: NDArray[Any]  # (outputs, inputs, K, K)
@@ -118,7 +106,6 @@ class _Head(NamedTuple):
 
 
 def _head(operation: ov.Node) -> _Head | None:
-    """The head that ends in an operation; None where none does."""
     last = _convolution(operation, 1)
     if last is None or last.weights.shape[0] != 1 or not _is_between(last.source, "Relu"):
         return None
@@ -133,7 +120,6 @@ def _head(operation: ov.Node) -> _Head | None:
 
 
 def _convolution(add: ov.Node, size: int) -> _Convolution | None:
-    """The convolution and its bias that end in an addition; None where it is another one."""
     if add.get_type_name() != "Add" or not _is_between(node := add.input_value(0).get_node(), "Convolution"):
         return None
     weights, bias = (one.get_node() for one in (node.input_value(1), add.input_value(1)))
@@ -164,8 +150,8 @@ def _is_doubling(resize: ov.Node) -> bool:
     return is_linear and after == [*before[:2], 2 * before[2], 2 * before[3]] and min(before[2:]) >= 3
 
 
-def _at_half_size(head: _Head, name: str) -> ov.Node:
-    x, y, first, last = head
+def _at_half_size(operation: ov.Node, head: _Head) -> ov.Node:
+    name, (x, y, first, last) = operation.get_friendly_name(), head
     channels, beside = (source.get_partial_shape()[1].get_length() for source in (x, y))
     deal = np.eye(4 * beside).reshape(-1, 2, 2, beside).transpose(0, 3, 1, 2)  # (4 · D, D, 2, 2)
     squares = opset8.convolution(y, _constant(deal), [2, 2], [0, 0], [0, 0], [1, 1])  # (B, 4 · D, H, W)

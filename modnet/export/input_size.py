@@ -1,9 +1,9 @@
 """Sizes within a graph that follow its input: an IR can be given another height and width without a new export."""
 
-from __future__ import annotations
-
 import openvino as ov
 from openvino import opset8, opset11
+
+from modnet.export.rewriting import rewritten
 
 _KEPT = ("coordinate_transformation_mode", "nearest_mode", "antialias", "pads_begin", "pads_end", "cube_coeff")
 """Attributes of Interpolate that stay as they are."""
@@ -13,29 +13,22 @@ def resize_by_scales(model: ov.Model) -> int:
     """Rewrites each resizing to a fixed size in place as one by factors; returns how many there were.
 
     `torch.onnx.export` writes the sizes that it met, as [60, 40]. Where both sides grow or shrink by whole factors the
-    values are the same, and `ov.Model.reshape` can give the input another size. Others stay as they are.
-
-    Args:
-        model: with constants folded.
+    values are the same, and `ov.Model.reshape` can give the input another size. Others stay as they are. The model has
+    its constants folded.
     """
-    rewritten = 0
-    for operation in model.get_ordered_ops():
-        if (scales := _scales(operation)) is None:
-            continue
-        given = operation.get_attributes()
-        resized = opset11.interpolate(
-            operation.input_value(0),
-            opset8.constant(scales, ov.Type.f32),
-            given["mode"],
-            "scales",
-            axes=operation.input_value(2),
-            **{name: given[name] for name in _KEPT},
-        )
-        operation.output(0).replace(resized.output(0))
-        resized.set_friendly_name(operation.get_friendly_name())
-        rewritten += 1
-    model.validate_nodes_and_infer_types()
-    return rewritten
+    return rewritten(model, _scales, _by_scales)
+
+
+def _by_scales(operation: ov.Node, scales: list[float]) -> ov.Node:
+    given = operation.get_attributes()
+    return opset11.interpolate(
+        operation.input_value(0),
+        opset8.constant(scales, ov.Type.f32),
+        given["mode"],
+        "scales",
+        axes=operation.input_value(2),
+        **{name: given[name] for name in _KEPT},
+    )
 
 
 def _scales(operation: ov.Node) -> list[float] | None:

@@ -4,8 +4,6 @@ What the ONNX reader of OpenVINO 2026.4 makes of MODNet needs Slice-8 and Interp
 neither. Everything here changes a model of fixed input size in place, before its first compilation.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
@@ -25,10 +23,9 @@ Node = Any
 
 
 def lower(model: ov.Model, *, opset_ceiling: int, has_safe_norm: bool) -> None:
-    """Rewrites `model` in operations of opsets 1 to `opset_ceiling`; it computes the same.
+    """Rewrites `model`, of fixed input size, in operations of opsets 1 to `opset_ceiling`; it computes the same.
 
     Args:
-        model: of fixed input size.
         opset_ceiling: newest opset allowed, at least 6.
         has_safe_norm: instance norms become `safe_instance_norm`.
 
@@ -77,14 +74,9 @@ def fold_constants(model: ov.Model) -> None:
 def _replace(model: ov.Model, kind: str, make: Callable[[Node], Node]) -> None:
     for node in model.get_ordered_ops():
         if node.get_type_name() == kind and (new := make(node)) is not node:
-            _put_in_place(node, new)
-
-
-def _put_in_place(old: Node, new: Node) -> None:
-    name = old.get_friendly_name()
-    for reader in old.output(0).get_target_inputs():
-        reader.replace_source_output(new.output(0))
-    new.set_friendly_name(name)
+            for reader in node.output(0).get_target_inputs():
+                reader.replace_source_output(new.output(0))
+            new.set_friendly_name(node.get_friendly_name())
 
 
 def _strided_slice(node: Node) -> Node:
@@ -96,9 +88,7 @@ def _strided_slice(node: Node) -> Node:
     is_whole = [1] * len(shape)
     for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
         if step < 1:
-            raise LoweringError(
-                f"cannot lower {node.get_friendly_name()!r}: got a slice of step {step}, wanted 1 or more"
-            )
+            raise _refusal(node, f"got a slice of step {step}, wanted 1 or more")
         size = shape[axis]
         begin[axis], end[axis] = (min(at + size if at < 0 else at, size) for at in (start, stop))
         stride[axis], is_whole[axis] = step, 0
@@ -124,10 +114,7 @@ def _interpolate_4(node: Node) -> Node:
     """Interpolate-11 → Interpolate-4 in `sizes` mode: with `scales`, FP16 weights break OpenVINO 2021.4.2."""
     given = node.get_attributes()
     if given["mode"] not in ("nearest", "linear", "linear_onnx", "cubic"):
-        raise LoweringError(
-            f"cannot lower {node.get_friendly_name()!r}: opset 4 interpolates by nearest, linear, linear_onnx or "
-            f"cubic, got {given['mode']}"
-        )
+        raise _refusal(node, f"opset 4 interpolates by nearest, linear, linear_onnx or cubic, got {given['mode']}")
     before, after = _fixed_shape(node), tuple(node.get_output_shape(0))
     axes = [axis for axis in range(len(before)) if axis >= 2]
     sizes = np.array([after[axis] for axis in axes], np.int64)
@@ -144,25 +131,25 @@ def _safe_norm(node: Node) -> Node:
     attributes = node.get_attributes()
     axes = sorted(axis % 4 for axis in _constant(node, 1).tolist())
     if axes != [2, 3] or not attributes["normalize_variance"] or str(attributes["eps_mode"]).lower() != "inside_sqrt":
-        raise LoweringError(
-            f"cannot lower {node.get_friendly_name()!r}: wanted an instance norm over height and width with its "
-            f"epsilon inside the root, got axes {axes} and {attributes}"
-        )
+        wanted = "wanted an instance norm over height and width with its epsilon inside the root"
+        raise _refusal(node, f"{wanted}, got axes {axes} and {attributes}")
     return safe_instance_norm(node.input_value(0), float(attributes["eps"]))
 
 
 def _fixed_shape(node: Node) -> tuple[int, ...]:
     shape = node.get_input_partial_shape(0)
     if shape.is_dynamic:
-        raise LoweringError(f"cannot lower {node.get_friendly_name()!r}: wanted a fixed input size, got {shape}")
+        raise _refusal(node, f"wanted a fixed input size, got {shape}")
     return tuple(shape.to_shape())
 
 
 def _constant(node: Node, index: int) -> NDArray[Any]:
     constant = node.input_value(index).get_node()
     if constant.get_type_name() != "Constant":
-        raise LoweringError(
-            f"cannot lower {node.get_friendly_name()!r}: its input {index} is computed ({constant.get_type_name()})"
-        )
+        raise _refusal(node, f"its input {index} is computed ({constant.get_type_name()})")
     data: NDArray[Any] = constant.get_data()
     return data
+
+
+def _refusal(node: Node, why: str) -> LoweringError:
+    return LoweringError(f"cannot lower {node.get_friendly_name()!r}: {why}")

@@ -1,7 +1,5 @@
 """Whether the old runtimes of a target read its IR, compute what it should, and compile it for its device."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -16,13 +14,12 @@ from numpy.typing import NDArray
 from modnet.errors import ExportError, ParityError
 from modnet.export import legacy_runner
 from modnet.export.openvino_graph import reads_images
-from modnet.export.parity import TOLERANCES, Tolerance, check_parity
-from modnet.graph_function import GraphFunction, image_of, pixels_of
+from modnet.export.parity import TOLERANCES, check_parity
+from modnet.graph_function import GraphFunction, Pixels, image_of, pixels_of
 from modnet.records import LegacyCheck
 from modnet.targets import Variant
 
-TIMEOUT_S = 300.0
-"""Of one start of an old runtime; the unpruned network takes about 20 s on two busy cores."""
+TIMEOUT_S = 300.0  # of one start of an old runtime; the unpruned network takes about 20 s on two busy cores
 
 
 class LegacyRuntime(NamedTuple):
@@ -60,10 +57,8 @@ class LegacyRuntime(NamedTuple):
     def ask(self, purpose: str, arguments: Sequence[str], *modules: Path) -> dict[str, Any]:
         """The JSON object that a Python program within this runtime prints last.
 
-        Args:
-            purpose: what it is to do, as a verb and its object for messages.
-            arguments: of the interpreter.
-            modules: folders to import from, beside the runtime's own.
+        `purpose` is what it is to do, as a verb and its object for messages; it imports from the folders `modules` as
+        well.
 
         Raises:
             ExportError: it does not start, fails, or does not end within `TIMEOUT_S`; with its last words.
@@ -92,65 +87,38 @@ class LegacyRuntime(NamedTuple):
 
 
 def verify_on_legacy(
-    xml: Path,
-    variant: Variant,
-    reference: GraphFunction,
-    images: Sequence[NDArray[np.float32]],
-    folder: Path,
+    xml: Path, variant: Variant, reference: GraphFunction, images: Sequence[Pixels], folder: Path
 ) -> tuple[LegacyCheck, ...]:
-    """Runs an IR on every old runtime of its target and compiles it for the device that only these know.
+    """One check for each old runtime of an IR's target, of those in `folder`, and one for the compiler of their device.
 
-    Args:
-        xml: the IR.
-        variant: its target's row.
-        reference: what it should compute.
-        images: network inputs, float32 (1, C, H, W) in [-1, 1]; an IR that reads images gets `image_of` them, and the
-            reference what is left of them in it.
-        folder: where `make legacy-runtimes` installed them.
-
-    Returns:
-        One check for each runtime and one for the compiler. What is not installed is "not verified", never "ok".
+    Images are network inputs, float32 (1, C, H, W) in [-1, 1]; an IR that reads images gets `image_of` them, and the
+    reference what is left of them in it. What is not installed is "not verified", never "ok".
     """
     inputs: NDArray[Any] = np.concatenate(images)
     if reads_images(xml):
         inputs = image_of(inputs)
         images = [pixels_of(one[None]) for one in inputs]
-    checks = []
-    for version in variant.legacy_runtimes:
-        runtime = LegacyRuntime(folder, version)
+
+    def run_check(runtime: LegacyRuntime) -> LegacyCheck:
+        name = f"OpenVINO {runtime.version}"
         if not runtime.is_installed:
-            checks.append(_unverified(f"OpenVINO {version}", f"not installed in {folder}: see make legacy-runtimes"))
-            continue
-        checks.append(_run_check(runtime, xml, inputs, reference, images, TOLERANCES[variant.precision]))
+            return _unverified(name, f"not installed in {folder}: see make legacy-runtimes")
+        try:
+            outputs = iter(runtime.run(xml, inputs))
+            names, tolerance = ("the network", f"{xml.name} on {name}"), TOLERANCES[variant.precision]
+            found = check_parity(reference, lambda _: next(outputs)[None], images, tolerance, names)
+        except ParityError as error:
+            mean = error.mean_difference if np.isfinite(error.mean_difference) else None
+            return LegacyCheck(by=name, status="failed", words=str(error), mean_difference=mean)
+        except ExportError as error:
+            return LegacyCheck(by=name, status="failed", words=str(error))
+        mean, largest = found.mean_difference, found.max_difference
+        return LegacyCheck(by=name, status="ok", mean_difference=mean, max_difference=largest)
+
+    checks = [run_check(LegacyRuntime(folder, version)) for version in variant.legacy_runtimes]
     if variant.device == "MYRIAD":
         checks.append(_compile_check(LegacyRuntime(folder, variant.legacy_runtimes[0]), xml))
     return tuple(checks)
-
-
-def _run_check(
-    runtime: LegacyRuntime,
-    xml: Path,
-    inputs: NDArray[Any],
-    reference: GraphFunction,
-    images: Sequence[NDArray[np.float32]],
-    tolerance: Tolerance,
-) -> LegacyCheck:
-    name = f"OpenVINO {runtime.version}"
-    try:
-        outputs = iter(runtime.run(xml, inputs))
-        report = check_parity(
-            *(reference, lambda _: next(outputs)[None], images),
-            max_tolerance=tolerance.maximum,
-            mean_tolerance=tolerance.mean,
-            names=("the network", f"{xml.name} on {name}"),
-        )
-    except ParityError as error:
-        return LegacyCheck(by=name, status="failed", words=str(error), mean_difference=_finite(error.mean_difference))
-    except ExportError as error:
-        return LegacyCheck(by=name, status="failed", words=str(error))
-    return LegacyCheck(
-        by=name, status="ok", mean_difference=report.mean_difference, max_difference=report.max_difference
-    )
 
 
 def _compile_check(runtime: LegacyRuntime, xml: Path) -> LegacyCheck:
@@ -170,7 +138,3 @@ def _compile_check(runtime: LegacyRuntime, xml: Path) -> LegacyCheck:
 
 def _unverified(name: str, why: str) -> LegacyCheck:
     return LegacyCheck(by=name, status="not verified", words=why)
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -1,16 +1,14 @@
 """IBNorm as CPUs compute it fast: over all channels at once, without taking them apart and putting them together."""
 
-from __future__ import annotations
-
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8
 
 from modnet.export.legacy_ir import fold_constants
+from modnet.export.rewriting import rewritten
 
-NORMS = r".*/norm/.*"
-"""Matches the names of everything that a norm layer computes, merged or not."""
+NORMS = r".*/norm/.*"  # matches the names of everything that a norm layer computes, merged or not
 
 
 def merge_norms(model: ov.Model) -> int:
@@ -32,16 +30,7 @@ def merge_norms(model: ov.Model) -> int:
     for operation in model.get_ordered_ops():
         if operation.get_type_name() == "MVN":
             _drop_identity(operation)
-    merged = 0
-    for operation in model.get_ordered_ops():
-        if (norm := _instance_half(operation)) is not None:
-            name = operation.get_friendly_name()
-            result = _merged(*norm, name)
-            operation.output(0).replace(result.output(0))
-            result.set_friendly_name(name)
-            merged += 1
-    model.validate_nodes_and_infer_types()
-    return merged
+    return rewritten(model, _instance_half, _merged)
 
 
 def _drop_identity(mvn: ov.Node) -> None:
@@ -79,7 +68,8 @@ def _range(cut: ov.Node, total: int) -> tuple[int, int]:
     return (start[0], min(stop[0], total)) if (step, axes) == ([1], [1]) else (total, 0)
 
 
-def _merged(mvn: ov.Node, batch_channels: int, name: str) -> ov.Node:
+def _merged(concat: ov.Node, half: tuple[ov.Node, int]) -> ov.Node:
+    name, (mvn, batch_channels) = concat.get_friendly_name(), half
     source = mvn.input_value(0).get_node().input_value(0)
     channels = source.get_partial_shape()[1].get_length()
     is_batch: NDArray[np.float32] = (np.arange(channels) < batch_channels).astype(np.float32).reshape(1, channels, 1, 1)

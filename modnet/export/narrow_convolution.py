@@ -1,9 +1,9 @@
 """A convolution to one channel as CPUs compute it fast in 8 bits: as a product of matrices."""
 
-from __future__ import annotations
-
 import openvino as ov
 from openvino import opset8
+
+from modnet.export.rewriting import rewritten
 
 
 def narrow_convolutions_as_products(model: ov.Model) -> int:
@@ -17,21 +17,17 @@ def narrow_convolutions_as_products(model: ov.Model) -> int:
     A bias stays where it is, behind the way back to channels first. Directly behind the product, where nncf would
     correct it, the plugin adds it in the product, by a kernel as slow as the convolution.
     """
-    rewritten = 0
-    for operation in model.get_ordered_ops():
-        if _is_narrow(operation):
-            name = operation.get_friendly_name()
-            column = operation.input_value(1).get_node().data.reshape(1, -1)  # (1, C), transposed in the product
-            pixels = opset8.transpose(operation.input_value(0), [0, 2, 3, 1])  # (B, H, W, C)
-            product = opset8.matmul(pixels, opset8.constant(column), False, True)  # (B, H, W, 1)
-            result = opset8.transpose(product, [0, 3, 1, 2])  # (B, 1, H, W)
-            for node, role in ((pixels, "Pixels"), (product, "Product")):
-                node.set_friendly_name(f"{name}/{role}")
-            operation.output(0).replace(result.output(0))
-            result.set_friendly_name(name)
-            rewritten += 1
-    model.validate_nodes_and_infer_types()
-    return rewritten
+    return rewritten(model, _is_narrow, _as_product)
+
+
+def _as_product(convolution: ov.Node, _: bool) -> ov.Node:
+    name = convolution.get_friendly_name()
+    column = convolution.input_value(1).get_node().data.reshape(1, -1)  # (1, C), transposed in the product
+    pixels = opset8.transpose(convolution.input_value(0), [0, 2, 3, 1])  # (B, H, W, C)
+    product = opset8.matmul(pixels, opset8.constant(column), False, True)  # (B, H, W, 1)
+    for node, role in ((pixels, "Pixels"), (product, "Product")):
+        node.set_friendly_name(f"{name}/{role}")
+    return opset8.transpose(product, [0, 3, 1, 2])  # (B, 1, H, W)
 
 
 def _is_narrow(operation: ov.Node) -> bool:

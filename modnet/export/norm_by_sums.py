@@ -3,14 +3,14 @@
 Shapes in comments: B batch, C channels, H and W height and width of the map x.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8
+
+from modnet.export.rewriting import put_in_place
 
 
 class _Norm(NamedTuple):
@@ -33,10 +33,7 @@ def norms_by_sums(model: ov.Model) -> int:
     """
     found = [norm for operation in model.get_ordered_ops() if (norm := _norm(operation)) is not None]
     for norm in found:
-        name = norm.last.get_friendly_name()
-        result = _by_sums(norm, name)
-        norm.last.output(0).replace(result.output(0))
-        result.set_friendly_name(name)
+        put_in_place(norm.last, _by_sums(norm, norm.last.get_friendly_name()))
     model.validate_nodes_and_infer_types()
     return len(found)
 

@@ -1,7 +1,5 @@
 """ONNX → one OpenVINO IR for each target."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import openvino as ov
-from numpy.typing import NDArray
 from openvino.passes import ConvertFP32ToFP16, Manager, Serialize
 from openvino.preprocess import PrePostProcessor
 
@@ -28,6 +25,7 @@ from modnet.export.norm_by_sums import norms_by_sums
 from modnet.export.quantise import quantise
 from modnet.export.shrunk_image import shrunk_images_as_convolutions
 from modnet.export.torch_to_onnx import export_onnx
+from modnet.graph_function import Pixels
 from modnet.network import PrunableNetwork
 from modnet.progress import progress_over
 from modnet.records import QuantisationDecision
@@ -37,11 +35,7 @@ from modnet.training.quantisation_aware import train_quantisation_aware
 
 @dataclass(frozen=True)
 class IrFiles:
-    """The two files of one IR, neighbours with a common stem.
-
-    Attributes:
-        decision: of an INT8 network whose accuracy was controlled: how.
-    """
+    """The two files of one IR, neighbours with a common stem; `decision` is of an INT8 network of controlled error."""
 
     xml: Path
     bin: Path
@@ -50,17 +44,11 @@ class IrFiles:
 
 @dataclass(frozen=True)
 class QuantisationAwareTraining:
-    """What is tried where int8 does not keep its bound: weights that have learnt to bear rounding.
+    """What is tried where int8 does not keep its bound: weights that have learnt to bear rounding."""
 
-    Attributes:
-        network: that the ONNX file is of.
-        steps: of `train_quantisation_aware` on the calibration images; 0 does not try.
-        seed: of that training.
-    """
-
-    network: PrunableNetwork
-    steps: int
-    seed: int = 0
+    network: PrunableNetwork  # that the ONNX file is of
+    steps: int  # of `train_quantisation_aware` on the calibration images; 0 does not try
+    seed: int = 0  # of that training
 
 
 def convert_ir(
@@ -68,23 +56,21 @@ def convert_ir(
     folder: Path,
     *,
     targets: Sequence[Target],
-    calibration: Iterable[NDArray[np.float32]] | None = None,
+    calibration: Iterable[Pixels] | None = None,
     bound: AccuracyBound | None = None,
     training: QuantisationAwareTraining | None = None,
     size: Size = 512,
     input_format: InputFormat | None = None,
 ) -> dict[Target, IrFiles]:
-    """Writes one IR per target, `<stem of the ONNX file>-<target>.xml` and `.bin`, into `folder`.
+    """Writes one IR per target, `<stem of the ONNX file>-<target>.xml` and `.bin`, into `folder`, made when missing.
 
     All are converted before the first one is moved into `folder`, and an .xml never stands beside the .bin of another
     conversion. Equal ONNX files and calibration images give equal files.
 
     Args:
         onnx_path: as written by `export_onnx`.
-        folder: made when missing.
-        targets: keys of `VARIANTS`.
-        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8; all are used, 16 to 32 are plenty.
-            See `quantise`.
+        calibration: network inputs, float32 (1, C, H, W) in [-1, 1], for int8 (`quantise`); all are used, 16 to 32 are
+            plenty.
         bound: what int8 must keep, see `restore_accuracy`; None leaves every layer in 8 bits.
         training: once more from trained weights where int8 does not keep `bound`; None does not try.
         size: height and width that targets of fixed input read, or the side of a square, in pixels, where the ONNX file
@@ -126,16 +112,11 @@ def convert_ir(
         raise ExportError(f"cannot write the IR of {onnx_path} to {folder}: {error.strerror or error}") from error
 
 
-def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...], role: str) -> None:
-    """Refuses what is not a network input: float32 of `shape` with values in [-1, 1], at least one image.
-
-    Args:
-        images: the inputs.
-        shape: (1, C, H, W).
-        role: what the images are for, as a noun for messages.
+def require_pixels(images: Sequence[Pixels], shape: tuple[int, ...], role: str) -> None:
+    """Refuses what is no network input: float32 of `shape`, (1, C, H, W), with values in [-1, 1], at least one image.
 
     Raises:
-        ExportError: none given, or the first unfit one.
+        ExportError: none given, or the first unfit one; `role` says what they are for.
     """
     if not images:
         raise ExportError(f"{role} needs at least 1 image, got none")
@@ -146,8 +127,7 @@ def require_pixels(images: Sequence[NDArray[np.float32]], shape: tuple[int, ...]
             raise ExportError(f"{role} image {index}: wanted values in [-1, 1], got {image.min()} to {image.max()}")
 
 
-def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.float32]], path: Path) -> Path:
-    """The ONNX file of the network once its weights bear rounding."""
+def _trained(training: QuantisationAwareTraining, images: Sequence[Pixels], path: Path) -> Path:
     trained = train_quantisation_aware(training.network, images, steps=training.steps, seed=training.seed)
     return export_onnx(trained, path, size=images[0].shape[2:])
 
@@ -155,7 +135,7 @@ def _trained(training: QuantisationAwareTraining, images: Sequence[NDArray[np.fl
 def _converted(
     onnx_path: Path,
     target: Target,
-    calibration: Sequence[NDArray[np.float32]],
+    calibration: Sequence[Pixels],
     bound: AccuracyBound | None,
     shape: Shape,
     input_format: InputFormat,

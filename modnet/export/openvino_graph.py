@@ -1,14 +1,12 @@
-"""ONNX files and IRs as functions of pixels, on OpenVINO.
+"""ONNX files and IRs as functions of pixels, on OpenVINO, which runs both.
 
-OpenVINO runs the ONNX file as well as the IR. The two other ways to run ONNX were left: onnxruntime would be one more
-runtime that no device of ours uses, and `onnx.reference` (1.23) mixes the batch's own statistics into batch norm of
-opsets below 14 and takes seconds for one 512×512 image. A unit test does hold the two against each other.
+onnxruntime would be one more runtime that no device of ours uses, and `onnx.reference` (1.23) mixes the batch's own
+statistics into batch norm of opsets below 14 and takes seconds for one 512×512 image. A unit test does hold the two
+against each other.
 
 On CPUs and GPUs everything here computes in float32: without that hint OpenVINO silently uses bfloat16 or float16 where
 the device has it. Other devices, as NPUs, have their own number format only.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,12 +39,11 @@ class OpenvinoGraph:
         kept: folder where the compiled network is kept, so that the next process has it sooner; None does not keep it.
 
     Attributes:
-        path: of the file.
         input_shape: (batch, channels, height, width); None where any size is read.
         reads_images: its input is uint8 (B, H, W, 3).
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: there is no such device here; or, called, the pixels have another shape than the network reads.
         GraphError: missing or damaged files, a graph of other shapes, or one that the device does not take.
     """
 
@@ -81,11 +78,6 @@ class OpenvinoGraph:
         return None if height is None or width is None else (height, width)
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Runs the network.
-
-        Raises:
-            ConfigError: the pixels have another shape than the network reads.
-        """
         if not self._shape.compatible(ov.PartialShape(pixels.shape)):
             wanted = " × ".join("any" if size is None else str(size) for size in self.input_shape)
             raise ConfigError(f"{self.path} reads pixels of shape {wanted}, got {' × '.join(map(str, pixels.shape))}")
@@ -96,14 +88,11 @@ class OpenvinoGraph:
 class ShapedGraphs:
     """IRs of one network as one `GraphFunction`: pixels go to the IR of their height and width.
 
-    Args:
-        graphs: one of any input, or several of fixed ones.
-
     Attributes:
         shapes: that they read, in their order; none where the only one reads any.
 
     Raises:
-        ConfigError: two read the same, or one of several has an open size.
+        ConfigError: two read the same, or one of several has an open size; or, called, none of them reads the pixels.
     """
 
     def __init__(self, graphs: Sequence[OpenvinoGraph]) -> None:
@@ -115,17 +104,11 @@ class ShapedGraphs:
             raise ConfigError(f"several IRs are of one network at different fixed sizes, got: {shown}")
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Runs the network.
-
-        Raises:
-            ConfigError: the pixels have a shape that none of them reads.
-        """
         height, width = pixels.shape[2:]
         return self._by_shape.get((height, width), self._first)(pixels)
 
 
 def _in_shape(model: ov.Model, path: Path, shape: Shape | None) -> ov.Model:
-    """The model with another height and width of its input, and all that follows from them."""
     if shape is None or (shape_there := fixed_shape(model)) == shape:
         return model
     batch, channels = list(pixel_shape(model.input()))[:2]
@@ -134,9 +117,8 @@ def _in_shape(model: ov.Model, path: Path, shape: Shape | None) -> ov.Model:
         model.reshape([batch, *shape, channels] if is_image else [batch, channels, *shape])
     except RuntimeError as error:
         there = "any size" if shape_there is None else f"{shape_there[0]}×{shape_there[1]} pixels"
-        raise GraphError(
-            f"{path} is of {there} and cannot read {shape[0]}×{shape[1]}: {runtime_words(error)}"
-        ) from error
+        why = f"cannot read {shape[0]}×{shape[1]}: {runtime_words(error)}"
+        raise GraphError(f"{path} is of {there} and {why}") from error
     return model
 
 

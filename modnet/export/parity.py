@@ -1,7 +1,5 @@
 """Whether an exported network still computes what its source computes, on the same pixels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from modnet.errors import ExportError, ParityError
-from modnet.graph_function import GraphFunction
+from modnet.graph_function import GraphFunction, Pixels
 from modnet.records import Record
 from modnet.targets import Precision
 
@@ -46,21 +44,11 @@ class ParityReport(Record):
 def check_parity(
     reference: GraphFunction,
     candidate: GraphFunction,
-    images: Iterable[NDArray[np.float32]],
-    *,
-    max_tolerance: float,
-    mean_tolerance: float,
+    images: Iterable[Pixels],
+    tolerance: Tolerance,
     names: tuple[str, str] = ("reference", "candidate"),
 ) -> ParityReport:
-    """Compares two networks on the same pixels.
-
-    Args:
-        reference: what the candidate should compute.
-        candidate: the exported form.
-        images: network inputs, float32 (1, C, H, W) in [-1, 1].
-        max_tolerance: largest accepted difference of any pixel; `math.inf` accepts any finite one.
-        mean_tolerance: largest accepted mean difference; likewise.
-        names: of the reference and the candidate, for messages.
+    """Compares two networks, whose names are for messages, on the same pixels, float32 (1, C, H, W) in [-1, 1].
 
     Raises:
         ParityError: a tolerance is exceeded or a value is not finite; names the worst image and pixel.
@@ -82,13 +70,10 @@ def check_parity(
     if not count:
         raise ExportError(f"cannot compare {names[1]} with {names[0]}: no images given")
     mean = total / pixels
-    if not (math.isfinite(worst) and worst <= max_tolerance and mean <= mean_tolerance):
-        raise ParityError(
-            f"the output of {names[1]} differs from {names[0]} by {worst:.3g} at {where} (accepted "
-            f"{max_tolerance:.3g}) and on average by {mean:.3g} (accepted {mean_tolerance:.3g}) over {count} images",
-            worst,
-            mean,
-        )
+    if not (math.isfinite(worst) and worst <= tolerance.maximum and mean <= tolerance.mean):
+        at_worst = f"by {worst:.3g} at {where} (accepted {tolerance.maximum:.3g})"
+        average = f"on average by {mean:.3g} (accepted {tolerance.mean:.3g}) over {count} images"
+        raise ParityError(f"the output of {names[1]} differs from {names[0]} {at_worst} and {average}", worst, mean)
     return ParityReport(max_difference=worst, mean_difference=mean, images=count)
 
 

@@ -1,23 +1,20 @@
 """A float graph → one of 8-bit weights and activations."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import openvino as ov
 import rich
-from numpy.typing import NDArray
 
 from modnet.export.half_size_head import BORDER, read_rounded_strips
 from modnet.export.merge_norm import NORMS
+from modnet.graph_function import Pixels
 
 
-def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.Model:
+def quantise(model: ov.Model, calibration: Sequence[Pixels]) -> ov.Model:
     """The model with 8-bit weights and activations, by post-training quantisation for CPUs.
 
     Where settings differ from nncf's defaults, it is because outputs are judged pixel by pixel. Measured on the trained
@@ -31,8 +28,8 @@ def quantise(model: ov.Model, calibration: Sequence[NDArray[np.float32]]) -> ov.
     * nor for the outermost pixels alone (`heads_at_half_size`): rounding them takes longer than computing them.
 
     Args:
-        model: with norms merged and constants folded (`merge_norms`) and narrow convolutions rewritten
-            (`narrow_convolutions_as_products`); it is not touched.
+        model: with norms merged and constants folded (`merge_norms`) and narrow convolutions rewritten; it is not
+            touched.
         calibration: network inputs, float32 (1, C, H, W) in [-1, 1]; all are used.
     """
     import nncf  # here, as it takes seconds that only this precision needs

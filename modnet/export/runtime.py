@@ -1,7 +1,5 @@
 """The OpenVINO runtime of this process."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import openvino as ov

@@ -13,8 +13,6 @@ Dividing by s does not change the result: d / √(mean(d²) + ε) = (d / s) / �
 exact as a float16 sum of 64 numbers is, to about half a percent of itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -28,12 +26,7 @@ Node = Any
 
 
 def safe_instance_norm(x: Node, epsilon: float) -> Node:
-    """Adds the norm of `x`, an output of shape (1, C, H, W), fixed, to its graph, in operations of opset 1.
-
-    Args:
-        x: where the values come from.
-        epsilon: added to the variance.
-    """
+    """Adds the norm of `x`, an output of fixed shape (1, C, H, W), to its graph, in operations of opset 1."""
     shrunk = ops.multiply(x, _constant(1 / WINDOW**2))
     mean = ops.multiply(_in_windows(shrunk, _average), _constant(WINDOW**2))
     centred = ops.subtract(x, mean)

@@ -1,10 +1,10 @@
 """The image at half or a quarter of its size as CPUs compute it fast in 8 bits: by a convolution."""
 
-from __future__ import annotations
-
 import numpy as np
 import openvino as ov
 from openvino import opset8
+
+from modnet.export.rewriting import rewritten
 
 
 def shrunk_images_as_convolutions(model: ov.Model) -> int:
@@ -14,23 +14,18 @@ def shrunk_images_as_convolutions(model: ov.Model) -> int:
     stands for, without exception at the edges. As a convolution this reads and writes bytes; resizing would read
     floats, whose channels have to be put side by side first. In float32 nothing is gained.
 
-    Args:
-        model: with constants folded. Inputs of open size stay as they are.
+    The model has its constants folded. Inputs of open size stay as they are.
     """
-    rewritten = 0
-    for operation in model.get_ordered_ops():
-        if factor := _factor(operation):
-            channels = operation.get_output_shape(0)[1]
-            middle = slice(factor // 2 - 1, factor // 2 + 1)
-            weights = np.zeros((channels, channels, factor, factor), np.float32)
-            weights[range(channels), range(channels), middle, middle] = 1 / 4
-            source, strides = operation.input_value(0), [factor, factor]
-            result = opset8.convolution(source, opset8.constant(weights), strides, [0, 0], [0, 0], [1, 1])
-            operation.output(0).replace(result.output(0))
-            result.set_friendly_name(operation.get_friendly_name())
-            rewritten += 1
-    model.validate_nodes_and_infer_types()
-    return rewritten
+    return rewritten(model, _factor, _as_convolution)
+
+
+def _as_convolution(operation: ov.Node, factor: int) -> ov.Node:
+    channels = operation.get_output_shape(0)[1]
+    middle = slice(factor // 2 - 1, factor // 2 + 1)
+    weights = np.zeros((channels, channels, factor, factor), np.float32)
+    weights[range(channels), range(channels), middle, middle] = 1 / 4
+    source, strides = operation.input_value(0), [factor, factor]
+    return opset8.convolution(source, opset8.constant(weights), strides, [0, 0], [0, 0], [1, 1])
 
 
 def _factor(operation: ov.Node) -> int | None:

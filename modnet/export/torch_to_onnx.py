@@ -1,7 +1,5 @@
 """PyTorch → ONNX: the deployed graph, without the two heads that only training uses."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +11,8 @@ import torch
 
 from modnet.configs.shape import shape_of
 from modnet.errors import ExportError
-from modnet.export.folding import folded
 from modnet.files import write_atomically
-from modnet.network import PrunableNetwork
+from modnet.network import PrunableNetwork, folded
 from modnet.targets import Shape, Size
 
 OPSET = 11  # every OpenVINO since 2021.4 reads this graph directly
@@ -44,7 +41,7 @@ def export_onnx(network: PrunableNetwork, path: Path, *, size: Size = 512, dynam
 
     Args:
         network: may be in training mode, on any device.
-        path: the file to write; its folder is made when missing.
+        path: its folder is made when missing.
         size: height and width of the input, or the side of a square, in pixels; multiples of 32.
         dynamic: batch, height and width stay open (height and width multiples of 32).
 

@@ -5,8 +5,6 @@ its name in `Policy`; run form, command line, plans and steps follow from these.
 importing them brings no torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import get_args
 

@@ -1,7 +1,5 @@
 """MODNet-ModelCompression's rule, on groups."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -44,17 +44,14 @@ class BudgetPolicy(SteppedPolicy):
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def decide(self, prunable: Prunable) -> Decision:
-        counts = counts_within(prunable, max_macs=self.max_macs, max_parameters=self.max_parameters, floor=self.floor)
-        return Decision(counts)
+        limits = {"max_macs": self.max_macs, "max_parameters": self.max_parameters}
+        return Decision(counts_within(prunable, **limits, floor=self.floor))
 
     def on_the_way(self, step: int, steps: int, unpruned: Cost) -> Self:
         """Budgets between the unpruned network and this one, spaced geometrically."""
-        return self.model_copy(
-            update={
-                "max_macs": _between(unpruned.macs, self.max_macs, step, steps),
-                "max_parameters": _between(unpruned.parameters, self.max_parameters, step, steps),
-            }
-        )
+        max_macs = _between(unpruned.macs, self.max_macs, step, steps)
+        max_parameters = _between(unpruned.parameters, self.max_parameters, step, steps)
+        return self.model_copy(update={"max_macs": max_macs, "max_parameters": max_parameters})
 
     def of_step(self, step: int, steps: int, unpruned: Cost) -> Self:
         """The same budgets; the floor is divided likewise, as it is a share of what the step before left."""
@@ -71,23 +68,18 @@ def _between(unpruned: int, limit: int | None, step: int, steps: int) -> int | N
 def counts_within(
     prunable: Prunable, *, max_macs: int | None = None, max_parameters: int | None = None, floor: float
 ) -> dict[str, int]:
-    """Takes away what is worth least for what it costs until the network is within budget.
+    """Group name → channels to keep: what is worth least for what it costs goes until the network is within budget.
 
     A step brings one group to its next smaller width. Its worth is the score of the channels that go, its cost the
     share of each exceeded budget that it saves. The last steps may have gone further than was needed: steps are then
     taken back, the most worth for its cost first, until no single one fits.
 
-    Returns:
-        Group name → channels to keep.
-
     Raises:
         PruningError: the smallest network that floor, multiple and minimum allow is above the budget.
     """
     budget = _Budget(max_parameters, max_macs)
-    ladders = [
-        _Ladder(group, prunable.scores[group.name], prunable.allowed.from_floor(group, floor))
-        for group in prunable.groups
-    ]
+    scores, allowed = prunable.scores, prunable.allowed
+    ladders = [_Ladder(group, scores[group.name], allowed.from_floor(group, floor)) for group in prunable.groups]
     search = _Search(ladders, prunable.cost_model)
     search.shrink_into(budget)
     search.grow_within(budget)
@@ -105,11 +97,8 @@ class _Budget(NamedTuple):
 
     def share(self, saved: Cost, counted: Iterable[bool]) -> float:
         """`saved` in units of the budget, over the limits that are counted."""
-        return sum(
-            abs(part) / limit
-            for part, limit, is_counted in zip(saved, self, counted, strict=True)
-            if limit and is_counted
-        )
+        parts = zip(saved, self, counted, strict=True)
+        return sum(abs(part) / limit for part, limit, is_counted in parts if limit and is_counted)
 
 
 class _Ladder:
@@ -119,11 +108,9 @@ class _Ladder:
         self.name = group.name
         self._widths = widths
         self.parts = [split_by_parts(width, group.parts) for width in widths]
-        ends = accumulate(group.parts)
-        best = [
-            list(accumulate(sorted(scores[end - part : end], reverse=True), initial=0.0))
-            for part, end in zip(group.parts, ends, strict=True)
-        ]
+        ends = zip(group.parts, accumulate(group.parts), strict=True)
+        by_part = [sorted(scores[end - part : end], reverse=True) for part, end in ends]
+        best = [list(accumulate(one, initial=0.0)) for one in by_part]
         self.worth = [sum(sums[n] for sums, n in zip(best, parts, strict=True)) for parts in self.parts]
         self.rung = len(widths) - 1
 

@@ -1,15 +1,12 @@
 """What a network costs as a function of how many channels its groups keep: sums of products, without a network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
-Widths = Mapping[str, tuple[int, ...]]
-"""Group name → channels of each part."""
+Widths = Mapping[str, tuple[int, ...]]  # group name → channels of each part
 
 
 class Cost(NamedTuple):
@@ -44,15 +41,10 @@ class Term:
 
 @dataclass(frozen=True)
 class CostModel:
-    """Parameters and MACs of a network's deployed graph at any widths of its groups.
+    """Parameters and MACs of a network's deployed graph at any widths of its groups."""
 
-    Attributes:
-        full: the widths of the unpruned network.
-        terms: what the cost is the sum of; `modnet.pruning.cost` derives it from a network.
-    """
-
-    full: Widths
-    terms: Sequence[Term]
+    full: Widths  # the widths of the unpruned network
+    terms: Sequence[Term]  # what the cost is the sum of; `modnet.pruning.cost` derives it from a network
 
     @cached_property
     def terms_of(self) -> Mapping[str, Sequence[Term]]:

@@ -1,7 +1,5 @@
 """One threshold for the scores of the whole network."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal, Self
 
@@ -47,9 +45,8 @@ class GlobalThresholdPolicy(GroupwisePolicy, SteppedPolicy):
 
     def of_step(self, step: int, steps: int, unpruned: Cost) -> Self:
         """Each step removes the same share of the channels that are left, and divides the floor likewise."""
-        return self.model_copy(
-            update={"share": 1 - (1 - self.share) ** (1 / steps), "floor": self.floor ** (1 / steps)}
-        )
+        share = 1 - (1 - self.share) ** (1 / steps)
+        return self.model_copy(update={"share": share, "floor": self.floor ** (1 / steps)})
 
 
 def share_threshold(groups: Groups, scores: ScoreLists, share: float) -> float:

@@ -1,7 +1,5 @@
 """The largest network that is fast enough, found by measuring some."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -87,9 +85,8 @@ class _Search:
         self._max_ms, self._floor = max_ms, floor
         self._smallest = {group.name: prunable.allowed.from_floor(group, floor)[0] for group in prunable.groups}
         self._full = {group.name: group.channels for group in prunable.groups}
-        self.least, self.most = (
-            prunable.cost_model.cost(self._widths(counts)).macs for counts in (self._smallest, self._full)
-        )
+        cost, ends = prunable.cost_model.cost, (self._smallest, self._full)
+        self.least, self.most = (cost(self._widths(counts)).macs for counts in ends)
         self.unpruned_ms: list[float] = []
 
     def counts_at(self, macs: int) -> dict[str, int]:

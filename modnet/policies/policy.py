@@ -54,21 +54,13 @@ class AllowedWidths:
 
 @dataclass(frozen=True)
 class Prunable:
-    """What a policy decides about.
+    """What a policy decides about."""
 
-    Attributes:
-        groups: those that may lose channels.
-        scores: of their channels.
-        allowed: which widths they may get.
-        cost_model: what the network costs at any widths.
-        measure: how long it takes at any widths; None where nothing can be measured.
-    """
-
-    groups: Groups
+    groups: Groups  # those that may lose channels
     scores: ScoreLists
-    allowed: AllowedWidths
-    cost_model: CostModel
-    measure: MeasureWidths | None = None
+    allowed: AllowedWidths  # which widths they may get
+    cost_model: CostModel  # what the network costs at any widths
+    measure: MeasureWidths | None = None  # how long it takes at any widths; None where nothing can be measured
 
 
 class MeasuredLatency(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -86,25 +78,19 @@ class MeasuredLatency(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fals
 
 @dataclass(frozen=True)
 class Decision:
-    """How many channels stay.
+    """How many channels stay."""
 
-    Attributes:
-        counts: group name → channels to keep; groups that it leaves out keep all.
-        asked: group name → channels that the policy alone would keep, without floor, minimum and multiple; empty where
-            it speaks of the whole network.
-        latency: where the policy measured.
-    """
-
-    counts: Mapping[str, int]
+    counts: Mapping[str, int]  # group name → channels to keep; groups that it leaves out keep all
+    # group name → channels that the policy alone would keep, without floor, minimum and multiple; empty where it speaks
+    # of the whole network
     asked: Mapping[str, int] = field(default_factory=dict)
-    latency: MeasuredLatency | None = None
+    latency: MeasuredLatency | None = None  # where the policy measured
 
 
 class PruningPolicy(Config, ABC):
     """Base of all policies. Each has a field `kind`, which names it in files, forms and on the command line."""
 
-    measures_latency: ClassVar[bool] = False
-    """Whether it can only decide with `Prunable.measure`."""
+    measures_latency: ClassVar[bool] = False  # whether it can only decide with `Prunable.measure`
 
     @property
     @abstractmethod

@@ -1,7 +1,5 @@
 """One share for every group."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field
@@ -23,6 +21,5 @@ class UniformPolicy(GroupwisePolicy):
         """One ratio for every group; 0 keeps every channel."""
         if self.ratio == 0:
             return {}
-        return {
-            group.name: allowed.rounded(ratio_count(group.channels, self.ratio), group.channels) for group in groups
-        }
+        left = {group: ratio_count(group.channels, self.ratio) for group in groups}
+        return {group.name: allowed.rounded(count, group.channels) for group, count in left.items()}

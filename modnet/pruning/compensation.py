@@ -1,7 +1,5 @@
 """What a removed channel leaves behind, and the consumers that can take it up."""
 
-from __future__ import annotations
-
 import copy
 from contextlib import ExitStack
 from functools import partial
@@ -15,7 +13,7 @@ from modnet.pruning.gates import Removed
 
 
 def silenced(model: Network, removed: Removed) -> Network:
-    """A copy in which the batch norms of removed channels have scale zero and their shift; `model` is not touched.
+    """A copy in which the batch norms of removed channels have scale zero and their shift.
 
     A removed channel then is constant, whatever the image: its activation at the shift.
     """
@@ -30,16 +28,13 @@ def silenced(model: Network, removed: Removed) -> Network:
 
 
 def compensation_for(model: PrunableNetwork, removed: Removed) -> dict[str, Tensor]:
-    """Changes of biases and running means that give consumers what silenced channels would have given them.
+    """Changes of biases and running means, by name, that give consumers what silenced channels would have given them.
 
     The bias compensation of YOLOv3-model-pruning. A consumer with a bias adds to it, one with a batch norm subtracts
     from its running mean; one with neither takes nothing up. The compact network then equals `silenced(model)`, in
     evaluation mode and away from zero-padded borders, as far as consumers read constants: a channel of which one
     producer has no batch norm (a gate, an instance norm) follows the image, and is removed without a trace. Which
     constants the others are where they are read is looked at, on two random images.
-
-    Returns:
-        State-dict name of a bias or running mean → what is to be added to it.
     """
     silent = silenced(model, removed).eval()
     groups = {group.name: group for group in silent.channel_groups()}
@@ -74,7 +69,7 @@ def _normed_channels(model: nn.Module, group: ChannelGroup) -> int:
 
 
 def _taken_up(model: nn.Module, path: str, norm: str | None) -> tuple[str, int, int] | None:
-    """Where a layer's output can be shifted by a constant: the tensor's name, its length, and the sign."""
+    """Name and length of the tensor that can shift a layer's output by a constant, and the sign."""
     parameters = dict(model.get_submodule(path).named_parameters())
     if "bias" in parameters:
         return f"{path}.bias", len(parameters["bias"]), +1

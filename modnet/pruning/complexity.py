@@ -1,7 +1,5 @@
 """Parameters and multiply-accumulates of the deployed graph."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

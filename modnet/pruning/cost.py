@@ -1,7 +1,5 @@
 """The cost model of a network: what its deployed graph costs at any widths of its groups, without building it."""
 
-from __future__ import annotations
-
 from itertools import accumulate
 from math import prod
 
@@ -40,7 +38,6 @@ def cost_model(model: PrunableNetwork, size: int = 512) -> CostModel:
     return CostModel(full, tuple(terms))
 
 
-def _parts(piece: TensorSlice, full: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:
-    """The parts (group, index) that a slice holds."""
+def _parts(piece: TensorSlice, full: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:  # (group, index)
     ends = list(accumulate(full[piece.group]))
     return [(piece.group, part) for part in range(ends.index(piece.length) + 1)]

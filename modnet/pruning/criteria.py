@@ -1,10 +1,7 @@
 """How important each channel is. One function per published criterion; each scores one layer's outputs.
 
-The scores of a group's layers are brought together by `score_groups`. `taylor` alone looks at images, and scores a
-group at once.
+`score_groups` brings those of a group together. `taylor` alone looks at images, and scores a group at once.
 """
-
-from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,15 +17,13 @@ from modnet.pruning.gates import Removed, gated
 Scores = Mapping[str, Tensor]
 """Group name → float64 (channels,), at least 0; the larger, the more it would cost to remove the channel."""
 
-Batch = Sequence[Tensor]
-"""Images (B, 3, H, W) first, then whatever the loss compares with."""
+Batch = Sequence[Tensor]  # images (B, 3, H, W) first, then whatever the loss compares with
 
 
 def l1(model: nn.Module, producer: Producer) -> Tensor:
     """L1 norm of each filter, in units of the layer's mean (Li et al. 2017, arXiv 1608.08710).
 
-    In units of the mean, since a depthwise filter of 9 weights would otherwise count for nothing beside an expand
-    filter of 960.
+    Else a depthwise filter of 9 weights would count for nothing beside an expand filter of 960.
     """
     return _by_mean(_filters(model, producer).abs().sum(dim=1))
 
@@ -134,8 +129,7 @@ def taylor(
     return {name: total / images * is_open[name] for name, total in sums.items()}
 
 
-def _filters(model: nn.Module, producer: Producer) -> Tensor:
-    """Weights of a layer as float64 (channels, weights of one)."""
+def _filters(model: nn.Module, producer: Producer) -> Tensor:  # float64 (channels, weights of one)
     return model.get_submodule(producer.module).get_parameter("weight").detach().double().flatten(start_dim=1)
 
 

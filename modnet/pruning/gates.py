@@ -1,7 +1,5 @@
 """Factors on channels where their consumers read them: what the pruning law, Taylor scores and sensitivities share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -12,20 +10,15 @@ from torch import Tensor, nn
 
 from modnet.network import PrunableNetwork
 
-Removed = Mapping[str, Tensor]
-"""Group name → bool (channels,), True for a channel that is gone."""
+Removed = Mapping[str, Tensor]  # group name → bool (channels,), True for a channel that is gone
 
 
 @contextmanager
 def gated(model: PrunableNetwork, factors: Mapping[str, Tensor]) -> Iterator[None]:
     """Within the block `model` multiplies each named group's value by its factors as every consumer reads it.
 
-    After norm, activation and residual add: a factor of zero is a channel that is not there, the rest of the network
-    as it was.
-
-    Args:
-        model: its weights are not touched.
-        factors: group name → (channels,), the same for all images, or (B, channels).
+    After norm, activation and residual add: a factor of zero is a channel that is not there, the rest of the network as
+    it was. Factors by group name are (channels,), the same for all images, or (B, channels).
     """
     groups = {group.name: group for group in model.channel_groups()}
     with ExitStack() as hooks:

@@ -4,8 +4,6 @@ A network declares its groups by module names. Here the declaration becomes slic
 unless it accounts for every channel of every tensor. With the slices, pruning is indexing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -60,8 +58,7 @@ def is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels > 1
 
 
-def _may_be_depthwise(model: nn.Module, tensor: str) -> bool:
-    """True for the weight of a convolution of one channel, which is depthwise and plain at once."""
+def _may_be_depthwise(model: nn.Module, tensor: str) -> bool:  # a convolution of one channel is that and plain at once
     module = model.get_submodule(tensor.rpartition(".")[0])
     return isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels == 1
 
@@ -76,27 +73,25 @@ def _module(model: nn.Module, path: str, group: ChannelGroup) -> nn.Module:
 def _weight_and_bias(model: nn.Module, path: str, group: ChannelGroup) -> tuple[str, str | None]:
     module = _module(model, path, group)
     if not isinstance(module, nn.Conv2d | nn.Linear):
-        raise PruningError(
-            f"group {group.name!r}: {path} is a {type(module).__name__}; only Conv2d and Linear hold channels"
-        )
+        raise _refusal(group, f"{path} is a {type(module).__name__}; only Conv2d and Linear hold channels")
     if isinstance(module, nn.Conv2d) and module.groups != 1 and not is_depthwise(module):
-        raise PruningError(
-            f"group {group.name!r}: {path} has {module.groups} groups of channels; only 1 or depthwise can be pruned"
-        )
+        raise _refusal(group, f"{path} has {module.groups} groups of channels; only 1 or depthwise can be pruned")
     return f"{path}.weight", None if module.bias is None else f"{path}.bias"
 
 
 def _norm_slices(model: nn.Module, path: str, group: ChannelGroup) -> list[TensorSlice]:
     norm = _module(model, path, group)
     if not isinstance(norm, nn.BatchNorm2d):
-        raise PruningError(f"group {group.name!r}: {path} is a {type(norm).__name__}, wanted BatchNorm2d")
+        raise _refusal(group, f"{path} is a {type(norm).__name__}, wanted BatchNorm2d")
     covered, ends = norm.num_features, list(accumulate(group.parts))
     if covered not in ends:
-        raise PruningError(
-            f"group {group.name!r}: {path} holds {covered} channels, which is not where a part ends {ends}"
-        )
+        raise _refusal(group, f"{path} holds {covered} channels, which is not where a part ends {ends}")
     tensors = [name for name in ("weight", "bias", "running_mean", "running_var") if getattr(norm, name) is not None]
     return [TensorSlice(f"{path}.{name}", 0, 0, covered, group.name) for name in tensors]
+
+
+def _refusal(group: ChannelGroup, why: str) -> PruningError:
+    return PruningError(f"group {group.name!r}: {why}")
 
 
 def _require_cover(model: nn.Module, slices: Sequence[TensorSlice]) -> None:
@@ -105,22 +100,16 @@ def _require_cover(model: nn.Module, slices: Sequence[TensorSlice]) -> None:
     for name, tensor in model.state_dict().items():
         # Axes 0 and 1 of a weight are channels; the second axis of a depthwise weight has length 1 and holds none.
         module = model.get_submodule(name.rpartition(".")[0])
-        axes = range(min(tensor.dim(), 1 if is_depthwise(module) else 2))
-        for axis in axes:
+        for axis in range(min(tensor.dim(), 1 if is_depthwise(module) else 2)):
             owners[name, axis] = torch.zeros(tensor.shape[axis], dtype=torch.int64)
     for piece in slices:
-        owner = owners.get((piece.tensor, piece.axis))
+        owner, where = owners.get((piece.tensor, piece.axis)), f"axis {piece.axis} of {piece.tensor}"
         if owner is None:
-            raise PruningError(
-                f"group {piece.group!r} holds axis {piece.axis} of {piece.tensor}, which has no channels"
-            )
-        end = piece.start + piece.length
-        if piece.start < 0 or end > len(owner):
-            raise PruningError(
-                f"group {piece.group!r} holds {piece.start}..{end - 1} of axis {piece.axis} of {piece.tensor}, "
-                f"which has {len(owner)}"
-            )
-        owner[piece.start : end] += 1
+            raise PruningError(f"group {piece.group!r} holds {where}, which has no channels")
+        start, end = piece.start, piece.start + piece.length
+        if start < 0 or end > len(owner):
+            raise PruningError(f"group {piece.group!r} holds {start}..{end - 1} of {where}, which has {len(owner)}")
+        owner[start:end] += 1
     for (name, axis), owner in owners.items():
         wrong = (owner != 1).nonzero().flatten().tolist()
         if wrong and not (axis == 1 and owner.tolist() == [0] and _may_be_depthwise(model, name)):

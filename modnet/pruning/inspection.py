@@ -1,7 +1,5 @@
 """What a network consists of: cost by layer and branch, and its groups of channels; alone, or before and after."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,20 +11,13 @@ from modnet.pruning.groups import TensorSlice, tensor_slices
 
 @dataclass(frozen=True)
 class Inspection:
-    """One network.
+    """One network."""
 
-    Attributes:
-        size: side in pixels of the square image that MACs are counted for.
-        layers: path → cost of every layer of the deployed graph, in order of running.
-        groups: by name, as the network declares them.
-        tensors: what each group holds, by the group's name.
-        shapes: of every tensor of the state dict, those of the heads that only training uses included.
-    """
-
-    size: int
-    layers: Mapping[str, Cost]
+    size: int  # side in pixels of the square image that MACs are counted for
+    layers: Mapping[str, Cost]  # path → cost of every layer of the deployed graph, in order of running
     groups: Mapping[str, ChannelGroup]
-    tensors: Mapping[str, tuple[TensorSlice, ...]]
+    tensors: Mapping[str, tuple[TensorSlice, ...]]  # what each group holds, by the group's name
+    # of every tensor of the state dict, those of the heads that only training uses included
     shapes: Mapping[str, tuple[int, ...]]
 
     @property
@@ -43,19 +34,12 @@ class Inspection:
 
 @dataclass(frozen=True)
 class GroupChange:
-    """What became of one group.
-
-    Attributes:
-        name: the earlier network's name for it.
-        before: channels of each part; None where only the later network has such a group.
-        after: channels of each part; None where the later network has none of its layers.
-        prunable: whether its channels may be removed.
-    """
+    """What became of one group, by the earlier network's name for it: channels of each part, before and after."""
 
     name: str
-    before: tuple[int, ...] | None
-    after: tuple[int, ...] | None
-    prunable: bool
+    before: tuple[int, ...] | None  # None where only the later network has such a group
+    after: tuple[int, ...] | None  # None where the later network has none of its layers
+    prunable: bool  # whether its channels may be removed
 
 
 def inspect_network(network: PrunableNetwork, size: int = 512) -> Inspection:
@@ -102,5 +86,4 @@ def branch_of(path: str) -> str:
 
 
 def _makers(group: ChannelGroup) -> list[str]:
-    """The layers that make a group's channels; an image's are made by none and go by their group's name."""
-    return [producer.module for producer in group.producers] or [group.name]
+    return [producer.module for producer in group.producers] or [group.name]  # an image's are made by none

@@ -1,7 +1,5 @@
 """A pruning divided into steps: prune a little, retrain, prune the retrained network again."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from modnet.configs import IterationConfig, PruningConfig, RetrainConfig
@@ -23,13 +21,12 @@ def iteration_steps(config: IterationConfig, unpruned: Complexity) -> tuple[Iter
     """The steps from the unpruned network to what `config` asks for, each taking the same factor of what is left.
 
     Budgets are interpolated geometrically (Molchanov et al. 2017, arXiv 1611.06440, prune and fine-tune in turns; equal
-    factors because a cut costs in proportion to what is left). A floor is divided likewise, so that no group ends
-    below the config's share of its channels in the unpruned network, or of those that `batch_only` leaves it. The last
-    step trains without sparsity: nothing is pruned after it.
+    factors because a cut costs in proportion to what is left). A floor is divided likewise, so that no group ends below
+    the config's share of its channels in the unpruned network, or of those that `batch_only` leaves it. The last step
+    trains without sparsity: nothing is pruned after it.
 
-    Args:
-        config: its policy is one that can be divided into steps.
-        unpruned: cost of the network before the first step, for a 512×512 image.
+    The config's policy is one that can be divided into steps. `unpruned` is the cost before the first, for 512×512
+    pixels.
     """
     policy = stepped(config.pruning.policy)
     cost = Cost(unpruned.parameters, unpruned.macs)

@@ -1,12 +1,11 @@
 """What a pruning config means for one network: the channels that stay, group by group."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
@@ -58,11 +57,8 @@ class GroupPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each part after pruning."""
-        ends = [sum(self.parts[: i + 1]) for i in range(len(self.parts))]
-        return tuple(
-            sum(end - part <= channel < end for channel in self.kept)
-            for part, end in zip(self.parts, ends, strict=True)
-        )
+        ends = zip(self.parts, accumulate(self.parts), strict=True)
+        return tuple(sum(end - part <= channel < end for channel in self.kept) for part, end in ends)
 
 
 class PruningPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -138,8 +134,6 @@ def plan_pruning(
     names has lost its instance norm's channels before, whatever they score.
 
     Args:
-        model: what is to become smaller.
-        config: policy, criterion, limits.
         scores: what `taylor` found; None scores the weights by the config's criterion.
         measure_latency: needed by the latency policy alone.
 
@@ -156,9 +150,8 @@ def plan_pruning(
         {group.name for pattern in patterns for group in matching(prunable, pattern)}
         for patterns in (config.exclude, config.batch_only)
     )
-    remaining = {
-        group.name: group.first_part() if group.name in batch_only - excluded else group for group in prunable
-    }  # before any policy takes its share
+    narrowed = batch_only - excluded  # before any policy takes its share
+    remaining = {group.name: group.first_part() if group.name in narrowed else group for group in prunable}
     remaining_scores = {name: scores[name][: group.channels] for name, group in remaining.items()}
     costs = cost_model(model)
     question = Prunable(
@@ -221,7 +214,6 @@ def _idle_patterns(groups: list[ChannelGroup], remaining: dict[str, ChannelGroup
 def _measure_widths(
     model: PrunableNetwork, measure: MeasureLatency, widths: Sequence[Widths]
 ) -> tuple[float, Sequence[float]]:
-    """`measure`, of networks like `model` at given widths."""
     unpruned, *medians = measure([model, *(model.resized(one).eval() for one in widths)])
     return unpruned, medians
 

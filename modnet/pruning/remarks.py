@@ -1,7 +1,5 @@
 """Where a plan is not what was asked, and why: in sentences for people."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,13 +13,7 @@ _NAMED = 8
 
 
 def remarks_on(prunable: Prunable, config: PruningConfig, decision: Decision) -> tuple[str, ...]:
-    """What whoever asked has to know, nothing where all went as asked.
-
-    Args:
-        prunable: what was decided about.
-        config: what was asked.
-        decision: what its policy decided.
-    """
+    """What whoever asked has to know of what the config's policy decided, nothing where all went as asked."""
     groups, asked = prunable.groups, decision.asked
     if not groups:
         return ("nothing was removed: every group is excluded",)

@@ -1,7 +1,5 @@
 """Running a network again when only a part of what it computes has changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,15 +14,12 @@ _PLAIN = (int, float, str, type(None), type(...), torch.dtype, torch.device)
 class Replay(TorchFunctionMode):
     """Within the block, a torch function called on the tensors of the recorded run gives the recorded result.
 
-    So only what follows from a change is computed.
+    So only what follows from a change is computed. Two tensors are the same when they are one object that was not
+    written to in between. Whatever is not recognised is computed: a network that works in place gains nothing, and
+    loses nothing. What the network computes must follow from its arguments alone, as in evaluation mode.
 
-    Two tensors are the same when they are one object that was not written to in between. Whatever is not recognised
-    is computed: a network that works in place gains nothing, and loses nothing. What the network computes must follow
-    from its arguments alone, as in evaluation mode.
-
-    Args:
-        given: what the recorded run starts from: images, parameters, buffers. Every tensor of that run is kept until
-            this object goes.
+    `given` is what the recorded run starts from: images, parameters, buffers. Every tensor of that run is kept until
+    this object goes.
     """
 
     def __init__(self, given: Iterable[Tensor]) -> None:

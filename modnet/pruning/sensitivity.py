@@ -5,8 +5,6 @@ through the intact network once; then it is asked again for each group and ratio
 computed. One ratio after the other: as one batch they took longer, on a CPU.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -55,14 +53,12 @@ def closed_gates(group: ChannelGroup, scores: Tensor, ratios: Sequence[float]) -
 class RecordedImage:
     """One labelled image in the intact network, to be asked how it fares without some channels.
 
-    Keeps all values of that run: some 400 MB for a MODNet and 384 × 256 pixels.
+    Keeps all values of that run: some 400 MB for a MODNet and 384 × 256 pixels. `baseline` is the intact network's
+    error.
 
     Args:
         network: in evaluation mode; it must not change while this object is used.
         batch: the image (1, 3, H, W) and what its prediction is compared with.
-
-    Attributes:
-        baseline: the intact network's error.
 
     Raises:
         ConfigError: the network is in training mode, where images influence each other, or the batch has several.

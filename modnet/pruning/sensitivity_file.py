@@ -1,10 +1,8 @@
 """Sensitivities in a local file that survives a kill at any moment: JSON lines, the question first.
 
-Every measurement is one line, on disk before the next one starts. What a kill cut off has no line end; it is left out
-when the file is read and overwritten when the analysis goes on.
+Every measurement is on disk before the next one starts. What a kill cut off has no line end: it is left out when the
+file is read and overwritten when the analysis goes on.
 """
-
-from __future__ import annotations
 
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How much each group may lose, read off its sensitivity curve."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from modnet.configs import LayerRatio, LayerRatiosPolicy, SensitivityConfig
@@ -60,7 +58,6 @@ def ratio_within(losses: Mapping[float, float], allowed: float) -> float:
 
 
 def _policy_at(loss: float, curves: Sequence[SensitivityCurve]) -> LayerRatiosPolicy:
-    """Every group loses what its own curve allows."""
     ratios = (LayerRatio(pattern=curve.group, ratio=ratio_within(curve.losses, loss)) for curve in curves)
     return LayerRatiosPolicy(ratios=tuple(ratios))
 

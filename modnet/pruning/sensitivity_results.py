@@ -1,7 +1,5 @@
 """From measurements of many images and workers to one curve per group."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import fmean
@@ -37,12 +35,9 @@ def require_same_question(one: SensitivityQuestion, other: SensitivityQuestion, 
     Raises:
         PruningError: names every field in which the questions differ, and both values.
     """
-    fields = [name for name in SensitivityQuestion.model_fields if getattr(one, name) != getattr(other, name)]
-    if fields:
-        differences = "; ".join(
-            f"{name}: {_short(getattr(one, name))} and {_short(getattr(other, name))}" for name in fields
-        )
-        raise PruningError(f"sensitivities: {where} answer different questions: {differences}")
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in SensitivityQuestion.model_fields}
+    if found := [f"{name}: {_short(a)} and {_short(b)}" for name, (a, b) in pairs.items() if a != b]:
+        raise PruningError(f"sensitivities: {where} answer different questions: {'; '.join(found)}")
 
 
 def sensitivity_curves(sensitivities: Sensitivities) -> tuple[SensitivityCurve, ...]:

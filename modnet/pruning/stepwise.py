@@ -1,7 +1,5 @@
 """Planning in steps: what the remaining channels are worth is looked at again when some have gone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from modnet.configs import PruningConfig
@@ -16,17 +14,11 @@ from modnet.pruning.plan import PruningPlan, plan_pruning
 def plan_in_steps(
     model: PrunableNetwork, config: PruningConfig, score_without: Callable[[Removed], Scores], *, steps: int
 ) -> PruningPlan:
-    """A plan for the config's policy by way of `steps` smaller prunings, with channels scored again before each.
+    """A plan for the config's `SteppedPolicy` by way of smaller prunings, with channels scored again before each.
 
     A first-order score tells what a channel's removal costs while all others are there. After a large cut that is no
-    longer so: of two channels that do the same, the second matters once the first has gone.
-
-    Args:
-        model: what is to become smaller; nothing in it changes.
-        config: its policy is a `SteppedPolicy`, which says what each step arrives at.
-        score_without: channels that have gone → scores, as `taylor` gives them; those that have gone score 0 and stay
-            away.
-        steps: at least 1.
+    longer so: of two channels that do the same, the second matters once the first has gone. `score_without` gives
+    scores as `taylor` does, without channels that have gone; these score 0 and stay away.
 
     Raises:
         PruningError: another policy, or what `plan_pruning` raises.

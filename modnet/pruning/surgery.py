@@ -1,7 +1,5 @@
 """From a plan to a smaller network that computes on the kept channels."""
 
-from __future__ import annotations
-
 import torch
 
 from modnet.errors import PruningError
@@ -12,16 +10,11 @@ from modnet.pruning.plan import PruningPlan, network_digest
 
 
 def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -> Network:
-    """A smaller network with the weights of the kept channels; `model` is not touched.
+    """A smaller network with the weights of the kept channels; `model`, which the plan was made for, is not touched.
 
     It equals `model` with the removed channels multiplied by zero where their consumers read them: after norm,
-    activation and residual add.
-
-    Args:
-        model: what the plan was made for.
-        plan: which channels stay.
-        compensate: let consumers add the constant that a removed channel leaves behind when the scales of its batch
-            norms are zero and their shifts stay (see `compensation_for`).
+    activation and residual add. With `compensate` consumers add the constant that a removed channel leaves behind when
+    the scales of its batch norms are zero and their shifts stay (see `compensation_for`).
 
     Raises:
         PruningError: the plan is for another network, or the network's groups do not account for all its channels.
@@ -33,11 +26,8 @@ def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -
         for name, change in compensation_for(model, plan.removed()).items():
             state[name] += change
 
-    kept = {
-        (name, axis): torch.ones(tensor.shape[axis], dtype=torch.bool)
-        for name, tensor in state.items()
-        for axis in range(tensor.dim())
-    }
+    sides = {(name, axis): side for name, tensor in state.items() for axis, side in enumerate(tensor.shape)}
+    kept = {axis: torch.ones(side, dtype=torch.bool) for axis, side in sides.items()}
     removed = plan.removed()
     for piece in slices:
         if piece.group in removed:
@@ -55,11 +45,9 @@ def apply_plan(model: Network, plan: PruningPlan, *, compensate: bool = False) -
 def _require_same_network(model: PrunableNetwork, plan: PruningPlan) -> None:
     groups = {group.name: group for group in model.channel_groups()}
     for name, group_plan in plan.groups.items():
-        parts = groups[name].parts if name in groups else None
-        if parts != group_plan.parts:
-            raise PruningError(
-                f"the plan is for another network: group {name!r} has {group_plan.parts} there, {parts} here"
-            )
+        here, there = groups[name].parts if name in groups else None, group_plan.parts
+        if here != there:
+            raise PruningError(f"the plan is for another network: group {name!r} has {there} there, {here} here")
         if not groups[name].prunable and len(group_plan.kept) < groups[name].channels:
             raise PruningError(f"the plan removes channels of group {name!r}, which the outside world decides")
     if plan.network_sha256 is not None and plan.network_sha256 != (digest := network_digest(model)):

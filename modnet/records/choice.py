@@ -1,7 +1,5 @@
 """Which candidate wins, and how fast each form is on the machine of the run."""
 
-from __future__ import annotations
-
 import statistics
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The deployable forms of a network, and how they came to be good enough."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

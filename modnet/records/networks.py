@@ -1,7 +1,5 @@
 """Data sets and networks in the store, from the unpruned one to the retrained candidate."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field

@@ -1,7 +1,5 @@
 """What becomes of a release on each target."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import Field
@@ -75,10 +73,9 @@ class ReleaseRecord(Record):
     @property
     def running(self) -> dict[str, tuple[str, ...]]:
         """Which targets run which release now: the deployed one first, then those that were kept."""
-        releases = dict.fromkeys([self.release_id, *(one.release_id for one in self.promotions)])
-        running = {
-            release: tuple(one.target for one in self.promotions if one.release_id == release) for release in releases
-        }
+        running: dict[str, tuple[str, ...]] = {self.release_id: ()}
+        for one in self.promotions:
+            running[one.release_id] = (*running.get(one.release_id, ()), one.target)
         return {release: targets for release, targets in running.items() if targets}
 
 

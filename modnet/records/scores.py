@@ -1,7 +1,5 @@
 """What a network errs and costs."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """What pruning each group by itself costs."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from modnet.configs import LayerRatiosPolicy

@@ -1,7 +1,5 @@
 """Networks measured at several batch sizes, as a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,9 +20,7 @@ class BatchSamples(NamedTuple):
 def batch_plot(measured: Sequence[BatchSamples], title: str) -> bytes:
     """Images a second against the batch size, and beside it how many times as fast as the first network each is; PNG.
 
-    Args:
-        measured: of every network at every batch size; the first network is the one that others are compared with.
-        title: over the plot.
+    Every network is measured at every batch size.
     """
     networks = list(dict.fromkeys(one.network for one in measured))
     first = {one.batch: one for one in measured if one.network == networks[0]}

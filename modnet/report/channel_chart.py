@@ -1,7 +1,5 @@
 """A network's channels and the cost of its branches as bars: before pruning grey, after it coloured."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -17,11 +15,8 @@ _LOWEST = 2  # where bars of channels begin: a logarithm has no 0
 def channel_chart(network: Inspection, before: Inspection | None = None) -> bytes:
     """PNG: a bar for every prunable group, in a panel for each branch, and a panel of the branches' MACs.
 
-    Channels are drawn on a logarithmic axis, so that half of 16 can be seen beside half of 1280.
-
-    Args:
-        network: what is drawn in colour.
-        before: what is drawn in grey beside it; None draws `network` alone.
+    Channels are drawn on a logarithmic axis, so that half of 16 can be seen beside half of 1280. `before` is drawn in
+    grey beside the network; None draws it alone.
     """
     panels: dict[str, list[GroupChange]] = {}
     for change in group_changes(before or network, network):
@@ -68,7 +63,6 @@ def _draw_groups(axes: Axes, branch: str, changes: list[GroupChange], colour: st
 
 
 def _draw_bars(axes: Axes, positions: list[float], values: list[int], width: float, colour: str, text: str) -> None:
-    """Bars with their numbers on top."""
     axes.bar(positions, values, width, color=colour)
     for position, value in zip(positions, values, strict=True):
         axes.annotate(
@@ -84,7 +78,7 @@ def _draw_bars(axes: Axes, positions: list[float], values: list[int], width: flo
 
 
 def _draw_costs(axes: Axes, network: Inspection, before: Inspection | None, colours: dict[str, str]) -> None:
-    """MACs of each branch and its share of the whole; the first branch on top."""
+    # the first branch on top
     pairs = [(network, 0.0, None)] if before is None else [(before, -0.21, _BEFORE), (network, 0.21, None)]
     for one, offset, grey in pairs:
         for position, (branch, colour) in enumerate(colours.items()):

@@ -1,7 +1,5 @@
 """An inspection as rows of tables: totals, groups, layers, tensors; with an earlier network's figures beside it."""
 
-from __future__ import annotations
-
 from modnet.network import ChannelGroup
 from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes
@@ -79,10 +77,8 @@ def _cost_row(name: str, now: Cost | None, earlier: Cost | None, is_comparison: 
 
 def _layers(group: ChannelGroup) -> Row:
     makers = [one.module for one in group.producers]
-    readers = [
-        f"{one.module}[{one.offset}:{one.offset + group.channels}]" if one.offset else one.module
-        for one in group.consumers
-    ]
+    places = [f"[{one.offset}:{one.offset + group.channels}]" if one.offset else "" for one in group.consumers]
+    readers = [f"{one.module}{place}" for one, place in zip(group.consumers, places, strict=True)]
     return {"made by": ", ".join(makers), "read by": ", ".join(readers)}
 
 

@@ -1,7 +1,5 @@
 """Pictures for reports, as PNG bytes."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,24 +8,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8] | NDArray[np.float32]
-"""uint8 (H, W, 3), RGB, or float32 (H, W) in [0, 1], drawn in greys."""
+Picture = NDArray[np.uint8] | NDArray[np.float32]  # uint8 (H, W, 3), RGB, or float32 (H, W) in [0, 1], drawn in greys
 
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """One network in the plot of accuracy against latency.
-
-    Attributes:
-        latency_ms: of the form that devices run.
-        fp32_ms: of its FP32 form; None where that was not timed.
-        error_ratio: its error as a multiple of the unpruned network's.
-    """
+    """One network in the plot of accuracy against latency."""
 
     label: str
-    latency_ms: float
-    fp32_ms: float | None
-    error_ratio: float
+    latency_ms: float  # of the form that devices run
+    fp32_ms: float | None  # of its FP32 form; None where that was not timed
+    error_ratio: float  # its error as a multiple of the unpruned network's
     kind: str  # "unpruned", "candidate" or "winner"
     on_front: bool
 
@@ -41,14 +32,10 @@ class SheetRow:
 
 
 def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: float, error: str) -> bytes:
-    """Error against latency, as what devices run and in FP32; the Pareto front is joined by a line.
+    """Error against latency, as what devices run (`form`) and in FP32; the Pareto front is joined by a line.
 
-    Args:
-        points: of the networks.
-        title: of the plot.
-        form: what devices run, as `cpu-int8`.
-        bound: largest error that a winner may have, as a multiple of the unpruned network's.
-        error: title of what is measured, as `MSE`.
+    The bound is the largest error that a winner may have, as a multiple of the unpruned network's; `error` is its
+    title.
     """
     colours = {"unpruned": "tab:gray", "candidate": "tab:blue", "winner": "tab:red"}
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
@@ -85,12 +72,7 @@ def pareto_plot(points: Sequence[ParetoPoint], title: str, *, form: str, bound: 
 
 
 def sheet(rows: Sequence[SheetRow], titles: Sequence[str]) -> bytes:
-    """One line of pictures per image.
-
-    Args:
-        rows: at least one.
-        titles: of the pictures, as many as each row has.
-    """
+    """One line of pictures per image, at least one; as many titles as each row has pictures."""
     figure = Figure(figsize=(2 * len(titles), 2.7 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(titles), squeeze=False)
     for line, row in zip(grid, rows, strict=True):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, prod
 from typing import TYPE_CHECKING
 
 from modnet.configs.shape import shape_in
 from modnet.evaluation.intervals import difference_interval
 from modnet.records import (
-    Candidate,
     Choice,
     DatasetRecord,
     ExportRecord,
@@ -26,35 +26,41 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 
-Titles = Mapping[str, str]
-"""`Workload.errors`: names of errors with their titles; the first one decides."""
+Titles = Mapping[str, str]  # `Workload.errors`: names of errors with their titles; the first one decides
 
 
-def network_rows(
-    base: NetworkScores,
-    scores: Sequence[NetworkScores],
-    candidates: Mapping[str, Candidate],
-    latencies: HostLatencies,
-    choice: Choice,
-    failures: Sequence[Failure],
-    titles: Titles,
-) -> list[Row]:
+@dataclass(frozen=True)
+class Outcome:
+    """What a run found of its networks."""
+
+    base: NetworkScores
+    scores: Sequence[NetworkScores]  # of the retrained candidates
+    labels: Mapping[str, str]  # of these, by network_id
+    latencies: HostLatencies
+    choice: Choice
+    titles: Titles
+
+    @property
+    def winner(self) -> NetworkScores:
+        """The candidate that was chosen."""
+        return next(one for one in self.scores if one.network_id == self.choice.winner)
+
+
+def network_rows(run: Outcome, failures: Sequence[Failure]) -> list[Row]:
     """One row per network, the unpruned first, then the fastest first, then what failed."""
-    rows = [_network_row("unpruned", base, base, latencies, "what the others are compared with", titles)]
-    for one in sorted(scores, key=lambda one: (latencies.deciding_ms.get(one.network_id, math.inf), one.tune.error)):
-        label = candidates[one.network_id].label
-        won = "winner; " if one.network_id == choice.winner else ""
-        rows.append(_network_row(label, one, base, latencies, won + choice.reasons[one.network_id], titles))
+    deciding_ms = run.latencies.deciding_ms
+    rows = [_network_row(run, "unpruned", run.base, "what the others are compared with")]
+    for one in sorted(run.scores, key=lambda one: (deciding_ms.get(one.network_id, inf), one.tune.error)):
+        won = "winner; " if one is run.winner else ""
+        rows.append(_network_row(run, run.labels[one.network_id], one, won + run.choice.reasons[one.network_id]))
     empty = dict.fromkeys(rows[0], "")
     rows += [empty | {"network": f.label, "id": f.candidate_id, "verdict": f"failed: {f.reason}"} for f in failures]
     return rows
 
 
-def _network_row(
-    label: str, one: NetworkScores, base: NetworkScores, latencies: HostLatencies, verdict: str, titles: Titles
-) -> Row:
-    """What people look at first stands first."""
-    (deciding, title), *others = titles.items()
+def _network_row(run: Outcome, label: str, one: NetworkScores, verdict: str) -> Row:
+    (deciding, title), *others = run.titles.items()
+    base, latencies, cost = run.base, run.latencies, one.complexity
     # Errors are at the images' own size, whatever the network read.
     apart = difference_interval(one.val.model_copy(update={"protocol": base.val.protocol}), base.val, deciding)
     forms: dict[str, Target] = {"FP32": "cpu-fp32", "INT8": "cpu-int8"}
@@ -67,10 +73,10 @@ def _network_row(
         },
         f"tune {title} ratio": f"{one.tune.error / base.tune.error:.2f}" if base.tune.error else "",
         f"val {title} ratio": f"{one.val.error / base.val.error:.2f}" if base.val.error else "",
-        "parameters M": f"{one.complexity.parameters / 1e6:.3f}",
-        "GMAC": f"{one.complexity.macs / 1e9:.2f}",
+        "parameters M": f"{cost.parameters / 1e6:.3f}",
+        "GMAC": f"{cost.macs / 1e9:.2f}",
         "input": one.input_shape,
-        "GMAC of the input": f"{one.complexity.macs * _area_of(one.input_shape) / one.complexity.size**2 / 1e9:.2f}",
+        "GMAC of the input": f"{cost.macs * prod(shape_in(one.input_shape)) / cost.size**2 / 1e9:.2f}",
         "size MB": f"{one.size_bytes / 1e6:.2f}",
         "id": one.network_id,
         "verdict": verdict,
@@ -81,15 +87,9 @@ def _network_row(
     }
 
 
-def what_was_gained(
-    base: NetworkScores,
-    winner: NetworkScores,
-    label: str,
-    latencies: HostLatencies,
-    export: ExportRecord,
-    titles: Titles,
-) -> str:
+def what_was_gained(run: Outcome, export: ExportRecord) -> str:
     """One sentence: how much faster and smaller the winner is than the unpruned network, and how much more it errs."""
+    base, winner, latencies = run.base, run.winner, run.latencies
     form, winner_id = latencies.deciding_form, winner.network_id
     milliseconds, before = latencies.p50_ms(winner_id, form), latencies.p50_ms(base.network_id, "cpu-fp32")
     speedup = latencies.speedup(winner_id, form, base.network_id)
@@ -102,12 +102,12 @@ def what_was_gained(
         )
     share = winner.complexity.parameters / base.complexity.parameters
     times = f"{winner.val.error / base.val.error:.2f} times as much" if base.val.error else "more"
-    deciding, title = next(iter(titles.items()))
+    deciding, title = next(iter(run.titles.items()))
     shipped, quantised = export.val.get(form), ""
     if form == "cpu-int8" and shipped is not None and (original := export.val["torch"][deciding]):
         quantised = f" Its INT8 form errs {shipped[deciding] / original:.2f} times as much as its float form."
     return (
-        f"{label} {speed}. It has {100 * share:.0f} % of its parameters and errs {times} on val "
+        f"{run.labels[winner_id]} {speed}. It has {100 * share:.0f} % of its parameters and errs {times} on val "
         f"({title} {winner.val.error:.5f}, {base.val.error:.5f} unpruned).{quantised}"
     )
 
@@ -125,7 +125,7 @@ def target_rows(export: ExportRecord, titles: Titles, promotions: Sequence[Promo
         parity, tune_error = export.parity.get(name), export.tune_error.get(name)
         files = [export.files[one] for one in export.ir_files(name)] if name in export.targets else []
         checks = [
-            f"{one.by}: {one.status}" for target, all_of in export.legacy.items() if target == name for one in all_of
+            f"{one.by}: {one.status}" for target, asked in export.legacy.items() if target == name for one in asked
         ]
         rows.append(
             {
@@ -163,27 +163,21 @@ def int8_rows(decision: QuantisationDecision) -> list[Row]:
     ]
 
 
-def pareto_points(
-    base: NetworkScores,
-    scores: Sequence[NetworkScores],
-    candidates: Mapping[str, Candidate],
-    latencies: HostLatencies,
-    choice: Choice,
-) -> list[ParetoPoint]:
+def pareto_points(run: Outcome) -> list[ParetoPoint]:
     """Where each measured network stands in accuracy against latency; none where the unpruned network errs nowhere."""
     from modnet.report.pictures import ParetoPoint  # with matplotlib, which tables need not
 
-    deciding_ms = latencies.deciding_ms
+    base, deciding_ms = run.base, run.latencies.deciding_ms
     return [
         ParetoPoint(
-            label="unpruned" if one is base else candidates[one.network_id].label,
+            label="unpruned" if one is base else run.labels[one.network_id],
             latency_ms=deciding_ms[one.network_id],
-            fp32_ms=latencies.p50_ms(one.network_id, "cpu-fp32"),
+            fp32_ms=run.latencies.p50_ms(one.network_id, "cpu-fp32"),
             error_ratio=one.val.error / base.val.error,
-            kind="unpruned" if one is base else "winner" if one.network_id == choice.winner else "candidate",
-            on_front=one.network_id in choice.front,
+            kind="unpruned" if one is base else "winner" if one is run.winner else "candidate",
+            on_front=one.network_id in run.choice.front,
         )
-        for one in (base, *scores)
+        for one in (base, *run.scores)
         if one.network_id in deciding_ms and base.val.error
     ]
 
@@ -199,12 +193,5 @@ def data_note(dataset: DatasetRecord) -> str:
     )
 
 
-def _area_of(input_shape: str) -> int:
-    """Pixels of `480x320`."""
-    height, width = shape_in(input_shape)
-    return height * width
-
-
 def _number(value: float | None, digits: str) -> str:
-    """Nothing where nothing was measured."""
     return "" if value is None else format(value, digits)

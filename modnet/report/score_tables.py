@@ -1,7 +1,5 @@
 """Scores as rows of tables, each mean with its bootstrap interval; and the difference of two, image by image."""
 
-from __future__ import annotations
-
 from modnet.evaluation.intervals import Interval, difference_interval, mean_interval
 from modnet.records import Scores
 
@@ -40,7 +38,7 @@ def difference_rows(scores: Scores, others: Scores) -> list[Row]:
     """One row per error that was measured of both: the means, their difference, its interval of 95 % and what it says.
 
     Raises:
-        DatasetError: split, protocol or images differ; says what.
+        DatasetError: as `differences`.
     """
     return [
         {

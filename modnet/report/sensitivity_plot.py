@@ -1,7 +1,5 @@
 """Sensitivity curves as a picture and as a table."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """A training run as pictures: its losses, and what sparse training makes of the scales."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,12 +16,7 @@ _STYLES = ("solid", "dashed", "dotted")
 
 
 def training_plot(history: Sequence[EpochReport], title: str) -> bytes:
-    """Loss by term, and tune error where it was measured, epoch by epoch; PNG.
-
-    Args:
-        history: of at least one epoch.
-        title: over the plot.
-    """
+    """Loss by term, and tune error where it was measured, epoch by epoch, at least one; PNG."""
     epochs = range(1, len(history) + 1)
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -49,11 +42,8 @@ def gamma_plot(scales: Sequence[ScaleDistribution], title: str) -> bytes:
     """For every epoch a histogram of |gamma|, the darker the more channels, and below it the quintiles as lines; PNG.
 
     The histogram's axis is logarithmic: what is near 0 lies apart there. That of the quintiles is linear: at first all
-    scales are near 1, where a logarithm puts the lines over each other.
-
-    Args:
-        scales: at least one, as a training report has them: before the first epoch, then after each.
-        title: over the plot.
+    scales are near 1, where a logarithm puts the lines over each other. The scales, at least one, are those before the
+    first epoch, then after each, as a training report has them.
     """
     counts = np.array([one.counts for one in scales], dtype=np.float64).T  # (bins, epochs)
     shares = counts / counts.sum(axis=0)

@@ -1,7 +1,5 @@
 """A running average of weights, which evaluates better than the last step's."""
 
-from __future__ import annotations
-
 import copy
 from typing import Generic
 
@@ -14,10 +12,7 @@ class WeightAverage(Generic[Network]):
     """Exponential moving average of a network's weights and running statistics (Polyak and Juditsky 1992).
 
     After `n` updates the decay is at most (1 + n) / (10 + n), so that the first steps of a short run do not keep the
-    weights that it started from.
-
-    Attributes:
-        network: the averaged network, in evaluation mode.
+    weights that it started from. `network` is the averaged one, in evaluation mode.
     """
 
     def __init__(self, network: Network, decay: float) -> None:

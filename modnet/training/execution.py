@@ -1,7 +1,5 @@
 """In which number format a training step runs."""
 
-from __future__ import annotations
-
 import copy
 import time
 from typing import Any, Literal
@@ -66,7 +64,6 @@ def leave_training_layout(network: PrunableNetwork) -> None:
 
 
 def _trial_step(network: PrunableNetwork, batch: Sample, loss: Loss, number_format: Format) -> None:
-    """Forward and backward, weights untouched."""
     terms = loss(predict(network, inputs_of(network, batch), number_format), batch)
     total = torch.stack(list(terms.values())).sum()
     total.backward()  # type: ignore[no-untyped-call]

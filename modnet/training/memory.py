@@ -1,7 +1,5 @@
 """Freed memory is kept for the next training step."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from collections.abc import Iterator

@@ -1,20 +1,17 @@
 """Fine-tuning that makes a network's weights bear the rounding to 8 bits."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from modnet.errors import ConfigError, TrainingDivergedError
+from modnet.graph_function import Pixels
 from modnet.network import Network
 from modnet.progress import progress_over
 from modnet.training.memory import freed_memory_kept
@@ -24,36 +21,28 @@ _MEMORY = 0.95  # of the running range of activations
 
 @freed_memory_kept()
 def train_quantisation_aware(
-    network: Network,
-    inputs: Sequence[NDArray[np.float32]],
-    *,
-    steps: int,
-    learning_rate: float = 1e-5,
-    seed: int = 0,
+    network: Network, inputs: Sequence[Pixels], *, steps: int, learning_rate: float = 1e-5, seed: int = 0
 ) -> Network:
     """A copy of the network whose output changes less when weights and activations are rounded to 8 bits.
 
-    Each step takes one image, mirrored or not, rounds what every convolution and linear layer reads and multiplies
-    with (Jacob et al. 2018, arXiv 1712.05877; gradients pass the rounding unchanged), and moves the weights towards
-    the output that the network itself has in float. So it needs no labels, and learns nothing but to bear the
-    rounding. Rounding is as in `modnet.export.quantise`: weights symmetric by channel, activations by tensor with a
-    zero point, norms in float. Batch norm keeps its statistics. Same seed, same weights.
+    Each step takes one image, mirrored or not, rounds what every convolution and linear layer reads and multiplies with
+    (Jacob et al. 2018, arXiv 1712.05877; gradients pass the rounding unchanged), and moves the weights towards the
+    output that the network itself has in float. So it needs no labels, and learns nothing but to bear the rounding.
+    Rounding is as in `modnet.export.quantise`: weights symmetric by channel, activations by tensor with a zero point,
+    norms in float. Batch norm keeps its statistics. Same seed, same weights.
 
     Args:
         network: not touched; may be in training mode.
         inputs: pixels, float32 (1, 3, H, W) in [-1, 1], of the `fit` split; at least one.
-        steps: at least 1.
         learning_rate: of Adam, falling to 0 along a cosine.
-        seed: of the order of images.
 
     Raises:
         ConfigError: no inputs, or no steps.
         TrainingDivergedError: the difference of the outputs is not finite.
     """
     if not inputs or steps < 1:
-        raise ConfigError(
-            f"quantisation-aware training: got {len(inputs)} images and {steps} steps, wanted at least 1 of each"
-        )
+        got = f"got {len(inputs)} images and {steps} steps, wanted at least 1 of each"
+        raise ConfigError(f"quantisation-aware training: {got}")
     trained = copy.deepcopy(network).eval()
     teacher, student = copy.deepcopy(trained).deployed(), trained.deployed()
     generator = torch.Generator().manual_seed(seed)
@@ -69,11 +58,8 @@ def train_quantisation_aware(
                 wanted = teacher(pixels)
             loss = F.mse_loss(student(pixels), wanted)
             if not math.isfinite(loss.item()):
-                raise TrainingDivergedError(
-                    f"quantisation-aware training: the loss is {loss.item()} at step {step}",
-                    step=step,
-                    last_finite_loss=last_loss,
-                )
+                what = f"quantisation-aware training: the loss is {loss.item()} at step {step}"
+                raise TrainingDivergedError(what, step, last_loss)
             last_loss = loss.item()
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
@@ -115,7 +101,7 @@ class _RoundedInput:
 
 
 @contextmanager
-def _rounding(graph: nn.Module, inputs: Sequence[NDArray[np.float32]]) -> Iterator[None]:
+def _rounding(graph: nn.Module, inputs: Sequence[Pixels]) -> Iterator[None]:
     """Within the block `graph` computes with rounded weights and activations; its weights stay unrounded behind it."""
     layers = [module for module in graph.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     rounders = [_RoundedInput() for _ in layers]

@@ -1,7 +1,5 @@
 """The training loop: of a pruned network, or of the unpruned one."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -58,7 +56,6 @@ def retrain(
 
     Args:
         network: of the workload, on the device where it shall be trained.
-        dataset: samples to learn from.
         workload: whose loss is minimised, and who makes the teacher teach.
         seed: of the order of samples; the data set has its own for what happens inside one.
         workers: processes that compute samples beside this one; the samples are the same for any number.
@@ -79,7 +76,7 @@ def retrain(
     teaching = _teaching(workload, network, teacher, config, seed)
     _set_training_mode(network, config)
     average = WeightAverage(network, config.average_decay)
-    adapters = nn.ModuleList() if teaching is None else teaching.adapters
+    adapters, learn = (nn.ModuleList(), _alone) if teaching is None else (teaching.adapters, teaching.learn)
     optimiser = _optimiser([network, adapters], config)
     sparse_scales = {} if config.sparsity is None else prunable_scales(network)
     steps_per_epoch = len(batch_indices(len(dataset), config.batch_size, seed, 0))
@@ -111,7 +108,8 @@ def retrain(
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
                 batch = type(batch)(*(tensor.to(device) for tensor in batch))
-                losses = _losses(workload, network, teaching, batch, predicted_in)
+                predicted, distilled = learn(network, inputs_of(network, batch), predicted_in)
+                losses = workload.loss(predicted, batch) | distilled
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
                     raise _diverged(loss.item(), state, config)
@@ -183,10 +181,8 @@ def _set_training_mode(network: PrunableNetwork, config: TrainingConfig) -> None
 def _optimiser(modules: list[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
     parameters = [one for module in modules for one in module.parameters() if one.requires_grad]
     if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=config.learning_rate, momentum=SGD_MOMENTUM, weight_decay=config.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.SGD(parameters, config.learning_rate, SGD_MOMENTUM, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
 
 
 def _question(
@@ -197,14 +193,13 @@ def _question(
     seed: int,
 ) -> dict[str, str]:
     """What a saved state must have been about, field by field."""
-    settings = config.model_dump(mode="json")
     return {
         "weights to start from": network_digest(network)[:12],
         "images": _named(dataset),
         "size of samples": shown(dataset.shape),
         "teacher": "none" if teacher is None else network_digest(teacher)[:12],
         "seed": str(seed),
-        **{name: json.dumps(value) for name, value in _flat(settings)},
+        **{name: json.dumps(value) for name, value in _flat(config.model_dump(mode="json"))},
     }
 
 
@@ -242,19 +237,9 @@ def _number_format(
     return fastest_format(network, type(batch)(*(tensor.to(device) for tensor in batch)), workload.loss)
 
 
-def _losses(
-    workload: Workload[PrunableNetwork],
-    network: PrunableNetwork,
-    teaching: Teaching | None,
-    batch: Sample,
-    predicted_in: Callable[[PrunableNetwork, Sample], Any],
-) -> dict[str, Tensor]:
-    """Every term of a step's loss by name."""
-    inputs = inputs_of(network, batch)
-    if teaching is None:
-        return workload.loss(predicted_in(network, inputs), batch)
-    predicted, distilled = teaching.learn(network, inputs, predicted_in)
-    return workload.loss(predicted, batch) | distilled
+def _alone(student: Any, inputs: Sample, predict: Callable[[Any, Sample], Any]) -> tuple[Any, dict[str, Tensor]]:
+    """As `Teaching.learn`, without a teacher."""
+    return predict(student, inputs), {}
 
 
 def _end_epoch(
@@ -278,7 +263,6 @@ def _end_epoch(
 
 
 def _facts(epoch: EpochReport) -> dict[str, str]:
-    """What is shown of an epoch that is over."""
     facts = {"loss": f"{epoch.loss:.3f}"}
     return facts if epoch.tune_error is None else facts | {"tune error": f"{epoch.tune_error:.5f}"}
 

@@ -1,7 +1,5 @@
 """Learning rate as a pure function of progress."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -10,9 +8,8 @@ from typing import Literal
 def cosine_with_warm_up(progress: float, warm_up: float = 0.05) -> float:
     """Factor of the peak learning rate at `progress` in [0, 1): linear rise during `warm_up`, then half a cosine to 0.
 
-    At progress 0 it is 0: the very first step moves no weights, it only fills the optimiser's averages.
-
-    Half a cosine as in Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts.
+    At progress 0 it is 0: the very first step moves no weights, it only fills the optimiser's averages. Half a cosine
+    is as in Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts.
 
     >>> [round(cosine_with_warm_up(p, warm_up=0.2), 2) for p in (0.0, 0.1, 0.2, 0.6)]
     [0.0, 0.5, 1.0, 0.5]

@@ -4,12 +4,9 @@ Network slimming (Liu et al. 2017, arXiv 1708.06519): after it, pruning by `bn_s
 little that the network uses.
 """
 
-from __future__ import annotations
-
 import difflib
 import fnmatch
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +29,7 @@ def strength_at(config: SparsityConfig, progress: float) -> float:
     >>> [strength_at(SparsityConfig(strength=0.5, schedule="ramp-decay"), p) for p in (0.0, 0.25, 0.5, 0.75)]
     [0.0, 0.25, 0.5, 0.25]
     """
-    factors: Mapping[Literal["constant", "ramp", "ramp-decay"], float] = {
-        "constant": 1.0,
-        "ramp": progress,
-        "ramp-decay": 1 - abs(2 * progress - 1),
-    }
+    factors = {"constant": 1.0, "ramp": progress, "ramp-decay": 1 - abs(2 * progress - 1)}
     return config.strength * factors[config.schedule]
 
 
@@ -63,10 +56,8 @@ def matching_norms(norms: Iterable[str], patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         found = fnmatch.filter(names, pattern)
         if not found:
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
-            raise ConfigError(
-                f"pattern {pattern!r} names no norm that sparse training pulls; such are {', '.join(near)}"
-            )
+            such = ", ".join(difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3])
+            raise ConfigError(f"pattern {pattern!r} names no norm that sparse training pulls; such are {such}")
         chosen.update(found)
     return [name for name in names if name in chosen]
 

@@ -1,7 +1,5 @@
 """What a training run needs to go on after a kill as if nothing had happened."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,33 +17,21 @@ _WAY_OUT = "go on with the settings of then, or remove it to train from the star
 
 @dataclass
 class TrainingState:
-    """Everything that changes during a run. Samples are not in it: they follow from (seed, epoch, index).
+    """Everything that changes during a run. Samples are not in it: they follow from (seed, epoch, index)."""
 
-    Attributes:
-        question: says what is trained on what and how, by field; a state of another question is refused.
-        modules: the network, its average, adapters: restored in place.
-        optimiser: restored in place.
-        total_steps: of the whole run.
-        number_format: what a step is computed in; measured once, so that a resumed run does not choose anew.
-        step: how many steps are done.
-        step_losses: the loss by term of each step of the epoch that is under way.
-        history: of the epochs that are done.
-        scales: see `TrainingReport`.
-        best_weights: of the epoch with the lowest tune error; None without validation.
-        seconds: that the steps so far took, in all the runs they were made in.
-    """
-
+    # says what is trained on what and how, by field; a state of another question is refused
     question: Mapping[str, str]
-    modules: Mapping[str, nn.Module]
+    modules: Mapping[str, nn.Module]  # the network, its average, adapters: restored in place, as is the optimiser
     optimiser: torch.optim.Optimizer
-    total_steps: int
-    number_format: Format
-    step: int = 0
+    total_steps: int  # of the whole run
+    number_format: Format  # what a step is computed in; measured once, so that a resumed run does not choose anew
+    step: int = 0  # how many steps are done
+    # the loss by term of each step of the epoch that is under way
     step_losses: list[dict[str, float]] = field(default_factory=list)
-    history: list[EpochReport] = field(default_factory=list)
-    scales: list[ScaleDistribution] = field(default_factory=list)
-    best_weights: dict[str, Tensor] | None = None
-    seconds: float = 0.0
+    history: list[EpochReport] = field(default_factory=list)  # of the epochs that are done
+    scales: list[ScaleDistribution] = field(default_factory=list)  # see `TrainingReport`
+    best_weights: dict[str, Tensor] | None = None  # of the epoch with the lowest tune error; None without validation
+    seconds: float = 0.0  # that the steps so far took, in all the runs they were made in
 
     @property
     def progress(self) -> float:
@@ -71,11 +57,7 @@ class TrainingState:
         return buffer.getvalue()
 
     def restore(self, saved: bytes, where: str) -> None:
-        """Puts everything back to where it was.
-
-        Args:
-            saved: what `to_bytes` gave.
-            where: these bytes are from.
+        """Puts everything back to where it was when `to_bytes` gave these bytes; `where` says where they are from.
 
         Raises:
             CheckpointError: damaged, or saved by a run of another question; names every field that differs.

@@ -1,11 +1,10 @@
 """Families of networks, each with its data, loss, errors and published forms. They never import each other.
 
-A workload is picked by the name in a config, a checkpoint, a record or a manifest, and imported then.
+One is picked by the name in a config, a checkpoint, a record or a manifest, and imported then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,17 +17,12 @@ if TYPE_CHECKING:
 
 
 class Home(NamedTuple):
-    """Where the parts of a workload are, as `module:name`.
+    """Where the parts of a workload are, as `module:name`."""
 
-    Attributes:
-        workload: a `modnet.workload.Workload`.
-        settings: a `WorkloadSettings`. None: it adds nothing to the engine's.
-        draw: writes the archive of the data set `synthetic`: (path, its config). It does without torch. None: there is
-            no such data set.
-    """
-
-    workload: str
-    settings: str | None = None
+    workload: str  # a `modnet.workload.Workload`
+    settings: str | None = None  # a `WorkloadSettings`. None: it adds nothing to the engine's
+    # writes the archive of the data set `synthetic`: (path, its config). It does without torch. None: there is no such
+    # data set
     draw: str | None = None
 
 
@@ -74,11 +68,9 @@ def draw_synthetic(name: str | None, path: Path, config: SyntheticConfig) -> Non
     Raises:
         ConfigError: there is no such workload, or it has no such data set.
     """
-    draw = _home(name).draw
-    if draw is None:
+    if (draw := _home(name).draw) is None:
         raise ConfigError(f"workload {name!r} renders no data set; wanted another source than synthetic")
-    write: Callable[[Path, SyntheticConfig], None] = _imported(draw)
-    write(path, config)
+    _imported(draw)(path, config)
 
 
 def _home(name: str | None) -> Home:

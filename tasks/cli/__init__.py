@@ -1,13 +1,11 @@
 """Console script `modnet`: the stages for people, without Prefect, on files of this machine. One file per kind of verb.
 
-Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file or network that cannot be used · 130 interrupted. Which
-error has which is in `tasks.cli.exit_codes`. What an extra of the installation brings and is not there is a 3 as well.
+Exit codes: 0 done · 1 failed · 2 usage · 3 a setting, file, network or extra of the installation that cannot be used ·
+130 interrupted (`tasks.cli.exit_codes`).
 
 What a verb needs is imported when it is asked for, since torch, OpenVINO and their like take seconds: `VERBS` names the
 verbs, `tasks.cli.verbs` and `tasks.cli.light_verbs` have the flags of each, and the file of a verb does its work.
 """
-
-from __future__ import annotations
 
 import argparse
 import importlib
@@ -29,19 +27,12 @@ __all__ = ["VERBS", "Verb", "main"]
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb of the command line.
+    """One verb of the command line."""
 
-    Attributes:
-        run: `module:function` of this folder that does the work; takes what was typed, returns what is printed.
-        says: what help says of it.
-        bare: how to do without any extra of the installation; empty where nobody can.
-        flags: module of this folder that has its flags; `light_verbs` imports no pydantic.
-    """
-
-    run: str
-    says: str
-    bare: str = ""
-    flags: str = "verbs"
+    run: str  # `module:function` of this folder that does the work; takes what was typed, returns what is printed
+    says: str  # what help says of it
+    bare: str = ""  # how to do without any extra of the installation; empty where nobody can
+    flags: str = "verbs"  # module of this folder that has its flags; `light_verbs` imports no pydantic
 
     def function(self) -> Callable[[argparse.Namespace], dict[str, Any]]:
         """What `run` names; this is where torch and its like are imported."""
@@ -186,7 +177,6 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def _missing_extra(error: ModuleNotFoundError, arguments: Sequence[str]) -> MissingExtraError | None:
-    """In our words, where a verb needs what an extra brings; None where something else is missing."""
     typed = [word for word in arguments if not word.startswith("-")]
     name = next((name for name in VERBS if name.split() == typed[: len(name.split())]), None)
     missing = None if name is None else missing_extra(error, f"modnet {name}")

@@ -1,24 +1,17 @@
 """A flag whose help names range and default. Nothing heavy is imported here: help shall come at once."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 
-Flags = argparse._ActionsContainer
-"""A parser, or a group of its flags."""
+Flags = argparse._ActionsContainer  # a parser, or a group of its flags
 
 
 def add_flag(flags: Flags, name: str, says: str, *, limits: str = "", without: str | None = None, **how: Any) -> None:
-    """Adds a flag whose help ends with its range and its default.
+    """Adds a flag whose help ends with its range and its default; `how` is as `add_argument` takes it.
 
     Args:
-        flags: that get it.
-        name: as it is typed, `--batch-size`.
-        says: a sentence or two.
         limits: the range in words; those of `how["type"]` where it has some.
         without: what happens without the flag, where that is not the value `how["default"]`.
-        **how: as `add_argument` takes them.
     """
     usual = "off" if "action" in how else shown_default(how.get("default"))
     default = "required" if how.get("required") else f"default: {without or usual}"

@@ -1,10 +1,9 @@
 """`modnet benchmark`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from infra.device.documents.latency_summary import percentile_note, summarise
 from infra.device.measuring.latency import measure_interleaved
@@ -21,13 +20,12 @@ from tasks.cli.given import given_shape
 from tasks.tables import markdown_table
 
 
-@dataclass(frozen=True)
-class _Measured:
+class _Measured(NamedTuple):
     """An IR in one shape, and the cells that tell it apart in the table."""
 
     xml: Path
     cells: dict[str, str]
-    shape: Shape | None = field(default=None)
+    shape: Shape | None = None
 
     @property
     def name(self) -> str:
@@ -45,17 +43,8 @@ def benchmark(options: Options) -> Result:
     rows: list[dict[str, str]] = []
     drawn: list[tuple[str, int, tuple[float, ...]]] = []
     for batch in options.batch:
-        models = {
-            one.name: load_ir(
-                one.xml,
-                device=device,
-                threads=options.threads,
-                batch=batch,
-                open_side=options.size or SIZE,
-                shape=one.shape,
-            )
-            for one in measured
-        }
+        load = partial(load_ir, device=device, threads=options.threads, batch=batch, open_side=options.size or SIZE)
+        models = {one.name: load(one.xml, shape=one.shape) for one in measured}
         runs = {name: model.run_once for name, model in models.items()}
         samples = measure_interleaved(runs, warm_up=options.warm_up, rounds=options.repeats)
         for one in measured:
@@ -90,12 +79,6 @@ def benchmark(options: Options) -> Result:
 
 
 def _measured(options: Options) -> Sequence[_Measured]:
-    """What was asked for.
-
-    Raises:
-        UsageError: nothing, or IRs and the shipped ones as well; a file twice; a size of networks that have their own.
-        ConfigError: a size that an IR does not read.
-    """
     if options.shipped == (options.ir is not None):
         raise UsageError("say what to measure: --ir model.xml, or --shipped for the networks that the project ships")
     if options.shipped:

@@ -1,7 +1,5 @@
 """`modnet config`: the settings of a nightly run."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 
@@ -31,11 +29,7 @@ def config(options: Options) -> Result:
 
 
 def _checkpoint(flag: str, named: str, *words: str) -> str:
-    """A path is made absolute, since another process reads it; a word with a meaning of its own stays.
-
-    Raises:
-        CheckpointError: there is no such file.
-    """
+    """A path is made absolute, since another process reads it; a word with a meaning of its own stays."""
     if named in words:
         return named
     if not os.path.isfile(named):
@@ -44,11 +38,6 @@ def _checkpoint(flag: str, named: str, *words: str) -> str:
 
 
 def _archive(dataset: str) -> str:
-    """The path, made absolute, of a data set.
-
-    Raises:
-        DatasetError: there is no such file.
-    """
     if not os.path.isfile(dataset):
         what = "is a folder" if os.path.isdir(dataset) else "no such file"
         raise DatasetError(f"--dataset {dataset}: {what}; wanted synthetic, ppm-100, a zip or a URL")

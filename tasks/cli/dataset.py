@@ -1,7 +1,5 @@
 """`modnet dataset fetch` and `pseudo-label`."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`modnet evaluate`."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from modnet.evaluation.scores_file import read_scores, write_scores

@@ -1,7 +1,5 @@
 """Which exit code and which words an error ends a verb with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,38 +27,23 @@ class PartlyDoneError(Exception):
         self.result = result
 
 
+_SETTINGS = (ConfigError, MissingExtraError, SettingsError)
+_FILES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+_CONTENT = (DatasetError, CheckpointError, GraphError, PruningError, ContractError)
+
 EXIT_CODES: Mapping[type[BaseException], int] = {
     UsageError: 2,
-    # a setting, file, installation or network that cannot be used
-    ConfigError: 3,
-    MissingExtraError: 3,
-    SettingsError: 3,
-    DatasetError: 3,
-    CheckpointError: 3,
-    GraphError: 3,
-    PruningError: 3,
-    ContractError: 3,
-    FileNotFoundError: 3,
-    FileExistsError: 3,
-    IsADirectoryError: 3,
-    NotADirectoryError: 3,
-    PermissionError: 3,
+    # what cannot be used
+    **dict.fromkeys((*_SETTINGS, *_FILES, *_CONTENT), 3),
     # something else that was foreseen: a full disk, a conversion that computes something else, a training that diverged
-    PartlyDoneError: 1,
-    ModnetError: 1,
-    InfraError: 1,
-    OSError: 1,
+    **dict.fromkeys((PartlyDoneError, ModnetError, InfraError, OSError), 1),
     KeyboardInterrupt: 130,
 }
 """By class of error; the nearest base of an error counts. What has none here is a fault of ours and shows where."""
 
 
 def exit_code(error: BaseException) -> int:
-    """The code of an error's nearest base in `EXIT_CODES`.
-
-    Raises:
-        StopIteration: it has none.
-    """
+    """The code of an error's nearest base in `EXIT_CODES`; StopIteration where it has none."""
     return next(EXIT_CODES[base] for base in type(error).__mro__ if base in EXIT_CODES)
 
 

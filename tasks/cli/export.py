@@ -1,7 +1,5 @@
 """`modnet export`."""
 
-from __future__ import annotations
-
 from modnet.export.torch_to_onnx import export_onnx
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import SIZE, Options, Result, require_free

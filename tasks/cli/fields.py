@@ -1,10 +1,7 @@
-"""Flags whose help names range and default, and from the fields of a config to flags and back.
+"""From the fields of a config to flags and back: help cannot say other than what happens, a new field is a new flag.
 
-Name, kind, choices, description, range and default of a field's flag are the field's own: help cannot say other than
-what happens, and a new field is a new flag. Nothing heavy is imported here: help shall come at once.
+Nothing heavy is imported here: help shall come at once.
 """
-
-from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Collection, Mapping
@@ -44,13 +41,9 @@ _KINDS: Mapping[object, Callable[[str], object]] = {
 
 
 def add_fields(flags: Flags, config: type[BaseModel], *names: str, without: str | None = None) -> None:
-    """Adds a flag for each named field; the value of one that is not typed is None.
+    """Adds a flag for each named field, see `flag_fields`; the value of one that is not typed is None.
 
-    Args:
-        flags: that get them.
-        config: the fields' model.
-        *names: of the fields, see `flag_fields`.
-        without: what happens without the flags, where that is not the fields' defaults.
+    `without` says what happens without the flags, where that is not the fields' defaults.
     """
     for name in names:
         how = _how(name, config.model_fields[name])
@@ -60,12 +53,7 @@ def add_fields(flags: Flags, config: type[BaseModel], *names: str, without: str 
 
 
 def given_config(kind: type[Any], options: argparse.Namespace, /, **fields: Any) -> Any:
-    """A config from `fields` and the flags of its other fields; those that were not typed keep their defaults.
-
-    Args:
-        kind: the config's class.
-        options: what was typed.
-        **fields: values that no flag gives.
+    """A config from `fields`, which no flag gives, and the flags that were typed; the other fields keep their defaults.
 
     Raises:
         ConfigError: a value that its field does not take; says flag, value and what was wanted.
@@ -94,7 +82,6 @@ def typed(*flags: str) -> str:
 
 
 def _field_help(field: FieldInfo, without: str | None) -> str:
-    """Description, range and default of a field."""
     said, _, empty = (field.description or "").partition(" Empty:")
     usual = "none, it is needed" if field.is_required() else shown_default(field.default)
     if empty and field.default is None:

@@ -1,7 +1,5 @@
 """Flags that several verbs have. Nothing heavy is imported here: help shall come at once."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -19,8 +17,7 @@ Options = argparse.Namespace
 Result = dict[str, Any]
 """What a verb found: printed as one JSON object, or as lines `name: value`, the value of `table` by itself."""
 
-OPEN_PROTOCOL: Protocol = "modelcompression"
-"""How images are prepared for a network of open input size."""
+OPEN_PROTOCOL: Protocol = "modelcompression"  # how images are prepared for a network of open input size
 
 CHECKPOINT = (
     f"{SHIPPED} (the project's own unpruned network), or a file of this project, of the official MODNet or of "
@@ -41,18 +38,12 @@ def network(verb: Flags) -> None:
 def checkpoint(verb: Flags, says: str = "The network:", **how: Any) -> None:
     """A checkpoint, and what may come with it; `how` as `add_flag` takes it."""
     add_flag(verb, "--checkpoint", f"{says} {CHECKPOINT}", type=checkpoint_path, **how)
-    add_flag(
-        verb, "--prune-info", "The JSON that MODNet-ModelCompression writes beside a pruned checkpoint.", type=Path
-    )
+    says = "The JSON that MODNet-ModelCompression writes beside a pruned checkpoint."
+    add_flag(verb, "--prune-info", says, type=Path)
 
 
 def network_or_ir(verb: Flags, without: str) -> None:
-    """The network that makes mattes, and how images are prepared for it.
-
-    Args:
-        verb: that gets the flags.
-        without: what is taken without a checkpoint.
-    """
+    """The network that makes mattes, and how images are prepared for it; `without` is taken without a checkpoint."""
     checkpoint(verb, without=without)
     add_flag(verb, "--onnx", f"ONNX file in place of a checkpoint. {_FIXED}", type=Path)
     says = "Several, or a folder of them: each image is read by the one that fits it."
@@ -157,9 +148,7 @@ def write_result(path: Path, content: bytes) -> None:
 def require_free(options: Options, *results: Path | None) -> None:
     """Refuses to replace what an earlier run wrote, before anything is computed, unless `--overwrite` says so.
 
-    Args:
-        options: what was typed.
-        *results: the files that the verb will write; None for what it was not asked for.
+    The results are the files that the verb will write; None for what it was not asked for.
 
     Raises:
         ConfigError: some are there already; names the first, and how many more.

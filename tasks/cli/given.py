@@ -1,7 +1,4 @@
-"""From what was typed to what it names: data sets, predictors, how to train.
-
-What only some verbs need is imported where it is used.
-"""
+"""From what was typed to what it names: data sets, predictors, how to train. Some imports are where they are used."""
 
 from __future__ import annotations
 
@@ -99,10 +96,9 @@ def given_shape(graph: Path, fixed: Shape | None, size: Size | None) -> Shape:
 
 
 def given_training(kind: type[TrainingConfig], options: Options, **fields: Any) -> Any:
-    """A training config from `fields` and the flags of its other fields, `--sparsity` among them.
+    """A training config from `fields` and the flags of its other fields, `--sparsity` among them; see `given_config`.
 
     Raises:
-        ConfigError: a value that its field does not take; says flag, value and what was wanted.
         UsageError: a schedule without a strength.
     """
     if options.sparsity is None and options.sparsity_schedule is not None:

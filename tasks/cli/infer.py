@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from infra.settings import Settings
 from modnet.shipped import SHIPPED, USUAL
 from modnet.workloads.matting.names import ResultKind
-from modnet.workloads.matting.predict.background import read_background
 from modnet.workloads.matting.predict.infer import infer_images, is_video
-from modnet.workloads.matting.predict.results import renderer
+from modnet.workloads.matting.predict.results import read_background, renderer
 from tasks.cli.exit_codes import PartlyDoneError, UsageError
 from tasks.cli.flags import Options, Result, require_free
 
@@ -57,11 +56,6 @@ def infer(options: Options) -> Result:
 
 
 def _source(options: Options) -> Path:
-    """What is cut out.
-
-    Raises:
-        UsageError: nothing, or said twice; or its results cannot lie beside it.
-    """
     if (options.photo is None) == (options.input is None):
         how = "modnet infer photo.jpg, or --input photos/ --out mattes/"
         raise UsageError(f"say once what to cut people out of: {how}")
@@ -73,11 +67,6 @@ def _source(options: Options) -> Path:
 
 
 def _predictor(options: Options) -> Predictor:
-    """What makes mattes: the network that was named, or one of the front.
-
-    Raises:
-        UsageError: two networks, or a flag that would do nothing.
-    """
     if any(path is not None for path in (options.checkpoint, options.onnx, options.ir)):
         if options.model is not None:
             raise UsageError("--model names a network, so do --checkpoint, --onnx and --ir: give one of them")
@@ -93,10 +82,8 @@ def _predictor(options: Options) -> Predictor:
             f"--protocol goes with a network of open input, as --checkpoint {SHIPPED}"
         )
     if options.device.startswith("cuda"):
-        raise UsageError(
-            f"--device {options.device} computes checkpoints: give one, as --checkpoint {SHIPPED}-{model} "
-            "--device cuda; IRs take cpu, gpu or npu"
-        )
+        instead = f"give one, as --checkpoint {SHIPPED}-{model} --device cuda; IRs take cpu, gpu or npu"
+        raise UsageError(f"--device {options.device} computes checkpoints: {instead}")
     from modnet.workloads.matting.predict.front_predictor import FrontPredictor
 
     return FrontPredictor(model, options.device, Settings.from_env().cache_folder / "compiled")

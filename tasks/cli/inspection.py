@@ -1,11 +1,8 @@
 """`modnet inspect`."""
 
-from __future__ import annotations
-
 import json
 
 from modnet.checkpoint import read_checkpoint
-from modnet.policies.cost import Cost
 from modnet.pruning.inspection import Inspection, group_changes, inspect_network
 from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
 from tasks.cli.flags import Options, Result, require_free, write_result
@@ -63,12 +60,8 @@ def _described(network: Inspection, before: Inspection | None) -> Result:
 
 def _measured(network: Inspection) -> Result:
     return {
-        **_cost(network.total),
-        "branches": {name: _cost(cost) for name, cost in network.branches.items()},
-        "layers": {path: _cost(cost) for path, cost in network.layers.items()},
+        **network.total._asdict(),
+        "branches": {name: cost._asdict() for name, cost in network.branches.items()},
+        "layers": {path: cost._asdict() for path, cost in network.layers.items()},
         "tensors": network.shapes,
     }
-
-
-def _cost(cost: Cost) -> Result:
-    return {"parameters": cost.parameters, "macs": cost.macs}

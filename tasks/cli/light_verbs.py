@@ -3,8 +3,6 @@
 These work at once, so neither pydantic nor anything that computes is imported here.
 """
 
-from __future__ import annotations
-
 import argparse
 from argparse import ArgumentParser
 from pathlib import Path

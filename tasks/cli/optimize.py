@@ -1,7 +1,5 @@
 """`modnet optimize`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 
@@ -12,7 +10,7 @@ from infra.settings import Settings
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes
-from modnet.export.accuracy_control import AccuracyBound
+from modnet.export.accuracy_control import AccuracyBound, calibration_inputs
 from modnet.export.graph_file import fixed_shape, read_onnx
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.onnx_to_openvino import IrFiles, QuantisationAwareTraining, convert_ir
@@ -44,22 +42,15 @@ def optimize(options: Options) -> Result:
     calibration, bound, training = None, None, None
     if _has_int8(options):
         data = Portraits(given_folder(options.dataset))
-        count = min(config.calibration_images, len(data.names("fit")))
-        calibration = [data.pixels("fit", position, shape) for position in range(count)]
+        calibration = calibration_inputs(data, shape, config)
         if config.quantisation_aware_steps:
             network = load(options.checkpoint, options.prune_info)
             _require_same_network(TorchGraph(network), options, calibration[0])
             training = QuantisationAwareTraining(network, config.quantisation_aware_steps)
-        bound = AccuracyBound(
-            len(data.names("tune")),
-            lambda graph, position: data.error(graph, "tune", position, [shape]),
-            data.scores(OnnxPredictor(options.onnx, letterbox(shape)).matte, "tune", [shape]).error,
-            config.max_relative_error_increase,
-            config.max_float_layers,
-        )
+        float_error = data.scores(OnnxPredictor(options.onnx, letterbox(shape)).matte, "tune", [shape]).error
+        bound = AccuracyBound.on_tune(data, shape, float_error, config)
     files = convert_ir(
-        options.onnx,
-        options.out,
+        *(options.onnx, options.out),
         targets=options.targets,
         calibration=calibration,
         bound=bound,
@@ -79,11 +70,6 @@ def _has_int8(options: Options) -> bool:
 
 
 def _require_flags_that_fit(options: Options) -> None:
-    """Refuses what would do nothing, and what lacks another flag.
-
-    Raises:
-        UsageError: says which.
-    """
     if not _has_int8(options):
         if idle := [name for name in _OF_INT8 if getattr(options, name) is not None]:
             raise UsageError(f"{typed(*idle)} would do nothing: none of {','.join(options.targets)} is in 8 bits")
@@ -96,28 +82,16 @@ def _require_flags_that_fit(options: Options) -> None:
 
 
 def _require_same_network(network: TorchGraph, options: Options, image: NDArray[np.float32]) -> None:
-    """Refuses to train another network than the ONNX file is of.
-
-    Raises:
-        ConfigError: their mattes differ; says by how much.
-    """
     try:
-        check_parity(
-            *(network, OpenvinoGraph(options.onnx), [image]),
-            max_tolerance=math.inf,
-            mean_tolerance=TOLERANCES["fp32"].mean,
-            names=(f"--checkpoint {options.checkpoint}", f"--onnx {options.onnx}"),
-        )
+        tolerance = TOLERANCES["fp32"]._replace(maximum=math.inf)
+        names = (f"--checkpoint {options.checkpoint}", f"--onnx {options.onnx}")
+        check_parity(network, OpenvinoGraph(options.onnx), [image], tolerance, names)
     except ParityError as error:
         raise ConfigError(f"--checkpoint is another network than --onnx is of: {error}") from error
 
 
 def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], shape: Shape) -> Result:
-    """What old runtimes say of each IR that is for them, on a drawn portrait and against the ONNX file.
-
-    Raises:
-        ExportError: one of them refuses an IR; with its words.
-    """
+    """What old runtimes say of each IR that is for them, on a drawn portrait and against the ONNX file."""
     portrait, _ = render_portrait(np.random.default_rng(0))
     images = [prepare(portrait, letterbox(shape)).pixels]
     reference, folder = OpenvinoGraph(options.onnx), Settings.from_env().legacy_folder
@@ -127,8 +101,5 @@ def _asked_old_runtimes(options: Options, files: Mapping[Target, IrFiles], shape
     if refused := refused_by_runtimes(checks):
         reasons = "; ".join(f"{target} is refused by {words}" for target, words in refused.items())
         raise ExportError(f"{reasons}; the IRs are left in {options.out} to be looked at")
-    return {
-        f"{target}, {one.by}": f"{one.status}: {one.words}" if one.words else one.status
-        for target, asked in checks.items()
-        for one in asked
-    }
+    said = {f"{target}, {one.by}": one for target, asked in checks.items() for one in asked}
+    return {name: f"{one.status}: {one.words}" if one.words else one.status for name, one in said.items()}

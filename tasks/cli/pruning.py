@@ -1,7 +1,5 @@
 """`modnet prune`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from modnet.checkpoint import save_checkpoint
-from modnet.configs import (
-    POLICIES,
-    AdaptivePolicy,
-    IterationConfig,
-    LayerRatio,
-    LayerRatiosPolicy,
-    PruningConfig,
-)
+from modnet.configs import POLICIES, AdaptivePolicy, IterationConfig, LayerRatio, LayerRatiosPolicy, PruningConfig
 from modnet.data.download import sha256_of_file
 from modnet.errors import ConfigError, PruningError
 from modnet.files import write_atomically
@@ -70,23 +61,15 @@ def prune(options: Options) -> Result:
 
 
 def _pruning_config(options: Options) -> PruningConfig:
-    """The config of pruning once.
-
-    Raises:
-        ConfigError: a value out of range; names the flag, and of a list the element.
-    """
-    kind = POLICIES[options.policy or DEFAULT_POLICY]
-    policy: Any
+    """The config of pruning once; an error names the flag, and of a list the element."""
+    kind, fields = POLICIES[options.policy or DEFAULT_POLICY], {}
     if kind is LayerRatiosPolicy:
-        policy = LayerRatiosPolicy(ratios=_layer_ratios(options.pruned_params, options.pruned_ratios))
-    else:
-        policy = given_config(kind, options)
-    config: PruningConfig = given_config(PruningConfig, options, policy=policy)
+        fields["ratios"] = _layer_ratios(options.pruned_params, options.pruned_ratios)
+    config: PruningConfig = given_config(PruningConfig, options, policy=given_config(kind, options, **fields))
     return config
 
 
 def _layer_ratios(patterns: list[str], ratios: list[str]) -> tuple[LayerRatio, ...]:
-    """The two lists, element by element."""
     if len(patterns) != len(ratios):
         longer, flag = max((patterns, "--pruned-params"), (ratios, "--pruned-ratios"), key=lambda pair: len(pair[0]))
         first = min(len(patterns), len(ratios))
@@ -150,11 +133,8 @@ def _pruned_in_steps(options: Options) -> Result:
     files = {"steps": paths} if options.json else {f"step {n}": path for n, path in enumerate(paths, start=1)}
     before, after = cost(given.network), cost(given_network(checkpoints[-1])[1].network)
     limits = dict(config.pruning.policy.limits)
-    remarks = [
-        f"step {number}: {remark}"
-        for number, path in enumerate(checkpoints, start=1)
-        for remark in _read_plan(path.with_name("plan.json")).remarks
-    ]
+    plans = [_read_plan(path.with_name("plan.json")) for path in checkpoints]
+    remarks = [f"step {number}: {remark}" for number, plan in enumerate(plans, start=1) for remark in plan.remarks]
     return _result({**files, "checkpoint": paths[-1]}, before, after, limits, remarks, as_json=options.json)
 
 

@@ -3,8 +3,6 @@
 The fields of a policy's config are the flags of that policy: a new policy needs nothing here.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +27,7 @@ from tasks.cli.fields import add_fields, flag_fields, flag_of, typed
 from tasks.cli.flags import Options
 from tasks.cli.values import SEED, Whole, texts
 
-MODELCOMPRESSION = "modelcompression"
-"""The word for the published pruner's own rule, which is no policy of ours."""
+MODELCOMPRESSION = "modelcompression"  # the word for the published pruner's own rule, which is no policy of ours
 
 DEFAULT_POLICY: str = PruningConfig().policy.kind
 TIMING_THREADS = 2
@@ -41,7 +38,6 @@ _LISTS = ("pruned_params", "pruned_ratios")
 
 
 def _flags_of(policy: type[Policy]) -> tuple[str, ...]:
-    """Its fields, and what goes with every policy of its kind."""
     lists = _LISTS if policy is LayerRatiosPolicy else ()
     in_steps = ("taylor_steps", "iterations") if issubclass(policy, SteppedPolicy) else ()
     measured = ("threads",) if policy.measures_latency else ()
@@ -54,11 +50,8 @@ FLAGS_OF: Mapping[str, tuple[str, ...]] = {
 }
 """Policy → the flags that mean something with it."""
 
-_RETRAINING = {
-    *flag_fields(RetrainConfig),
-    *(flag_of(SparsityConfig, name) for name in flag_fields(SparsityConfig)),
-    "intermediate_epochs",
-}
+_SPARSITY = (flag_of(SparsityConfig, name) for name in flag_fields(SparsityConfig))
+_RETRAINING = {*flag_fields(RetrainConfig), *_SPARSITY, "intermediate_epochs"}
 
 
 def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +61,8 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "--plan", "A plan.json to repeat.", type=Path, without="a plan is made")
     says = "Folds the constant outputs of removed channels into the biases that follow."
     add_flag(parser, "--compensate", says, action="store_true")
-    add_flag(
-        parser, "--seed", "Random scores, random weights and retraining start from this number.", type=SEED, without="0"
-    )
+    says = "Random scores, random weights and retraining start from this number."
+    add_flag(parser, "--seed", says, type=SEED, without="0")
     add_flag(parser, "--dataset", f"Images for --criterion taylor and for --iterations: {flags.DATASET}")
 
     add_channel_flags(parser)
@@ -134,42 +126,28 @@ def require_flags_that_fit(options: Options) -> None:
     require_aggregate_that_fits(options)
     draws = options.criterion == "random" or word == MODELCOMPRESSION or options.iterations is not None
     if options.seed is not None and not draws:
-        raise UsageError(
-            "--seed would do nothing: only --criterion random, "
-            f"--policy {MODELCOMPRESSION} and --iterations draw numbers"
-        )
+        drawing = f"--criterion random, --policy {MODELCOMPRESSION} and --iterations"
+        raise UsageError(f"--seed would do nothing: only {drawing} draw numbers")
 
 
 def require_aggregate_that_fits(options: Options) -> None:
-    """Refuses to bring scores of layers together where a group has one score.
-
-    Raises:
-        UsageError: says why.
-    """
+    """Refuses, with a UsageError, to bring scores of layers together where a group has one score."""
     if options.aggregate is not None and options.criterion in ("taylor", "random"):
-        raise UsageError(
-            f"--aggregate would do nothing: --criterion {options.criterion} has one score for all layers of a group"
-        )
+        why = f"--criterion {options.criterion} has one score for all layers of a group"
+        raise UsageError(f"--aggregate would do nothing: {why}")
 
 
 def _policy(word: str) -> str:
-    """The policy that a word means.
-
-    Raises:
-        ArgumentTypeError: it is what a policy was called before.
-    """
-    if word == "target":
+    if word == "target":  # what version 0.1.0 called it
         raise argparse.ArgumentTypeError("a limit to MACs or parameters is called budget now: --policy budget")
     return word
 
 
 def _owners(flag: str) -> tuple[str, ...]:
-    """The policies that have a flag."""
     return tuple(word for word, names in FLAGS_OF.items() if flag in names)
 
 
 def _needed(policy: type[Policy] | None) -> set[str]:
-    """The flags that a policy cannot do without."""
     if policy is None:
         return set()
     if policy is LayerRatiosPolicy:

@@ -1,7 +1,5 @@
 """`modnet sensitivity`."""
 
-from __future__ import annotations
-
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.errors import PruningError
 from modnet.evaluation.group_sensitivity import analyse_sensitivity, channel_ranking
@@ -82,10 +80,8 @@ def _require_flags_that_fit(options: Options) -> None:
 
 def _require_same(question: SensitivityQuestion, network: PrunableNetwork, pruning: PruningConfig) -> None:
     """The files to be merged speak of this network and of channels ranked in this way."""
-    if question.network_sha256 != (digest := network_digest(network)):
-        raise PruningError(
-            f"--merge: the files speak of a network whose weights have SHA-256 {question.network_sha256}, "
-            f"--checkpoint has {digest}"
-        )
+    if (wanted := question.network_sha256) != (digest := network_digest(network)):
+        of_files = f"the files speak of a network whose weights have SHA-256 {wanted}"
+        raise PruningError(f"--merge: {of_files}, --checkpoint has {digest}")
     if question.ranking != (ranking := channel_ranking(pruning)):
         raise PruningError(f"--merge: the files rank channels by {question.ranking!r}, the flags by {ranking!r}")

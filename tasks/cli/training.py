@@ -1,7 +1,5 @@
 """`modnet train` and `modnet retrain`."""
 
-from __future__ import annotations
-
 import glob
 import json
 from collections.abc import Callable, Sequence
@@ -145,11 +143,7 @@ def _warn_of_teacher(teacher: float, student: float, when: str) -> None:
 
 
 def _keeper(options: Options, state: Path, provenance: Result) -> Callable[[int, PrunableNetwork], None]:
-    """What writes the checkpoint of an epoch beside `--out`; those of an earlier run go before a new one begins.
-
-    Raises:
-        ConfigError: there are some, and `--overwrite` was not said.
-    """
+    """What writes the checkpoint of an epoch beside `--out`; those of an earlier run go before a new one begins."""
     out: Path = options.out
     if not state.exists():
         earlier = sorted(out.parent.glob(f"{glob.escape(out.stem)}-epoch-*{glob.escape(out.suffix)}"))
@@ -165,20 +159,14 @@ def _keeper(options: Options, state: Path, provenance: Result) -> Callable[[int,
 
 
 def _plotted_norms(network: PrunableNetwork, config: TrainingConfig, options: Options) -> list[str]:
-    """The norms whose scales get a plot of their own; none without sparse training.
-
-    Raises:
-        UsageError: some are named without sparse training.
-        ConfigError: a pattern names none.
-    """
+    """The norms whose scales get a plot of their own; none without sparse training."""
     if config.sparsity is None:
         if options.sparsity_norms is not None:
             raise UsageError("--sparsity-norms would do nothing without --sparsity")
         return []
-    is_trained = {
-        name: not config.freeze_backbone or not name.startswith("backbone.") for name in prunable_scales(network)
-    }
-    return matching_norms([name for name, trains in is_trained.items() if trains], options.sparsity_norms or ())
+    frozen = "backbone." if config.freeze_backbone else ()
+    norms = [name for name in prunable_scales(network) if not name.startswith(frozen)]
+    return matching_norms(norms, options.sparsity_norms or ())
 
 
 def _written_scales(report: TrainingReport, checkpoint: Path, norms: Sequence[str]) -> Result:

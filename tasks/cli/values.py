@@ -1,7 +1,5 @@
 """What typed words mean: amounts, lists, digests, devices, places to write to. Nothing heavy is imported here."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import re
@@ -34,16 +32,11 @@ class Whole:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number from {self.low} {up}")
 
 
-SEED = Whole(high=2**31 - 1)
-"""What the random generators take."""
+SEED = Whole(high=2**31 - 1)  # what the random generators take
 
 
 def amount(text: str) -> int:
-    """`3.7G` as 3700000000.
-
-    Raises:
-        ArgumentTypeError: not a number with or without K, M or G behind it.
-    """
+    """`3.7G` as 3700000000; ArgumentTypeError without a number, or with something else behind it than K, M or G."""
     found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([KMG]?)", text.strip())  # of more digits floats make infinity
     if found is None:
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number with or without K, M or G, as 3.7G or 1340000")
@@ -51,11 +44,7 @@ def amount(text: str) -> int:
 
 
 def protocol(text: str) -> Protocol:
-    """`device-480x320`, if there is such a protocol.
-
-    Raises:
-        ArgumentTypeError: there is none.
-    """
+    """`device-480x320`; ArgumentTypeError where there is no such protocol."""
     try:
         letterbox_shape(text)
     except ConfigError as error:
@@ -64,11 +53,7 @@ def protocol(text: str) -> Protocol:
 
 
 def size(text: str) -> Shape:
-    """`480x320` as height and width, `512` as those of a square.
-
-    Raises:
-        ArgumentTypeError: neither.
-    """
+    """`480x320` as height and width, `512` as those of a square; else ArgumentTypeError."""
     found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
     if found is None:
         raise argparse.ArgumentTypeError(
@@ -93,11 +78,7 @@ def batch_sizes(text: str) -> list[int]:
 
 
 def digest(text: str) -> str:
-    """A SHA-256 in hexadecimal digits, in lower case as tools print it.
-
-    Raises:
-        ArgumentTypeError: not 64 hexadecimal digits.
-    """
+    """A SHA-256 in lower case, as tools print it; ArgumentTypeError where it is not 64 hexadecimal digits."""
     if not re.fullmatch("[0-9a-f]{64}", text.lower()):
         raise argparse.ArgumentTypeError(f"got {text!r}, wanted the 64 hexadecimal digits of a SHA-256")
     return text.lower()
@@ -130,11 +111,7 @@ def file_to_write(text: str) -> Path:
 
 
 def device(text: str) -> str:
-    """`cpu`, or `cuda` where there is one.
-
-    Raises:
-        ArgumentTypeError: anything else.
-    """
+    """`cpu`, or `cuda` where there is one; else ArgumentTypeError."""
     if text == "cpu" or (text.partition(":")[0] == "cuda" and _has_cuda()):
         return text
     raise argparse.ArgumentTypeError(f"got {text!r}, wanted cpu, or cuda where there is one")

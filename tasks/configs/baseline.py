@@ -1,7 +1,5 @@
 """The network that is compressed."""
 
-from __future__ import annotations
-
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,11 +9,8 @@ from modnet.configs.form import may_be_empty, usual_when_empty
 from modnet.shipped import SHIPPED
 from tasks.configs.sections import USUAL, Training
 
-UNPRUNED = "unpruned"
-"""Stands for a run's unpruned network, where it is said what candidates are pruned from."""
-
-TRAIN = "train"
-"""Stands for no checkpoint: the run trains its base network."""
+UNPRUNED = "unpruned"  # stands for a run's unpruned network, where it is said what candidates are pruned from
+TRAIN = "train"  # stands for no checkpoint: the run trains its base network
 
 
 class BaselineConfig(Config):
@@ -33,9 +28,7 @@ class BaselineConfig(Config):
         "starts from them. Only with checkpoint train. Empty: it starts from random weights.",
     )
     training: Annotated[Training, usual_when_empty(USUAL.training())] = Field(
-        USUAL.training(),
-        description="How it is trained. Only with checkpoint train.",
-        json_schema_extra=may_be_empty,
+        USUAL.training(), description="How it is trained. Only with checkpoint train.", json_schema_extra=may_be_empty
     )
 
     @field_validator("checkpoint", mode="before")
@@ -47,8 +40,6 @@ class BaselineConfig(Config):
     @model_validator(mode="after")
     def _backbone_is_used(self) -> Self:
         if self.backbone is not None and self.checkpoint is not None:
-            raise ValueError(
-                f"a backbone is what a training starts from, but checkpoint {self.checkpoint!r} is taken as it is; "
-                f"set it to {TRAIN!r}"
-            )
+            what = f"checkpoint {self.checkpoint!r} is taken as it is; set it to {TRAIN!r}"
+            raise ValueError(f"a backbone is what a training starts from, but {what}")
         return self

@@ -1,7 +1,5 @@
 """What a person chooses of one nightly run, and the two profiles that choose the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -36,8 +34,7 @@ def _in_words_too(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(1, {"type": "string", "title": "in words", "default": "8G:taylor,5G:taylor"})
 
 
-def _stated(candidate: Mapping[str, Any] | PruningConfig) -> dict[str, Any]:
-    """What a candidate says, without an empty shape of its input."""
+def _stated(candidate: Mapping[str, Any] | PruningConfig) -> dict[str, Any]:  # without an empty shape
     return {name: value for name, value in dict(candidate).items() if name != "input_shape" or value is not None}
 
 
@@ -88,7 +85,6 @@ class CompressConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _filled_in(cls, given: Any) -> Any:
-        """Puts the profile's choices where nothing was chosen."""
         if not isinstance(given, Mapping) or given.get("profile", "standard") not in ("demo", "standard"):
             return given
         filled = {name: value for name, value in given.items() if value not in (None, "")}

@@ -1,7 +1,5 @@
 """How networks are trained, as run forms show it: the settings of the workloads that there are."""
 
-from __future__ import annotations
-
 from typing import Annotated, Union
 
 from pydantic import Field, GetPydanticSchema

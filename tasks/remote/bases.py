@@ -1,7 +1,5 @@
 """The unpruned network: given, or trained from random weights or from a backbone's."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,7 @@ def train_base(
 ) -> BaseRecord:
     """Trains an unpruned network on the `fit` split, from random weights or from those of a stored backbone.
 
-    Args:
-        base_id: what `trained_base_id` makes of the arguments before it.
+    `base_id` is what `trained_base_id` makes of the arguments before it.
     """
     torch.manual_seed(seed)
     workload = node.workload(dataset_id)
@@ -56,10 +53,7 @@ def import_backbone(path: Path) -> StoredFile:
 
 
 def import_base(dataset_id: str, named: str) -> BaseRecord:
-    """Puts a checkpoint of the data set's workload into the store.
-
-    Args:
-        named: its path, or a word for one that the project brings along.
+    """Puts a checkpoint of the data set's workload into the store, by its path, or a word for one of the project's own.
 
     Raises:
         CheckpointError: it cannot be read, or is of another workload; names both.

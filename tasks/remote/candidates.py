@@ -1,7 +1,5 @@
 """Candidates: a stored network with fewer channels, and what retraining makes of it."""
 
-from __future__ import annotations
-
 from modnet.checkpoint import to_bytes
 from modnet.configs import PruningConfig, RetrainConfig
 from modnet.configs.shape import orientations, shape_in
@@ -30,10 +28,7 @@ def prune_network(
 ) -> Candidate:
     """Removes channels of a stored network; the candidate remembers how it is to be retrained.
 
-    Args:
-        parent_id: what is pruned.
-        candidate_id: what `pruned_id` makes of the question.
-        base_id: the unpruned network that teaches and that reports compare with; None: what the parent came from.
+    The base, that of the parent where none is said, teaches, and reports compare with it.
     """
     checkpoint, dataset_id = stored_network(node.store, parent_id)
     network = node.checkpoint(checkpoint, dataset_id).network
@@ -41,12 +36,8 @@ def prune_network(
     plan = plan_with_evidence(network, pruning, workload, lambda: node.data(dataset_id), threads=node.cpus)
     compact = apply_plan(network, plan)
     node.store.put(f"candidates/{candidate_id}/plan.json", plan.to_json().encode())
-    provenance = {
-        "parent": checkpoint.sha256,
-        "parent_spec": network.spec.model_dump(),
-        "pruning": pruning.model_dump(),
-    }
-    pruned = to_bytes(compact, provenance)
+    parent = {"parent": checkpoint.sha256, "parent_spec": network.spec.model_dump()}
+    pruned = to_bytes(compact, {**parent, "pruning": pruning.model_dump()})
     return Candidate(
         candidate_id=candidate_id,
         base_id=base_id or root_id(node.store, parent_id),

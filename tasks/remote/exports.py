@@ -1,15 +1,10 @@
 """One network's ONNX file and IRs, and what they compute."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ExportConfig
@@ -17,16 +12,15 @@ from modnet.configs.shape import shown
 from modnet.errors import AccuracyError, LoweringError, ParityError
 from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.export import bill_of_materials
-from modnet.export.accuracy_control import AccuracyBound
+from modnet.export.accuracy_control import AccuracyBound, calibration_inputs
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
-from modnet.graph_function import TorchGraph
+from modnet.graph_function import Pixels, TorchGraph
 from modnet.network import Input
 from modnet.records import ExportRecord, LegacyCheck, QuantisationDecision, StoredFile
 from modnet.records.export import STEMS
 from modnet.targets import VARIANTS, Target
-from modnet.workload import LabelledData
 from tasks.remote.node import Node
 from tasks.stored import upload
 from tasks.stored_network import stored_network
@@ -53,15 +47,12 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
     legacy: dict[Target, tuple[LegacyCheck, ...]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for stem, shape in zip(STEMS, config.shapes, strict=False):
-            targets = [
-                one
-                for one in config.targets
-                if one not in refused and (shape == config.shape or VARIANTS[one].is_static)
-            ]
+            possible = [one for one in config.targets if shape == config.shape or VARIANTS[one].is_static]
+            targets = [one for one in possible if one not in refused]
             if not targets:
                 continue
             at = config.model_copy(update={"input_shape": shown(shape), "turned": False})
-            inputs, folder = calibration_inputs(at, data), Path(temporary) / stem
+            inputs, folder = calibration_inputs(data, shape, at), Path(temporary) / stem
             # On all of tune for each shape: the images that fit the turned one may be few.
             is_only = at.shapes == config.shapes
             where = "" if is_only else f"the IR of {shown(shape)}: "
@@ -72,7 +63,7 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
                     folder,
                     stem=stem,
                     targets=targets,
-                    bound=_bound(data, at, float_error),
+                    bound=AccuracyBound.on_tune(data, shape, float_error, at),
                     quantisation_aware_steps=config.quantisation_aware_steps,
                     **export_options(at, inputs),
                 )
@@ -87,22 +78,16 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
                 xml = folder / f"{stem}-{target}.xml"
                 irs.setdefault(target, []).append(xml)
                 if config.verify_on_legacy and VARIANTS[target].legacy_runtimes:
-                    checks = verify_on_legacy(
-                        xml, VARIANTS[target], original, inputs[:PARITY_IMAGES], node.settings.legacy_folder
-                    )
-                    named = (
-                        one if shape == config.shape else one.model_copy(update={"by": f"{one.by}, turned"})
-                        for one in checks
-                    )
-                    legacy[target] = (*legacy.get(target, ()), *named)
-        graphs = {
-            target: ShapedGraphs([OpenvinoGraph(xml) for xml in xmls])
-            for target, xmls in irs.items()
-            if target not in refused
-        }
-        tune_error = {"torch": torch_scores.error} | {
-            target: data.scores(graph, "tune", config.shapes).error for target, graph in graphs.items()
-        }
+                    images, installed = inputs[:PARITY_IMAGES], node.settings.legacy_folder
+                    checks = verify_on_legacy(xml, VARIANTS[target], original, images, installed)
+                    if shape != config.shape:
+                        checks = tuple(one.model_copy(update={"by": f"{one.by}, turned"}) for one in checks)
+                    legacy[target] = (*legacy.get(target, ()), *checks)
+        left = [target for target in irs if target not in refused]
+        graphs = {target: ShapedGraphs([OpenvinoGraph(xml) for xml in irs[target]]) for target in left}
+        tune_error: dict[str, float] = {"torch": torch_scores.error}
+        for target, graph in graphs.items():
+            tune_error[target] = data.scores(graph, "tune", config.shapes).error
         verdicts = refused | refused_targets(tune_error, config) | refused_by_runtimes(legacy)
         accepted = tuple(target for target in config.targets if target not in verdicts)
         released = {"torch": original} | {target: graphs[target] for target in accepted} if graphs else {}
@@ -132,18 +117,7 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
     )
 
 
-def _bound(data: LabelledData, config: ExportConfig, float_error: float) -> AccuracyBound:
-    """What INT8 must keep at the config's only shape."""
-    return AccuracyBound(
-        len(data.names("tune")),
-        lambda graph, position: data.error(graph, "tune", position, config.shapes),
-        float_error,
-        config.max_relative_error_increase,
-        config.max_float_layers,
-    )
-
-
-def export_options(config: ExportConfig, inputs: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+def export_options(config: ExportConfig, inputs: Sequence[Pixels]) -> dict[str, Any]:
     """What every export of a network takes from the config, as keywords of `export_network`."""
     return {
         "size": config.shape,
@@ -161,12 +135,5 @@ def uploaded(store: ObjectStore, key: str, paths: Iterable[Path]) -> dict[str, S
 
 
 def _shape(read: Input, config: ExportConfig) -> tuple[int, ...]:
-    """What the forms read of one input."""
     shape = config.shape
     return (1, *shape, read.channels) if config.input_format == "uint8-nhwc" else (1, read.channels, *shape)
-
-
-def calibration_inputs(config: ExportConfig, data: LabelledData) -> list[NDArray[np.float32]]:
-    """Network inputs of the first images of fit, float32 (1, C, H, W) in [-1, 1]."""
-    count = min(config.calibration_images, len(data.names("fit")))
-    return [data.pixels("fit", position, config.shape) for position in range(count)]

@@ -1,7 +1,5 @@
 """Latencies: candidates beside each other, and a new network beside the one that a target runs."""
 
-from __future__ import annotations
-
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,13 +11,14 @@ from infra.device.releases import fetch_release, manifest_of
 from modnet.configs import ExportConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
 from modnet.evaluation.intervals import median_ratio_interval
+from modnet.export.accuracy_control import calibration_inputs
 from modnet.export.export import export_network
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
 from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Target
 from modnet.workload import LabelledData
 from tasks.host_latency import interleaved_latencies
-from tasks.remote.exports import calibration_inputs, export_options, uploaded
+from tasks.remote.exports import export_options, uploaded
 from tasks.remote.node import Node
 from tasks.stored import fetch_to, get_record, identify
 from tasks.stored_network import stored_network
@@ -49,7 +48,7 @@ def make_timed_forms(node: Node, network_id: str, config: ExportConfig, key: str
     """
     checkpoint, dataset_id = stored_network(node.store, network_id)
     network = node.checkpoint(checkpoint, dataset_id).network
-    inputs, targets = calibration_inputs(config, node.data(dataset_id)), timed_targets(config)
+    inputs, targets = calibration_inputs(node.data(dataset_id), config.shape, config), timed_targets(config)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "forms"
         try:
@@ -68,14 +67,11 @@ def measure_on_host(node: Node, forms: list[TimedForms], deciding_form: Target) 
             names = [f"modnet-{target}.{ending}" for ending in ("xml", "bin")]
             irs[f"{one.network_id} {target}"] = _fetched_ir(node, one.files, names)
     samples = interleaved_latencies(irs, node.cpus)
-    return HostLatencies(
-        host=socket.gethostname(),
-        deciding_form=deciding_form,
-        samples_ms={
-            one.network_id: {target: samples[f"{one.network_id} {target}"] for target in written_targets(one)}
-            for one in forms
-        },
-    )
+    samples_ms = {
+        one.network_id: {target: samples[f"{one.network_id} {target}"] for target in written_targets(one)}
+        for one in forms
+    }
+    return HostLatencies(host=socket.gethostname(), deciding_form=deciding_form, samples_ms=samples_ms)
 
 
 def challenge_current(
@@ -84,13 +80,7 @@ def challenge_current(
     """Compares an exported network with the release that a target runs: error on tune, latency in turns on this node.
 
     Where one of them has a second IR, of its shape turned, images are read by the IR that fits them. Latency is that of
-    the main one.
-
-    Args:
-        target: whose IRs are compared.
-        current: the release that the target runs; `manifest_sha256` is its manifest's, as the pointer says.
-        network_id: of the new network.
-        export_key: of its ExportRecord.
+    the main one. `manifest_sha256` is the current release's, as the pointer says; `export_key` is of the ExportRecord.
     """
     export = get_record(node.store, export_key, ExportRecord)
     new = _fetched_ir(node, export.files, export.ir_files(target))

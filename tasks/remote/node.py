@@ -1,7 +1,5 @@
 """What a function on a node has at hand: settings, store, and what it reads from there by its name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +23,12 @@ Kind = TypeVar("Kind", bound=Record)
 
 @dataclass(frozen=True)
 class Node:
-    """This node.
-
-    Attributes:
-        cpus: what was asked of Ray; torch uses as many.
-        gpus: share of a GPU that was asked of Ray.
-    """
+    """This node."""
 
     settings: Settings
     store: ObjectStore
-    cpus: int
-    gpus: float
+    cpus: int  # what was asked of Ray; torch uses as many
+    gpus: float  # share of a GPU that was asked of Ray
 
     def workload(self, dataset_id: str) -> Workload[PrunableNetwork]:
         """What a data set is of."""
@@ -70,13 +63,8 @@ def answered(
 ) -> Kind:
     """The record at `key`, which `function(node, *args)` of this folder makes where it is not there already.
 
-    Args:
-        key: of the record; a training keeps its state beside it.
-        kind: of the record.
-        function: of this folder.
-        args: of the function, behind the node.
-        cpus: what was asked of Ray.
-        gpus: of a training, share of a GPU that was asked of Ray; None for what trains nothing.
+    CPUs and, of a training alone, the share of a GPU are what was asked of Ray. A training keeps its state beside the
+    key.
     """
     node = this_node(cpus, gpus or 0.0)
     record = once(node.store, key, kind, lambda: function(node, *args))

@@ -1,7 +1,5 @@
 """How much networks err, in numbers and in pictures."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 
@@ -20,9 +18,7 @@ SHEET_IMAGES = 4
 def score_network(node: Node, network_id: str, shapes: Sequence[Shape]) -> NetworkScores:
     """Scores a base or a retrained candidate on `tune`, which choices read, and on `val`, which only reports.
 
-    Args:
-        network_id: of which.
-        shapes: that it would be released for, the main one first; each image is read at the one that fits it best.
+    The shapes are those that it would be released for, the main one first; each image is read at what fits it best.
     """
     began = time.monotonic()
     checkpoint, dataset_id = stored_network(node.store, network_id)
@@ -40,12 +36,9 @@ def score_network(node: Node, network_id: str, shapes: Sequence[Shape]) -> Netwo
 
 
 def draw_sheet(node: Node, networks: Mapping[str, Sequence[Shape]], titles: Sequence[str], key: str) -> StoredFile:
-    """The first val images with what is true, and what each network makes of them.
+    """The first val images with what is true, and what each network of one data set makes of them at its input shapes.
 
-    Args:
-        networks: a network_id → the input shapes that it is used at; all of one data set.
-        titles: of the networks.
-        key: where its StoredFile is put (`sheet_key`); the picture lies beside it.
+    Its StoredFile is put at `key` (`sheet_key`); the picture lies beside it.
     """
     graphs = {
         title: (TorchGraph(node.network(network_id)), shapes)

@@ -1,7 +1,5 @@
 """Sensitivity analysis: the ranking of channels, one group after the other anywhere, then the summary."""
 
-from __future__ import annotations
-
 import torch
 
 from infra.device.stores.object_store import ObjectStore
@@ -31,11 +29,7 @@ def score_channels(node: Node, network_id: str, config: SensitivityConfig) -> Ch
 
 
 def measure_group(node: Node, network_id: str, group: str, config: SensitivityConfig, ranked_at: str) -> Sensitivities:
-    """The sensitivities of one group on all images.
-
-    Args:
-        ranked_at: key of the ChannelScores that say which channels go first.
-    """
+    """The sensitivities of one group on all images, channels ranked by the ChannelScores at the key `ranked_at`."""
     network, dataset_id = node.network(network_id), stored_network(node.store, network_id)[1]
     workload, data = node.workload(dataset_id), node.data(dataset_id)
     ranked = get_record(node.store, ranked_at, ChannelScores).scores[group]
@@ -48,17 +42,12 @@ def measure_group(node: Node, network_id: str, group: str, config: SensitivityCo
 
 
 def summarise(network_id: str, measured_at: list[str], config: SensitivityConfig) -> SensitivityReport:
-    """Curves, their plot, and the ratios that follow from them.
-
-    Args:
-        measured_at: keys of the Sensitivities of all groups.
-    """
+    """Curves, their plot, and the ratios that follow from the Sensitivities of all groups at the given keys."""
     node = this_node(cpus=1)
     store = node.store
 
     def compute() -> SensitivityReport:
-        parts = [get_record(store, one, Sensitivities) for one in measured_at]
-        whole = merge_sensitivities(parts)
+        whole = merge_sensitivities([get_record(store, one, Sensitivities) for one in measured_at])
         found = sensitivity_curves(whole)
         choice = choose_ratios(node.network(network_id), found, config)
         title = f"{network_id}: {len(whole.question.images)} images at {config.short_side} px, {whole.question.ranking}"

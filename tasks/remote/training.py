@@ -1,7 +1,5 @@
 """One training on a node: from where an earlier, killed run left off; state and progress stay in the store."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Sequence
 
@@ -60,11 +58,7 @@ def trained(
 
 
 def _training_device(gpus: float) -> str:
-    """The CPU unless a GPU is reserved: Ray shows all of a node's GPUs to a task that reserves none.
-
-    Raises:
-        ResourcesUnavailableError: one is reserved, and torch cannot use it.
-    """
+    """The CPU unless a GPU is reserved: Ray shows all of a node's GPUs to a task that reserves none."""
     if not gpus:
         return "cpu"
     if not torch.cuda.is_available():

@@ -4,8 +4,6 @@ Sub-objectives consistency of MODNet (Ke et al. 2022, arXiv 2011.11961, section 
 published code.
 """
 
-from __future__ import annotations
-
 import copy
 import time
 from statistics import fmean
@@ -32,15 +30,10 @@ SEMANTIC_WEIGHT, DETAIL_WEIGHT = 100.0, 1.0  # of the published code
 
 @freed_memory_kept()
 def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig, *, seed: int) -> TrainingReport:
-    """Adapts `network` in place to unlabelled images, and says how it went; it ends up in evaluation mode.
+    """Adapts `network`, trained, in place to unlabelled images, and says how it went; it ends up in evaluation mode.
 
-    Norms keep their statistics, as a few images would spoil them.
-
-    Args:
-        network: trained, on the device where it shall be adapted.
-        dataset: samples of size `config.image_size`.
-        config: how.
-        seed: of the order of samples.
+    Norms keep their statistics, as a few images would spoil them. Samples are of size `config.image_size`, in an order
+    by `seed`.
 
     Raises:
         TrainingDivergedError: the loss is not finite.
@@ -69,9 +62,8 @@ def adapt(network: MODNet, dataset: UnlabelledDataset, config: AdaptationConfig,
                 losses = consistency_losses(predict(network, (image,), "fp32"), before)
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
-                    raise TrainingDivergedError(
-                        f"the loss is {loss.item()} at step {steps} of adaptation", step=steps, last_finite_loss=None
-                    )
+                    what = f"the loss is {loss.item()} at step {steps} of adaptation"
+                    raise TrainingDivergedError(what, step=steps, last_finite_loss=None)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -103,7 +95,7 @@ def consistency_losses(predicted: MattePrediction, before: MattePrediction) -> d
     band = uncertain_band(before.alpha)
     return {
         "semantic": SEMANTIC_WEIGHT
-        * 0.5
+        / 2
         * F.mse_loss(coarse_matte(predicted.alpha, predicted.semantic), predicted.semantic),
         "detail": DETAIL_WEIGHT * (band * (predicted.alpha - predicted.detail).abs()).mean(),
         "kept_detail": DETAIL_WEIGHT * (band * (predicted.detail - before.detail).abs()).mean(),

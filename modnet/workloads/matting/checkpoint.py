@@ -1,7 +1,5 @@
 """Checkpoints of MODNet: our own, the official ones, and those of MODNet-ModelCompression."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from modnet import checkpoint
@@ -15,11 +13,7 @@ def load(path: str | Path, prune_info: str | Path | None = None) -> MODNet:
 
 
 def read_checkpoint(path: str | Path, prune_info: str | Path | None = None) -> checkpoint.Checkpoint[MODNet]:
-    """Reads a checkpoint of our layout or of a published one; which one is seen from its content.
-
-    Args:
-        path: the file.
-        prune_info: see `modnet.workloads.matting.published.reader.read_published`.
+    """Reads a checkpoint of our layout or of a published one, see `read_published`; which one is seen from its content.
 
     Raises:
         CheckpointError: the file is missing, cut off, of another network, holds values that are not finite, or does not

@@ -4,8 +4,6 @@ Soft targets are those of Hinton et al. 2015 (arXiv 1503.02531), features throug
 et al. 2015, arXiv 1412.6550). No true matte is needed, so images without one can teach as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -27,13 +25,7 @@ class Distillation(nn.Module):
     """A teacher beside its student; its own parameters are the adapters, which training learns and nobody deploys."""
 
     def __init__(self, teacher: MODNet, student: MODNet, config: DistillationConfig) -> None:
-        """Freezes the teacher.
-
-        Args:
-            teacher: any MODNet, usually the unpruned one; not a part of this module's state.
-            student: the network that is trained, on the device where it is.
-            config: the weights of the terms; adapters are made where features have one.
-        """
+        """Freezes the teacher, any MODNet: no part of this module's state. Adapters stand where the student does."""
         super().__init__()
         self._config = config
         self._teacher = (teacher.eval().requires_grad_(False),)  # in a tuple: no part of this module's state

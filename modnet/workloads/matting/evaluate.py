@@ -1,7 +1,5 @@
 """Scores of any predictor on a split of a data set."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -33,15 +31,12 @@ def evaluate(
 ) -> Scores:
     """Errors of each image at original size, over all its pixels and within its unknown band, and their means.
 
-    Means count every image the same; those of the unknown band are over the images that have one.
+    Means count every image the same; those of the unknown band are over the images that have one. `mse` and `mad` are
+    always among the metrics.
 
     Args:
         predictor: brings an image to the network and the matte back by `protocol`, which is written into the scores.
         folder: what the paths of `index` are relative to.
-        index: which images there are.
-        split: which of them are looked at.
-        protocol: of the predictor.
-        metrics: what is measured; `mse` and `mad` always are.
 
     Raises:
         DatasetError: the split is empty or pairs cannot be read, all of which are counted, or the predictor returns
@@ -82,14 +77,7 @@ def _unreadable(folder: Path, pairs: Sequence[Pair]) -> DatasetError:
 
 
 def score_image(stem: str, predicted: Alpha, alpha: Alpha, metrics: Sequence[Metric]) -> ImageScore:
-    """Errors of one image.
-
-    Args:
-        stem: its name.
-        predicted: float32 (H, W) in [0, 1].
-        alpha: what it should be, likewise.
-        metrics: what is measured, `mse` and `mad` among it.
-    """
+    """Errors of one image from two mattes, float32 (H, W) in [0, 1]; `mse` and `mad` are among the metrics."""
     is_unknown = unknown_band(alpha)
     has_band = bool(is_unknown.any())
     errors: dict[str, float] = {}

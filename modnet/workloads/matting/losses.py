@@ -5,8 +5,6 @@ only the unknown band differs, and the compositional term works on the normalise
 true matte by 255 is not kept.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

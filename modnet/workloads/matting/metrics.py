@@ -4,11 +4,8 @@ Both are float32 (H, W) in [0, 1] of equal size. Every error is the mean or the 
 pixel; with `is_unknown`, bool (H, W), of that map within the unknown band only (`data/trimap.py`). The
 maps themselves are always those of the whole image, as the benchmark has it.
 
-References:
-    Rhemann et al., A Perceptually Motivated Online Benchmark for Image Matting, CVPR 2009.
+Rhemann et al., A Perceptually Motivated Online Benchmark for Image Matting, CVPR 2009.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
@@ -130,12 +127,10 @@ def _connected_up_to(both: Alpha) -> Alpha:
 
 
 def _largest_region(mask: NDArray[np.uint8], seed: tuple[int, int] | None) -> NDArray[np.bool_]:
-    """The largest 4-connected region of a mask of 0 and 1 that is not all 0.
+    """The largest 4-connected region of a mask (H, W) of 0 and 1 that is not all 0.
 
-    Args:
-        mask: (H, W).
-        seed: column and row of a pixel of `mask` that may lie in it. Filling from there takes a tenth of the time of
-            labelling all regions, and settles it when more than half of the mask gets filled.
+    Filling from `seed`, column and row of a pixel of the mask, takes a tenth of the time of labelling all regions, and
+    settles it when more than half of the mask gets filled.
     """
     if seed is not None:
         filled = mask.copy()

@@ -1,7 +1,5 @@
 """Portraits with mattes on this machine, as the engine asks for labelled data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +25,7 @@ from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
-from modnet.workloads.matting.predict.fitting import fitting_predictor
+from modnet.workloads.matting.predict.predictors import fitting_predictor
 from modnet.workloads.matting.settings import MattingTraining
 
 ASPECT_IMAGES = 32  # that tell the aspect of a data set
@@ -35,26 +33,17 @@ WORTHWHILE_SHARE = 0.1  # of images of the rarer orientation, from which on a re
 
 
 class Portrait(NamedTuple):
-    """One labelled image at network size.
+    """One labelled image at network size."""
 
-    Attributes:
-        image: float32 (1, 3, h, w), RGB, [-1, 1].
-        alpha: float32 (1, 1, h, w), [0, 1].
-    """
-
-    image: Tensor
-    alpha: Tensor
+    image: Tensor  # float32 (1, 3, h, w), RGB, [-1, 1]
+    alpha: Tensor  # float32 (1, 1, h, w), [0, 1]
 
 
 class Portraits:
     """A data set of portraits, see `modnet.workload.LabelledData`."""
 
     def __init__(self, folder: Path, index: DatasetIndex | None = None) -> None:
-        """Pairs images with mattes; reads none of them yet.
-
-        Args:
-            folder: of the extracted archive.
-            index: its pairs; None: those that `index_dataset` finds.
+        """Pairs images with mattes, as `index_dataset` finds them unless `index` says them; reads none of them yet.
 
         Raises:
             DatasetError: as `index_dataset`.
@@ -87,10 +76,8 @@ class Portraits:
         long = [size for size in sizes if _short_side(max(size) / min(size)) < SIDE]  # the others fit either way
         portraits = sum(height > width for height, width in long)
         rarer = min(portraits, len(long) - portraits)
-        return orientations(
-            upright if 2 * portraits >= len(long) else upright[::-1],
-            turned=bool(sizes) and rarer >= WORTHWHILE_SHARE * len(sizes),
-        )
+        is_worthwhile = bool(sizes) and rarer >= WORTHWHILE_SHARE * len(sizes)
+        return orientations(upright if 2 * portraits >= len(long) else upright[::-1], turned=is_worthwhile)
 
     def training_set(self, split: Split, config: TrainingConfig, shape: Shape, seed: int) -> MattingDataset:
         """Crops with trimap and matte."""
@@ -158,17 +145,14 @@ class Portraits:
         return read_pair(self.folder / pair.image, self.folder / pair.matte)
 
 
-def _short_side(aspect: float) -> int:
-    """Of an input of `SIDE`, for images whose longer side is so many times the shorter."""
+def _short_side(aspect: float) -> int:  # of an input whose longer side is `SIDE`
     return max(STRIDE, round(SIDE / aspect / STRIDE) * STRIDE)
 
 
 def alpha_mse(network: PrunableNetwork, portrait: Sequence[Tensor]) -> Tensor:
     """Mean squared error of the deployed graph's alpha for each image of a batch: (B,), differentiable.
 
-    Args:
-        network: image → alpha, when deployed.
-        portrait: image (B, 3, h, w) and alpha (B, 1, h, w), as in `Portrait`.
+    `portrait` is image (B, 3, h, w) and alpha (B, 1, h, w), as in `Portrait`.
     """
     image, alpha = portrait
     errors: Tensor = (network.deployed()(image) - alpha).square().mean(dim=(1, 2, 3))

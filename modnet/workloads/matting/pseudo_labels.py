@@ -3,12 +3,9 @@
 Of Lee (2013), and with a student that sees images changed at random, Xie et al. (2020, arXiv 1911.04252).
 
 A teacher may be several networks. Each sees an image and its mirror, at the size that suits it best, and the matte is
-their mean. Doubt is how far they are from it. Where they disagree much, the image is left out. All of it is done once,
-so that a training costs no more steps of the teacher, and its crops, backgrounds and colours change as those of true
-mattes do.
+their mean. Doubt is how far they are from it. Where they disagree much, the image is left out. All of it is done once:
+a training takes no more steps of the teacher, and its crops and colours change as those of true mattes do.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -32,19 +29,12 @@ RECORD = "pseudo-labels.jsonl"
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What became of the images.
-
-    Attributes:
-        kept: how many got a matte.
-        doubtful: how many were left out for their doubt.
-        unreadable: names of those that could not be read.
-        doubt: mean of all that could.
-    """
+    """What became of the images: `kept` got a matte, `doubtful` were left out for their doubt."""
 
     kept: int
     doubtful: int
-    unreadable: tuple[str, ...]
-    doubt: float
+    unreadable: tuple[str, ...]  # names of those that could not be read
+    doubt: float  # mean of all that could
 
 
 def pseudo_label(
@@ -58,7 +48,6 @@ def pseudo_label(
         teachers: one network or more, by what identifies them.
         labelled: folder of the data set; its other splits stay as they are.
         images: folder of images without mattes.
-        out: folder to make.
         max_doubt: images of more are left out.
 
     Raises:
@@ -72,10 +61,8 @@ def pseudo_label(
             f"{labelled} holds {len(index.pseudo)} images with a teacher's mattes already: start from the data set "
             "without them"
         )
-    require_no_copies(
-        [images / name for name in names],
-        [labelled / pair.image for pair in (*index.split("tune"), *index.split("val"))],
-    )
+    scored = (*index.split("tune"), *index.split("val"))
+    require_no_copies([images / name for name in names], [labelled / pair.image for pair in scored])
     question = {
         "teachers": sorted(teachers),
         "labelled": _digest(pair.stem for pair in (*index.train, *index.val)),

@@ -1,7 +1,5 @@
 """Settings of portrait matting beside those of the engine. Nothing heavy is imported here."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -14,8 +12,7 @@ class AugmentationConfig(Config):
     """How training images are changed at random; a strength or probability of 0 is off."""
 
     crops: bool = Field(
-        True,
-        description="Crops at the person's border, aspect kept. Off: the whole image, squeezed into the sample.",
+        True, description="Crops at the person's border, aspect kept. Off: the whole image, squeezed into the sample."
     )
     smallest_crop: float = Field(
         0.5, gt=0, le=1, description="Sides of the smallest crop, as share of the largest that fits into the image."
@@ -40,9 +37,8 @@ class AugmentationConfig(Config):
     @model_validator(mode="after")
     def _ordered_crops(self) -> Self:
         if self.smallest_crop > self.largest_crop:
-            raise ValueError(
-                f"smallest_crop must be at most largest_crop, got {self.smallest_crop:g} and {self.largest_crop:g}"
-            )
+            got = f"{self.smallest_crop:g} and {self.largest_crop:g}"
+            raise ValueError(f"smallest_crop must be at most largest_crop, got {got}")
         return self
 
     @classmethod
@@ -123,5 +119,4 @@ class _Matting(WorkloadSettings):
         )
 
 
-SETTINGS = _Matting()
-"""What the row of `modnet/workloads/__init__.py` names."""
+SETTINGS = _Matting()  # what the row of `modnet/workloads/__init__.py` names

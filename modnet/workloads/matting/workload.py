@@ -1,7 +1,5 @@
 """Portrait matting as the engine sees it."""
 
-from __future__ import annotations
-
 from modnet.workload import Workload
 from modnet.workloads.matting.distillation import Distillation
 from modnet.workloads.matting.losses import matting_loss
@@ -9,7 +7,7 @@ from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.portraits import Portraits, alpha_mse
 from modnet.workloads.matting.published.folded_backbone import load_folded_backbone
-from modnet.workloads.matting.published.reader import read_published
+from modnet.workloads.matting.published.layout import read_published
 from modnet.workloads.matting.weights import NAMED
 
 MATTING = Workload(

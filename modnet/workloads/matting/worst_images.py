@@ -1,7 +1,5 @@
 """The images that a network does worst on, to look at."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,12 +28,6 @@ def worst_sheet(predictor: Predictor, folder: Path, index: DatasetIndex, scores:
     """A sheet of the `worst_images`: image, true matte, predicted matte and |predicted - true|, PNG.
 
     Mattes are predicted anew: keeping those of a whole split would take gigabytes.
-
-    Args:
-        predictor: what the scores are of.
-        folder: what the paths of `index` are relative to.
-        index: what the scores were measured on.
-        scores: of `predictor`.
 
     Raises:
         DatasetError: a pair cannot be read.

@@ -17,7 +17,7 @@ from modnet.records import (
     Scores,
     StoredFile,
 )
-from modnet.report.run_tables import network_rows, target_rows, what_was_gained
+from modnet.report.run_tables import Outcome, network_rows, target_rows, what_was_gained
 from modnet.workloads.matting.workload import MATTING
 from tasks.tables import html_page
 
@@ -26,6 +26,7 @@ LATENCIES = HostLatencies(
     deciding_form="cpu-int8",
     samples_ms={"b": {"cpu-fp32": (40.0,)}, "c": {"cpu-fp32": (25.0,), "cpu-int8": (12.0,)}},
 )
+CHOICE = Choice(winner="c", front=("c",), reasons={"c": "the only one"})
 COST = Complexity(parameters=1_000_000, macs=2_000_000_000, size=512)
 
 
@@ -53,15 +54,15 @@ def test_network_rows_say_how_much_worse_than_unpruned_each_is_and_leave_open_wh
         pruned=StoredFile(key="c.safetensors", sha256="0" * 64, size_bytes=1),
         complexity=COST,
     )
-    rows = network_rows(
+    run = Outcome(
         network("b", 0.125, 0.25),
         [network("c", 0.25, 0.375, sad=1.5, input_shape="256x512")],
-        {"c": candidate},
+        {"c": candidate.label},
         LATENCIES,
-        Choice(winner="c", front=("c",), reasons={"c": "the only one"}),
-        [Failure(candidate_id="f", label="too much", reason="nothing was left")],
+        CHOICE,
         MATTING.errors,
     )
+    rows = network_rows(run, [Failure(candidate_id="f", label="too much", reason="nothing was left")])
     assert [row["verdict"] for row in rows][1:] == ["winner; the only one", "failed: nothing was left"]
     difference = [row["val MSE more than unpruned, 95 %"] for row in rows]
     assert difference == ["+0.00000 to +0.00000", "+0.12500 to +0.12500", ""]
@@ -89,17 +90,16 @@ def test_what_was_gained_is_one_sentence_of_measured_numbers() -> None:
         legacy={},
         seconds=1,
     )
-    base, winner = network("b", 0.25), network("c", 0.375)
-    said = what_was_gained(base, winner, "3.7 GMAC", LATENCIES, export, MATTING.errors)
+    networks = network("b", 0.25), [network("c", 0.375)], {"c": "3.7 GMAC"}
+    said = what_was_gained(Outcome(*networks, LATENCIES, CHOICE, MATTING.errors), export)
     assert said == (
         "3.7 GMAC is 3.3 times as fast as the unpruned network on this machine (12.0 ms as cpu-int8, 40.0 ms unpruned "
         "as cpu-fp32). It has 100 % of its parameters and errs 1.50 times as much on val "
         "(MSE 0.37500, 0.25000 unpruned). Its INT8 form errs 1.05 times as much as its float form."
     )
     untimed = HostLatencies(host="here", deciding_form="cpu-int8", samples_ms={})
-    assert what_was_gained(base, winner, "3.7 GMAC", untimed, export, MATTING.errors).startswith(
-        "3.7 GMAC was not timed. It has"
-    )
+    said = what_was_gained(Outcome(*networks, untimed, CHOICE, MATTING.errors), export)
+    assert said.startswith("3.7 GMAC was not timed. It has")
 
 
 def test_target_rows_show_what_ships_beside_torch_and_what_does_not_with_the_reason() -> None:

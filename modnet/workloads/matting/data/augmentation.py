@@ -4,8 +4,6 @@ Every function takes what it changes and a generator, and gives new arrays. An `
 `matte` is uint16 (H, W), 0 background to 65535 person, because OpenCV resizes 16 bits with 0 and 1 staying exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -22,6 +20,9 @@ from modnet.workloads.matting.settings import AugmentationConfig
 
 _Value = TypeVar("_Value", bound=np.generic)
 
+Draw = Callable[[], tuple[Image, Matte16] | None]
+"""Gives another image and its matte, whose background may be used; None when it has none to give."""
+
 OPAQUE = 65535  # of a matte: all person
 LETTERBOX_GREY = 128  # next to what a device's letterbox is filled with: 0 after normalisation, 127.5 before
 
@@ -33,19 +34,9 @@ SMALLEST_CUTTING = 0.125  # side of what is cut, as a share of the sample's; les
 
 
 def augment(
-    image: Image,
-    matte: Matte16,
-    shape: Shape,
-    config: AugmentationConfig,
-    rng: np.random.Generator,
-    draw_other: Callable[[], tuple[Image, Matte16] | None],
+    image: Image, matte: Matte16, shape: Shape, config: AugmentationConfig, rng: np.random.Generator, draw_other: Draw
 ) -> tuple[Image, Matte16]:
-    """An image and its matte, cropped, changed and resized to a height and width, as the config says.
-
-    Args:
-        shape: that height and width; crops have its aspect.
-        draw_other: gives another image and its matte, whose background may be used; None when it has none to give.
-    """
+    """An image and its matte, cropped, changed and resized to a height and width, as the config says."""
     if config.crops:
         image, matte = crop_at_border(image, matte, shape, (config.smallest_crop, config.largest_crop), rng)
     image, matte = resize(image, *shape), resize(matte, *shape)
@@ -73,11 +64,8 @@ def crop_at_border(
     """The same rectangle of both, placed so that it contains a random pixel of the person's soft border.
 
     Without such a pixel it contains a random pixel of the person, and without a person any. A rectangle that is larger
-    than the image in a direction contains all of it there; the rest is background, in the grey of a letterbox.
-
-    Args:
-        aspect: height and width that the rectangle's own are proportional to.
-        shares: smallest and largest rectangle, as a share of the largest that fits into the image.
+    than the image in a direction contains all of it there; the rest is background, in the grey of a letterbox. Its
+    height and width are proportional to `aspect`; `shares` are the smallest and largest, of the largest that fits.
     """
     height, width = matte.shape
     ratio = aspect[0] / aspect[1]
@@ -140,9 +128,7 @@ def replace_background(image: Image, matte: Matte16, background: Image) -> Image
     return np.rint(composite).astype(np.uint8)
 
 
-def random_background(
-    shape: Shape, rng: np.random.Generator, draw_other: Callable[[], tuple[Image, Matte16] | None]
-) -> Image:
+def random_background(shape: Shape, rng: np.random.Generator, draw_other: Draw) -> Image:
     """A background without people, (*shape, 3): drawn, or cut from where another image's matte is 0.
 
     Drawn ones hold nobody for certain; cut ones have the noise, texture and light of photographs. An image without a
@@ -157,10 +143,7 @@ def random_background(
 
 
 def cut_empty_square(image: Image, matte: Matte16, smallest: int, rng: np.random.Generator) -> Image | None:
-    """One of the largest squares of the image in which the matte is 0 throughout.
-
-    None when they have sides below `smallest` pixels.
-    """
+    """One of the largest squares in which the matte is 0 throughout; None where they are below `smallest` pixels."""
     # Chessboard distance to the next pixel that is not empty, outside included: 2 d - 1 is the side of the largest
     # empty square around a pixel.
     empty = cv2.copyMakeBorder((matte == 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)

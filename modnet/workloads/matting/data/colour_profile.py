@@ -1,9 +1,4 @@
-"""Colours as their file means them: from its ICC profile to sRGB, the colours that networks and screens expect.
-
-LittleCMS, which Pillow brings, converts.
-"""
-
-from __future__ import annotations
+"""Colours as their file means them: LittleCMS converts from its ICC profile to sRGB, as networks and screens take."""
 
 import io
 import logging
@@ -46,8 +41,7 @@ def to_srgb(picture: Picture, profile: bytes, path: Path) -> Picture:
 
 
 @lru_cache(maxsize=8)  # a folder has few profiles, and many images of each
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile to sRGB; None when it is sRGB."""
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:  # None: it is sRGB
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
         ImageCms.createProfile("sRGB"),

@@ -5,8 +5,6 @@ right? On 100 and 1,094 photographs of one source, copies at half the size and J
 256 bits, other pictures in at least 66.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,9 +21,7 @@ MOST_DIFFERENT_BITS = 32  # of SIDE² that copies have
 
 
 def require_no_copies(unlabelled: Sequence[Path], scored: Sequence[Path]) -> None:
-    """Refuses pictures that scores are measured on among those that are learnt from.
-
-    What cannot be read is no copy; whoever trains on it counts it.
+    """Refuses pictures that scores are measured on among those that are learnt from; the unreadable are no copies.
 
     Raises:
         DatasetError: there are copies; names the first five.

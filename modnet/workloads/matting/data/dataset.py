@@ -1,7 +1,5 @@
 """Training samples and their order, both functions of (seed, epoch) alone."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,25 +30,15 @@ _Sample = TypeVar("_Sample")
 
 
 class Sample(NamedTuple):
-    """One training sample; several are stacked to one.
+    """One training sample; several are stacked to one."""
 
-    Attributes:
-        image: float32 (3, H, W), RGB, [-1, 1].
-        trimap: float32 (1, H, W), {0, 0.5, 1}.
-        alpha: float32 (1, H, W), [0, 1].
-    """
-
-    image: torch.Tensor
-    trimap: torch.Tensor
-    alpha: torch.Tensor
+    image: torch.Tensor  # float32 (3, H, W), RGB, [-1, 1]
+    trimap: torch.Tensor  # float32 (1, H, W), {0, 0.5, 1}
+    alpha: torch.Tensor  # float32 (1, H, W), [0, 1]
 
 
 class UnlabelledSample(NamedTuple):
-    """A training sample whose matte nobody knows; several are stacked to one.
-
-    Attributes:
-        image: float32 (3, H, W), RGB, [-1, 1].
-    """
+    """A training sample whose matte nobody knows: float32 (3, H, W), RGB, [-1, 1]; several are stacked to one."""
 
     image: torch.Tensor
 
@@ -58,9 +46,7 @@ class UnlabelledSample(NamedTuple):
 class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
     """What both kinds of data set share: entries, epoch, augmentation, and the cache of decoded images."""
 
-    _called: ClassVar[str]
-    """What an entry is, in the plural."""
-
+    _called: ClassVar[str]  # what an entry is, in the plural
     _has_mattes: ClassVar[bool]
 
     def __init__(
@@ -77,8 +63,7 @@ class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
 
         Args:
             folder: what the paths of the entries are relative to.
-            entries: pairs of image and matte, or images as `modnet.workloads.matting.data.indexing.find_images` gives
-                them.
+            entries: pairs of image and matte, or images as `indexing.find_images` gives them.
             size: height and width of a sample in pixels, or the side of a square: multiples of 32.
             augment: how; True is the default config, False `AugmentationConfig.none()`.
             cache_bytes: most memory for decoded images.
@@ -89,12 +74,12 @@ class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
         """
         if not entries:
             raise DatasetError(f"no {self._called} to train on in {folder}")
-        shape = shape_of(size)
         if isinstance(augment, bool):
             augment = AugmentationConfig() if augment else AugmentationConfig.none()
         if not self._has_mattes:
             augment = augment.model_copy(update={"background": 0.0})
-        self.folder, self.entries, self.shape, self.seed, self.augment = folder, tuple(entries), shape, seed, augment
+        self.folder, self.entries, self.shape = folder, tuple(entries), shape_of(size)
+        self.seed, self.augment = seed, augment
         self.epoch = 0
         self._cache = DecodedCache(cache_bytes)
 
@@ -135,8 +120,8 @@ class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
 class MattingDataset(_Images[Pair, Sample]):
     """Pairs of image and matte as training samples of one height and width.
 
-    A sample depends on (seed, epoch, index) only, not on who asks for it when. Its trimap has a generator of its own:
-    another augmentation draws the same kernel and iterations.
+    A sample depends on (seed, epoch, index) only. Its trimap has a generator of its own: another augmentation draws the
+    same kernel and iterations.
     """
 
     _called, _has_mattes = "pairs", True
@@ -166,8 +151,7 @@ class MattingDataset(_Images[Pair, Sample]):
 class UnlabelledDataset(_Images[str, UnlabelledSample]):
     """Images without mattes, for distillation and self-supervised adaptation.
 
-    Augmented as `MattingDataset`, with two differences that follow from having no matte: crops are placed anywhere, and
-    backgrounds stay.
+    Augmented as `MattingDataset`, but crops are placed anywhere, and backgrounds stay.
     """
 
     _called, _has_mattes = "images", False

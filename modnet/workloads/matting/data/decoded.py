@@ -1,7 +1,5 @@
 """Decoded images: shrunk to what samples need, and kept as long as there is room."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,7 @@ Decoded = tuple[Image, Matte16]
 def read_shrunk_pair(image_path: Path, matte_path: Path, shape: Shape) -> Decoded:
     """An image and its matte, averaged down as far as they still cover a height and width.
 
-    One is shrunk before the other is read: of 50 megapixels, 150 MB of image or 150 MB of matte are in memory at a
-    time, beside the file.
+    One is shrunk before the other is read: of 50 megapixels, 150 MB are in memory at a time, beside the file.
 
     Raises:
         DatasetError: one of them cannot be read, or their sizes differ; names the file.
@@ -53,8 +50,8 @@ def shrink(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
 class DecodedCache:
     """Decoded images by index, up to a number of bytes.
 
-    When it is full, further images are read each time: in a new order every epoch, evicting would only push out what
-    is needed next. A copy in another process starts empty.
+    Nothing is evicted: in a new order every epoch, that would only push out what is needed next. A copy in another
+    process starts empty.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -5,8 +5,6 @@ A pixel there shows I = αF + (1 - α)B. Local averages of I, weighted by α and
 smallest step to colours that give I exactly, and the windows of the averages shrink from one round to the next.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2
@@ -24,9 +22,7 @@ Colours = NDArray[np.float32]  # (H, W, 3), RGB, 0 to 255
 def estimate_foreground(image: Image, alpha: Alpha) -> Colours:
     """The person's colours F, float32 (H, W, 3) in [0, 255]: the image where alpha is 1, undefined where it is 0.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        alpha: float32 (H, W), [0, 1].
+    The image is uint8 (H, W, 3), RGB, its alpha float32 (H, W) in [0, 1].
     """
     seen = image.astype(np.float32)
     person: Colours = np.asarray(cv2.merge([alpha] * 3), dtype=np.float32)  # like colours: broadcasting takes longer
@@ -42,8 +38,7 @@ def estimate_foreground(image: Image, alpha: Alpha) -> Colours:
     return foreground
 
 
-def _average(colours: Colours, weight: Colours, window: int) -> Colours:
-    """Weighted mean of the colours in the square around each pixel."""
+def _average(colours: Colours, weight: Colours, window: int) -> Colours:  # in the square around each pixel
     weights: Any = cv2.blur(weight, (window, window))
     mean: Colours = cv2.blur(colours * weight, (window, window)) / np.maximum(weights, _LEAST_WEIGHT)
     return mean

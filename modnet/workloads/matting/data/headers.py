@@ -50,10 +50,7 @@ def opened_picture(
 ) -> Iterator[ImageFile]:
     """A picture whose header is read and acceptable; its pixels are decoded when they are asked for.
 
-    Args:
-        data: content of the file.
-        path: the file, for messages.
-        formats: that are taken, by Pillow's names.
+    `path` is for messages; `formats` are those taken, by Pillow's names.
 
     Raises:
         DatasetError: none of the formats, cut off, damaged, a camera's negative, or more than `max_pixels`; also when

@@ -1,7 +1,5 @@
 """Which files of a folder are images, by their names alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
@@ -11,12 +9,9 @@ IMAGE_SUFFIXES = frozenset(
 
 def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
     """The images in a folder itself, by their suffixes, and its other files, in order; hidden files are left out."""
-    images: list[Path] = []
-    others: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if is_visible(path.name) and path.is_file():
-            (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
-    return images, others
+    files = [path for path in sorted(folder.iterdir()) if is_visible(path.name) and path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    return images, [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
 
 
 def is_visible(name: str) -> bool:

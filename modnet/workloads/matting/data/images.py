@@ -4,8 +4,6 @@ An *image* is uint8 (H, W, 3), RGB, 0 to 255. An *alpha* is float32 (H, W), 0 (b
 `Matte16` it is uint16, 0 to 65535.
 """
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any, cast
@@ -43,12 +41,8 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
     scaled to 8, a palette is looked up, the EXIF rotation is applied and a colour profile is converted from. Of an
     animation it is the first picture.
 
-    Args:
-        path: the file.
-        max_pixels: refused beyond; by default `pixel_limit`.
-
     Raises:
-        DatasetError: missing, empty, cut off, another format, or more than `max_pixels`; names the file.
+        DatasetError: missing, empty, cut off, another format, or more than `max_pixels`, by default `pixel_limit`.
     """
     limit = pixel_limit() if max_pixels is None else max_pixels
     data = read_bytes(path, limit)
@@ -94,8 +88,7 @@ def read_matte16(path: Path) -> Matte16:
     return widened
 
 
-def _matte_values(path: Path) -> NDArray[Any]:
-    """A matte as its file has it: uint8 or uint16 (H, W)."""
+def _matte_values(path: Path) -> NDArray[Any]:  # uint8 or uint16 (H, W)
     limit = pixel_limit()
     data = read_bytes(path, limit)
     with opened_picture(data, path, limit, PLAIN_FORMATS):
@@ -133,10 +126,8 @@ def check_same_size(
         DatasetError: they do; names both files.
     """
     if image_size != matte_size:
-        sizes = [f"{width} × {height}" for height, width in (image_size, matte_size)]
-        raise DatasetError(
-            f"image {image_path} is {sizes[0]}, but its matte {matte_path} is {sizes[1]} (width × height)"
-        )
+        image, matte = (f"{width} × {height}" for height, width in (image_size, matte_size))
+        raise DatasetError(f"image {image_path} is {image}, but its matte {matte_path} is {matte} (width × height)")
 
 
 def upright(opened: ImageFile) -> Picture:
@@ -186,8 +177,7 @@ def _decode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
     return cast(NDArray[Any], decoded)
 
 
-def _in_8_bits(picture: Picture, path: Path) -> Picture:
-    """As mode RGB, L or CMYK, without transparency."""
+def _in_8_bits(picture: Picture, path: Path) -> Picture:  # mode RGB, L or CMYK, without transparency
     if picture.mode in ("RGB", "L", "CMYK"):
         return picture
     if picture.mode in ("1", "LA"):

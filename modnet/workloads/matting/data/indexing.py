@@ -4,8 +4,6 @@ The layout is that of PPM-100's archive: `<any folder>/{train,val}/{fg,alpha}/<s
 have the same stem. Beside train there may be `pseudo/{fg,alpha}`: images whose mattes a teacher made.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os
@@ -97,9 +95,7 @@ def index_dataset(folder: Path) -> DatasetIndex:
 
 
 def find_images(folder: Path) -> tuple[str, ...]:
-    """Paths of the images anywhere below a folder, relative to it, with forward slashes, in order.
-
-    Hidden files and `__MACOSX` are left out; files that are no images are left out and logged.
+    """Paths of the images anywhere below a folder, relative to it, with forward slashes, in order; see `index_dataset`.
 
     Raises:
         DatasetError: there are none.
@@ -121,9 +117,7 @@ def _dataset_root(folder: Path) -> Path:
     roots = [path for path in _visible_folders(folder) if any((path / part).is_dir() for part in layout)]
     if len(roots) != 1:
         found = ", ".join(map(str, roots[:5])) or "none"
-        raise DatasetError(
-            f"folder {folder}: wanted one folder with train/fg, train/alpha, val/fg, val/alpha, got {found}"
-        )
+        raise DatasetError(f"folder {folder}: wanted one folder with {', '.join(layout)}, got {found}")
     return roots[0]
 
 
@@ -143,14 +137,12 @@ def _pairs(folder: Path, split: Path, problems: list[str]) -> tuple[Pair, ...]:
     elif images.keys() != mattes.keys():
         _report(problems, f"images without matte in {name}", images.keys() - mattes.keys())
         _report(problems, f"mattes without image in {name}", mattes.keys() - images.keys())
-    return tuple(
-        Pair(
-            stem=stem,
-            image=images[stem].relative_to(folder).as_posix(),
-            matte=mattes[stem].relative_to(folder).as_posix(),
-        )
-        for stem in sorted(images.keys() & mattes.keys())
-    )
+
+    def within(path: Path) -> str:
+        return path.relative_to(folder).as_posix()
+
+    both = sorted(images.keys() & mattes.keys())
+    return tuple(Pair(stem=stem, image=within(images[stem]), matte=within(mattes[stem])) for stem in both)
 
 
 def _files_by_stem(folder: Path, suffixes: frozenset[str], problems: list[str]) -> dict[str, Path]:
@@ -172,6 +164,5 @@ def _log_left_out(folder: Path, suffixes: frozenset[str], files: Sequence[Path])
 
 
 def _report(problems: list[str], what: str, stems: Iterable[str]) -> None:
-    """Appends "what: N (the first five)" when there are any."""
     if ordered := sorted(stems):
         problems.append(f"{what}: {len(ordered)} ({', '.join(ordered[:5])}{', …' if len(ordered) > 5 else ''})")

@@ -1,7 +1,5 @@
 """How large an image may be: what a machine's memory holds, so that a header that promises too much is refused."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from pathlib import Path

@@ -21,8 +21,6 @@ device-512, device-480x320 (any height x width of multiples of 32)
 Every way back ends with clipping to [0, 1].
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -43,20 +41,13 @@ MAX_INPUT_PIXELS = 2**24  # 32 times 512 × 1024: beyond it, a sliver was blown 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an image was brought to the network, as `restore` needs it; every pair is (height, width).
-
-    Attributes:
-        image_size: size of the original image.
-        input_size: size of what the network reads.
-        content_size: size of the image within the input; smaller than it where there is padding.
-        content_offset: first row and column of the image within the input.
-    """
+    """How an image was brought to the network, as `restore` needs it; every pair is (height, width)."""
 
     protocol: Protocol
     image_size: tuple[int, int]
-    input_size: tuple[int, int]
-    content_size: tuple[int, int]
-    content_offset: tuple[int, int]
+    input_size: tuple[int, int]  # of what the network reads
+    content_size: tuple[int, int]  # of the image within the input; smaller than it where there is padding
+    content_offset: tuple[int, int]  # first row and column of the image within the input
 
 
 @dataclass(frozen=True)
@@ -117,8 +108,7 @@ def normalise(image: Image) -> NDArray[np.float32]:
     return pixels
 
 
-def _adaptive_average(planes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Planes, float32 (C, h, w), at another size, (C, *size)."""
+def _adaptive_average(planes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:  # (C, h, w)
     import torch  # here: who cuts people out by an IR of fixed size has none
 
     resized = torch.nn.functional.interpolate(torch.from_numpy(planes)[None], size=size, mode="area")
@@ -158,6 +148,5 @@ def _modelcompression_size(height: int, width: int) -> tuple[int, int]:
     return (short, long) if height <= width else (long, short)
 
 
-def _nearest(value: float, multiple: int) -> int:
-    """The nearest positive multiple, half up."""
+def _nearest(value: float, multiple: int) -> int:  # half up
     return max(multiple, int(value / multiple + 0.5) * multiple)

@@ -1,7 +1,5 @@
 """Names of the ways from an image to a network's input, see `preprocessing.py`."""
 
-from __future__ import annotations
-
 import re
 
 from modnet.errors import ConfigError
@@ -10,8 +8,7 @@ from modnet.targets import LONGEST_SIDE, STRIDE, Shape, is_readable
 Protocol = str
 """`modelcompression`, `aspect`, or a letterbox: `device-512` is of 512×512 pixels, `device-480x320` of 480 rows."""
 
-OPEN_PROTOCOLS = ("modelcompression", "aspect")
-"""Protocols of networks that read any size."""
+OPEN_PROTOCOLS = ("modelcompression", "aspect")  # protocols of networks that read any size
 
 
 def letterbox(shape: Shape) -> Protocol:
@@ -21,10 +18,8 @@ def letterbox(shape: Shape) -> Protocol:
         ConfigError: a side that is no positive multiple of 32, or absurd.
     """
     if not is_readable(shape):
-        raise ConfigError(
-            f"no letterbox of {shape[0]}×{shape[1]} pixels: sides are multiples of {STRIDE} from {STRIDE} to "
-            f"{LONGEST_SIDE}"
-        )
+        sides = f"sides are multiples of {STRIDE} from {STRIDE} to {LONGEST_SIDE}"
+        raise ConfigError(f"no letterbox of {shape[0]}×{shape[1]} pixels: {sides}")
     height, width = shape
     return f"device-{height}" if height == width else f"device-{height}x{width}"
 

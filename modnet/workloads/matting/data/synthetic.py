@@ -6,8 +6,6 @@ thinner than a pixel covers it partly. The person's colour F and opacity a come 
 is a * F + (1 - a) * B over a background B, so the matte is exact up to rounding.
 """
 
-from __future__ import annotations
-
 import io
 import zipfile
 from pathlib import Path
@@ -30,14 +28,10 @@ JPEG_QUALITY = 95
 
 
 def render_portrait(rng: np.random.Generator, size: tuple[int, int] = (384, 288)) -> tuple[NDArray[np.uint8], Float]:
-    """A drawn portrait: image uint8 (H, W, 3) RGB and its exact alpha, float32 (H, W) in [0, 1].
-
-    Args:
-        rng: decides everything; equal generators give equal portraits.
-        size: (height, width) in pixels, each at least 64.
+    """A drawn portrait: image uint8 (H, W, 3) RGB and its exact alpha, float32 (H, W) in [0, 1]; `rng` decides all.
 
     Raises:
-        ConfigError: the size is too small.
+        ConfigError: the size, (height, width) in pixels, is below 64 on a side.
     """
     height, width = size
     if min(size) < SMALLEST_SIDE:
@@ -88,7 +82,6 @@ def draw(path: Path, config: SyntheticConfig) -> None:
 
 
 def _add(archive: zipfile.ZipFile, name: str, image: NDArray[np.uint8]) -> None:
-    """Adds an image, grey or BGR, with a fixed date and mode, in the format of its suffix."""
     settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if name.endswith(".jpg") else []
     _, encoded = cv2.imencode(Path(name).suffix, image, settings)
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))

@@ -1,7 +1,5 @@
 """Backgrounds for drawn portraits: backdrops, walls, rooms, parks, in focus or not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2
@@ -28,7 +26,6 @@ def _backdrop(rng: np.random.Generator, height: int, width: int) -> Picture:
 
 
 def _clouds(rng: np.random.Generator, height: int, width: int) -> Picture:
-    """Blobs of three colours."""
     picture = np.broadcast_to(paint_colour(rng), (height, width, 3))
     for _ in range(2):
         picture = _mixed(picture, paint_colour(rng), smooth_noise(rng, height, width, int(rng.integers(3, 9))))
@@ -44,7 +41,6 @@ def _bands(rng: np.random.Generator, height: int, width: int) -> Picture:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> Picture:
-    """A rough wall: noise of several sizes around one colour."""
     octaves = [smooth_noise(rng, height, width, cells) / cells**0.3 for cells in (6, 18, 50, 120)]
     return _mixed(0.3 * paint_colour(rng), paint_colour(rng), np.mean(octaves, axis=0) * 4.0)
 

@@ -1,7 +1,5 @@
 """Shapes, and the stack of layers that they are painted on."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -10,16 +10,8 @@ from modnet.workloads.matting.data.synthetic_background import Picture, paint_co
 from modnet.workloads.matting.data.synthetic_layers import Layers, Points, arc, ellipse, quadratic, smooth
 
 SKIN = ((255, 219, 192), (241, 194, 160), (224, 172, 125), (198, 134, 92), (141, 85, 56), (92, 56, 40))  # RGB
-HAIR = (
-    (24, 20, 20),
-    (48, 32, 24),
-    (84, 56, 36),
-    (120, 78, 44),
-    (176, 132, 78),
-    (214, 186, 128),
-    (150, 60, 32),
-    (168, 166, 164),
-)
+BROWNS = ((24, 20, 20), (48, 32, 24), (84, 56, 36), (120, 78, 44), (176, 132, 78), (214, 186, 128))
+HAIR = (*BROWNS, (150, 60, 32), (168, 166, 164))  # and red, and grey
 LIPS = (170, 70, 75)
 
 
@@ -119,12 +111,8 @@ def _draw_face(layers: Layers, head: _Head, skin: Points, hair: Points, rng: np.
         layers.stroke(head.place(eyebrow[None]), hair * 0.8, 0.07 * head.unit, 0.8, inside=True)
     nose = np.stack([arc((0.05, 0.0), (0.12, 0.2), (0.1, 0.32)), arc((-0.11, 0.34), (0.0, 0.42), (0.11, 0.34))])
     layers.stroke(head.place(nose), skin * 0.55, 0.04 * head.unit, 0.6, inside=True)
-    mouth = np.concatenate(
-        [
-            arc((-0.25, 0.58 - smile), (0.0, 0.5), (0.25, 0.58 - smile)),
-            arc((0.25, 0.58 - smile), (0.0, 0.74 + smile), (-0.25, 0.58 - smile)),
-        ]
-    )
+    left, right = (-0.25, 0.58 - smile), (0.25, 0.58 - smile)
+    mouth = np.concatenate([arc(left, (0.0, 0.5), right), arc(right, (0.0, 0.74 + smile), left)])
     layers.fill(head.place(mouth), lips, 0.9, inside=True)
     gap = arc((-0.24, 0.58 - smile), (0.0, 0.59 + smile), (0.24, 0.58 - smile))
     layers.stroke(head.place(gap[None]), lips * 0.4, 0.025 * head.unit, 0.8, inside=True)
@@ -137,22 +125,14 @@ def _draw_face(layers: Layers, head: _Head, skin: Points, hair: Points, rng: np.
 
 @dataclass(frozen=True)
 class _HairStyle:
-    """Lengths in head units.
+    """Lengths in head units."""
 
-    Attributes:
-        volume: outline of the hair, as a multiple of the head's.
-        length: how far below the middle of the face the hair behind the head reaches.
-        wave, turns: sideways swing of a strand and how often it swings.
-        parting: where on the forehead the hair divides, -1 to 1.
-        strays: number of single strands that stand off.
-    """
-
-    volume: float
-    length: float
-    wave: float
-    turns: float
-    parting: float
-    strays: int
+    volume: float  # outline of the hair, as a multiple of the head's
+    length: float  # how far below the middle of the face the hair behind the head reaches
+    wave: float  # sideways swing of a strand
+    turns: float  # how often it swings
+    parting: float  # where on the forehead the hair divides, -1 to 1
+    strays: int  # number of single strands that stand off
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> _HairStyle:
@@ -172,27 +152,16 @@ def _draw_back_hair(layers: Layers, head: _Head, hair: Points, style: _HairStyle
     """The mass behind the head, and strands that fall along and out of it."""
     width = 0.78 * style.volume
     crown = ellipse(0.0, -0.08, width, style.volume, -np.pi, 0.0)
-    fall = np.array(
-        [
-            (width, 0.3 * style.length),
-            (0.8 * width, style.length),
-            (-0.8 * width, style.length),
-            (-width, 0.3 * style.length),
-        ]
-    )
+    right = np.array([(width, 0.3 * style.length), (0.8 * width, style.length)])
+    fall = np.concatenate([right, right[::-1] * (-1.0, 1.0)])
     layers.fill(head.place(smooth(np.concatenate([crown, fall]))), hair * 0.55)
     count = 400
     angle = rng.uniform(-0.52, 0.52, count) * np.pi  # from the crown to either side
     reach = style.volume * rng.uniform(0.85, 1.06, count)
-    root = np.stack([0.76 * reach * np.sin(angle), -0.08 - reach * np.cos(angle)], axis=-1)
-    side = np.stack(
-        [width * np.sign(angle) * rng.uniform(0.75, 1.15, count), np.full(count, 0.3 * style.length)], axis=-1
-    )
-    tip = np.stack(
-        [width * rng.uniform(-1.1, 1.1, count), style.length + rng.uniform(-0.3, 0.25, count) * (0.4 + style.length)],
-        axis=-1,
-    )
-    tip[:, 0] = np.where(np.abs(angle) > 0.6, np.abs(tip[:, 0]) * np.sign(angle), tip[:, 0])
+    root = _points(0.76 * reach * np.sin(angle), -0.08 - reach * np.cos(angle))
+    side = _points(width * np.sign(angle) * rng.uniform(0.75, 1.15, count), np.full(count, 0.3 * style.length))
+    across, down = width * rng.uniform(-1.1, 1.1, count), rng.uniform(-0.3, 0.25, count) * (0.4 + style.length)
+    tip = _points(np.where(np.abs(angle) > 0.6, np.abs(across) * np.sign(angle), across), style.length + down)
     _draw_strands(layers, head, _strands(root, side, tip, style, rng), hair, rng)
 
 
@@ -200,30 +169,24 @@ def _draw_front_hair(layers: Layers, head: _Head, hair: Points, style: _HairStyl
     """The cap over the skull, strands from the parting to the temples, and single strands that stand off."""
     width = 0.78 * style.volume
     crown = ellipse(0.0, -0.08, width, style.volume, -np.pi, 0.0)
-    hairline = np.concatenate(
-        [
-            arc((width, 0.15), (0.62, -0.6), (style.parting, -0.62)),
-            arc((style.parting, -0.62), (-0.62, -0.6), (-width, 0.15)),
-        ]
-    )
+    parting = (style.parting, -0.62)
+    hairline = np.concatenate([arc((width, 0.15), (0.62, -0.6), parting), arc(parting, (-0.62, -0.6), (-width, 0.15))])
     layers.fill(head.place(np.concatenate([crown, hairline])), hair * 0.75)
     count = 300
     sign = rng.choice([-1.0, 1.0], count)
-    root = np.stack(
-        [style.parting + rng.normal(0.0, 0.05, count), -rng.uniform(0.58, 1.02, count) * style.volume], axis=-1
-    )
-    middle = np.stack(
-        [sign * width * rng.uniform(0.45, 1.12, count), -rng.uniform(0.5, 1.1, count) * style.volume], axis=-1
-    )
-    tip = np.stack(
-        [sign * width * rng.uniform(0.86, 1.06, count), rng.uniform(-0.3, 0.25, count) + 0.2 * style.length], axis=-1
-    )
+    root = _points(style.parting + rng.normal(0.0, 0.05, count), -rng.uniform(0.58, 1.02, count) * style.volume)
+    middle = _points(sign * width * rng.uniform(0.45, 1.12, count), -rng.uniform(0.5, 1.1, count) * style.volume)
+    tip = _points(sign * width * rng.uniform(0.86, 1.06, count), rng.uniform(-0.3, 0.25, count) + 0.2 * style.length)
     _draw_strands(layers, head, _strands(root, middle, tip, style, rng), hair, rng)
     angle = rng.uniform(-0.6, 0.6, style.strays) * np.pi
-    outward = np.stack([0.78 * np.sin(angle), -np.cos(angle)], axis=-1) * style.volume
+    outward = _points(0.78 * np.sin(angle), -np.cos(angle)) * style.volume
     bend = outward * rng.uniform(1.0, 1.18, (style.strays, 1)) + rng.normal(0.0, 0.06, outward.shape)
     end = bend + outward * rng.uniform(-0.2, 0.1, (style.strays, 1)) + rng.normal(0.0, 0.16, outward.shape)
     _draw_strands(layers, head, _strands(outward * 0.9, bend, end, style, rng), hair, rng, opacity=0.5)
+
+
+def _points(x: Points, y: Points) -> Points:
+    return np.stack([x, y], axis=-1)
 
 
 def _strands(root: Points, middle: Points, tip: Points, style: _HairStyle, rng: np.random.Generator) -> Points:
@@ -245,8 +208,7 @@ def _draw_strands(
         layers.stroke(part, hair * tone, rng.uniform(0.006, 0.014) * head.unit, opacity * rng.uniform(0.75, 1.0))
 
 
-def _face_outline() -> Points:
-    """An ellipse that narrows towards the chin."""
+def _face_outline() -> Points:  # narrows towards the chin
     outline = ellipse(0.0, 0.0, 0.76, 1.0)
     outline[:, 0] *= 1.0 - 0.22 * np.clip(outline[:, 1], 0.0, 1.0) ** 2
     return outline
@@ -262,7 +224,6 @@ def _rounded(layers: Layers, head: _Head, skin: Points, rng: np.random.Generator
 
 
 def _cloth(rng: np.random.Generator, height: int, width: int) -> Picture:
-    """Plain, striped, checked or dotted cloth with folds."""
     first, second = paint_colour(rng), paint_colour(rng)
     period = height * rng.uniform(0.03, 0.09)
     across, down = (np.sin(np.arange(length) * 2 * np.pi / period) for length in (width, height))

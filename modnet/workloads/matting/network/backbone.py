@@ -1,7 +1,5 @@
 """MobileNetV2 from its stem to its last 1×1 convolution, and the encoder that MODNet makes of it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor, nn

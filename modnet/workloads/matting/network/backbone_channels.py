@@ -1,10 +1,7 @@
 """Which channels of a MobileNetV2 backbone belong together, whatever stands behind it.
 
-`backbone_groups` and `backbone_widths` walk through the blocks in the same order: a group that the first declares is a
-width that the second replaces.
+A group that `backbone_groups` declares is a width that `backbone_widths` replaces.
 """
-
-from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,8 +10,7 @@ from typing import Any
 from modnet.network import ChannelGroup, Consumer, Producer
 from modnet.workloads.matting.network.spec import BackboneSpec
 
-BlockReaders = Mapping[int, Consumer]
-"""Index of a block → the layer outside the backbone that reads its output."""
+BlockReaders = Mapping[int, Consumer]  # index of a block → the layer outside the backbone that reads its output
 
 
 def backbone_groups(
@@ -27,7 +23,6 @@ def backbone_groups(
     """The groups of a backbone that the network holds as its module `backbone`.
 
     Args:
-        spec: the backbone's widths.
         block_readers: which blocks are read from outside, and by what.
         last_gates: layers whose outputs multiply the last convolution's channels one by one.
         last_readers: what reads the last convolution.
@@ -57,9 +52,8 @@ def backbone_groups(
     add("backbone.last", outputs, "backbone.last")
     producers["backbone.last"] += last_gates
     consumers["backbone.last"] += last_readers
-    return [
-        ChannelGroup(name, (count,), tuple(producers[name]), tuple(consumers[name])) for name, count in channels.items()
-    ]
+    members = {name: (tuple(producers[name]), tuple(consumers[name])) for name in channels}
+    return [ChannelGroup(name, (count,), *members[name]) for name, count in channels.items()]
 
 
 def backbone_widths(spec: BackboneSpec, widths: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

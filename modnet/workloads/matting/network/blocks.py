@@ -1,9 +1,4 @@
-"""The layers that MODNet is made of.
-
-Shapes in comments: B batch, C channels, H and W height and width.
-"""
-
-from __future__ import annotations
+"""The layers that MODNet is made of. Shapes in comments: B batch, C channels, H and W height and width."""
 
 from typing import cast
 

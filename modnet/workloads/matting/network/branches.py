@@ -1,10 +1,7 @@
 """MODNet's three branches: where the person is, what the border looks like, and both together.
 
-Each branch has `forward`, the part that is deployed, and the first two have `predict`, a head that only training uses.
-Channel counts c are those of the spec fields named in the comments.
+`forward` is deployed; `predict` is a head that only training uses. Channel counts in comments are fields of the spec.
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor, nn

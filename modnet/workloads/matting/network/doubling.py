@@ -4,8 +4,6 @@ Where channels come last and the gradient is a part of that of a concatenation, 
 torch's own gradient in bfloat16 takes several times as long as its memory traffic needs.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,9 +1,4 @@
-"""Which channels of a MODNet belong together, and the spec that is left when some of them go.
-
-A group that `channel_groups` declares is a width that `with_widths` replaces.
-"""
-
-from __future__ import annotations
+"""Which channels of a MODNet belong together (`channel_groups`), and the spec when some of them go (`with_widths`)."""
 
 from collections.abc import Mapping
 
@@ -42,21 +37,13 @@ def with_widths(spec: ModnetSpec, widths: Mapping[str, tuple[int, ...]]) -> Modn
         batch = next(parts) if otherwise.batch else 0
         return SplitWidth(batch=batch, instance=next(parts) if otherwise.instance else 0)
 
-    branches: dict[str, SplitWidth | tuple[SplitWidth, ...]] = {}
-    for field, path, _ in BRANCH_LAYERS:
+    changed = backbone_widths(spec, widths)
+    changed["squeeze_channels"] = sum(widths.get("semantic.squeeze", (spec.squeeze_channels,)))
+    for field, whole, _ in BRANCH_LAYERS:
         value = getattr(spec, field)
-        if isinstance(value, tuple):
-            branches[field] = tuple(split(f"{path}.{i}", width) for i, width in enumerate(value))
-        else:
-            branches[field] = split(path, value)
-    resized = spec.model_copy(
-        update={
-            **backbone_widths(spec, widths),
-            "squeeze_channels": sum(widths.get("semantic.squeeze", (spec.squeeze_channels,))),
-            **branches,
-        }
-    )
-    return ModnetSpec.model_validate(resized.model_dump())  # a copy is not validated by itself
+        layers = [split(path, width) for path, width in _paths(whole, value).items()]
+        changed[field] = tuple(layers) if isinstance(value, tuple) else layers[0]
+    return ModnetSpec.model_validate(spec.model_copy(update=changed).model_dump())  # a copy is not validated by itself
 
 
 def _modnet_backbone_groups(spec: ModnetSpec) -> list[ChannelGroup]:
@@ -71,9 +58,7 @@ def _modnet_backbone_groups(spec: ModnetSpec) -> list[ChannelGroup]:
         last_gates=(Producer(excite),),
         last_readers=(Consumer(squeeze), Consumer("semantic.lr16x.conv")),
     )
-    inner = ChannelGroup(
-        "semantic.squeeze", (spec.squeeze_channels,), producers=(Producer(squeeze),), consumers=(Consumer(excite),)
-    )
+    inner = ChannelGroup("semantic.squeeze", (spec.squeeze_channels,), (Producer(squeeze),), (Consumer(excite),))
     return [*groups, inner]
 
 
@@ -106,24 +91,23 @@ def _branch_readers(spec: ModnetSpec) -> dict[str, tuple[Consumer, ...]]:
 
 def _branch_groups(spec: ModnetSpec) -> list[ChannelGroup]:
     readers = _branch_readers(spec)
-    groups = []
-    for field, whole, adaptive_rule in BRANCH_LAYERS:
-        value = getattr(spec, field)
-        widths = (
-            {f"{whole}.{i}": width for i, width in enumerate(value)} if isinstance(value, tuple) else {whole: value}
+    return [
+        ChannelGroup(
+            name=path,
+            # A channel never crosses from the batch norm to the instance norm.
+            parts=tuple(part for part in (width.batch, width.instance) if part),
+            producers=(Producer(f"{path}.conv", f"{path}.norm.batch" if width.batch else None),),
+            consumers=readers[path],
+            adaptive_rule=adaptive_rule,
         )
-        for path, width in widths.items():
-            groups.append(
-                ChannelGroup(
-                    name=path,
-                    # A channel never crosses from the batch norm to the instance norm.
-                    parts=tuple(part for part in (width.batch, width.instance) if part),
-                    producers=(Producer(f"{path}.conv", f"{path}.norm.batch" if width.batch else None),),
-                    consumers=readers[path],
-                    adaptive_rule=adaptive_rule,
-                )
-            )
-    return groups
+        for field, whole, adaptive_rule in BRANCH_LAYERS
+        for path, width in _paths(whole, getattr(spec, field)).items()
+    ]
+
+
+def _paths(whole: str, widths: SplitWidth | tuple[SplitWidth, ...]) -> dict[str, SplitWidth]:
+    """The layers of a spec's field by their modules' paths."""
+    return {f"{whole}.{i}": width for i, width in enumerate(widths)} if isinstance(widths, tuple) else {whole: widths}
 
 
 def _fixed_groups(spec: ModnetSpec) -> list[ChannelGroup]:
@@ -135,8 +119,6 @@ def _fixed_groups(spec: ModnetSpec) -> list[ChannelGroup]:
         Consumer("detail.head_features.conv", spec.hr2x[3].total),
         Consumer("fusion.head_features.conv", spec.f2x.total),
     )
-    heads = [
-        ChannelGroup(name=name, parts=(1,), producers=(Producer(name),), prunable=False)
-        for name in ("semantic.head", "detail.head", "fusion.head")
-    ]
-    return [ChannelGroup(name="image", parts=(3,), consumers=image, prunable=False), *heads]
+    names = ("semantic.head", "detail.head", "fusion.head")
+    heads = [ChannelGroup(name, (1,), producers=(Producer(name),), prunable=False) for name in names]
+    return [ChannelGroup("image", (3,), consumers=image, prunable=False), *heads]

@@ -8,8 +8,6 @@ else.
 Shapes in comments: B images; C channels; K neighbours in a row that are seen as one pixel of K · C channels.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -24,11 +22,7 @@ _VECTOR = 32  # numbers that the processor computes with at once
 def ib_norm(x: Tensor, batch: nn.BatchNorm2d) -> Tensor:
     """`batch` in training mode on the first channels of `x` (B, C, H, W), instance norm without parameters on the rest.
 
-    It updates the running statistics, as the module does.
-
-    Args:
-        x: on the CPU, in channels-last layout, as is the result.
-        batch: the norm of the first channels.
+    It updates the running statistics, as the module does. `x` is on the CPU, in channels-last layout, as is the result.
     """
     normed: Tensor
     arguments = x, *_factors(x, batch), batch.num_features, batch.eps
@@ -125,7 +119,6 @@ def _widened(x: Tensor) -> Tensor:
 
 
 def _narrowed(wide: Tensor, like: Tensor) -> Tensor:
-    """What was `_widened` seen in its first shape, that of `like`."""
     return wide.permute(0, 2, 3, 1).view(like.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
 
 

@@ -1,10 +1,7 @@
 """The architecture of one MODNet, and of the MobileNetV2 it is built on, as final numbers.
 
-A spec holds what a pruned network *is*: how many channels each layer has and which blocks keep their skip.
-No ratio, threshold or expansion factor appears here; policies (`modnet.policies`) turn those into counts.
+How many channels each layer has and which blocks keep their skip; policies (`modnet.policies`) turn ratios into counts.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -27,8 +24,7 @@ MOBILENET_V2_STAGES = (
 )
 TINY_STAGES = ((1, 8, 1, 1), (2, 8, 2, 2), (2, 8, 2, 2), (2, 16, 2, 2), (2, 16, 1, 2))
 
-Stages = Sequence[tuple[int, int, int, int]]
-"""(expansion, channels, repeats, first stride) of each run of blocks."""
+Stages = Sequence[tuple[int, int, int, int]]  # (expansion, channels, repeats, first stride) of each run of blocks
 
 
 class SplitWidth(BaseModel, frozen=True, extra="forbid"):
@@ -67,15 +63,11 @@ class BlockSpec(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.expands and self.hidden_channels != self.in_channels:
-            raise ValueError(
-                f"a block without expand convolution has as many hidden as input channels, "
-                f"got {self.hidden_channels} and {self.in_channels}"
-            )
+            got = f"{self.hidden_channels} and {self.in_channels}"
+            raise ValueError(f"a block without expand convolution has as many hidden as input channels, got {got}")
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
-            raise ValueError(
-                f"a residual block needs stride 1 and equal widths, "
-                f"got stride {self.stride}, {self.in_channels} -> {self.out_channels} channels"
-            )
+            got = f"stride {self.stride}, {self.in_channels} -> {self.out_channels} channels"
+            raise ValueError(f"a residual block needs stride 1 and equal widths, got {got}")
         return self
 
 

@@ -3,8 +3,6 @@
 An *image* is uint8 (H, W, 3), RGB; an *alpha* float32 (H, W) in [0, 1].
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 import cv2
@@ -22,10 +20,8 @@ def foreground_colours(image: Image, alpha: Alpha) -> Image:
 
     A pixel of hair is part background, I = αF + (1 - α)B; with its own colour I the old background would go along as a
     seam. F and B are therefore estimated as averages of their surroundings, weighted by α and 1 - α, then F is moved so
-    that the equation holds better. Where α is 1 the colour stays the image's own.
-
-    References:
-        Forte, Approximate Fast Foreground Colour Estimation, ICIP 2021.
+    that the equation holds better (Forte, Approximate Fast Foreground Colour Estimation, ICIP 2021). Where α is 1 the
+    colour stays the image's own.
     """
     colours = np.empty_like(image)
     for channel in range(3):  # one at a time: of large pictures, floats of all three would take gigabytes
@@ -57,8 +53,7 @@ def composite(image: Image, alpha: Alpha, background: Image) -> Image:
     return np.rint(mixed).astype(np.uint8)
 
 
-def _weighted_mean(values: NDArray[np.float32], weights: Alpha, radius: int) -> NDArray[np.float32]:
-    """Of the box around each pixel."""
+def _weighted_mean(values: NDArray[np.float32], weights: Alpha, radius: int) -> NDArray[np.float32]:  # in a box
     box = (2 * radius + 1, 2 * radius + 1)
     mean = cv2.blur(values * weights, box) / (cv2.blur(weights, box) + np.float32(_TINY))
     return cast(NDArray[np.float32], mean)

@@ -1,7 +1,5 @@
 """The shipped networks as functions of images: each picture by the shape that fits it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from modnet.export.openvino_graph import OpenvinoGraph
@@ -10,8 +8,7 @@ from modnet.shipped import FrontName
 from modnet.targets import Shape, Target
 from modnet.workloads.matting.data.images import Alpha, Image
 from modnet.workloads.matting.data.protocols import letterbox
-from modnet.workloads.matting.predict.fitting import fitting
-from modnet.workloads.matting.predict.predictors import Predictor
+from modnet.workloads.matting.predict.predictors import Predictor, fitting
 from modnet.workloads.matting.weights import front_network
 
 
@@ -19,19 +16,14 @@ class FrontPredictor:
     """Image, uint8 (H, W, 3) RGB → alpha, float32 (H, W) in [0, 1], by the IR of a network of the front.
 
     A portrait picture is read in the network's portrait shape, a landscape picture in the turned one. What is compiled
-    stays: a folder of both compiles twice.
+    stays.
     """
 
     def __init__(self, name: FrontName, device: str = "CPU", kept: Path | None = None) -> None:
-        """Reads the card alone.
-
-        Args:
-            name: of the network.
-            device: OpenVINO's name of what computes: a CPU in 8 bits, others in float16.
-            kept: folder for compiled networks, see `OpenvinoGraph`.
+        """Reads the card alone; `kept` is a folder for compiled networks, see `OpenvinoGraph`.
 
         Raises:
-            ConfigError: there is no such device here.
+            ConfigError: there is no such device here, by OpenVINO's name: a CPU computes in 8 bits, others in float16.
         """
         self._network = front_network(name)
         self._device = device_here(device)

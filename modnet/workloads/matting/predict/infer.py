@@ -13,10 +13,11 @@ import numpy as np
 
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
+from modnet.workloads.matting.data.headers import opened_picture, read_bytes
 from modnet.workloads.matting.data.image_files import IMAGE_SUFFIXES, files_in
-from modnet.workloads.matting.data.images import checked_alpha, read_image, write_png
+from modnet.workloads.matting.data.images import Alpha, checked_alpha, read_image, upright, write_png
+from modnet.workloads.matting.data.pixel_limit import pixel_limit
 from modnet.workloads.matting.predict.results import Render
-from modnet.workloads.matting.predict.transparency import within_opacity
 
 if TYPE_CHECKING:  # with pydantic, which one image need not wait for
     from modnet.workloads.matting.evaluate import Predictor
@@ -33,16 +34,11 @@ def is_video(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class ImageResults:
-    """What became of an image, or of those of a folder.
+    """What became of an image, or of those of a folder."""
 
-    Attributes:
-        written: the results, in order of the sources' names.
-        unreadable: names of the images that could not be read, with the reason.
-        left_out: names of the folder's other files, hidden ones aside, which by their suffix are no images.
-    """
-
-    written: tuple[Path, ...]
-    unreadable: dict[str, str]
+    written: tuple[Path, ...]  # the results, in order of the sources' names
+    unreadable: dict[str, str]  # names of the images that could not be read, with the reason
+    # names of the folder's other files, hidden ones aside, which by their suffix are no images
     left_out: tuple[str, ...]
 
 
@@ -56,11 +52,8 @@ def infer_images(
     that cannot be read ends nothing: it is named in the log, and in the results.
 
     Args:
-        predictor: what makes the mattes.
         source: an image, or a folder whose own images are read in order of their names, hidden files left out.
         out: made when missing.
-        render: what is drawn.
-        ending: of the results' names.
         overwrite: results of an earlier run may be replaced.
 
     Raises:
@@ -97,7 +90,6 @@ def infer_images(
 
 
 def _results(images: Sequence[Path], out: Path, ending: str) -> list[Path]:
-    """Where each image's result goes."""
     stems = Counter(path.stem for path in images)
     results = [out / f"{path.stem if stems[path.stem] == 1 else path.name}{ending}" for path in images]
     if doubled := [result.name for result, count in Counter(results).items() if count > 1]:
@@ -120,3 +112,19 @@ def refuse_overwriting(sources: Sequence[Path], results: Sequence[Path], *, over
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise DatasetError(f"{there[0]}{more} is there already: choose another place, or replace it with --overwrite")
+
+
+def within_opacity(alpha: Alpha, path: Path) -> Alpha:
+    """`alpha`, float32 (H, W) in [0, 1], upright, times the opacity that the image in `path` has there.
+
+    What is transparent stays so: the colours behind it are nobody's, or what somebody has cut away.
+
+    Raises:
+        DatasetError: the file cannot be read, is cut off or damaged; names it.
+    """
+    limit = pixel_limit()
+    with opened_picture(read_bytes(path, limit), path, limit) as opened:
+        if not opened.has_transparency_data or opened.mode.startswith("I"):  # 16 bits of grey: one shade at most
+            return alpha
+        opacity = np.asarray(upright(opened).convert("RGBA").getchannel("A"), np.float32)
+    return alpha * (opacity / np.float32(255))

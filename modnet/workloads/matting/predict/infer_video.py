@@ -27,38 +27,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What became of a video.
+    """What became of a video."""
 
-    Attributes:
-        written: the video, or the folder of pictures.
-        frames: how many frames it has.
-        damaged: how many packets or frames of the source were; what could be decoded of them is among `frames`.
-        problem: what was wrong with the source as a whole; None if nothing.
-    """
-
-    written: Path
-    frames: int
-    damaged: int
-    problem: str | None
+    written: Path  # the video, or the folder of pictures
+    frames: int  # how many frames it has
+    damaged: int  # how many packets or frames of the source were; what could be decoded of them is among `frames`
+    problem: str | None  # what was wrong with the source as a whole; None if nothing
 
 
 def infer_video(
     predictor: Predictor, source: Path, out: Path, render: Render, kind: ResultKind, *, overwrite: bool = False
 ) -> VideoResult:
-    """Draws every frame of a video that can be decoded.
+    """Draws every frame of a video that can be decoded, each by itself.
 
     That gives a video `<out>/<stem>.mp4` with the source's times, shape of pixels and sound, upright; see
     `video_writer`. Videos of that kind have no transparency: a `foreground` becomes a folder `<out>/<stem>/` of
     numbered PNGs and a list of them with their times, `frames.ffconcat`. Either appears when all frames are done, or
-    not at all. A frame that cannot be decoded is left out: the one before it stays for longer.
-
-    Args:
-        predictor: what makes the mattes; every frame is one image to it.
-        source: the video.
-        out: made when missing.
-        render: what is drawn.
-        kind: what `render` draws.
-        overwrite: a video of an earlier run may be replaced; a folder of pictures never is.
+    not at all. A frame that cannot be decoded is left out: the one before it stays for longer. A video of an earlier
+    run may be replaced with `overwrite`; a folder of pictures never is.
 
     Raises:
         DatasetError: no frame of the video can be read, or the result cannot be written or is there already; the
@@ -66,10 +52,8 @@ def infer_video(
     """
     with VideoFrames(source) as frames:
         progress = progress_over(frames, "inference", "frame", frames.expected)
-        alphas = (
-            (frame, checked_alpha(predictor(frame.image), frame.image, f"{source}, frame {number}"))
-            for number, frame in enumerate(progress)
-        )
+        named = ((frame, f"{source}, frame {number}") for number, frame in enumerate(progress))
+        alphas = ((frame, checked_alpha(predictor(frame.image), frame.image, name)) for frame, name in named)
         drawn = ((render(frame.image, alpha), frame) for frame, alpha in alphas)
         count = 0
         if kind == "foreground":

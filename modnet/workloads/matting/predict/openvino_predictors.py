@@ -1,7 +1,5 @@
 """ONNX files and IRs as functions of images, on OpenVINO."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,14 +9,13 @@ from modnet.errors import ConfigError, GraphError
 from modnet.export.graph_file import pixel_shape, read_ir, read_onnx, shapes_of
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
 from modnet.workloads.matting.data.protocols import Protocol, letterbox
-from modnet.workloads.matting.predict.fitting import FittingPredictor
-from modnet.workloads.matting.predict.predictors import Predictor
+from modnet.workloads.matting.predict.predictors import FittingPredictor, Predictor
 
 
 class OnnxPredictor(Predictor):
-    """Predicts with an ONNX file; one of fixed input size takes only its own letterbox, as `device-512`.
+    """Predicts with an ONNX file by a protocol; None: the letterbox of its size, "modelcompression" where that is open.
 
-    Without a protocol it is that one, and "modelcompression" where the size is open.
+    One of fixed input size takes only its own letterbox, as `device-512`.
     """
 
     def __init__(self, path: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
@@ -26,10 +23,7 @@ class OnnxPredictor(Predictor):
 
 
 class IrPredictor(Predictor):
-    """Predicts with an IR; one of fixed input size takes only its own letterbox, as `device-512`.
-
-    Without a protocol it is that one, and "modelcompression" where the size is open.
-    """
+    """Predicts with an IR; for the protocol see `OnnxPredictor`."""
 
     def __init__(self, xml: Path, protocol: Protocol | None = None, device: str = "CPU") -> None:
         super().__init__(*_graph_for(xml, read_ir, protocol, device))
@@ -53,7 +47,6 @@ def ir_predictor(paths: Sequence[Path], protocol: Protocol | None = None, device
 def _graph_for(
     path: Path, read: Callable[[Path], ov.Model], protocol: Protocol | None, device: str
 ) -> tuple[OpenvinoGraph, Protocol]:
-    """The network and its protocol; None: the letterbox of its size, "modelcompression" where the size is open."""
     graph = OpenvinoGraph(path, device, lambda path: _matting_network(path, read))
     if graph.shape is None:
         if graph.input_shape[2:] != (None, None):
@@ -67,11 +60,7 @@ def _graph_for(
 
 
 def _matting_network(path: Path, read: Callable[[Path], ov.Model]) -> ov.Model:
-    """What `read` reads, which is an image → its matte.
-
-    Raises:
-        GraphError: as `read`, or it is something else.
-    """
+    """What `read` reads; refuses with a GraphError what is no image → its matte."""
     model = read(path)
     image, matte = pixel_shape(model.input()), model.output().partial_shape
     is_matte = image.compatible(ov.PartialShape([-1, 3, -1, -1])) and matte.compatible(ov.PartialShape([-1, 1, -1, -1]))

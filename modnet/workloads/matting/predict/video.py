@@ -64,8 +64,7 @@ class VideoFrames(AbstractContextManager["VideoFrames"]):
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # As an open file: a name with a colon would be taken for an address.
-            self._file = path.open("rb")
+            self._file = path.open("rb")  # a name with a colon would be taken for an address
         except OSError as error:
             raise DatasetError(f"video {path}: {(error.strerror or str(error)).lower()}") from error
         try:
@@ -137,7 +136,6 @@ class VideoFrames(AbstractContextManager["VideoFrames"]):
             self.problem = f"ends after {float(end):.2f} of {float(length):.2f} s: cut off or damaged"
 
     def _decode(self, packet: Packet[Any] | None) -> list[av.VideoFrame]:
-        """What a packet, or the end of them, gives."""
         try:
             return self._pictures.decode(packet)
         except av.FFmpegError:
@@ -150,10 +148,7 @@ class VideoFrames(AbstractContextManager["VideoFrames"]):
 
 
 def _upright(frame: av.VideoFrame) -> tuple[Image, bool]:
-    """The frame as it is to be shown, RGB, and whether its rows became columns.
-
-    Cameras keep their pictures in the rows of the sensor and say how to turn them.
-    """
+    """The frame as it is to be shown, RGB, and whether its rows, which are those of the sensor, became columns."""
     is_unknown = frame.colorspace == _UNKNOWN_COLOURS
     colours = Colorspace.ITU709 if is_unknown and frame.height >= _HD_HEIGHT else None
     image = frame.to_ndarray(format="rgb24", src_colorspace=colours)

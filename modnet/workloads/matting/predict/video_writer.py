@@ -61,7 +61,6 @@ def video_writer(path: Path, frames: VideoFrames) -> Iterator[Add]:
 
 @contextmanager
 def _saying(path: Path) -> Iterator[None]:
-    """What the libraries raise, in our words."""
     try:
         yield
     except (OSError, av.FFmpegError) as error:
@@ -88,13 +87,8 @@ class _Target:
         with _saying(self._path):
             if self._pictures is None:
                 self._pictures = self._open(even.shape[0], even.shape[1], frame)
-            converted = converted.reformat(
-                self._pictures.width,
-                self._pictures.height,
-                "yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-            )
+            size, colours = (self._pictures.width, self._pictures.height), (Colorspace.ITU709, ColorRange.MPEG)
+            converted = converted.reformat(*size, "yuv420p", dst_colorspace=colours[0], dst_color_range=colours[1])
             converted.pts, converted.duration = frame.start, frame.duration
             converted.time_base = self._frames.time_base
             self._container.mux(self._pictures.encode(converted))
@@ -149,7 +143,6 @@ class _Sound:
         self._target.layout = _LAYOUTS.get(source.channels, "stereo")
 
     def taken(self, packet: Packet[Any]) -> list[Packet[Any]]:
-        """What is to be written for a packet of the source."""
         if not self._is_kept:
             return [encoded for frame in self._decoded(packet) for encoded in self._encoded(frame)]
         if self._last_dts is not None and packet.dts is not None and packet.dts <= self._last_dts:
@@ -159,7 +152,6 @@ class _Sound:
         return [packet]
 
     def rest(self) -> list[Packet[Any]]:
-        """What decoder and encoder still hold."""
         if self._is_kept:
             return []
         late = [encoded for frame in self._decoded(None) for encoded in self._encoded(frame)]
@@ -177,9 +169,8 @@ class _Sound:
         if self._resampler is None or kind != self._resampled:  # a track may change from stereo to 5.1 amid
             before = self._flushed()
             # async: silence where packets are missing, so that what follows is heard at its time
-            self._resampler = av.AudioResampler(
-                self._target.format, self._target.layout, self._target.rate, options={"async": "1"}
-            )
+            target = self._target
+            self._resampler = av.AudioResampler(target.format, target.layout, target.rate, options={"async": "1"})
             self._resampled = kind
         return before + [packet for one in self._resampler.resample(frame) for packet in self._target.encode(one)]
 

@@ -5,8 +5,6 @@ numpy `.npz` under the names of torchvision's MobileNetV2, the bias under that o
 Training needs the norms back: in training mode, one with scale 1, mean 0 and variance 1 would shrink whatever it gets.
 """
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modnet.errors import CheckpointError
@@ -25,16 +24,13 @@ from modnet.workloads.matting.network.modnet import MODNet
 def load_folded_backbone(network: MODNet, path: Path, images: Sequence[Tensor]) -> tuple[str, ...]:
     """Gives the backbone of an unpruned `network` the weights in `path`, and its norms the statistics of `images`.
 
-    The convolutions' names that `path` does not have keep what they had: a segmentation network has no last 1×1
-    convolution. Names of other parts, such as a classifier, are not looked at.
+    Layers, whose names are given back, keep what they had where `path` has none of their names: a segmentation network
+    has no last 1×1 convolution. Names of other parts, such as a classifier, are not looked at.
 
     Args:
         network: of MobileNetV2's own widths; changed in place.
         path: `.npz` of float32 arrays.
         images: some network inputs, (B, 3, H, W) in [-1, 1].
-
-    Returns:
-        The layers that kept what they had.
 
     Raises:
         CheckpointError: unreadable, not a MobileNetV2, or of other shapes; the network may be half filled then.
@@ -92,10 +88,9 @@ def take_statistics(network: MODNet, images: Sequence[Tensor]) -> None:
         old_variance.copy_(variance)
 
 
-def _read(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _read(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
-        # numpy leaves a file that it opened itself open when it is damaged.
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # numpy leaves one that it opened itself open when it is damaged
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise CheckpointError(f"{path} is one array, wanted an .npz of several")
@@ -106,7 +101,6 @@ def _read(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float
 
 
 def _layers(network: MODNet) -> Iterator[tuple[ConvBN, str, str]]:
-    """Every convolution of the backbone with its weight's and its bias's name."""
     backbone = network.backbone
     yield backbone.stem, "features.0.0.weight", "features.0.1.bias"
     for number, block in enumerate(backbone.blocks, start=1):
@@ -120,9 +114,8 @@ def _layers(network: MODNet) -> Iterator[tuple[ConvBN, str, str]]:
     yield backbone.last, f"features.{number}.0.weight", f"features.{number}.1.bias"
 
 
-def _fill(parameter: Tensor, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], where: str) -> None:
-    if values.shape != tuple(parameter.shape) or values.dtype != np.float32 or not np.isfinite(values).all():
-        raise CheckpointError(
-            f"{where}: got {values.dtype} {values.shape}, wanted finite float32 {tuple(parameter.shape)}"
-        )
+def _fill(parameter: Tensor, values: NDArray[np.float32], where: str) -> None:
+    shape = tuple(parameter.shape)
+    if values.shape != shape or values.dtype != np.float32 or not np.isfinite(values).all():
+        raise CheckpointError(f"{where}: got {values.dtype} {values.shape}, wanted finite float32 {shape}")
     parameter.copy_(torch.from_numpy(values))

@@ -4,10 +4,9 @@ Two layouts are known: that of the official release, and that of MODNet-ModelCom
 It has other names for two layers of the official one. One table serves both, in both directions.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +16,9 @@ from modnet.errors import CheckpointError
 from modnet.workloads.matting.network.groups import BRANCH_LAYERS
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import MOBILENET_V2_STAGES, BlockSpec, ModnetSpec, SplitWidth
+from modnet.workloads.matting.published.modelcompression_info import require_agreement
 
-BLOCK_STRIDES = tuple(
-    stride if repeat == 0 else 1 for _, _, repeats, stride in MOBILENET_V2_STAGES for repeat in range(repeats)
-)
+BLOCK_STRIDES = tuple(one for _, _, repeats, first in MOBILENET_V2_STAGES for one in (first, *[1] * (repeats - 1)))
 
 # Layers of the branches, ModelCompression's path → ours, in the order of its state dict.
 _BRANCH_LAYERS = {
@@ -41,6 +39,25 @@ _BRANCH_LAYERS = {
     "f_branch.conv_f.1": "fusion.head",
 }
 _HEADS = frozenset({"semantic.head", "detail.head", "fusion.head"})
+
+
+def read_published(
+    state: Mapping[str, Tensor], where: str, prune_info: Path | None
+) -> tuple[ModnetSpec, Mapping[str, Tensor], str]:
+    """Spec and tensors of an official checkpoint or of one of MODNet-ModelCompression, and which of the two it is.
+
+    Tensors are by their published names. `prune_info` is the JSON beside a pruned checkpoint of
+    MODNet-ModelCompression. The widths are read from the tensors, so it may be missing; when given it must agree with
+    them.
+
+    Raises:
+        CheckpointError: no such checkpoint, or not in agreement with `prune_info`.
+    """
+    ours = our_state(state, where)
+    spec = spec_from_shapes(ours, where)
+    if prune_info is not None:
+        require_agreement(spec, prune_info)
+    return spec, ours, "modelcompression" if is_modelcompression_layout(state) else "official"
 
 
 def is_modelcompression_layout(published: Mapping[str, Tensor]) -> bool:
@@ -76,12 +93,11 @@ def our_state(published: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     return counters | state
 
 
-def modelcompression_state(network: MODNet, *, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a network under ModelCompression's names, in its order.
+def modelcompression_state(network: MODNet) -> dict[str, Tensor]:
+    """The tensors of a network under ModelCompression's names, in its order; its backbone's under both of theirs.
 
-    Args:
-        network: the tensors are its own, not copies; those of the backbone appear under both of their names.
-        prefix: none as in checkpoints that ModelCompression's pruner writes; "module." as in those that it trained.
+    They are the network's own, not copies. The names have no "module." before them: ModelCompression's pruner writes
+    none, its training does.
 
     Raises:
         CheckpointError: ModelCompression's code would build another network around these tensors.
@@ -96,15 +112,13 @@ def modelcompression_state(network: MODNet, *, prefix: str = "") -> dict[str, Te
     named = {f"{theirs}.{leaf}": state[f"{ours}.{leaf}"] for theirs, ours in paths.items() for leaf in leaves[ours]}
     backbone = {name: tensor for name, tensor in named.items() if name.startswith("backbone.")}
     second = {f"lr_branch.{name}": tensor for name, tensor in backbone.items()}
-    return {f"{prefix}{name}": tensor for name, tensor in (backbone | second | named).items()}
+    return backbone | second | named
 
 
 def spec_from_shapes(state: Mapping[str, Tensor], where: str) -> ModnetSpec:
     """The architecture that published weights imply: widths from shapes, a skip where stride 1 meets equal widths.
 
-    Args:
-        state: under our names.
-        where: whose they are, for messages.
+    The state is under our names; `where` says whose it is, for messages.
 
     Raises:
         CheckpointError: a layer is missing, or the widths do not fit together.
@@ -159,12 +173,7 @@ def _modelcompression_name(published: str) -> str:
 
 
 def _module_paths(expands: Iterable[bool]) -> dict[str, str]:
-    """ModelCompression's path of every module that holds tensors → ours.
-
-    Args:
-        expands: for each block whether it has an expand convolution; without one the others move up in their
-            Sequential.
-    """
+    """ModelCompression's path of every module that holds tensors → ours; expand convolutions may be missing there."""
     paths = _conv_bn("backbone.model.features.0.cbr", 0, "backbone.stem")
     for index, has_expand in enumerate(expands):
         theirs, ours = f"backbone.model.features.{index + 1}.conv", f"backbone.blocks.{index}"
@@ -197,7 +206,5 @@ def _require_expressible(spec: ModnetSpec, state: Mapping[str, Tensor]) -> None:
         channels = len(state[f"{layer}.conv.weight"])
         batch = len(state.get(f"{layer}.norm.batch.weight", ()))
         if batch == 0 or batch != channels // 2:
-            raise CheckpointError(
-                f"ModelCompression's layout gives half of a layer's channels to batch norm; {layer} gives {batch} of "
-                f"{channels}"
-            )
+            half = "ModelCompression's layout gives half of a layer's channels to batch norm"
+            raise CheckpointError(f"{half}; {layer} gives {batch} of {channels}")

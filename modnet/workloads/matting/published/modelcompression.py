@@ -4,8 +4,6 @@ It decides widths alone and starts from random weights. Weights can be inherited
 which channels stay, so that partners fit.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from dataclasses import dataclass
@@ -43,14 +41,10 @@ class ModelCompressionPruned:
     threshold: float
     ratio: float
 
-    @property
-    def stem(self) -> str:
-        """Name of both files, without their suffixes."""
-        return f"modnet_p_ratio_{self.ratio}_thresh_{self.threshold}"
-
     def files_in(self, folder: Path) -> ModelCompressionFiles:
         """Where `write_modelcompression_files` puts the two files."""
-        return ModelCompressionFiles(folder / f"{self.stem}.ckpt", folder / f"{self.stem}.json")
+        stem = f"modnet_p_ratio_{self.ratio}_thresh_{self.threshold}"
+        return ModelCompressionFiles(folder / f"{stem}.ckpt", folder / f"{stem}.json")
 
     def prune_info(self) -> str:
         """ModelCompression's JSON, character by character."""
@@ -67,7 +61,6 @@ def prune_like_modelcompression(
         network: the published architecture, unpruned.
         threshold: relative L1 norm that filters of the backbone and of lr16x have to reach, in (0, 1].
         ratio: share of channels that detail and fusion branches lose, in [0, 1).
-        seed: of the random weights.
         inherit: start from the weights of the channels that score best instead (`inherited`).
 
     Raises:
@@ -94,7 +87,8 @@ def write_modelcompression_files(folder: Path, pruned: ModelCompressionPruned) -
         write_atomically(files.checkpoint, content.getvalue())
         write_atomically(files.prune_info, pruned.prune_info().encode())
     except OSError as error:
-        raise CheckpointError(f"cannot write {pruned.stem} into {folder}: {error.strerror or error}") from error
+        name = files.checkpoint.stem
+        raise CheckpointError(f"cannot write {name} into {folder}: {error.strerror or error}") from error
     return files
 
 
@@ -117,14 +111,11 @@ def fresh(spec: ModnetSpec, seed: int) -> MODNet:
 def inherited(network: MODNet, spec: ModnetSpec) -> MODNet:
     """`MODNet(spec)` with the weights of the channels of `network` that score best: summed L1 norms, group by group.
 
-    Whatever shares a group keeps the same channels, and none changes its half of an IBNorm; consumers take up the
-    constants that removed channels leave behind. Blocks whose skip goes share no group any more. Two things that the
-    seed's rule does have no weights to inherit: a skip where there was none adds the block's input, and a block whose
-    expansion factor falls to 1 loses its expand convolution, so that its depthwise one reads what it never read before.
-
-    Args:
-        network: is not touched.
-        spec: the same but for narrower layers, skips and expand convolutions.
+    `spec` is that of `network` but for narrower layers, skips and expand convolutions. What shares a group keeps the
+    same channels, and none changes its half of an IBNorm; consumers take up the constants that removed channels leave
+    behind. Blocks whose skip goes share no group any more. Two things that the seed's rule does have no weights to
+    inherit: a skip where there was none adds the block's input, and a block whose expansion factor falls to 1 loses its
+    expand convolution, so that its depthwise one reads what it never read before.
     """
     target = MODNet(spec)
     source = MODNet(_without_vanished_skips(network.spec, spec))
@@ -143,8 +134,6 @@ def inherited(network: MODNet, spec: ModnetSpec) -> MODNet:
 
 
 def _without_vanished_skips(unpruned: ModnetSpec, pruned: ModnetSpec) -> ModnetSpec:
-    blocks = tuple(
-        block.model_copy(update={"residual": block.residual and left.residual})
-        for block, left in zip(unpruned.blocks, pruned.blocks, strict=True)
-    )
-    return unpruned.model_copy(update={"blocks": blocks})
+    pairs = zip(unpruned.blocks, pruned.blocks, strict=True)
+    blocks = [block.model_copy(update={"residual": block.residual and left.residual}) for block, left in pairs]
+    return unpruned.model_copy(update={"blocks": tuple(blocks)})

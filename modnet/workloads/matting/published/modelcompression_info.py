@@ -1,7 +1,5 @@
 """The JSON beside a pruned checkpoint of MODNet-ModelCompression, from which it rebuilds the network."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ Layers are judged one by one, hidden widths fall to multiples of what the block 
 widths: not what the policies of `modnet.pruning` do, but what ModelCompression's files mean.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -27,9 +25,7 @@ THRESHOLD_STEPS = 100
 def kept_count(relative_norms: Tensor, threshold: float) -> int:
     """Filters that ModelCompression keeps of one layer: those that reach the threshold and one more, in multiples of 8.
 
-    Args:
-        relative_norms: L1 norms of the filters, scaled to 0 … 1; (n,), n a multiple of 8.
-        threshold: in (0, 1].
+    `relative_norms` are L1 norms of the filters, scaled to 0 … 1; (n,), n a multiple of 8. The threshold is in (0, 1].
     """
     channels = len(relative_norms)
     share = (int((relative_norms >= threshold).sum()) + 1) / channels
@@ -39,9 +35,7 @@ def kept_count(relative_norms: Tensor, threshold: float) -> int:
     return rounded + 8 if rounded < 0.9 * count else rounded
 
 
-class _BlockCounts(NamedTuple):
-    """Channels of one block before its hidden ones fall to a multiple of its inputs."""
-
+class _BlockCounts(NamedTuple):  # before the hidden channels fall to a multiple of the inputs
     inputs: int
     hidden: int
     outputs: int
@@ -68,11 +62,7 @@ class ModelCompressionRule:
         self._relative_norms = {layer: _relative_norms(network, f"{layer}.conv") for layer in layers}
 
     def spec(self, *, threshold: float, ratio: float) -> ModnetSpec:
-        """The network at one setting.
-
-        Args:
-            threshold: relative norm that filters of the backbone and of lr16x have to reach, in (0, 1].
-            ratio: share of channels that detail and fusion branches lose, in [0, 1).
+        """The network at one setting, see `prune_like_modelcompression`.
 
         Raises:
             PruningError: no network can work at this setting; names the layer and the nearest setting that works.
@@ -158,9 +148,8 @@ def _relative_norms(network: MODNet, layer: str) -> Tensor:
     low, high = norms.min(), norms.max()
     if not torch.isfinite(norms).all() or low == high:
         found = f"all have the L1 norm {float(low):g}" if low == high else "their L1 norms are not finite"
-        raise PruningError(
-            f"ModelCompression's rule cannot tell the filters of {layer} apart: {found}; no threshold works"
-        )
+        problem = f"cannot tell the filters of {layer} apart: {found}; no threshold works"
+        raise PruningError(f"ModelCompression's rule {problem}")
     return (norms - low) / (high - low)
 
 

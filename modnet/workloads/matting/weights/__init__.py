@@ -1,7 +1,5 @@
 """The networks that the project brings along; what they learnt from and how well is in the README beside them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -12,8 +10,7 @@ from modnet.targets import Shape, Target
 
 FOLDER = Path(__file__).parent
 
-SHIPPED_BASE = FOLDER / "base.safetensors"
-"""The unpruned one. Made by `benchmarks/making/shipped_base.py`."""
+SHIPPED_BASE = FOLDER / "base.safetensors"  # the unpruned one. Made by `benchmarks/making/shipped_base.py`
 
 SHIPPED_SMALL = FOLDER / "pruned.safetensors"
 """The unpruned one, pruned and retrained. Made by `benchmarks/making/shipped_pruned.py`."""
@@ -27,19 +24,13 @@ _FRONT_WORDS: dict[str, FrontName] = {f"{SHIPPED}-{name}": name for name in FRON
 
 @dataclass(frozen=True)
 class FrontNetwork:
-    """A network of the front, as its card says. Made by `benchmarks/making/front.py`.
+    """A network of the front, as its card says. Made by `benchmarks/making/front.py`."""
 
-    Attributes:
-        name: fast, balanced or best.
-        checkpoint: the file that its IRs were made from.
-        shape: height and width that its IRs are stored at; turned, they read the same pixels in the other direction.
-        irs: the `.xml` of each target.
-    """
-
-    name: FrontName
-    checkpoint: Path
+    name: FrontName  # fast, balanced or best
+    checkpoint: Path  # the file that its IRs were made from
+    # height and width that its IRs are stored at; turned, they read the same pixels in the other direction
     shape: Shape
-    irs: dict[Target, Path]
+    irs: dict[Target, Path]  # the `.xml` of each target
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

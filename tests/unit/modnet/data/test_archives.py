@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modnet.data import archives
 from modnet.data.archives import extract_archive
 from modnet.errors import DatasetError
 
@@ -118,20 +119,21 @@ def test_extract_archive_names_entry_when_its_name_is_damaged_where_the_entry_be
 
 
 @pytest.mark.parametrize(
-    ("limits", "message"),
+    ("name", "limit", "message"),
     [
-        ({"max_bytes": 27}, "28 bytes.*allowed are 27 bytes"),
-        ({"max_files": 3}, "4 entries, at most 3"),
-        ({"max_ratio": 0.01}, "0.01 times its size"),
+        ("MAX_BYTES", 27, "28 bytes.*allowed are 27 bytes"),
+        ("MAX_FILES", 3, "4 entries, at most 3"),
+        ("MAX_RATIO", 0.01, "0.01 times its size"),
     ],
     ids=["bytes", "files", "ratio"],
 )
 def test_extract_archive_states_the_limit_when_it_is_exceeded(
-    tmp_path: Path, limits: dict[str, float], message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: float, message: str
 ) -> None:
+    monkeypatch.setattr(archives, name, limit)
     archive = zipped(tmp_path / "set.zip", *NAMES)
     with pytest.raises(DatasetError, match=message):
-        extract_archive(archive, tmp_path / "data", **limits)  # type: ignore[arg-type]
+        extract_archive(archive, tmp_path / "data")
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04 cut off"])

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modnet.data import download
 from modnet.data.download import PRESETS, fetch_archive
 from modnet.errors import DatasetError, DownloadError
 
@@ -227,10 +228,13 @@ def test_fetch_archive_raises_lasting_error_when_server_refuses(server: Server, 
     assert not isinstance(caught.value, DownloadError)
 
 
-def test_fetch_archive_raises_transient_error_when_server_is_silent(server: Server, tmp_path: Path) -> None:
+def test_fetch_archive_raises_transient_error_when_server_is_silent(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     server.released = threading.Event()
     with pytest.raises(DownloadError, match="timed out"):
-        fetch_archive(server.url(), tmp_path, timeout_s=0.2)
+        fetch_archive(server.url(), tmp_path)
 
 
 def test_fetch_archive_raises_transient_error_when_nobody_listens(tmp_path: Path) -> None:
@@ -260,19 +264,26 @@ def test_fetch_archive_removes_download_when_it_is_no_zip(server: Server, tmp_pa
 
 
 @pytest.mark.parametrize("sends_length", [True, False])
-def test_fetch_archive_stops_when_download_is_too_large(server: Server, tmp_path: Path, sends_length: bool) -> None:
+def test_fetch_archive_stops_when_download_is_too_large(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sends_length: bool
+) -> None:
+    monkeypatch.setattr(download, "MAX_BYTES", 1000)
     server.sends_length = sends_length
     with pytest.raises(DatasetError, match="1000"):
-        fetch_archive(server.url(), tmp_path, max_bytes=1000)
+        fetch_archive(server.url(), tmp_path)
     assert not (tmp_path / "portraits.zip").exists()
     assert not (tmp_path / "portraits.zip.part").exists()
 
 
-def test_fetch_archive_downloads_again_when_another_url_was_too_large_before(server: Server, tmp_path: Path) -> None:
+def test_fetch_archive_downloads_again_when_another_url_was_too_large_before(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetch_archive(server.url("/a/portraits.zip"), tmp_path)
     server.content, server.sends_length = zip_bytes(seed=1), False
-    with pytest.raises(DatasetError, match="more than the allowed"):
-        fetch_archive(server.url("/b/portraits.zip"), tmp_path, max_bytes=1000)
+    with monkeypatch.context() as small:
+        small.setattr(download, "MAX_BYTES", 1000)
+        with pytest.raises(DatasetError, match="more than the allowed"):
+            fetch_archive(server.url("/b/portraits.zip"), tmp_path)
     assert fetch_archive(server.url("/b/portraits.zip"), tmp_path).read_bytes() == server.content
 
 

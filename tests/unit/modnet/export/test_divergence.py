@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from modnet.export.divergence import _layer_of, _outputs, first_divergence
-from modnet.export.folding import folded
 from modnet.export.onnx_to_openvino import convert_ir
+from modnet.network import folded
 from modnet.targets import InputFormat, Target
 
 Pixels = list[NDArray[np.float32]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from modnet.export.folding import folded
+from modnet.network import folded
 from modnet.workloads.matting.network.blocks import ConvIBNormReLU
 from modnet.workloads.matting.network.modnet import MODNet
 

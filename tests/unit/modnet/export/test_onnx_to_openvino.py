@@ -14,7 +14,7 @@ from modnet.errors import ExportError
 from modnet.export.graph_file import fixed_shape, read_onnx
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
-from modnet.export.parity import TOLERANCES, check_parity
+from modnet.export.parity import TOLERANCES, Tolerance, check_parity
 from modnet.graph_function import GraphFunction, TorchGraph, image_of, pixels_of
 from modnet.targets import CURRENT_RUNTIME, VARIANTS, InputFormat, Precision, Target
 
@@ -35,7 +35,7 @@ def test_every_variant_runs_on_the_installed_runtime() -> None:
 
 def agree(reference: GraphFunction, path: Path, pixels: Pixels, precision: Precision) -> None:
     maximum, mean = TOLERANCES[precision]
-    check_parity(reference, OpenvinoGraph(path), pixels, max_tolerance=maximum, mean_tolerance=mean)
+    check_parity(reference, OpenvinoGraph(path), pixels, Tolerance(maximum, mean))
 
 
 def test_convert_ir_computes_the_network(any_exported, pixels: Pixels, tmp_path: Path) -> None:

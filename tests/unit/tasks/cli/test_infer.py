@@ -18,9 +18,8 @@ from modnet.shipped import USUAL
 from modnet.workloads.matting.data.images import read_image, write_png
 from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.data.synthetic import render_portrait
-from modnet.workloads.matting.predict.fitting import fitting
 from modnet.workloads.matting.predict.front_predictor import FrontPredictor, target_for
-from modnet.workloads.matting.predict.predictors import Predictor
+from modnet.workloads.matting.predict.predictors import Predictor, fitting
 from modnet.workloads.matting.weights import front_network
 
 PROJECT = Path(__file__).resolve().parents[4]

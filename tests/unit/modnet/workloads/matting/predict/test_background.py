@@ -9,7 +9,7 @@ import pytest
 
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.data.images import write_png
-from modnet.workloads.matting.predict.background import fit_background, read_background
+from modnet.workloads.matting.predict.results import fit_background, read_background
 
 
 def test_read_background_gives_one_pixel_when_it_is_a_colour() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modnet.targets import Shape
-from modnet.workloads.matting.predict.fitting import fitting, fitting_predictor
+from modnet.workloads.matting.predict.predictors import fitting, fitting_predictor
 
 UPRIGHT, ACROSS = (512, 352), (352, 512)
 

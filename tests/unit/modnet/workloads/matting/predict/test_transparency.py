@@ -10,9 +10,8 @@ from PIL import Image, PngImagePlugin
 from modnet.errors import DatasetError
 from modnet.workloads.matting.data.images import Alpha, read_image
 from modnet.workloads.matting.predict.composition import cutout
-from modnet.workloads.matting.predict.infer import infer_images
+from modnet.workloads.matting.predict.infer import infer_images, within_opacity
 from modnet.workloads.matting.predict.results import Render, renderer
-from modnet.workloads.matting.predict.transparency import within_opacity
 
 ALL = np.ones((8, 16), np.float32)
 OPACITY = np.zeros((8, 16), np.uint8)
