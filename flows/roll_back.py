@@ -3,7 +3,7 @@
 from prefect import flow
 
 from modnet.targets import Target
-from tasks.releases import roll_back_target
+from tasks.releases import release_before, roll_back_target
 
 
 @flow(name="roll-back")
@@ -12,4 +12,6 @@ def roll_back(target: Target) -> str:
 
     Run it twice, and they run the newer one again.
     """
-    return roll_back_target(target)
+    current, before = release_before(target)
+    roll_back_target(target, current, before)
+    return before

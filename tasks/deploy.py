@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import read_current, read_manifest
-from infra.publishing.releases import promote
+from infra.publishing.releases import NOTHING, promote
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import Challenge, ExportRecord, Promotion
 from modnet.targets import VARIANTS, Target
@@ -52,7 +52,7 @@ def move_pointer(
     try:
         current = read_current(this_trust(), target)
     except NotStoredError:
-        promote(publisher, target, release_id)
+        promote(publisher, target, release_id, instead_of=NOTHING)
         return _told(target, release_id, release_id, "it is the first release of this target")
     except (DigestMismatchError, ContractError) as error:
         promote(publisher, target, release_id)

@@ -25,12 +25,17 @@ def promote_release(release_id: str, targets: list[Target]) -> list[Target]:
     return wanted
 
 
-@task(task_run_name="roll back {target}", retry_condition_fn=is_transient, **RETRIES)
-def roll_back_target(target: Target) -> str:
-    """Makes a target run what it ran before, and returns that release."""
-    pointer = releases.roll_back(this_publisher(), target)
-    get_run_logger().info("%s runs release %s again, instead of %s", target, pointer.release_id, pointer.replaces)
-    return pointer.release_id
+@task(retry_condition_fn=is_transient, **RETRIES)
+def release_before(target: Target) -> tuple[str, str]:
+    """What a target runs, and what it ran before: decided once, as every roll-back turns the two around."""
+    return releases.before_of(this_publisher(), target)
+
+
+@task(task_run_name="roll back {target} to {before}", retry_condition_fn=is_transient, **RETRIES)
+def roll_back_target(target: Target, current: str, before: str) -> None:
+    """Makes a target run what it ran before."""
+    releases.promote(this_publisher(), target, before, instead_of=current)
+    get_run_logger().info("%s runs release %s again, instead of %s", target, before, current)
 
 
 @task(task_run_name="retire {release_id}", retry_condition_fn=is_transient, **RETRIES)

@@ -19,7 +19,7 @@ def this_trust(store: ObjectStore | None = None) -> Trust:
         SettingsError: there is no root metadata.
     """
     settings, store = Settings.from_env(), store or this_store()
-    root = Keys(settings.keys_folder).root.to_bytes()
+    root = Keys(settings.keys_folder).roots[0].to_bytes()  # the first: what was verified is remembered by it
     return Trust(store, root, settings.cache_folder / "trust" / hashlib.sha256(store.address.encode()).hexdigest()[:12])
 
 

@@ -6,8 +6,11 @@ targets, snapshot and timestamp: Ed25519, PKCS 8. `root.pem` belongs into a fold
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,17 +42,34 @@ class Keys:
     """A folder of keys: the newest root that it holds, and the signer of each role.
 
     Raises:
-        SettingsError: there is no such folder, or `root.json` cannot be read.
+        SettingsError: there is no such folder, or a root in it cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.root = _read_root(folder / "root.json")
+        found = [_read_root(folder / "root.json"), *(_read_root(path) for path in folder.glob("*.root.json"))]
+        by_version = {root.signed.version: root for root in found}
+        self.roots = [by_version[version] for version in sorted(by_version)]
+        """Every version that is known, oldest first."""
 
-    def roots(self) -> list[Metadata[Root]]:
-        """Every version of the root, oldest first."""
-        earlier = [_read_root(path) for path in self.folder.glob("*.root.json")]
-        return sorted([*earlier, self.root], key=lambda root: root.signed.version)
+    @property
+    def root(self) -> Metadata[Root]:
+        """The newest root."""
+        return self.roots[-1]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lets one command at a time change the folder.
+
+        Raises:
+            SettingsError: another one does.
+        """
+        with local_errors(str(self.folder)), open(self.folder / "lock", "wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SettingsError(f"{self.folder}: another command changes these keys; wait for its end") from error
+            yield
 
     def signer(self, role: str, folder: Path | None = None) -> CryptoSigner:
         """The signer of a role, from the folder itself or from another one.
@@ -72,11 +92,14 @@ class Keys:
         )
 
     def keep_root(self, root: Metadata[Root]) -> None:
-        """Makes this the newest root of the folder."""
-        for name in (f"{root.signed.version}.root.json", "root.json"):
-            with atomic_file(self.folder / name) as file:
-                file.write(root.to_bytes())
-        self.root = root
+        """Makes this the newest root of the folder; the numbered file counts, the other is for devices."""
+        data = root.to_bytes()
+        for path in (self.folder / f"{root.signed.version}.root.json", self.folder / "root.json"):
+            if not path.exists() or path.read_bytes() != data:
+                with local_errors(str(path)), atomic_file(path) as file:
+                    file.write(data)
+        if root.signed.version > self.root.signed.version:
+            self.roots.append(root)
 
 
 def new_keys(folder: Path, root_folder: Path) -> Keys:
@@ -89,14 +112,19 @@ def new_keys(folder: Path, root_folder: Path) -> Keys:
     Raises:
         SettingsError: one of them holds keys already, or cannot be written.
     """
-    for path in (folder / "root.json", root_folder / "root.pem"):
+    names = ["root.json", "1.root.json", *(f"{role}.pem" for role in ONLINE)]
+    for path in (root_folder / "root.pem", *(folder / name for name in names)):
         if path.exists():
-            raise SettingsError(f"{path}: is there already, wanted folders without keys")
+            raise SettingsError(
+                f"{path}: is there already, wanted folders without keys; what an interrupted ceremony left may go"
+            )
     signers = {role: CryptoSigner.generate_ed25519() for role in (ROOT, *ONLINE)}
     root = Root(expires=expiry(ROOT), consistent_snapshot=True)
     for role, signer in signers.items():
         root.add_key(signer.public_key, role)
-        write_signer((root_folder if role == ROOT else folder) / f"{role}.pem", signer)
+        path = (root_folder if role == ROOT else folder) / f"{role}.pem"
+        write_signer(path, signer)
+        read_signer(path)  # not every medium keeps a file for its owner alone
     signed = Metadata(root)
     signed.sign(signers[ROOT])
     with atomic_file(folder / "1.root.json") as file:
@@ -121,22 +149,32 @@ def development_keys(folder: Path) -> Keys:
 def sign_root(keys: Keys, root_folder: Path, rotated: str | None = None) -> Metadata[Root]:
     """The next version of the root, for another year; with a new key for one role where `rotated` names it.
 
-    The new key is written as `<role>.new.pem` beside the old one. `finish_rotation` puts it in its place.
+    The new key is written as `<role>.new.pem` beside the old one, and never over another. `finish_rotation` puts it in
+    its place. A rotation that was interrupted goes on with the key, and the root, that it has made.
 
     Raises:
-        SettingsError: no root key, or not the one that the root names.
+        SettingsError: no root key, or not the one that the root names; or the rotation of another role is unfinished.
     """
+    for role in (ROOT, *ONLINE):
+        if role != rotated and _key_files(root_folder if role == ROOT else keys.folder, role)[0].exists():
+            raise SettingsError(f"the rotation of {role} is not finished: first `modnet keys rotate {role}` again")
     old = keys.signer(ROOT, root_folder)
     root = Metadata[Root].from_bytes(keys.root.to_bytes())
     root.signed.version += 1
     root.signed.expires = expiry(ROOT)
     signers = [old]
     if rotated is not None:
-        new = CryptoSigner.generate_ed25519()
+        path = _key_files(root_folder if rotated == ROOT else keys.folder, rotated)[0]
+        if path.exists():
+            new = read_signer(path)
+            if new.public_key.keyid in keys.root.signed.roles[rotated].keyids:
+                return keys.root
+        else:
+            new = CryptoSigner.generate_ed25519()
+            write_signer(path, new)
         for keyid in list(root.signed.roles[rotated].keyids):
             root.signed.revoke_key(keyid, rotated)
         root.signed.add_key(new.public_key, rotated)
-        write_signer(_key_files(root_folder if rotated == ROOT else keys.folder, rotated)[0], new)
         if rotated == ROOT:
             signers.append(new)
     root.signatures.clear()

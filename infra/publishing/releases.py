@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,15 +19,21 @@ from tuf.api.metadata import Targets
 from infra.device.documents.checks import check_release_id, check_time, utc_now
 from infra.device.documents.manifest import Manifest, manifest_path, release_file_key, release_id_of
 from infra.device.documents.pointer import Pointer, pointer_path
-from infra.device.errors import ConflictError, ContractError, DigestMismatchError, InfraError, NotStoredError
+from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import fetch_file, parse_manifest, parse_pointer
 from infra.device.stores.checks import check_size
 from infra.device.stores.object_store import ObjectStore
-from infra.publishing.repository import Publisher
+from infra.publishing.repository import Publisher, stored_key
 
 ABANDONED_AFTER = timedelta(days=1)
 """A publication that began longer ago, and is not signed, was killed."""
+_DAMAGED = (NotStoredError, DigestMismatchError, ContractError)
+_log = logging.getLogger(__name__)
+
+NOTHING = ""
+"""What a target runs before its first release."""
 _MAX_MARK_BYTES = 1000
+_LONG_AGO = b"19700101T000000.000000Z"
 
 
 def publish_release(publisher: Publisher, manifest: Manifest, sources: Mapping[str, str]) -> str:
@@ -56,7 +64,10 @@ def publish_release(publisher: Publisher, manifest: Manifest, sources: Mapping[s
             store.copy(sources[path], key, digest, if_absent=True)
         except ConflictError:
             digest.check(path, store.digest(key, max_bytes=digest.size_bytes))
-    return _sign(publisher, manifest)
+    _sign(publisher, manifest)
+    if gone := [path for path in manifest.files if not store.exists(release_file_key(release_id, path))]:
+        raise ConflictError(f"release {release_id} in {store.url}: somebody removed {gone}; publish it again")
+    return release_id
 
 
 def import_release(publisher: Publisher, release_id: str) -> str:
@@ -79,7 +90,8 @@ def promote(publisher: Publisher, target: str, release_id: str, *, instead_of: s
         publisher: of the store.
         target: whose pointer moves.
         release_id: that it will lead to; where it leads there already, it is left as it is.
-        instead_of: the release_id that it leads to now, as the caller has seen; None where that does not matter.
+        instead_of: the release_id that it leads to now, as the caller has seen, or NOTHING; None where that does not
+            matter.
 
     Raises:
         NotStoredError: there is no such release, or a file of it is missing.
@@ -96,9 +108,6 @@ def promote(publisher: Publisher, target: str, release_id: str, *, instead_of: s
         current = None if seen is None else parse_pointer(publisher.content(seen), target)
     except (NotStoredError, DigestMismatchError, ContractError):
         current = None  # a pointer that is damaged gives way
-    if instead_of is not None and (current is None or current.release_id != instead_of):
-        now = "to none" if current is None else f"to release {current.release_id} by now"
-        raise ConflictError(f"pointer of target {target!r}: leads {now}, wanted {instead_of}")
     wanted = Pointer(
         target=target,
         release_id=release_id,
@@ -106,7 +115,10 @@ def promote(publisher: Publisher, target: str, release_id: str, *, instead_of: s
         replaces=None if current is None else current.release_id,
     )
     if current is not None and current.leads_where(wanted):
-        return current
+        return current  # also where this is asked again, since the answer was lost
+    running = NOTHING if current is None else current.release_id
+    if instead_of not in (None, running):
+        raise ConflictError(f"pointer of target {target!r}: leads to {running or 'none'} by now, wanted {instead_of}")
     _verify_files(publisher.store, manifest, release_id)
     pointer = publisher.put(pointer_path(target), wanted.to_json())
 
@@ -129,11 +141,21 @@ def roll_back(publisher: Publisher, target: str) -> Pointer:
         NotStoredError: it runs none, or the pointer knows no earlier one.
         ConflictError, ContractError, DigestMismatchError: as `promote`.
     """
+    current, before = before_of(publisher, target)
+    return promote(publisher, target, before, instead_of=current)
+
+
+def before_of(publisher: Publisher, target: str) -> tuple[str, str]:
+    """The release that a target runs, and the one that it ran before.
+
+    Raises:
+        NotStoredError: it runs none, or the pointer knows no earlier one.
+    """
     current = current_of(publisher, target)
     if current is None or current.replaces is None:
         what = "runs no release" if current is None else f"runs {current.release_id}, the first that it was given"
         raise NotStoredError(f"target {target!r} in {publisher.store.url}: {what}")
-    return promote(publisher, target, current.replaces, instead_of=current.release_id)
+    return current.release_id, current.replaces
 
 
 def manifest_of(publisher: Publisher, release_id: str) -> Manifest:
@@ -162,35 +184,43 @@ def retire(publisher: Publisher, release_id: str) -> None:
     path = manifest_path(release_id)
     if publisher.signed(path) is None:
         raise NotStoredError(f"release {release_id} in {publisher.store.url}: no such release")
+    if needed := _needed(publisher, publisher.targets()).get(release_id):
+        raise ConflictError(f"release {release_id} is kept: {needed}")
 
     def edit(targets: Targets) -> bool:
         if needed := _needed(publisher, targets).get(release_id):
             raise ConflictError(f"release {release_id} is kept: {needed}")
         return targets.targets.pop(path, None) is not None
 
+    mark = _mark_key("publishing", release_id)
+    publisher.store.put(mark, _LONG_AGO)  # whoever is killed from here on leaves the rest to `sweep`
     publisher.change(edit)
     _remove_files(publisher.store, release_id)
+    publisher.store.delete(mark)
 
 
 def retain(publisher: Publisher, last: int) -> list[str]:
     """Retires releases beyond the `last` newest ones that nothing needs, and returns them."""
     releases = sorted(published(publisher), key=lambda one: one[1].created_at, reverse=True)
-    publisher.signed(manifest_path("0" * 12))
-    needed = _needed(publisher, publisher.targets())
-    retired = [release_id for release_id, _ in releases[last:] if release_id not in needed]
-    for release_id in retired:
-        retire(publisher, release_id)
+    retired = []
+    for release_id, _ in releases[last:]:
+        with suppress(ConflictError, NotStoredError):  # it is needed, or somebody was faster
+            retire(publisher, release_id)
+            retired.append(release_id)
     return retired
 
 
 def published(publisher: Publisher) -> list[tuple[str, Manifest]]:
-    """Every signed release, by its id."""
-    publisher.signed(manifest_path("0" * 12))
+    """Every signed release, by its id; one whose manifest is damaged is left out, and named in the log."""
+    publisher.refresh()
     found = []
-    for path in sorted(publisher.targets().targets):
+    for path, signed in sorted(publisher.targets().targets.items()):
         if path.startswith("releases/"):
             release_id = path.split("/")[1]
-            found.append((release_id, parse_manifest(publisher.content(publisher.targets().targets[path]), release_id)))
+            try:
+                found.append((release_id, parse_manifest(publisher.content(signed), release_id)))
+            except _DAMAGED as error:
+                _log.warning("release %s is left out: %s", release_id, error)
     return found
 
 
@@ -198,41 +228,47 @@ def pointers(publisher: Publisher) -> dict[str, Pointer]:
     """The pointer of every target that runs a release.
 
     Raises:
-        DigestMismatchError, ContractError, NotStoredError: one is damaged.
+        ConflictError: one is damaged.
     """
-    publisher.signed(pointer_path("any"))
+    publisher.refresh()
     return _pointers(publisher, publisher.targets())
 
 
 def sweep(publisher: Publisher) -> list[str]:
-    """Removes what killed publications have left, and returns the releases."""
+    """Removes what killed publications and retirements have left, and returns the releases."""
     publisher.sweep()
-    swept = []
-    for key in publisher.store.list("publishing/"):
+    store, swept = publisher.store, []
+    for key in store.list("publishing/"):
         release_id = key.removeprefix("publishing/").removesuffix(".json")
-        is_signed = publisher.signed(manifest_path(release_id)) is not None
-        if not is_signed and _age(publisher.store, key) < ABANDONED_AFTER:
-            continue
-        if not is_signed:
-            _remove_files(publisher.store, release_id)
+        if publisher.signed(manifest_path(release_id)) is None:
+            if _age(store, key) < ABANDONED_AFTER:
+                continue
+            _remove_files(store, release_id)
             swept.append(release_id)
-        publisher.store.delete(key)
+        store.delete(key)
+    for key in store.list("awaited/"):
+        if _until(store, key) <= datetime.now(UTC).timestamp():
+            store.delete(key)
     return swept
 
 
 def await_reports(store: ObjectStore, release_id: str, until: datetime) -> None:
-    """Keeps a release until then, since somebody waits for reports on it."""
-    store.put(_mark_key("awaited", release_id), json.dumps({"until": until.timestamp()}).encode())
+    """Keeps a release at least until then, since somebody waits for reports on it."""
+    key = _mark_key("awaited", release_id)
+    store.put(key, json.dumps({"until": max(until.timestamp(), _until(store, key))}).encode())
 
 
 def _sign(publisher: Publisher, manifest: Manifest) -> str:
     release_id = release_id_of(manifest)
-    path = manifest_path(release_id)
-    if publisher.signed(path) is None:
+    path, before = manifest_path(release_id), publisher.signed(manifest_path(release_id))
+    if before is None or not publisher.store.exists(stored_key(before)):
         signed = publisher.put(path, manifest.to_json())
 
         def edit(targets: Targets) -> bool:
-            return targets.targets.setdefault(path, signed) is signed
+            if targets.targets.get(path) != before:  # somebody else has signed the same
+                return False
+            targets.targets[path] = signed
+            return True
 
         publisher.change(edit)
     publisher.store.delete(_mark_key("publishing", release_id))
@@ -250,7 +286,16 @@ def _verify_files(store: ObjectStore, manifest: Manifest, release_id: str) -> No
 
 def _pointers(publisher: Publisher, targets: Targets) -> dict[str, Pointer]:
     found = {path.split("/")[1]: one for path, one in sorted(targets.targets.items()) if path.startswith("targets/")}
-    return {target: parse_pointer(publisher.content(one), target) for target, one in found.items()}
+    pointers = {}
+    for target, signed in found.items():
+        try:
+            pointers[target] = parse_pointer(publisher.content(signed), target)
+        except _DAMAGED as error:
+            raise ConflictError(
+                f"pointer of target {target!r} is damaged, so nobody can say what is needed: promote a release for it "
+                f"first: {error}"
+            ) from error
+    return pointers
 
 
 def _needed(publisher: Publisher, targets: Targets) -> dict[str, str]:
@@ -262,24 +307,26 @@ def _needed(publisher: Publisher, targets: Targets) -> dict[str, str]:
         needed[pointer.release_id] = f"target {target} runs it"
     now = datetime.now(UTC).timestamp()
     for key in publisher.store.list("awaited/"):
-        release_id = key.removeprefix("awaited/").removesuffix(".json")
         if now < _until(publisher.store, key):
-            needed.setdefault(release_id, "reports on it are awaited")
-        else:
-            publisher.store.delete(key)
+            needed.setdefault(key.removeprefix("awaited/").removesuffix(".json"), "reports on it are awaited")
     return needed
 
 
 def _until(store: ObjectStore, key: str) -> float:
+    """Of a mark of who waits; 0 where there is none, or nobody can say."""
     try:
         return float(json.loads(store.get(key, max_bytes=_MAX_MARK_BYTES))["until"])
-    except (InfraError, ValueError, KeyError, TypeError):  # nobody can say what it means: as if it were over
+    except (NotStoredError, ContractError, ValueError, KeyError, TypeError):
         return 0.0
 
 
 def _age(store: ObjectStore, key: str) -> timedelta:
-    text = store.get(key, max_bytes=_MAX_MARK_BYTES).decode("ascii", "replace")
-    began = datetime.strptime(check_time(key, text), "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    """Of a mark of a publication; none where somebody has just removed it, or nobody can say."""
+    try:
+        text = store.get(key, max_bytes=_MAX_MARK_BYTES).decode("ascii", "replace")
+        began = datetime.strptime(check_time(key, text), "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    except (NotStoredError, ContractError):
+        return timedelta(0)
     return datetime.now(UTC) - began
 
 

@@ -7,10 +7,11 @@ Versions grow, and may have gaps: a publisher that was killed leaves metadata th
 
 from __future__ import annotations
 
+import fcntl
 import json
+import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from itertools import takewhile
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tuf.api.exceptions import RepositoryError
@@ -19,6 +20,7 @@ from tuf.repository import Repository
 
 from infra.device.errors import ConflictError, DigestMismatchError, NotStoredError, SettingsError, UntrustedError
 from infra.device.files.atomic_file import atomic_file
+from infra.device.files.local_errors import local_errors
 from infra.device.stores.object_store import ObjectStore
 from infra.device.trust import METADATA
 from infra.publishing.keys import LIFE, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Keys, expiry
@@ -26,6 +28,8 @@ from infra.publishing.keys import LIFE, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Keys
 _ATTEMPTS = 50
 _MAX_BYTES = 5_000_000
 _TIMESTAMP_KEY = f"{METADATA}{TIMESTAMP}.json"
+_CLOCKS_DIFFER = timedelta(hours=1)
+_REBUILD = "where the releases are as you left them, `modnet release renew --rebuild`"
 KEPT_VERSIONS = 10
 
 
@@ -52,8 +56,12 @@ class Publisher(Repository):
         Raises:
             UntrustedError: what the store holds is not signed by these keys, or is older than what they signed.
         """
-        self._load([self.keys.root])
+        self.refresh()
         return self.targets().targets.get(path)
+
+    def refresh(self) -> None:
+        """Reads what is signed now, for `targets` and the like; raises what `signed` raises."""
+        self._load([self.keys.root])
 
     def read(self, path: str) -> bytes:
         """The signed content of a target of TUF.
@@ -102,28 +110,61 @@ class Publisher(Repository):
         """Signs the timestamp for another week, and snapshot and targets where half their time is over."""
         self._attempt(self._sign_anew)
 
+    def rebuild(self) -> None:
+        """Signs a new timestamp where that of the store is lost or damaged, for the newest snapshot that verifies.
+
+        Raises:
+            UntrustedError: none does.
+        """
+        self._publish_roots()
+        keys = self.store.list(METADATA)
+        versions = sorted((_version(key, SNAPSHOT) for key in keys), reverse=True)
+        for version in versions:
+            try:
+                self._follow(MetaFile(version), [self.keys.root])
+            except (UntrustedError, NotStoredError):
+                continue
+            # Nobody may know which version was the last: seconds since 1970 are more.
+            newest = max(self._remembered(), int(datetime.now(UTC).timestamp()))
+            self._metadata[TIMESTAMP] = Metadata(Timestamp(newest, snapshot_meta=self._infos[SNAPSHOT]))
+            self._etag = None
+            self.store.delete(_TIMESTAMP_KEY)
+            self.do_timestamp(force=True)
+            return
+        raise UntrustedError(f"{METADATA} in {self.store.url}: got no snapshot that these keys have signed, wanted one")
+
+    def require_signed(self) -> None:
+        """Refuses a store in which nothing was ever signed, before a key is changed for it.
+
+        Raises:
+            SettingsError: it is one.
+        """
+        if not self.store.exists(_TIMESTAMP_KEY):
+            raise SettingsError(
+                f"{self.store.address}: got a store in which nothing was ever signed, wanted that of the releases: set "
+                "MODNET_STORE and the AWS_* variables, or publish something first"
+            )
+
     def publish_root(self, root: Metadata[Root]) -> None:
         """Makes a new version of the root known, then signs everything by its keys.
+
+        Whatever delegations somebody has put in with a stolen key are gone then.
 
         Raises:
             ConflictError: the store has another root of this version.
             UntrustedError: what the store holds is signed by neither the old root's keys nor the new one's.
         """
-        before = self.keys.root
         self.keys.keep_root(root)
-        self._attempt(lambda: self._sign_anew(all_roles=True), [root, before])
+        self._attempt(lambda: self._sign_anew(all_roles=True), self.keys.roots[-2:][::-1], is_cleared=True)
 
-    def sweep(self) -> list[str]:
-        """Removes metadata that is far behind what is signed now, and returns its keys."""
-        self._load([self.keys.root])
+    def sweep(self) -> None:
+        """Removes metadata that is far behind what is signed now."""
+        self.refresh()
         newest = {TARGETS: self.targets().version, SNAPSHOT: self.snapshot().version}
-        swept = []
         for key in self.store.list(METADATA):
-            version, _, role = key[len(METADATA) :].removesuffix(".json").partition(".")
-            if role in newest and version.isdigit() and int(version) < newest[role] - KEPT_VERSIONS:
-                self.store.delete(key)
-                swept.append(key)
-        return swept
+            for role, version in newest.items():
+                if 0 < _version(key, role) < version - KEPT_VERSIONS:
+                    self.store.delete(key)
 
     def open(self, role: str) -> Metadata[Any]:
         """What was loaded last."""
@@ -132,7 +173,12 @@ class Publisher(Repository):
     def close(self, role: str, md: Metadata[Any]) -> None:
         """Signs and writes one role; the timestamp on condition that nobody has moved it."""
         signer = self.keys.signer(role)
-        md.signed.expires = expiry(role)
+        before, md.signed.expires = md.signed.expires, expiry(role)
+        if md.signatures and md.signed.expires < before - _CLOCKS_DIFFER:
+            raise SettingsError(
+                f"{role}: got an end at {md.signed.expires}, wanted one after {before}, until when it is signed "
+                "already: the clock of this machine is behind"
+            )
         while True:
             md.signed.version += 1
             md.sign(signer)
@@ -171,9 +217,12 @@ class Publisher(Repository):
         self.do_snapshot(force=bool(old))
         self.do_timestamp(force=True)
 
-    def _attempt(self, step: Callable[[], None], roots: Sequence[Metadata[Root]] | None = None) -> None:
+    def _attempt(
+        self, step: Callable[[], None], roots: Sequence[Metadata[Root]] | None = None, *, is_cleared: bool = False
+    ) -> None:
+        self._publish_roots()
         for _ in range(_ATTEMPTS):
-            self._load(roots or [self.keys.root])
+            self._load(roots or [self.keys.root], is_cleared=is_cleared)
             try:
                 return step()
             except _OutrunError:
@@ -192,34 +241,51 @@ class Publisher(Repository):
                 raise _OutrunError from error
         self._remember(Metadata[Timestamp].from_bytes(data).signed.version)
 
-    def _load(self, roots: Sequence[Metadata[Root]]) -> None:
+    def _load(self, roots: Sequence[Metadata[Root]], *, is_cleared: bool = False) -> None:
         """Reads what is signed now; expired metadata too, since this is who signs it anew.
 
         Args:
             roots: whose keys are believed, any of them.
+            is_cleared: delegations are left out instead of refused.
         """
-        self._publish_roots()
         remembered = self._remembered()
+        where = f"{_TIMESTAMP_KEY} in {self.store.url}"
         try:
             data, self._etag = self.store.get_with_etag(_TIMESTAMP_KEY, max_bytes=_MAX_BYTES)
         except NotStoredError as error:
-            if remembered:
+            if remembered or any(_version(key, SNAPSHOT) for key in self.store.list(METADATA)):
                 raise UntrustedError(
-                    f"{_TIMESTAMP_KEY} in {self.store.url}: got none, wanted version {remembered} or later, which "
-                    "these keys have signed"
+                    f"{where}: got none, wanted version {max(remembered, 1)} or later: somebody removed it; {_REBUILD}"
                 ) from error
             self._begin()
             return
-        timestamp = self._verified(Timestamp, data, roots)
+        try:
+            timestamp = self._verified(Timestamp, data, roots)
+        except UntrustedError as error:
+            raise UntrustedError(f"{error}; if these are the right keys, {_REBUILD}") from error
         if timestamp.signed.version < remembered:
             raise UntrustedError(
-                f"{_TIMESTAMP_KEY} in {self.store.url}: got version {timestamp.signed.version}, wanted {remembered} or "
-                "later, which these keys have signed: somebody put an earlier state back"
+                f"{where}: got version {timestamp.signed.version}, wanted {remembered} or later, which this "
+                f"machine has seen: somebody put an earlier state back; {_REBUILD}"
             )
-        snapshot = self._referred(Snapshot, timestamp.signed.snapshot_meta, roots)
-        targets = self._referred(Targets, snapshot.signed.meta["targets.json"], roots)
-        self._metadata = {TIMESTAMP: timestamp, SNAPSHOT: snapshot, TARGETS: targets}
-        self._infos = {SNAPSHOT: timestamp.signed.snapshot_meta, TARGETS: snapshot.signed.meta["targets.json"]}
+        self._follow(timestamp.signed.snapshot_meta, roots, is_cleared=is_cleared)
+        self._metadata[TIMESTAMP] = timestamp
+        self._remember(timestamp.signed.version)
+
+    def _follow(self, info: MetaFile, roots: Sequence[Metadata[Root]], *, is_cleared: bool = False) -> None:
+        """Reads a snapshot and the targets that it names."""
+        snapshot, info = self._referred(Snapshot, info, roots)
+        targets, targets_info = self._referred(Targets, snapshot.signed.meta["targets.json"], roots)
+        if is_cleared:
+            targets.signed.delegations = None
+            snapshot.signed.meta = {"targets.json": targets_info}
+        elif targets.signed.delegations is not None or set(snapshot.signed.meta) != {"targets.json"}:
+            raise UntrustedError(
+                f"targets in {self.store.url}: got delegations, wanted none: somebody has used a key that signs here; "
+                "rotate the keys (docs/keys.md)"
+            )
+        self._metadata |= {SNAPSHOT: snapshot, TARGETS: targets}
+        self._infos = {SNAPSHOT: info, TARGETS: targets_info}
 
     def _begin(self) -> None:
         """Nothing was ever signed here."""
@@ -228,14 +294,16 @@ class Publisher(Repository):
         self._metadata = {role: Metadata(signed) for role, signed in fresh.items()}
         self._infos = {role: MetaFile(1) for role in (SNAPSHOT, TARGETS)}
 
-    def _referred(self, kind: type[Any], info: MetaFile, roots: Sequence[Metadata[Root]]) -> Metadata[Any]:
+    def _referred(
+        self, kind: type[Any], info: MetaFile, roots: Sequence[Metadata[Root]]
+    ) -> tuple[Metadata[Any], MetaFile]:
         key = f"{METADATA}{info.version}.{kind.type}.json"
         data = self.store.get(key, max_bytes=_MAX_BYTES)
         try:
             info.verify_length_and_hashes(data)
         except RepositoryError as error:
             raise UntrustedError(f"{key} in {self.store.url}: {error}") from error
-        return self._verified(kind, data, roots)
+        return self._verified(kind, data, roots), MetaFile.from_data(info.version, data, ["sha256"])
 
     def _verified(self, kind: type[Any], data: bytes, roots: Sequence[Metadata[Root]]) -> Metadata[Any]:
         where = f"{kind.type} in {self.store.url}"
@@ -255,32 +323,55 @@ class Publisher(Repository):
         raise UntrustedError(f"{where}: {problem}") from problem
 
     def _publish_roots(self) -> None:
-        """Versions of the root that the store has not yet; the first publication and a killed rotation need it."""
+        """Puts versions of the root that the store has not yet: at the first publication, and when one is new.
 
-        def is_missing(root: Metadata[Root]) -> bool:
-            return not self.store.exists(f"{METADATA}{root.signed.version}.{ROOT}.json")
-
-        missing = list(takewhile(is_missing, reversed(self.keys.roots())))
-        for root in reversed(missing):
-            key, data = f"{METADATA}{root.signed.version}.{ROOT}.json", root.to_bytes()
-            try:
-                self.store.put(key, data, if_absent=True)
-            except ConflictError as error:
-                if self.store.get(key, max_bytes=_MAX_BYTES) != data:
-                    raise ConflictError(f"{key} in {self.store.url}: another root of this version is there") from error
+        Raises:
+            ConflictError: the store has a root that these keys do not know, or another one of the same version.
+        """
+        known = {root.signed.version: root.to_bytes() for root in self.keys.roots}
+        newest = max((_version(key, ROOT) for key in self.store.list(METADATA)), default=0)
+        where = f"{METADATA}{newest}.{ROOT}.json in {self.store.url}"
+        if newest > max(known):
+            raise ConflictError(
+                f"{where}: got version {newest}, and {self.keys.folder} knows {max(known)} only: copy the folder from "
+                "where keys were changed, or remove the object where nobody has changed them"
+            )
+        if newest in known and self.store.get(f"{METADATA}{newest}.{ROOT}.json", max_bytes=_MAX_BYTES) != known[newest]:
+            raise ConflictError(f"{where}: is another root than {newest}.root.json of {self.keys.folder}")
+        for version in sorted(version for version in known if version > newest):
+            self.store.put(f"{METADATA}{version}.{ROOT}.json", known[version], if_absent=True)
 
     def _remembered(self) -> int:
+        return self._all_remembered().get(self.store.address, 0)
+
+    def _all_remembered(self) -> dict[str, int]:
         path = self.keys.folder / "signed.json"
         try:
-            return int(json.loads(path.read_text()).get(self.store.address, 0)) if path.exists() else 0
+            return {str(one): int(version) for one, version in json.loads(path.read_text()).items()}
+        except FileNotFoundError:
+            return {}
         except (ValueError, TypeError, AttributeError) as error:
-            raise SettingsError(f"{path}: got no record of what was signed: {error}") from error
+            raise SettingsError(
+                f"{path}: got no record of what was signed: {error}; where the store is as you left it, remove the file"
+            ) from error
 
     def _remember(self, version: int) -> None:
+        """Keeps the newest version that this machine has seen."""
+        if version <= self._remembered():
+            return
         path = self.keys.folder / "signed.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        with atomic_file(path) as file:
-            file.write(json.dumps({**known, self.store.address: version}).encode())
+        with local_errors(f"{path} (the change itself is done)"), open(self.keys.folder / "signed.lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = self._all_remembered()
+            known[self.store.address] = max(version, known.get(self.store.address, 0))
+            with atomic_file(path) as file:
+                file.write(json.dumps(known).encode())
+
+
+def _version(key: str, role: str) -> int:
+    """Of a role's metadata by its key; 0 of anything else."""
+    found = re.fullmatch(rf"{METADATA}([0-9]{{1,18}})\.{role}\.json", key)
+    return 0 if found is None else int(found[1])
 
 
 def stored_key(target: TargetFile) -> str:

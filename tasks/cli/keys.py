@@ -21,18 +21,24 @@ def make_keys(options: Options) -> Result:
 
 def sign_keys(options: Options) -> Result:
     """Signs the root for another year, and everything that is released by the same keys."""
-    keys = Keys(options.keys or Settings.from_env().keys_folder)
-    Publisher(this_store(), keys).publish_root(sign_root(keys, options.root_folder))
+    _new_root(options, None)
     return show_keys(options)
 
 
 def rotate_keys(options: Options) -> Result:
     """Replaces the key of one role, and signs everything that is released anew."""
-    keys = Keys(options.keys or Settings.from_env().keys_folder)
-    root = sign_root(keys, options.root_folder, options.role)
-    Publisher(this_store(), keys).publish_root(root)
-    finish_rotation(options.root_folder if options.role == ROOT else keys.folder, options.role)
+    _new_root(options, options.role)
     return show_keys(options)
+
+
+def _new_root(options: Options, rotated: str | None) -> None:
+    store, folder = this_store(), options.keys or Settings.from_env().keys_folder
+    with Keys(folder).locked():
+        publisher = Publisher(store, Keys(folder))  # read again, since another command may have changed them
+        publisher.require_signed()
+        publisher.publish_root(sign_root(publisher.keys, options.root_folder, rotated))
+        if rotated is not None:
+            finish_rotation(options.root_folder if rotated == ROOT else folder, rotated)
 
 
 def show_keys(options: Options) -> Result:

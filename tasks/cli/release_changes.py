@@ -81,6 +81,8 @@ def retain_releases(options: Options) -> Result:
 def renew_signatures(options: Options) -> Result:
     """Signs what is released anew."""
     publisher = _publisher(options)
+    if options.rebuild:
+        publisher.rebuild()
     publisher.renew()
     return {"counts until": str(publisher.timestamp().expires)}
 

@@ -243,6 +243,8 @@ def retain_releases(verb: ArgumentParser) -> None:
 
 def renew_signatures(verb: ArgumentParser) -> None:
     """Of `modnet release renew`."""
+    says = "Where the store's timestamp is lost or damaged: signs the newest list that these keys have signed."
+    add_flag(verb, "--rebuild", says, action="store_true")
     flags.store(verb)
 
 

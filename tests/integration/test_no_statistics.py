@@ -20,6 +20,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.signing import root_file
+
 ROOT = Path(__file__).parents[2]
 # Matplotlib's list of the fonts of this machine, where a cache belongs.
 CACHES = (".cache/matplotlib",)
@@ -77,7 +79,7 @@ ENTRY_POINTS = {
     "infer": ["-m", "tasks.cli", "infer", "--input", "photo.png", "--out", "mattes"],
     "int8": ["-c", QUANTISE],
     "agent": ["-m", "infra.device", "--store", "file:///", "--target", "cpu-fp32", "--device", "d", "--once",
-              "--work-folder", "work"],
+              "--root", str(root_file()), "--work-folder", "work"],
     "flow": ["-c", "import flows.compress"],
     "ray": ["-c", ON_RAY],
     "stack": ["-m", "infra.local_stack", "--help"],

@@ -18,7 +18,8 @@ from modnet.export.accuracy_control import AccuracyBound
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.records import ExportRecord, LegacyCheck
-from modnet.targets import VARIANTS
+from modnet.targets import VARIANTS, Shape
+from modnet.workload import LabelledData
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
@@ -180,10 +181,12 @@ def test_export_stored_exports_a_network_once_of_which_nothing_can_be_released(
     elif "ncs2-fp16" in config.targets:
         monkeypatch.setitem(VARIANTS, "ncs2-fp16", replace(VARIANTS["ncs2-fp16"], opset_ceiling=3))
 
-    def perfect(images: int, error_of: object, _: float, *limits: float) -> AccuracyBound:
-        return AccuracyBound(images, error_of, 0.0, *limits)  # no rounding keeps that
+    real = AccuracyBound.on_tune
 
-    monkeypatch.setattr(exports, "AccuracyBound", perfect)
+    def perfect(data: LabelledData, shape: Shape, _: float, config: ExportConfig) -> AccuracyBound:
+        return real(data, shape, 0.0, config)  # no rounding keeps that
+
+    monkeypatch.setattr(AccuracyBound, "on_tune", perfect)
     export = exported(network_id, config)
     assert export.targets == ()
     assert set(export.refused) == set(config.targets)

@@ -193,7 +193,7 @@ def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(
         return challenge(*args)
 
     monkeypatch.setattr(deploy, "_challenge", outrun)
-    with pytest.raises(ConflictError, match=f"leads to release {other} by now"):
+    with pytest.raises(ConflictError, match=f"leads to {other} by now"):
         deploy_network(networks["first"], "of another night")
     assert read_current(trust_of(store), TARGET).release_id == other
 

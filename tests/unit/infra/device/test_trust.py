@@ -129,7 +129,7 @@ def test_a_clock_that_is_two_days_off_changes_nothing(
 
 
 def test_nothing_signed_and_nothing_of_this_name(store: FolderStore) -> None:
-    with pytest.raises(NotStoredError, match="nothing is signed here"):
+    with pytest.raises(NotStoredError, match="nothing was ever signed here"):
         trust_of(store).refresh()
     sign(store, "releases/0123456789ab/manifest.json", b"{}")
     with pytest.raises(NotStoredError, match="nothing is signed under this name"):

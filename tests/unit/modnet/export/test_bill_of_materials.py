@@ -27,8 +27,11 @@ def test_it_is_a_cyclonedx_document_of_all_that_is_installed() -> None:
 def test_the_same_environment_gives_the_same_bytes_in_whatever_order_it_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    content, installed = sbom.bill_of_materials(), list(importlib.metadata.distributions())
-    monkeypatch.setattr(sbom, "distributions", lambda: installed[::-1])
+    content = sbom.bill_of_materials()
+    installed = {
+        one.name.lower(): one for one in reversed(list(importlib.metadata.distributions()))
+    }  # the first counts
+    monkeypatch.setattr(sbom, "distributions", lambda: list(installed.values()))
     assert sbom.bill_of_materials() == content
 
 

@@ -70,7 +70,7 @@ ANSWERS = {
     "wrong secret": (POINTER, error(403, "SignatureDoesNotMatch"), 3, "its secret", 0),
     "token expired": (POINTER, error(400, "ExpiredToken"), 3, "ExpiredToken", 0),
     "no bucket": (POINTER, error(404, "NoSuchBucket"), 3, "bucket does not exist", 0),
-    "nothing promoted": (POINTER, error(404, "NoSuchKey"), 0, "no release was promoted", 0),
+    "pointer is gone": (POINTER, error(404, "NoSuchKey"), 5, "is signed, and missing", 0),
     "page of 404": (POINTER, page(404), 4, "not the store", 0),
     "page of 403": (POINTER, page(403), 4, "not the store", 0),
     "redirect to a login": (POINTER, page(302, Location="http://127.0.0.1:9/login"), 4, "not the store", 0),
