@@ -58,8 +58,9 @@ KILLS = """
 def step(number):
     promote(publisher(), "cpu-fp32", release(number))
 
-began = time.monotonic()
 step(0)
+began = time.monotonic()
+os.waitpid(forked(lambda: step(51)), 0)
 lasts_s = time.monotonic() - began
 trust = Trust(open_store(URL), (KEYS / "root.json").read_bytes(), WORK / "trust")
 seen = []
