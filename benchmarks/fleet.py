@@ -32,10 +32,10 @@ from infra.device.documents.latency_report import MAX_SENT_BYTES, LatencyReport
 from infra.device.documents.latency_summary import summarise
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.device.stores.signature import authorization, now
-from infra.ingest.devices import Device, DeviceRegistry
+from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
 from infra.local_stack.ports import LOOPBACK, choose_ports, listens
 from infra.local_stack.services import BUCKET, STORE_LISTENERS, ingest_command, store_command
-from infra.local_stack.store_identities import IDENTITIES, store_identities
+from infra.local_stack.store_identities import store_identities
 from infra.local_stack.store_security import write_store_security
 from infra.local_stack.wait_for_store import wait_for_store
 

@@ -26,9 +26,9 @@ from infra.device.releases import read_current
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.device.stores.s3_store import S3Store
 from infra.device.trust import Trust
+from infra.ingest.devices import IDENTITIES
 from infra.local_stack.ports import choose_ports
 from infra.local_stack.services import BUCKET, STORE_LISTENERS
-from infra.local_stack.store_identities import IDENTITIES
 from infra.local_stack.wait_for_store import wait_for_store
 from infra.publishing.keys import development_keys
 from infra.publishing.releases import promote, publish_release

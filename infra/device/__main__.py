@@ -1,10 +1,15 @@
 """Command line of the edge agent.
 
-Exit codes: 0 measured or nothing to do, 2 usage, 3 this machine's settings, disk or device, the store refuses it, or
-what is signed is not to be trusted,
-4 store unreachable (the report stays in the spool), 5 model rejected. Without --once it runs until SIGTERM or SIGINT:
-what may pass (see `agent`) is logged, and the next round waits longer; only what nobody but the owner of this machine
-can mend ends it.
+Exit codes:
+
+    0  measured, or nothing to do
+    2  usage
+    3  a setting, the disk or the device of this machine, the store refuses it, or what is signed is not to be trusted
+    4  the store cannot be reached, or this machine's clock is wrong; the report stays in the spool
+    5  the model was rejected
+
+Without --once it runs until SIGTERM or SIGINT. What may pass (see `agent`) is logged, and the next round waits longer.
+Only what nobody but the owner of this machine can mend ends it.
 """
 
 from __future__ import annotations

@@ -21,11 +21,13 @@ from infra.device.errors import InfraError, SettingsError
 from infra.device.shown import ShownFormatter, ShownParser, shown
 from infra.device.stores.object_store import open_store
 from infra.ingest.app import Ingest
+from infra.ingest.at_most import AtMost
 from infra.ingest.devices import DeviceRegistry
 from infra.ingest.events import Events
 from infra.settings import Settings
 
 _MAX_CONNECTIONS = 200
+_LINES_A_MINUTE = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(AtMost(_LINES_A_MINUTE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
     try:

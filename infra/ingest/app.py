@@ -2,7 +2,7 @@
 
 What is asked, in this order; nothing of the body is read before the fourth, and no more than MAX_BODIES at a time:
 
-    path                 404
+    method, path         405, 404
     length               411 without Content-Length, 413 above MAX_SENT_BYTES
     signature            401 unsigned, unknown, signature; 403 revoked, clock
     device               403 device (the path is another's), 429 busy (sends one already), 429 rate, 503 busy
@@ -12,7 +12,8 @@ What is asked, in this order; nothing of the body is read before the fourth, and
     room                 403 quota
     store                409 taken (another report has this name), 507 full, 503 store
 
-200 says key and SHA-256 of what is stored, also where it was before: its answer may have been lost.
+200 says key and SHA-256 of what is stored, also where it was before: its answer may have been lost. Every refusal ends
+its connection, so that nobody reads the rest of a body.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -71,7 +73,8 @@ class Ingest:
 
     def app(self) -> Starlette:
         """What uvicorn serves."""
-        return Starlette(routes=[Route("/{path:path}", self._put, methods=["PUT"])])
+        routes = [Route("/{path:path}", self._put, methods=["PUT"])]
+        return Starlette(routes=routes, exception_handlers={HTTPException: _other})
 
     async def _put(self, request: Request) -> JSONResponse:
         try:
@@ -79,10 +82,7 @@ class Ingest:
         except RefusedError as refusal:
             path, status, code = shown(request.url.path)[:300], refusal.status, refusal.code
             _log.warning("%s: %d %s: %s", path, status, code, shown(refusal))
-            answer = JSONResponse({"error": code, "message": str(refusal)}, status)
-            if status in (400, 411, 413):  # the rest of the body is not even thrown away
-                answer.headers["Connection"] = "close"
-            return answer
+            return _refusal(status, code, str(refusal))
         return JSONResponse({"stored": key, "sha256": sha256})
 
     async def _stored(self, request: Request) -> tuple[str, str]:
@@ -183,6 +183,16 @@ class Ingest:
         if not same:
             raise RefusedError(409, "taken", f"another report is stored as {key!r}, and stays")
         return True
+
+
+async def _other(request: Request, error: Exception) -> JSONResponse:
+    """Starlette's own refusal of another method."""
+    assert isinstance(error, HTTPException)
+    return _refusal(error.status_code, "method", "wanted PUT")
+
+
+def _refusal(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": code, "message": message}, status, {"Connection": "close"})
 
 
 def _header(request: Request, name: str) -> str:

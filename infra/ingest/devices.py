@@ -19,6 +19,8 @@ from infra.device.files.local_errors import local_errors
 
 REGISTRY_VERSION = 1
 READ_BY_DEVICES = ("releases/", "targets/", "tuf/")
+IDENTITIES = ("pipeline", "ingest")
+"""Names of keys that are no device's: of the services of a single-machine run."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class DeviceRegistry:
             key: id and secret that another store has given it; None makes one.
 
         Raises:
-            SettingsError: it is there already, or the registry cannot be read.
+            SettingsError: it is there already, the key is another's, or the registry cannot be read.
             ContractError: not a name.
         """
         check_name("name of the device", name)
@@ -91,23 +93,23 @@ class DeviceRegistry:
                 )
             # The prefix keeps apart what devices are called and what the pipeline's own keys are called.
             key_id, secret = key or (f"device-{name}", secrets.token_urlsafe(30))
+            if key_id in IDENTITIES:
+                raise SettingsError(f"device {name!r}: the key {key_id!r} is the stack's own, wanted one of the device")
             if any(one.key_id == key_id for one in devices.values() if one.name != name):
                 raise SettingsError(f"device {name!r}: the key {key_id!r} is another device's, wanted one of its own")
             devices[name] = Device(name, key_id, secret, utc_now())
             return devices[name]
 
     def revoke(self, name: str) -> Device:
-        """Makes the key of a device worthless; what it has reported stays.
+        """Makes the key of a device worthless; what it has reported stays. One that was revoked before stays so.
 
         Raises:
-            SettingsError: there is no such device, it was revoked before, or the registry cannot be read.
+            SettingsError: there is no such device, or the registry cannot be read.
         """
         with self._changing() as devices:
             if name not in devices:
                 raise SettingsError(f"device {name!r}: unknown, wanted one of {sorted(devices)}")
-            if devices[name].revoked_at is not None:
-                raise SettingsError(f"device {name!r}: revoked before, at {devices[name].revoked_at}")
-            devices[name] = replace(devices[name], revoked_at=utc_now())
+            devices[name] = replace(devices[name], revoked_at=devices[name].revoked_at or utc_now())
             return devices[name]
 
     @contextmanager

@@ -68,7 +68,9 @@ def _print_status(stack: Stack) -> int:
     print(f"Prefect  {stack.ui_url}  asks once for `prefect` of `secrets` in {stack.folder / 'stack.json'}")
     print(f"S3       {stack.store_endpoint}  bucket {BUCKET}")
     print(f"ingest   {stack.ingest_url}\nlogs     {stack.folder / 'log'}")
-    print(f"keys     {stack.keys} (of a development root: the root key is not offline, see docs/keys.md)")
+    is_development = (stack.keys / "root.pem").exists()
+    note = " (of a development root: the root key is not offline, see docs/keys.md)" if is_development else ""
+    print(f"keys     {stack.keys}{note}")
     return 0
 
 

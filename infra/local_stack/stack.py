@@ -19,7 +19,7 @@ from pathlib import Path
 
 from infra.device.files.atomic_file import atomic_file
 from infra.errors import StackError
-from infra.ingest.devices import Device, DeviceRegistry
+from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
 from infra.local_stack.lost_runs import begun_runs, crash_runs, is_computed, skip_missed_runs
@@ -41,8 +41,9 @@ from infra.local_stack.services import (
     worker_command,
 )
 from infra.local_stack.state import StackState
-from infra.local_stack.store_identities import IDENTITIES, store_identities
+from infra.local_stack.store_identities import store_identities
 from infra.local_stack.store_security import write_store_security
+from infra.settings import Settings
 
 _READY_WITHIN_S = 180.0
 _POLL_S = 0.3
@@ -80,8 +81,13 @@ class Stack:
 
     @property
     def keys(self) -> Path:
-        """Folder of the keys that sign releases: the caller's MODNET_KEYS, or one of this stack alone."""
-        return Path(self._environ.get("MODNET_KEYS", self.folder / "keys"))
+        """Folder of the keys that sign releases: the caller's MODNET_KEYS, or one of this stack alone.
+
+        Raises:
+            SettingsError: MODNET_KEYS names no folder.
+        """
+        named = {name: value for name, value in self._environ.items() if name == "MODNET_KEYS"}
+        return Settings.from_env(named).keys_folder if named else self.folder / "keys"
 
     @property
     def api(self) -> PrefectApi:
@@ -144,6 +150,7 @@ class Stack:
             )
             self._deploy()
             self._wait_for_store()  # late: after a restart it needs longest
+            self._renew()
             self._start("ingest", self._ingest)
             self._wait("ingest", lambda: listens(self._state.ports["ingest"]))
             if self._targets:
@@ -216,6 +223,8 @@ class Stack:
     def changing_devices(self) -> Iterator[DeviceRegistry]:
         """The registry of devices, to be changed; the store knows of it when the block ends, the ingest by itself.
 
+        A store that could not be told is told by the next change, also where that changes nothing.
+
         Raises:
             StackError: another command is starting or stopping this stack.
         """
@@ -243,8 +252,9 @@ class Stack:
         """Those of a development root, unless the caller brings some."""
         from infra.publishing.keys import development_keys  # the other verbs do without its packages
 
+        folder = self.keys
         if "MODNET_KEYS" not in self._environ:
-            development_keys(self.keys)
+            development_keys(folder)
 
     def _make_secrets(self) -> None:
         """Makes what is not there yet. Services of an earlier version, which never asked for it, must not run on."""
@@ -333,6 +343,13 @@ class Stack:
         done = subprocess.run(command, env=self.pipeline_environ(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise StackError(f"store: {done.stderr.strip()}; {self._log_end('store')}")
+
+    def _renew(self) -> None:
+        """Signs anew what the nights would have while the machine was off; what hinders it is said, and no more."""
+        command = [sys.executable, "-m", "infra.local_stack.renew"]
+        done = subprocess.run(command, env=self.pipeline_environ(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.stderr.write(f"what is released was not signed anew: {done.stderr.strip()}\n")
 
     def _wait(self, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _READY_WITHIN_S

@@ -6,11 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from infra.ingest.devices import Device, device_policy, ingest_policy
+from infra.ingest.devices import IDENTITIES, Device, device_policy, ingest_policy
 from infra.local_stack.services import BUCKET
-
-IDENTITIES = ("pipeline", "ingest")
-"""Of the stack's own services; each has a secret in `StackState.secrets`."""
 
 
 def store_identities(secrets: Mapping[str, str], devices: Iterable[Device]) -> dict[str, Any]:
@@ -23,9 +20,7 @@ def store_identities(secrets: Mapping[str, str], devices: Iterable[Device]) -> d
         "pipeline": {"actions": ["Admin"]},
         "ingest": {"policyNames": ["ingest"]},
     }
-    of_services = [
-        {"name": name, "credentials": [_key(name, secrets[name])], **right} for name, right in rights.items()
-    ]
+    of_services = [{"name": name, "credentials": [_key(name, secrets[name])], **rights[name]} for name in IDENTITIES]
     of_devices = [
         {
             "name": f"device-{device.name}",

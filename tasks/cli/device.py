@@ -22,7 +22,7 @@ def add_device(options: Options) -> Result:
     stack = _stack(options)
     with stack.changing_devices() as devices:
         device = devices.add(options.name, key)
-    environ, command = _on_the_device(device, stack)
+    environ, command = _on_the_device(device, None if key else stack)
     if options.json:
         return {"device": device.name, "environment": environ, "command": command}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environ.items()]
@@ -69,13 +69,15 @@ def _aws_key(path: Path) -> tuple[str, str]:
         ) from error
 
 
-def _on_the_device(device: Device, stack: Stack) -> tuple[dict[str, str], str]:
+def _on_the_device(device: Device, stack: Stack | None) -> tuple[dict[str, str], str]:
     """Variables and command: of the stack once it was started, else of the store that this environment names.
+
+    None for a stack where another store has made the key.
 
     `root.json` is that of the keys, copied to the device.
     """
     endpoint, store, ingest = os.environ.get("AWS_ENDPOINT_URL"), Settings.from_env().store_url, "https://INGEST"
-    if stack.was_started:
+    if stack is not None and stack.was_started:
         endpoint, store, ingest = stack.store_endpoint, f"s3://{BUCKET}", stack.ingest_url
     environ = {"AWS_ACCESS_KEY_ID": device.key_id, "AWS_SECRET_ACCESS_KEY": device.secret}
     if endpoint is not None:

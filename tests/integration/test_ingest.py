@@ -244,6 +244,23 @@ def test_a_report_that_is_too_large_is_not_even_sent_and_not_read(as_device: AsD
     assert send(ingest.url, one.key(), one.to_json(), tampered=length)[1]["error"] == "large"
 
 
+@pytest.mark.parametrize("request_line", ["PUT /x", "GET /x", "PUT *", "PUT /reports/device/0123456789ab/other.json"])
+def test_the_body_of_a_refused_request_is_not_read(ingest: IngestServer, request_line: str) -> None:
+    head = f"{request_line} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(ingest.url).port or 0), timeout=20) as connection:
+        connection.sendall(head.encode())
+        answer = connection.makefile("rb").read()  # until the ingest ends the connection
+    assert answer.startswith(b"HTTP/1.1 40")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+def test_a_flood_without_a_key_does_not_fill_the_log(start_ingest: Callable[..., IngestServer]) -> None:
+    ingest = start_ingest()
+    for _ in range(300):
+        assert exchange(ingest.url, "PUT", "/" + "x" * 1000, {"Host": "x", "Content-Length": "0"}, b"")[0] == 404
+    assert 60 <= ingest.log.read_text().count("404 path") <= 120  # the minute may have changed meanwhile
+
+
 def begin(url: str, one: LatencyReport, key_id: str, secret: str) -> socket.socket:
     """A connection over which the head of a report's request and 50 bytes of its body went."""
     body, signed_at, host = one.to_json(), now(), urlsplit(url).netloc
@@ -256,8 +273,10 @@ def begin(url: str, one: LatencyReport, key_id: str, secret: str) -> socket.sock
     return connection
 
 
-def test_a_body_that_is_cut_off_stores_nothing(ingest: IngestServer, s3_store: Callable[[str], S3Store]) -> None:
-    one = report()
+def test_a_body_that_is_cut_off_stores_nothing(
+    start_ingest: Callable[..., IngestServer], s3_store: Callable[[str], S3Store]
+) -> None:
+    ingest, one = start_ingest(), report()  # one whose log is empty
     with begin(ingest.url, one, "device", "device-secret"):
         time.sleep(0.3)
         # meanwhile the same device sends nothing else

@@ -6,11 +6,12 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import ssl
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from botocore.exceptions import BotoCoreError
 from botocore.session import get_session
@@ -23,6 +24,8 @@ _TIMEOUT_S = 60.0
 _MAX_ANSWER_BYTES = 1 << 16
 _NEVER_TAKEN = (409, 413, 422)  # the report itself is at fault, and another try would end the same way
 _REFUSED = (401, 403, 404)
+_HOST = r"[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]"
+_PLAIN_URL = re.compile(rf"https?://({_HOST})(:[0-9]+)?(/[A-Za-z0-9._~%/-]*)?")  # no user, no query, no fragment
 
 
 class Ingest:
@@ -38,10 +41,7 @@ class Ingest:
         Raises:
             SettingsError: another kind of URL, no key, or AWS_CA_BUNDLE cannot be read.
         """
-        parts = urlsplit(url)
-        is_here = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        if not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_here))) or parts.query:
-            raise SettingsError(f"ingest URL {url!r}: wanted https://host[:port], or http:// on this machine")
+        parts = _checked(url)
         self._url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         try:
             key = get_session().get_credentials()
@@ -101,6 +101,20 @@ class Ingest:
         except (ValueError, RecursionError):
             answer = None
         return status, answer if isinstance(answer, dict) else {}
+
+
+def _checked(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        is_plain = _PLAIN_URL.fullmatch(url) is not None and parts.port != 0
+    except ValueError:  # a port above 65535, half an address
+        is_plain = False
+    if not (is_plain and (parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1"))):
+        raise SettingsError(
+            f"ingest URL {url!r}: wanted https://host[:port][/path], or http:// on this machine, without user, query "
+            "and fragment"
+        )
+    return parts
 
 
 def _meaning(status: int, answer: dict[str, Any], where: str) -> InfraError:

@@ -74,6 +74,14 @@ STOPS = {
     "no such store": (["--store", "ftp://somewhere"], "ftp://somewhere"),
     "reports in the clear": (["--ingest", "http://example.com"], "wanted https://host"),
     "no ingest": (["--ingest", "ingest.example.com"], "wanted https://host"),
+    "half an address": (["--ingest", "https://["], "'https://[': wanted https://host"),
+    "a port that is none": (["--ingest", "https://h:abc"], "'https://h:abc': wanted https://host"),
+    "port 0": (["--ingest", "https://h:0"], "'https://h:0': wanted https://host"),
+    "a port too high": (["--ingest", "https://h:65536"], "'https://h:65536': wanted https://host"),
+    "a user": (["--ingest", "https://u:p@h"], "'https://u:p@h': wanted https://host"),
+    "a query": (["--ingest", "https://h/?a"], "'https://h/?a': wanted https://host"),
+    "a fragment": (["--ingest", "https://h/#f"], "'https://h/#f': wanted https://host"),
+    "a blank": (["--ingest", "https://h /"], "'https://h /': wanted https://host"),
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.device.errors import ContractError, SettingsError
-from infra.ingest.devices import DeviceRegistry
+from infra.ingest.devices import IDENTITIES, DeviceRegistry
 
 
 @pytest.fixture
@@ -44,8 +44,7 @@ def test_a_revoked_device_may_come_back_by_another_key(registry: DeviceRegistry)
     with pytest.raises(SettingsError, match=f"'kitchen-1': there since {before.added_at}, wanted a new name"):
         registry.add("kitchen-1")
     revoked = registry.revoke("kitchen-1")
-    with pytest.raises(SettingsError, match=f"'kitchen-1': revoked before, at {revoked.revoked_at}"):
-        registry.revoke("kitchen-1")
+    assert registry.revoke("kitchen-1") == revoked
     after = registry.add("kitchen-1")
     assert after.revoked_at is None
     assert after.secret != before.secret
@@ -59,6 +58,13 @@ def test_what_is_unknown_or_no_name_is_refused(registry: DeviceRegistry) -> None
         registry.add("../attic")
     with pytest.raises(SettingsError, match="the key 'device-kitchen-1' is another device's"):
         registry.add("attic", ("device-kitchen-1", "secret"))
+
+
+@pytest.mark.parametrize("key_id", IDENTITIES)
+def test_a_key_of_the_stack_itself_is_no_devices(registry: DeviceRegistry, key_id: str) -> None:
+    with pytest.raises(SettingsError, match=f"'attic': the key '{key_id}' is the stack's own"):
+        registry.add("attic", (key_id, "secret"))
+    assert registry.devices() == {}
 
 
 WHOLE = {

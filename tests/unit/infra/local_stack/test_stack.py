@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -10,13 +11,18 @@ from uuid import uuid4
 
 import pytest
 
+from infra.device.errors import SettingsError
+from infra.device.stores.folder_store import FolderStore
 from infra.errors import StackError
+from infra.local_stack.__main__ import _print_status
 from infra.local_stack.environments import MARKER
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
 from infra.local_stack.services import SERVICES, WORK_POOL
 from infra.local_stack.stack import Stack
 from infra.local_stack.state import StackState
+from infra.publishing.keys import development_keys
+from tests.signing import sign
 
 RUN_ID = str(uuid4())
 
@@ -83,6 +89,59 @@ def test_devices_are_added_while_the_store_does_not_run(stack: Stack) -> None:
     with stack._locked():
         identities = json.loads(stack._write_identities().read_text())["identities"]
     assert [one["name"] for one in identities] == ["pipeline", "ingest", "device-local"]
+
+
+def test_a_revocation_that_did_not_reach_the_store_reaches_it_when_it_is_repeated(
+    stack: Stack, running: dict[str, Process]
+) -> None:
+    with stack.changing_devices() as devices:
+        devices.add("kitchen")
+    state = StackState.read(stack.folder / "stack.json")
+    state.processes["store"] = running["flow"]
+    state.write(stack.folder / "stack.json")
+    known = stack.folder / "identities.json"
+    known.mkdir()  # nothing can be written there
+    for _ in range(2):
+        with pytest.raises(OSError, match="identities"), stack.changing_devices() as devices:
+            devices.revoke("kitchen")
+    known.rmdir()
+    with stack.changing_devices() as devices:
+        devices.revoke("kitchen")
+    assert json.loads(known.read_text())["identities"][-1] == {
+        "name": "device-kitchen", "credentials": [], "policyNames": ["device"]
+    }  # fmt: skip
+
+
+def test_the_callers_keys_are_found_as_flows_find_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stack = Stack(tmp_path / "stack", tmp_path, {"MODNET_KEYS": "~/k", "MODNET_STORE": "not this stack's"})
+    assert stack.keys == tmp_path / "k"
+    assert Stack(tmp_path / "stack", tmp_path, {}).keys == tmp_path / "stack" / "keys"
+    with pytest.raises(SettingsError, match="MODNET_KEYS = 'k': wanted an absolute path"):
+        Stack(tmp_path / "stack", tmp_path, {"MODNET_KEYS": "k"}).up()
+    monkeypatch.setattr(Stack, "is_up", lambda stack: True)
+    for is_development in (False, True):
+        if is_development:
+            development_keys(stack.keys)
+        _print_status(stack)
+        assert ("of a development root" in capsys.readouterr().out) == is_development
+
+
+def test_keys_that_cannot_sign_anew_are_told_and_hinder_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = FolderStore(tmp_path / "store")
+    stack = Stack(tmp_path / "stack", tmp_path, {})
+    environ = {**os.environ, "MODNET_STORE": store.url, "MODNET_KEYS": str(tmp_path / "none")}
+    monkeypatch.setattr(stack, "pipeline_environ", lambda: environ)
+    stack._renew()
+    assert capsys.readouterr().err == ""  # nothing was ever signed
+    sign(store, "targets/a/current.json", b"x")
+    stack._renew()
+    assert "what is released was not signed anew: " in (said := capsys.readouterr().err)
+    assert f"{tmp_path}/none/root.json: no such file" in said
 
 
 def test_down_leaves_other_processes_alone_and_forgets_its_own(stack: Stack) -> None:

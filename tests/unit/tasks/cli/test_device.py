@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from infra.local_stack.state import StackState
 from tasks.cli import main
 
 
@@ -48,6 +49,18 @@ def test_a_device_takes_the_key_that_aws_has_made(folder: Path, run: Any, refuse
     path.write_text('{"AccessKey": {}}')
     code, words = refuse("device", "add", "cellar", "--aws", path)
     assert (code, "wanted the JSON that `aws iam create-access-key` prints" in words) == (3, True)
+
+
+def test_a_key_of_aws_is_for_the_store_that_is_set_also_where_a_stack_was_started(folder: Path, run: Any) -> None:
+    StackState({}, {"s3": 8333, "ingest": 8343}).write(folder / ".modnet" / "stack.json")
+    path = folder / "key.json"
+    path.write_text(json.dumps({"AccessKey": {"AccessKeyId": "AKIA1", "SecretAccessKey": "secret"}}))
+    added = run("device", "add", "attic", "--aws", path)
+    assert "AWS_ENDPOINT_URL" not in added["environment"]
+    assert "--store s3://models/of-us --root root.json --ingest https://INGEST" in added["command"]
+    of_stack = run("device", "add", "cellar")
+    assert of_stack["environment"]["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8333"
+    assert "--store s3://modnet --root root.json --ingest http://127.0.0.1:8343" in of_stack["command"]
 
 
 @pytest.mark.parametrize(
