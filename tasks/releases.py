@@ -25,7 +25,7 @@ def promote_release(release_id: str, targets: list[Target]) -> list[Target]:
     return wanted
 
 
-@task(retry_condition_fn=is_transient, **RETRIES)
+@task(task_run_name="what {target} ran before", retry_condition_fn=is_transient, **RETRIES)
 def release_before(target: Target) -> tuple[str, str]:
     """What a target runs, and what it ran before: decided once, as every roll-back turns the two around."""
     return releases.before_of(this_publisher(), target)

@@ -1,4 +1,4 @@
-"""Signs anew what is released in MODNET_STORE, by the keys in MODNET_KEYS; nothing where nothing was ever signed.
+"""Signs anew what is released in MODNET_STORE, by the keys in MODNET_KEYS, where half of its time is over.
 
 Exit codes: 0 signed or nothing to sign, 3 it cannot. A program of its own because boto3 takes its identity from the
 environment of the process.
@@ -23,7 +23,7 @@ def main() -> int:
         settings = Settings.from_env()
         store = open_store(settings.store_url)
         if store.exists(f"{METADATA}timestamp.json"):
-            Publisher(store, Keys(settings.keys_folder)).renew()
+            Publisher(store, Keys(settings.keys_folder)).renew(is_needed_only=True)
     except InfraError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 3

@@ -106,9 +106,13 @@ class Publisher(Repository):
         """
         self._attempt(lambda: self._edit(edit))
 
-    def renew(self) -> None:
-        """Signs the timestamp for another week, and snapshot and targets where half their time is over."""
-        self._attempt(self._sign_anew)
+    def renew(self, *, is_needed_only: bool = False) -> None:
+        """Signs the timestamp for another week, and snapshot and targets where half their time is over.
+
+        Args:
+            is_needed_only: the timestamp as well only where half its time is over.
+        """
+        self._attempt(lambda: self._sign_anew(is_needed_only=is_needed_only))
 
     def rebuild(self) -> None:
         """Signs a new timestamp where that of the store is lost or damaged, for the newest snapshot that verifies.
@@ -210,8 +214,10 @@ class Publisher(Repository):
             self.do_snapshot()
             self.do_timestamp()
 
-    def _sign_anew(self, all_roles: bool = False) -> None:
+    def _sign_anew(self, *, all_roles: bool = False, is_needed_only: bool = False) -> None:
         old = {role for role in (TARGETS, SNAPSHOT) if all_roles or _is_half_over(self.open(role).signed)}
+        if is_needed_only and not old and not _is_half_over(self.open(TIMESTAMP).signed):
+            return
         if TARGETS in old:
             self.close(TARGETS, self.open(TARGETS))
         self.do_snapshot(force=bool(old))

@@ -15,6 +15,7 @@ import pytest
 from infra.device.releases import read_current, read_manifest
 from infra.device.reports import read_reports
 from infra.device.stores.object_store import ObjectStore, open_store
+from infra.device.trust import Trust
 from infra.local_stack.nightly import run_nightly
 from infra.local_stack.stack import Stack
 from modnet.checkpoint import save_checkpoint
@@ -31,7 +32,6 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.settings import MattingRetraining
 from tasks.configs.baseline import BaselineConfig
 from tasks.configs.compress import CompressConfig
-from tests.signing import trust_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "compress/on-demand"
@@ -84,15 +84,16 @@ def parameters(checkpoint: Path, **changes: object) -> dict:
 
 
 def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
-    stack: Stack, store: ObjectStore, base: Path, capsys: pytest.CaptureFixture
+    stack: Stack, store: ObjectStore, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert run_nightly(stack, DEPLOYMENT, parameters(base)) == 0
     printed = capsys.readouterr().out
     assert "unpruned" in printed
     assert "winner" in printed
 
-    release = read_current(trust_of(store), "cpu-int8").release_id
-    manifest = read_manifest(trust_of(store), release)
+    trust = Trust(store, (stack.keys / "root.json").read_bytes(), tmp_path)
+    release = read_current(trust, "cpu-int8").release_id
+    manifest = read_manifest(trust, release)
     assert set(manifest.targets) == {*TARGETS, STICK}
     assert {f"val_mse_{target}" for target in manifest.targets} < set(manifest.scores)
     checks = manifest.provenance["legacy"][STICK]
@@ -115,7 +116,7 @@ def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
     assert run_nightly(stack, DEPLOYMENT, parameters(base)) == 0
     again = [key for key in store.list("") if not key.startswith("stack/")]
     assert again == keys
-    computed = [key for key in keys if not key.startswith(("runs/", "targets/"))]
+    computed = [key for key in keys if not key.startswith(("runs/", "targets/", "awaited/"))]
     assert {key: store.get_with_etag(key)[1] for key in computed} == {key: etags[key] for key in computed}
     assert not [key for key in keys if "training-state" in key]
 

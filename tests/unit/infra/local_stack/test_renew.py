@@ -39,10 +39,21 @@ def test_nothing_is_signed_where_nothing_ever_was(
     assert store.list("") == []
 
 
+def test_nothing_is_signed_anew_before_half_of_its_time_is_over(store: FolderStore) -> None:
+    sign(store, "targets/a/current.json", b"x")
+    before = store.get("tuf/timestamp.json")
+    assert renew.main() == 0
+    assert store.get("tuf/timestamp.json") == before
+
+
 def test_a_key_that_is_missing_is_named(
     store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sign(store, "targets/a/current.json", b"x")
+    with monkeypatch.context() as days_ago:
+        days_ago.setattr(
+            repository, "expiry", lambda role: datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+        )
+        sign(store, "targets/a/current.json", b"x")
     (tmp_path / "root.json").write_bytes((keys().folder / "root.json").read_bytes())
     monkeypatch.setenv("MODNET_KEYS", str(tmp_path))
     assert renew.main() == 3
