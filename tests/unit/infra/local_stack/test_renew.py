@@ -57,4 +57,4 @@ def test_a_key_that_is_missing_is_named(
     (tmp_path / "root.json").write_bytes((keys().folder / "root.json").read_bytes())
     monkeypatch.setenv("MODNET_KEYS", str(tmp_path))
     assert renew.main() == 3
-    assert f"{tmp_path}/timestamp.pem: no such file, wanted the key that signs timestamp" in capsys.readouterr().err
+    assert f"{tmp_path}/targets.pem: no such file, wanted the key that signs targets" in capsys.readouterr().err
