@@ -127,10 +127,9 @@ def new_keys(folder: Path, root_folder: Path) -> Keys:
         read_signer(path)  # not every medium keeps a file for its owner alone
     signed = Metadata(root)
     signed.sign(signers[ROOT])
-    with atomic_file(folder / "1.root.json") as file:
-        file.write(signed.to_bytes())
-    with atomic_file(folder / "root.json") as file:
-        file.write(signed.to_bytes())
+    for name in ("1.root.json", "root.json"):
+        with local_errors(str(folder / name)), atomic_file(folder / name) as file:
+            file.write(signed.to_bytes())
     return Keys(folder)
 
 

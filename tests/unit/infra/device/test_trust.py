@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -13,7 +14,7 @@ from tuf.api.metadata import Metadata
 
 from infra.device.documents.manifest import manifest_path
 from infra.device.documents.pointer import pointer_path
-from infra.device.errors import InfraError, NotStoredError, SettingsError, UntrustedError
+from infra.device.errors import DiskFullError, InfraError, NotStoredError, SettingsError, UntrustedError
 from infra.device.releases import read_current
 from infra.device.stores.folder_store import FolderStore
 from infra.device.trust import Trust
@@ -174,6 +175,24 @@ def test_what_was_verified_and_spoilt_on_this_disk_is_fetched_again(
             path.write_bytes(b"\0")
     again = Trust(store, root_file().read_bytes(), tmp_path / "trust")
     assert read_current(again, "cpu-fp32").release_id == published
+
+
+def test_a_full_disk_is_said_and_what_was_verified_before_stays(
+    store: FolderStore, published: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust = Trust(store, root_file().read_bytes(), tmp_path / "trust")
+    trust.refresh()
+    promote(publisher_of(store), "cpu-fp32", published)
+
+    def refuse(*paths: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tuf.ngclient.updater.os.replace", refuse)
+        with pytest.raises(DiskFullError, match="no room to write"):
+            trust.refresh()
+    trust.refresh()
+    assert read_current(trust, "cpu-fp32").release_id == published
 
 
 def test_a_rotated_root_is_followed_and_a_stolen_old_key_is_worth_nothing(

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Targets
 
-from infra.device.errors import ConflictError, InfraError, SettingsError, StoreUnavailableError, UntrustedError
+from infra.device.errors import (
+    ConflictError,
+    DiskFullError,
+    InfraError,
+    SettingsError,
+    StoreUnavailableError,
+    UntrustedError,
+)
 from infra.device.stores.folder_store import FolderStore
 from infra.device.trust import Trust
 from infra.publishing import keys as keys_module
+from infra.publishing import repository
 from infra.publishing.keys import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Keys, development_keys, new_keys, sign_root
 from infra.publishing.repository import Publisher
 from tasks.cli import main
@@ -110,6 +120,27 @@ def test_a_rotation_that_was_killed_between_two_files_loses_no_key(
     rotate(own, folder, role)
     Publisher(own, Keys(folder)).renew()
     rotate(own, folder, role)
+    trust_by(own, folder).refresh()
+
+
+@pytest.mark.parametrize("file", ["timestamp.new.pem", "2.root.json", "root.json", "signed.json"])
+def test_a_full_disk_at_any_write_is_said_and_the_same_command_goes_on(
+    own: FolderStore, folder: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    def refuse(real: Callable[..., AbstractContextManager[object]]) -> Callable[..., AbstractContextManager[object]]:
+        def written(path: Path, *more: object) -> AbstractContextManager[object]:
+            if path.name == file:
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            return real(path, *more)
+
+        return written
+
+    with monkeypatch.context() as patched:
+        for module in (keys_module, repository):
+            patched.setattr(module, "atomic_file", refuse(module.atomic_file))
+        with pytest.raises(DiskFullError, match=rf"{re.escape(file)}.*no room to write"):
+            rotate(own, folder, TIMESTAMP)
+    rotate(own, folder, TIMESTAMP)
     trust_by(own, folder).refresh()
 
 
