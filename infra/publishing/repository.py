@@ -11,6 +11,7 @@ import fcntl
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -115,11 +116,14 @@ class Publisher(Repository):
         self._attempt(lambda: self._sign_anew(is_needed_only=is_needed_only))
 
     def rebuild(self) -> None:
-        """Signs a new timestamp where that of the store is lost or damaged, for the newest snapshot that verifies.
+        """Signs a new timestamp where that of the store is lost, damaged or of before, for the newest snapshot of ours.
 
         Raises:
-            UntrustedError: none does.
+            UntrustedError: there is none.
         """
+        with suppress(UntrustedError, NotStoredError):
+            self.refresh()
+            return  # nothing is lost
         self._publish_roots()
         keys = self.store.list(METADATA)
         versions = sorted((_version(key, SNAPSHOT) for key in keys), reverse=True)

@@ -247,6 +247,12 @@ def test_a_lost_timestamp_is_a_reason_to_wait_and_is_signed_anew_when_asked(
     assert device.read(PATH, max_bytes=10) == DATA
 
 
+def test_rebuild_changes_nothing_where_nothing_is_lost(own: FolderStore, folder: Path) -> None:
+    before = own.get(TIMESTAMP_KEY)
+    Publisher(own, Keys(folder)).rebuild()
+    assert own.get(TIMESTAMP_KEY) == before
+
+
 def test_what_this_machine_has_seen_is_remembered_also_when_another_signed_it(
     own: FolderStore, folder: Path, tmp_path: Path
 ) -> None:
