@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL
 
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.releases import read_manifest
-from infra.device.reports import read_reports
+from infra.device.reports import counted_once, read_reports
 from infra.device.shown import shown
 from infra.ingest.events import REPORT_STORED, release_resource
 from infra.publishing.releases import await_reports
@@ -40,7 +40,8 @@ def collect_reports(release_id: str, config: BenchmarkConfig) -> list[LatencyRep
     with _told_of_reports(release_id) as told:
         while True:
             told.clear()
-            reports, refused = read_reports(store, release_id)
+            found, refused = read_reports(store, release_id)
+            reports = counted_once(found)
             measured = [report.target for report in reports if report.summary is not None]
             missing = targets.difference(measured)
             left_s = deadline - time.monotonic()

@@ -57,9 +57,14 @@ def retain_releases(last: int) -> list[str]:
 
 @task(retry_condition_fn=is_transient, **RETRIES)
 def renew_signatures() -> datetime:
-    """Signs the timestamp anew and returns until when it counts; warns where the root nears its end."""
+    """Signs the timestamp anew and returns until when it counts; warns where the root nears its end.
+
+    What killed publications have left a day ago is removed as well.
+    """
     publisher = this_publisher()
     publisher.renew()
+    if swept := releases.sweep(publisher):
+        get_run_logger().info("removed what killed publications left: %s", ", ".join(swept))
     root_until = publisher.keys.root.signed.expires
     if root_until - datetime.now(UTC) < _ROOT_NEARS_ITS_END:
         get_run_logger().warning("the root counts until %s: sign it anew by `modnet keys sign`", root_until.date())

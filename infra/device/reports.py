@@ -42,3 +42,16 @@ def read_reports(store: ObjectStore, release_id: str) -> tuple[list[LatencyRepor
         else:
             reports.append(report)
     return reports, refused
+
+
+def counted_once(reports: list[LatencyReport]) -> list[LatencyReport]:
+    """One report for each release, target, device and runtime: the first that was measured, else the last that failed.
+
+    A device that lost its memory measures again, and reports again.
+    """
+    counted: dict[tuple[str, str, str, str], LatencyReport] = {}
+    for report in sorted(reports, key=lambda one: (one.summary is not None, one.started_at)):
+        question = (report.release_id, report.target, report.device, report.runtime)
+        if question not in counted or counted[question].summary is None:
+            counted[question] = report
+    return [report for report in reports if report in counted.values()]

@@ -39,6 +39,7 @@ from infra.device.agent.spool import ReportTaker, Spool
 from infra.device.documents.checks import MAX_TEXT, utc_now
 from infra.device.documents.latency_report import FAILED, MEASURED, LatencyReport
 from infra.device.documents.latency_summary import percentile_note, summarise
+from infra.device.documents.manifest import TargetFiles
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import (
     ContractError,
@@ -52,7 +53,7 @@ from infra.device.files.local_errors import local_errors
 from infra.device.measuring.latency import measure
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import LoadedModel, device_of, load_ir, runtime_text
-from infra.device.releases import fetch_release, read_current
+from infra.device.releases import fetch_release, manifest_of, read_current
 
 if TYPE_CHECKING:
     from infra.device.trust import Trust
@@ -62,6 +63,8 @@ _log = logging.getLogger(__name__)
 SKIPPED = "skipped"
 WAITING = "waiting"
 REJECTED = "rejected"
+_OPEN = "-dynamic"  # targets whose network takes any size, and is measured in one of the runtime's choice
+_REMEMBERED = {MEASURED: MEASURED, FAILED: REJECTED}
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ class Agent:
         self._spool = Spool(work_folder / "spool")
         self._releases = work_folder / "releases"
         self._seen = SeenReleases(work_folder / "seen.json")
+        # A report is on the disk before the memory of it is: who was killed in between remembers by the report.
+        for report in self._spool.reports():
+            self._seen.add(self._question(report.release_id, report.target, report.runtime), _REMEMBERED[report.status])
 
     def run_once(self, targets: Sequence[str]) -> list[Outcome]:
         """One round over the targets, in order; reports are sent as they come.
@@ -130,11 +136,7 @@ class Agent:
             for target in targets:
                 try:
                     outcome = self._run_target(target)
-                except (
-                    StoreRefusesError,
-                    DeviceMissingError,
-                    UntrustedError,
-                ) as error:  # the other targets may go well
+                except (StoreRefusesError, DeviceMissingError, UntrustedError) as error:  # the others may go well
                     outcome = Outcome(target, WAITING, str(error))
                 outcomes.append(outcome)
                 level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
@@ -150,7 +152,7 @@ class Agent:
             return Outcome(target, SKIPPED, "no release was promoted for it")
         except (ContractError, DigestMismatchError) as error:
             return Outcome(target, REJECTED, str(error))
-        question = f"{pointer.release_id}/{target}/{self._device}/{runtime_text()} in {self._store.address}"
+        question = self._question(pointer.release_id, target, runtime_text())
         if self._seen.status(question) == MEASURED:
             return Outcome(target, SKIPPED, f"release {pointer.release_id} was measured before")
         new_report = partial(
@@ -173,12 +175,17 @@ class Agent:
         self._seen.add(question, MEASURED)
         return Outcome(target, MEASURED, f"release {pointer.release_id}: {_in_words(report)}")
 
+    def _question(self, release_id: str, target: str, runtime: str) -> str:
+        return f"{release_id}/{target}/{self._device}/{runtime} in {self._store.address}"
+
     def _measure(self, pointer: Pointer, new_report: Callable[..., LatencyReport]) -> LatencyReport:
         try:
             ir_xml = fetch_release(self._store, pointer, self._releases)
             device = device_of(pointer.target)
             threads = self._settings.threads if device == "CPU" else None
             model = self._load(ir_xml, device=device, threads=threads)
+            if not pointer.target.endswith(_OPEN):
+                _check_shape(model.input_shape, manifest_of(self._store, pointer).targets[pointer.target])
             conditions = machine_conditions()
             samples = measure(model.run_once, warm_up=self._settings.warm_up, repeats=self._settings.repeats)
         finally:
@@ -194,6 +201,19 @@ class Agent:
             warm_up_ms=samples.warm_up_ms,
             samples_ms=samples.samples_ms,
             summary=summarise(samples.samples_ms),
+        )
+
+
+def _check_shape(got: tuple[int, ...], target_files: TargetFiles) -> None:
+    """Refuses a network of another input than the manifest says: its time would be that of another network.
+
+    Raises:
+        ContractError: says both.
+    """
+    if got != target_files.input_shape:
+        raise ContractError(
+            f"{target_files.ir_xml}: got a network whose input is {list(got)}, wanted "
+            f"{list(target_files.input_shape)}, as the manifest says"
         )
 
 

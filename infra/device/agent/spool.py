@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -56,6 +58,12 @@ class Spool:
     def pending(self) -> list[Path]:
         """Files of the waiting reports, oldest first."""
         return sorted(self._folder.glob("*.json"), key=lambda path: path.name)
+
+    def reports(self) -> Iterator[LatencyReport]:
+        """The waiting reports that can be read, oldest first."""
+        for path in self.pending():
+            with suppress(ContractError):  # `upload` says so
+                yield LatencyReport.from_json(path.read_bytes())
 
     def upload(self, taker: ReportTaker) -> int:
         """Gives away every waiting report, oldest first, and returns how many; each is removed once it is stored.

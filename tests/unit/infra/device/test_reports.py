@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.reports import read_reports
+from infra.device.reports import counted_once, read_reports
 from infra.device.stores.folder_store import FolderStore
 
 MakeReport = Callable[..., LatencyReport]
@@ -39,3 +39,17 @@ def test_read_reports_keeps_the_valid_and_explains_the_refused(
 
 def test_read_reports_gives_nothing_when_no_device_reported(store: FolderStore) -> None:
     assert read_reports(store, "0123456789ab") == ([], [])
+
+
+def test_each_question_is_counted_once_by_what_was_measured_first(
+    make_report: Callable[..., LatencyReport], make_failed_report: Callable[..., LatencyReport]
+) -> None:
+    times = [f"2026112{day}T063000.000000Z" for day in range(1, 6)]
+    failed, first, again = (
+        make_failed_report(started_at=times[0]),
+        make_report(started_at=times[1]),
+        make_report(started_at=times[2]),
+    )
+    other = make_report(started_at=times[3], device="attic-pi")
+    twice = [make_failed_report(started_at=time, device="cellar-pi") for time in times[3:]]
+    assert counted_once([failed, first, again, other, *twice]) == [first, other, twice[1]]

@@ -32,7 +32,8 @@ def _promote(store: FolderStore, ir_xml: Path, *, seed: int = 0, turned: TurnedF
     files = {path.name: path for path in (ir_xml, ir_xml.with_suffix(".bin"))}
     if turned is not None:
         files |= {turned.ir_xml: ir_xml, turned.ir_bin: ir_xml.with_suffix(".bin")}
-    target = TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", (1, 3, 8, 16), "fp32", turned)
+    shape = (1, 3, 8, 8) if turned is None else (1, 3, *turned.input_shape[:1:-1])
+    target = TargetFiles(ir_xml.name, ir_xml.stem + ".bin", "input", shape, "fp32", turned)
     manifest = Manifest(
         workload="matting",
         network_id="0123456789ab",
@@ -82,7 +83,7 @@ def test_run_once_measures_the_main_ir_of_a_release_of_both_orientations(
 
     def load(path: Path, **settings: Any) -> LoadedModel:
         loaded.append((path.name, sorted(one.name for one in path.parent.iterdir())))
-        return load_ir(path, **settings)
+        return load_ir(path, shape=(8, 16), **settings)
 
     release = _promote(store, ir_xml, turned=TurnedFiles("turned.xml", "turned.bin", (1, 3, 16, 8)))
     agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
@@ -193,6 +194,36 @@ def test_run_once_measures_nothing_when_the_pointer_is_not_what_was_signed(
     outcome = _run(store, tmp_path / "work")
     assert (outcome.status, "Observed hash" in outcome.detail) == ("rejected", True)
     assert store.list("reports/") == []
+
+
+def test_run_once_reports_a_network_of_another_shape_than_its_manifest_says(
+    store: FolderStore, ir_xml: Path, tmp_path: Path
+) -> None:
+    def load(path: Path, **settings: Any) -> LoadedModel:
+        return load_ir(path, shape=(16, 8), **settings)
+
+    release = _promote(store, ir_xml)
+    agent = Agent(trust_of(store), device="pi", work_folder=tmp_path / "work", settings=SETTINGS, load=load)
+    assert [one.status for one in agent.run_once(["cpu-fp32"])] == ["rejected"]
+    (report,) = _reports(store, release)
+    assert report.reason == (
+        "cpu-fp32.xml: got a network whose input is [1, 3, 16, 8], wanted [1, 3, 8, 8], as the manifest says"
+    )
+
+
+def test_whoever_was_killed_between_a_report_and_the_memory_of_it_does_not_measure_again(
+    store: FolderStore, ir_xml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*arguments: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    release = _promote(store, ir_xml)
+    with monkeypatch.context() as patched:
+        patched.setattr("infra.device.agent.seen.SeenReleases.add", kill)
+        with pytest.raises(KeyboardInterrupt):
+            _run(store, tmp_path / "work")
+    assert _run(store, tmp_path / "work").status == "skipped"
+    assert [report.status for report in _reports(store, release)] == ["measured"]
 
 
 def test_run_once_waits_and_says_why_when_what_is_signed_is_replayed(
