@@ -135,7 +135,7 @@ class Trust:
         except (OSError, RepositoryError, ValueError):
             with atomic_file(kept) as file:
                 file.write(self._root)
-        return Updater(*arguments)  # type: ignore[call-arg]
+        return Updater(*arguments)  # type: ignore[call-arg]  # of tuf 5; types are those of the tuf that is here
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -31,6 +30,7 @@ from infra.device.stores.s3_store import S3Store
 from infra.device.stores.signature import TIME_FORMAT, authorization, now
 from infra.ingest.app import MAX_BODIES, TURN_WITHIN_S
 from infra.ingest.events import REPORT_STORED, release_resource
+from infra.local_stack.store_security import write_store_security
 from tests.integration.conftest import DEVICES, IngestServer
 
 ROOT = Path(__file__).parents[2]
@@ -408,12 +408,8 @@ def test_a_prefect_that_does_not_answer_delays_nothing(start_ingest: Callable[..
 def test_another_address_wants_tls_and_a_device_verifies_it(
     start_ingest: Callable[..., IngestServer], as_device: AsDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate, and is not installed")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    make += ["-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*make, "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
+    write_store_security(tmp_path / "tls")  # a certificate for loopback that signs itself
+    certificate, key = tmp_path / "tls" / "certificate.pem", tmp_path / "tls" / "key.pem"
     ingest = start_ingest("--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key))
     one = report()
     with pytest.raises(StoreUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):

@@ -119,7 +119,9 @@ class Agent:
         self._seen = SeenReleases(work_folder / "seen.json")
         # A report is on the disk before the memory of it is: who was killed in between remembers by the report.
         for report in self._spool.reports():
-            self._seen.add(self._question(report.release_id, report.target, report.runtime), _REMEMBERED[report.status])
+            question = self._question(report.release_id, report.target, report.runtime)
+            if report.device == device and self._seen.status(question) is None:
+                self._seen.add(question, _REMEMBERED[report.status])
 
     def run_once(self, targets: Sequence[str]) -> list[Outcome]:
         """One round over the targets, in order; reports are sent as they come.

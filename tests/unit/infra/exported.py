@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from infra.device.documents.file_digest import FileDigest
+from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.stores.object_store import ObjectStore
+from infra.publishing.releases import publish_release
+from tests.signing import publisher_of
 
 
 def digests(files: Mapping[str, Path]) -> dict[str, FileDigest]:
@@ -20,3 +24,20 @@ def exported(store: ObjectStore, files: Mapping[str, Path]) -> dict[str, str]:
     for path, key in keys.items():
         store.upload_file(key, files[path])
     return keys
+
+
+def three_releases(store: ObjectStore, folder: Path) -> list[str]:
+    """Ids of published releases for two targets, the oldest first; their files are put into `folder`."""
+    files = {name: folder / name for name in ("modnet.xml", "modnet.bin")}
+    for path in files.values():
+        path.write_bytes(b"content")
+    target = TargetFiles("modnet.xml", "modnet.bin", "input", (1, 3, 480, 320), "fp32")
+    usual = Manifest("matting", "c" * 12, {"cpu-fp32": target, "cpu-int8": target}, digests(files), {}, {})
+    return [
+        publish_release(
+            publisher_of(store),
+            replace(usual, scores={"mse": day}, created_at=f"2026110{day}T063000.000000Z"),
+            exported(store, files),
+        )
+        for day in (1, 2, 3)
+    ]

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prefect.logging import disable_run_logger
 
-from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.errors import ConflictError
 from infra.device.releases import read_current
 from infra.device.stores.folder_store import FolderStore
-from infra.publishing.releases import publish_release, published
+from infra.publishing.releases import published
 from modnet.errors import ConfigError
 from tasks import releases
 from tests.signing import keys, publisher_of, trust_of
-from tests.unit.infra.exported import digests, exported
+from tests.unit.infra.exported import three_releases
 
 
 @pytest.fixture
@@ -34,19 +32,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderSto
 @pytest.fixture
 def made(store: FolderStore, tmp_path: Path) -> list[str]:
     """Three releases for two targets, the oldest first."""
-    files = {name: tmp_path / name for name in ("modnet.xml", "modnet.bin")}
-    for path in files.values():
-        path.write_bytes(b"content")
-    target = TargetFiles("modnet.xml", "modnet.bin", "input", (1, 3, 480, 320), "fp32")
-    usual = Manifest("matting", "c" * 12, {"cpu-fp32": target, "cpu-int8": target}, digests(files), {}, {})
-    return [
-        publish_release(
-            publisher_of(store),
-            replace(usual, scores={"mse": day}, created_at=f"2026110{day}T063000.000000Z"),
-            exported(store, files),
-        )
-        for day in (1, 2, 3)
-    ]
+    return three_releases(store, tmp_path)
 
 
 def running(store: FolderStore) -> dict[str, str]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.stores.folder_store import FolderStore
-from infra.publishing.releases import publish_release
 from infra.publishing.repository import Publisher
 from tasks.cli import main
-from tests.signing import keys, publisher_of, trust_of
-from tests.unit.infra.exported import digests, exported
+from tests.signing import keys, trust_of
+from tests.unit.infra.exported import three_releases
 
 Ran = Callable[..., tuple[int, str, str]]
 
@@ -31,19 +28,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
 @pytest.fixture
 def releases(store: FolderStore, tmp_path: Path) -> list[str]:
     """Three releases, the oldest first."""
-    files = {name: tmp_path / name for name in ("modnet.xml", "modnet.bin")}
-    for path in files.values():
-        path.write_bytes(b"content")
-    target = TargetFiles("modnet.xml", "modnet.bin", "input", (1, 3, 480, 320), "fp32")
-    usual = Manifest("matting", "c" * 12, {"cpu-fp32": target, "cpu-int8": target}, digests(files), {}, {})
-    return [
-        publish_release(
-            publisher_of(store),
-            replace(usual, scores={"mse": day}, created_at=f"2026110{day}T063000.000000Z"),
-            exported(store, files),
-        )
-        for day in (1, 2, 3)
-    ]
+    return three_releases(store, tmp_path)
 
 
 @pytest.fixture
