@@ -7,8 +7,6 @@ Versions grow, and may have gaps: a publisher that was killed leaves metadata th
 
 from __future__ import annotations
 
-import fcntl
-import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,11 +18,10 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetF
 from tuf.repository import Repository
 
 from infra.device.errors import ConflictError, DigestMismatchError, NotStoredError, SettingsError, UntrustedError
-from infra.device.files.atomic_file import atomic_file
-from infra.device.files.local_errors import local_errors
 from infra.device.stores.object_store import ObjectStore
 from infra.device.trust import METADATA
 from infra.publishing.keys import LIFE, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Keys, expiry
+from infra.publishing.signed_memory import SignedMemory
 
 _ATTEMPTS = 50
 _MAX_BYTES = 5_000_000
@@ -50,6 +47,7 @@ class Publisher(Repository):
         self._metadata: dict[str, Metadata[Any]] = {}
         self._infos: dict[str, MetaFile] = {}
         self._etag: str | None = None
+        self._memory = SignedMemory(keys.folder, store.address)
 
     def signed(self, path: str) -> TargetFile | None:
         """What is signed under a name now; None for nothing.
@@ -133,7 +131,7 @@ class Publisher(Repository):
             except (UntrustedError, NotStoredError):
                 continue
             # Nobody may know which version was the last: seconds since 1970 are more.
-            newest = max(self._remembered(), int(datetime.now(UTC).timestamp()))
+            newest = max(self._memory.version(), int(datetime.now(UTC).timestamp()))
             self._metadata[TIMESTAMP] = Metadata(Timestamp(newest, snapshot_meta=self._infos[SNAPSHOT]))
             self._etag = None
             self.store.delete(_TIMESTAMP_KEY)
@@ -249,7 +247,7 @@ class Publisher(Repository):
             # A write whose answer was lost is repeated by the client and then conflicts with itself.
             if self.store.get(_TIMESTAMP_KEY, max_bytes=_MAX_BYTES) != data:
                 raise _OutrunError from error
-        self._remember(Metadata[Timestamp].from_bytes(data).signed.version)
+        self._memory.keep(Metadata[Timestamp].from_bytes(data).signed.version)
 
     def _load(self, roots: Sequence[Metadata[Root]], *, is_cleared: bool = False) -> None:
         """Reads what is signed now; expired metadata too, since this is who signs it anew.
@@ -258,7 +256,7 @@ class Publisher(Repository):
             roots: whose keys are believed, any of them.
             is_cleared: delegations are left out instead of refused.
         """
-        remembered = self._remembered()
+        remembered = self._memory.version()
         where = f"{_TIMESTAMP_KEY} in {self.store.url}"
         try:
             data, self._etag = self.store.get_with_etag(_TIMESTAMP_KEY, max_bytes=_MAX_BYTES)
@@ -280,7 +278,7 @@ class Publisher(Repository):
             )
         self._follow(timestamp.signed.snapshot_meta, roots, is_cleared=is_cleared)
         self._metadata[TIMESTAMP] = timestamp
-        self._remember(timestamp.signed.version)
+        self._memory.keep(timestamp.signed.version)
 
     def _follow(self, info: MetaFile, roots: Sequence[Metadata[Root]], *, is_cleared: bool = False) -> None:
         """Reads a snapshot and the targets that it names."""
@@ -350,32 +348,6 @@ class Publisher(Repository):
             raise ConflictError(f"{where}: is another root than {newest}.root.json of {self.keys.folder}")
         for version in sorted(version for version in known if version > newest):
             self.store.put(f"{METADATA}{version}.{ROOT}.json", known[version], if_absent=True)
-
-    def _remembered(self) -> int:
-        return self._all_remembered().get(self.store.address, 0)
-
-    def _all_remembered(self) -> dict[str, int]:
-        path = self.keys.folder / "signed.json"
-        try:
-            return {str(one): int(version) for one, version in json.loads(path.read_text()).items()}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise SettingsError(
-                f"{path}: got no record of what was signed: {error}; where the store is as you left it, remove the file"
-            ) from error
-
-    def _remember(self, version: int) -> None:
-        """Keeps the newest version that this machine has seen."""
-        if version <= self._remembered():
-            return
-        path = self.keys.folder / "signed.json"
-        with local_errors(f"{path} (the change itself is done)"), open(self.keys.folder / "signed.lock", "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            known = self._all_remembered()
-            known[self.store.address] = max(version, known.get(self.store.address, 0))
-            with atomic_file(path) as file:
-                file.write(json.dumps(known).encode())
 
 
 def _version(key: str, role: str) -> int:

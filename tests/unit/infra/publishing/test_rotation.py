@@ -23,7 +23,7 @@ from infra.device.errors import (
 from infra.device.stores.folder_store import FolderStore
 from infra.device.trust import Trust
 from infra.publishing import keys as keys_module
-from infra.publishing import repository
+from infra.publishing import signed_memory
 from infra.publishing.keys import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Keys, development_keys, new_keys, sign_root
 from infra.publishing.repository import Publisher
 from tasks.cli import main
@@ -136,7 +136,7 @@ def test_a_full_disk_at_any_write_is_said_and_the_same_command_goes_on(
         return written
 
     with monkeypatch.context() as patched:
-        for module in (keys_module, repository):
+        for module in (keys_module, signed_memory):
             patched.setattr(module, "atomic_file", refuse(module.atomic_file))
         with pytest.raises(DiskFullError, match=rf"{re.escape(file)}.*no room to write"):
             rotate(own, folder, TIMESTAMP)
