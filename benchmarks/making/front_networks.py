@@ -73,6 +73,9 @@ TRAININGS: Mapping[str, Training] = {
     "headline-256x160": Training(HEADLINE, (256, 160), _CONFIG),  # small people: the backbone learns them anew
     "headline-384x256": Training(HEADLINE, (384, 256), _FIXED),
     "headline-480x320": Training(HEADLINE, (480, 320), _FIXED.model_copy(update={"epochs": 4})),
+    "headline-576x384": Training(
+        FRONT / "headline-480x320.safetensors", (576, 384), _CONFIG.model_copy(update={"epochs": 12})
+    ),
     "base-480x320": Training(None, (480, 320), _FIXED.model_copy(update={"epochs": 4})),
     "shipped-fast": Training(
         FRONT / "headline-256x160.safetensors", (256, 160), _CONFIG.model_copy(update=_SHORT), rendered=240
