@@ -29,7 +29,7 @@ from pathlib import Path
 
 from infra.device.documents.checks import utc_now
 from infra.device.documents.latency_report import MAX_SENT_BYTES, LatencyReport
-from infra.device.documents.latency_summary import summarise
+from infra.device.documents.latency_summary import intervals, summarise
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.device.stores.signature import authorization, now
 from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
@@ -192,6 +192,7 @@ def _report(device: Device, chance: random.Random) -> LatencyReport:
         warm_up_ms=samples[:5],
         samples_ms=samples,
         summary=summarise(samples),
+        intervals_ms=intervals(samples),
     )
 
 

@@ -14,7 +14,7 @@ from flows.deploy import deploy
 from flows.export import export
 from infra import ray_pool
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.latency_summary import summarise
+from infra.device.documents.latency_summary import intervals, summarise
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
@@ -138,6 +138,7 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
         load_ms=1.0,
         samples_ms=samples,
         summary=summarise(samples),
+        intervals_ms=intervals(samples),
     )
     store.put(report.key(), report.to_json())
     with monkeypatch.context() as patched:

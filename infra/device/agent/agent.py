@@ -38,7 +38,7 @@ from infra.device.agent.seen import SeenReleases
 from infra.device.agent.spool import ReportTaker, Spool
 from infra.device.documents.checks import MAX_TEXT, utc_now
 from infra.device.documents.latency_report import FAILED, MEASURED, LatencyReport
-from infra.device.documents.latency_summary import percentile_note, summarise
+from infra.device.documents.latency_summary import intervals, percentile_note, summarise
 from infra.device.documents.manifest import TargetFiles
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import (
@@ -203,6 +203,7 @@ class Agent:
             warm_up_ms=samples.warm_up_ms,
             samples_ms=samples.samples_ms,
             summary=summarise(samples.samples_ms),
+            intervals_ms=intervals(samples.samples_ms),
         )
 
 

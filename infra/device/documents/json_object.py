@@ -75,17 +75,18 @@ class JsonObject:
             raise ContractError(f"{self.where}: unknown fields {unknown[:5]}, wanted only {sorted(names)}")
         return self
 
-    def read(self, kind: type[_Kind], **read_already: object) -> _Kind:
+    def read(self, kind: type[_Kind], without: Sequence[str] = (), **read_already: object) -> _Kind:
         """A dataclass whose fields are the members of this object, each read as its type says.
 
         Args:
             kind: of a module with postponed annotations: the types of its fields are text.
+            without: fields that an earlier version of the document did not have.
             **read_already: the members of other types than `_READ_AS` knows.
 
         Raises:
             ContractError: a member is missing, unknown, of another type, or refused by `kind`.
         """
-        self.only_fields_of(kind)
+        self.only_fields_of(kind, without=without)
         values = dict(read_already)
         for field in fields(kind):  # type: ignore[arg-type]  # no type says "class of a dataclass"
             if field.name not in values:
@@ -122,6 +123,15 @@ class JsonObject:
         if not all(isinstance(item, int) and not isinstance(item, bool) for item in values):
             raise ContractError(f"{self._path(name)}: got other values than integers, wanted an array of integers")
         return tuple(item for item in values if isinstance(item, int))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """An array of strings, each of at most `checks.MAX_TEXT` characters."""
+        where, values = self._path(name), self.array(name)
+        for index, item in enumerate(values):
+            if not isinstance(item, str):
+                raise ContractError(f"{where}[{index}]: got {_kind(item)}, wanted a string")
+            check_text(f"{where}[{index}]", item)
+        return tuple(item for item in values if isinstance(item, str))
 
     def array(self, name: str) -> list[object]:
         """An array member."""
@@ -173,6 +183,7 @@ _READ_AS: dict[str, Callable[[JsonObject, str], object]] = {
     "int": JsonObject.integer,
     "float": JsonObject.number,
     "tuple[int, ...]": JsonObject.integers,
+    "tuple[str, ...]": JsonObject.texts,
     "tuple[float, ...]": JsonObject.numbers,
 }
 

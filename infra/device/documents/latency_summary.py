@@ -55,6 +55,51 @@ def summarise(samples_ms: Sequence[float]) -> LatencySummary:
     )
 
 
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+INTERVALS = tuple(f"{name}_{end}" for name in SHARES for end in ("low", "high"))
+
+
+def intervals(samples_ms: Sequence[float], level: float = 0.95) -> dict[str, float]:
+    """Bootstrap intervals of p50, p90 and p99, each end one of the samples; named as in INTERVALS, milliseconds.
+
+    Nothing is drawn: what infinitely many resamples would give is known for a percentile. The k-th smallest of n drawn
+    is at most the j-th smallest sample when at least k of them are among the j smallest, each with probability j/n
+    (Efron, 1979, doi 10.1214/aos/1176344552).
+    """
+    in_order, count = sorted(samples_ms), len(samples_ms)
+    return {
+        f"{name}_{end}": in_order[_rank_at(below, math.ceil(share * count), count) - 1]
+        for name, share in SHARES.items()
+        for end, below in (("low", (1 - level) / 2), ("high", (1 + level) / 2))
+    }
+
+
+def _rank_at(below: float, rank: int, count: int) -> int:
+    """The smallest j for which the percentile of a resample is at most the j-th sample with probability `below`."""
+    low, high = 1, count
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _at_least(rank, count, middle / count) >= below else (middle + 1, high)
+    return low
+
+
+def _at_least(wanted: int, draws: int, chance: float) -> float:
+    """Probability of at least `wanted` successes in as many draws."""
+    if chance >= 1:
+        return 1.0
+    log_all = math.lgamma(draws + 1)
+    return math.fsum(
+        math.exp(
+            log_all
+            - math.lgamma(hits + 1)
+            - math.lgamma(draws - hits + 1)
+            + hits * math.log(chance)
+            + (draws - hits) * math.log1p(-chance)
+        )
+        for hits in range(wanted, draws + 1)
+    )
+
+
 def percentile_note(samples_count: int) -> str | None:
     """What must be said beside p90 and p99 of so few samples; None where both leave larger ones out.
 

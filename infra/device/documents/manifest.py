@@ -1,8 +1,8 @@
 """What a release is: its manifest, the name that its content gives it, and the keys of its objects.
 
-Version 4 states a licence. Version 3 could name a second IR of a target, of its input shape turned. Version 2 had one
-IR for each target. Version 1 named a model for the workload, called the network that was exported `candidate_id`, and
-kept a list of files. All are still read, and keep their release_id.
+Version 5 can name a golden file of a target. Version 4 states a licence. Version 3 could name a second IR of a target,
+of its input shape turned. Version 2 had one IR for each target. Version 1 named a model for the workload, called the
+network that was exported `candidate_id`, and kept a list of files. All are still read, and keep their release_id.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.checks import (
@@ -30,6 +30,7 @@ from infra.device.errors import ContractError
 # All that manifests of version 1 speak of.
 _MODEL_1, _WORKLOAD_1 = "modnet", "matting"
 _LICENCE = re.compile(r"[A-Za-z0-9.+()-]+( [A-Za-z0-9.+()-]+)*")
+_Part = TypeVar("_Part")
 _PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -50,6 +51,25 @@ class TurnedFiles:
 
 
 @dataclass(frozen=True)
+class Golden:
+    """What a device compares, on the very network that it is about to measure.
+
+    Attributes:
+        path: in the release, of a NumPy archive (`.npz`). `inputs` has N images as the IR reads them, (N, …) like the
+            input without its batch, float32 or uint8; `outputs` what the float network gave, (N, …) float32.
+        tolerance: above the mean absolute difference of an image's output, the device's numerics are wrong.
+    """
+
+    path: str
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        _check_path("manifest.targets.golden.path", self.path)
+        if not 0 < self.tolerance < 1:
+            raise ContractError(f"manifest.targets.golden.tolerance: got {self.tolerance}, wanted above 0, below 1")
+
+
+@dataclass(frozen=True)
 class TargetFiles:
     """The IR that one target runs.
 
@@ -59,6 +79,7 @@ class TargetFiles:
         input_shape: as exported, batch first.
         precision: of the stored weights: `fp32`, `fp16`, `int8`.
         turned: a second IR, whose input has height and width exchanged; None: there is none.
+        golden: what a device compares before it measures; None: nothing, as in versions before 5.
     """
 
     ir_xml: str
@@ -67,6 +88,7 @@ class TargetFiles:
     input_shape: tuple[int, ...]
     precision: str
     turned: TurnedFiles | None = None
+    golden: Golden | None = None
 
     def __post_init__(self) -> None:
         _check_ir(self.ir_xml, self.ir_bin, self.input_shape)
@@ -81,7 +103,8 @@ class TargetFiles:
     def paths(self) -> tuple[str, ...]:
         """Of all its files in the release."""
         turned = () if self.turned is None else (self.turned.ir_xml, self.turned.ir_bin)
-        return (self.ir_xml, self.ir_bin, *turned)
+        golden = () if self.golden is None else (self.golden.path,)
+        return (self.ir_xml, self.ir_bin, *turned, *golden)
 
 
 @dataclass(frozen=True)
@@ -102,7 +125,7 @@ class Manifest(Document):
     """
 
     kind: ClassVar[str] = "manifest"
-    newest: ClassVar[int] = 4
+    newest: ClassVar[int] = 5
     max_bytes: ClassVar[int] = 1 << 20
 
     workload: str
@@ -142,9 +165,9 @@ class Manifest(Document):
         members = asdict(self)
         if self.schema_version < 4:
             del members["licence"]
-        if self.schema_version < 3:
-            for target_files in members["targets"].values():
-                del target_files["turned"]
+        for target_files in members["targets"].values():
+            for name in _added_after(self.schema_version):
+                del target_files[name]
         if self.schema_version == 1:
             del members["workload"]
             members["model"] = _MODEL_1
@@ -172,10 +195,17 @@ class Manifest(Document):
 
 
 def _target(value: JsonObject, version: int) -> TargetFiles:
-    if version < 3:
-        return value.only_fields_of(TargetFiles, without=("turned",)).read(TargetFiles, turned=None)
-    turned = None if value.is_null("turned") else value.nested("turned").read(TurnedFiles)
-    return value.read(TargetFiles, turned=turned)
+    absent = _added_after(version)
+
+    def read(name: str, kind: type[_Part]) -> _Part | None:
+        return None if name in absent or value.is_null(name) else value.nested(name).read(kind)
+
+    return value.read(TargetFiles, absent, turned=read("turned", TurnedFiles), golden=read("golden", Golden))
+
+
+def _added_after(version: int) -> tuple[str, ...]:
+    """Fields of TargetFiles that this version did not have."""
+    return tuple(name for name, added_in in {"turned": 3, "golden": 5}.items() if version < added_in)
 
 
 def _files(manifest: JsonObject) -> dict[str, FileDigest]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.latency_summary import summarise
+from infra.device.documents.latency_summary import intervals, summarise
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import publish_release
@@ -102,6 +102,7 @@ def make_report() -> Callable[..., LatencyReport]:
             "warm_up_ms": (9.0,),
             "samples_ms": samples_ms,
             "summary": summarise(samples_ms),
+            "intervals_ms": intervals(samples_ms),
         }
         return LatencyReport(**{**measured, **changes})
 
@@ -111,7 +112,7 @@ def make_report() -> Callable[..., LatencyReport]:
 @pytest.fixture
 def make_failed_report(make_report: Callable[..., LatencyReport]) -> Callable[..., LatencyReport]:
     def make(**changes: Any) -> LatencyReport:
-        nothing_measured = {"load_ms": None, "warm_up_ms": (), "samples_ms": (), "summary": None}
+        nothing_measured = {"load_ms": None, "warm_up_ms": (), "samples_ms": (), "summary": None, "intervals_ms": {}}
         return make_report(**{"status": "failed", "reason": "cannot read the model", **nothing_measured, **changes})
 
     return make

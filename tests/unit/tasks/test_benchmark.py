@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.benchmark
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.latency_summary import summarise
+from infra.device.documents.latency_summary import intervals, summarise
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import publish_release
@@ -53,7 +53,7 @@ def report(release_id: str, target: str, device: str, *, failed: bool = False) -
     if not failed:
         samples = (1.0, 2.0)
         outcome = {"status": "measured", "input_shape": (1, 3, 64, 64), "load_ms": 1.0, "samples_ms": samples}
-        outcome["summary"] = summarise(samples)
+        outcome |= {"summary": summarise(samples), "intervals_ms": intervals(samples)}
     return LatencyReport(
         release_id=release_id,
         target=target,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.latency_report import Comparison, GoldenCheck, LatencyReport
+from infra.device.documents.latency_summary import INTERVALS
 from infra.device.errors import ContractError
 
 MakeReport = Callable[..., LatencyReport]
@@ -20,10 +21,33 @@ def test_from_json_gives_an_equal_report_when_failed(make_failed_report: MakeRep
     assert LatencyReport.from_json(make_failed_report().to_json()) == make_failed_report()
 
 
+COMPARISON = {"release_id": "ba9876543210", "rounds_count": 9, "ratio": 1.1, "ratio_low": 1.0, "ratio_high": 1.2}
+
+
+def test_a_report_with_all_that_is_known_of_a_latency_is_read_as_it_was_written(make_report: MakeReport) -> None:
+    report = make_report(
+        conditions_after={"temperature_celsius": 61.0},
+        golden=GoldenCheck(images_count=3, worst_difference=1e-6, tolerance=1e-4),
+        comparison=Comparison(**COMPARISON),
+        doubts=("drift: the second half took 1.3 times as long as the first, wanted at most 1.1",),
+    )
+    assert LatencyReport.from_json(report.to_json()) == report
+    assert (report.is_trustworthy, make_report().is_trustworthy) == (False, True)
+
+
+def test_a_wrong_report_says_why_and_has_no_latency(make_failed_report: MakeReport) -> None:
+    wrong = make_failed_report(status="wrong", golden=GoldenCheck(3, 0.2, 1e-4))
+    assert LatencyReport.from_json(wrong.to_json()) == wrong
+    with pytest.raises(ContractError, match="wanted none when the status is 'wrong'"):
+        make_failed_report(status="wrong", doubts=("hot",))
+    with pytest.raises(ContractError, match="version 1 does not know"):
+        make_failed_report(status="wrong", schema_version=1)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("schema_version", 2),
+        ("schema_version", 3),
         ("release_id", "../../targets"),
         ("target", "a/b"),
         ("device", ""),
@@ -49,6 +73,17 @@ def test_from_json_gives_an_equal_report_when_failed(make_failed_report: MakeRep
         ("conditions", {2001 * "x": 1}),
         ("conditions", {f"{number}_count": 1 for number in range(101)}),
         ("runtime", 2001 * "x"),
+        ("conditions_after", {"hot_text": True}),
+        ("intervals_ms", {}),
+        ("intervals_ms", {**dict.fromkeys(INTERVALS, 2.0), "p90_low": 3.0}),
+        ("intervals_ms", {**dict.fromkeys(INTERVALS, 2.0), "p99_high": 4.5}),
+        ("golden", {"images_count": 0, "worst_difference": 0.0, "tolerance": 0.1}),
+        ("golden", {"images_count": 2, "worst_difference": -0.1, "tolerance": 0.1}),
+        ("comparison", {**COMPARISON, "ratio_low": 1.2}),
+        ("comparison", {**COMPARISON, "rounds_count": 0}),
+        ("comparison", {**COMPARISON, "release_id": "latest"}),
+        ("doubts", [1]),
+        ("doubts", "hot"),
     ],
 )
 def test_from_json_refuses_a_measured_report_that_is_not_consistent(

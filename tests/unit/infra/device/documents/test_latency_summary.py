@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from infra.device.documents.latency_summary import LatencySummary, percentile, percentile_note, summarise
+from infra.device.documents.latency_summary import (
+    INTERVALS,
+    LatencySummary,
+    intervals,
+    percentile,
+    percentile_note,
+    summarise,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +44,21 @@ def test_percentile_note_says_which_percentiles_are_only_the_largest_sample(coun
     largest = [name for name, share in (("p90", 0.9), ("p99", 0.99)) if percentile(samples, share) == max(samples)]
     note = percentile_note(count) or ""
     assert [name for name in ("p90", "p99") if name in note.partition(":")[0]] == largest
+
+
+def test_intervals_are_those_of_many_resamples() -> None:
+    generator = random.Random(0)
+    samples = [generator.lognormvariate(2.0, 0.3) for _ in range(60)]
+    drawn = [sorted(generator.choices(samples, k=60)) for _ in range(20_000)]
+    found = intervals(samples)
+    for name, rank in (("p50", 30), ("p90", 54), ("p99", 60)):
+        of_resamples = sorted(one[rank - 1] for one in drawn)
+        in_order = sorted(samples)
+        for end, place in (("low", 500), ("high", 19_500)):  # within one sample: 20,000 draws are not all of them
+            got, wanted = (in_order.index(value) for value in (found[f"{name}_{end}"], of_resamples[place]))
+            assert abs(got - wanted) <= 1, (name, end)
+
+
+def test_the_interval_of_one_sample_is_that_sample() -> None:
+    assert set(intervals([5.0]).values()) == {5.0}
+    assert tuple(intervals([5.0])) == INTERVALS

@@ -43,7 +43,7 @@ def test_pointer_from_json_gives_an_equal_pointer() -> None:
     ("field", "value"),
     [
         ("schema_version", 0),
-        ("schema_version", 5),
+        ("schema_version", 6),
         ("schema_version", "4"),
         ("workload", "../x"),
         ("model", "modnet"),

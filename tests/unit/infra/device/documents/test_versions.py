@@ -14,7 +14,7 @@ import pytest
 from infra.device.documents.document import Document
 from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.manifest import Manifest, release_id_of
+from infra.device.documents.manifest import Golden, Manifest, TargetFiles, release_id_of
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError
 from infra.device.releases import fetch_release, read_current, read_manifest
@@ -155,3 +155,51 @@ def test_what_is_no_version_is_refused(name: str, version: object) -> None:
     members = {**json.loads((VERSION_1 / name).read_bytes()), "schema_version": version}
     with pytest.raises(ContractError, match="schema_version"):
         KINDS[name].from_json(json.dumps(members).encode())
+
+
+def test_a_pointer_of_an_earlier_version_is_for_every_device_and_stays_as_it_was() -> None:
+    members = {
+        "target": "cpu-int8",
+        "release_id": "0123456789ab",
+        "manifest_sha256": "a" * 64,
+        "replaces": "ba9876543210",
+        "moved_at": "20261129T063000.000000Z",
+        "schema_version": 2,
+    }
+    pointer = Pointer.from_json(json.dumps(members).encode())
+    assert (pointer.share, json.loads(pointer.to_json())) == (1.0, members)
+    with pytest.raises(ContractError, match="unknown fields \\['share'\\]"):
+        Pointer.from_json(json.dumps({**members, "share": 0.5}).encode())
+
+
+def test_a_share_of_devices_keeps_those_that_a_smaller_one_had() -> None:
+    names = [f"kitchen-{number}" for number in range(1000)]
+
+    def chosen(share: float, release_id: str = "0123456789ab") -> set[str]:
+        pointer = Pointer("cpu-int8", release_id, "a" * 64, "ba9876543210", share)
+        return {name for name in names if pointer.is_for(name)}
+
+    assert chosen(0.1) < chosen(0.5) < chosen(1.0) == set(names)
+    assert 70 < len(chosen(0.1)) < 130
+    assert chosen(0.1) != chosen(0.1, "1123456789ab")
+
+
+@pytest.mark.parametrize(("share", "replaces"), [(0.0, "ba9876543210"), (1.5, "ba9876543210"), (0.5, None)])
+def test_a_share_is_refused_that_leaves_devices_without_a_release(share: float, replaces: str | None) -> None:
+    with pytest.raises(ContractError, match="pointer.share: got"):
+        Pointer("cpu-int8", "0123456789ab", "a" * 64, replaces, share)
+
+
+def test_a_manifest_of_version_5_names_golden_files_and_earlier_ones_do_not() -> None:
+    target = TargetFiles("m.xml", "m.bin", "x", (1, 3, 32, 32), "fp32", golden=Golden("golden.npz", 1e-4))
+    digest = FileDigest("a" * 64, 1)
+    files = dict.fromkeys(target.paths, digest)
+    manifest = Manifest("matting", "net", {"cpu-fp32": target}, files, {}, {})
+    assert target.paths == ("m.xml", "m.bin", "golden.npz")
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    members = {**json.loads(manifest.to_json()), "schema_version": 4}
+    with pytest.raises(ContractError, match="unknown fields \\['golden'\\]"):
+        Manifest.from_json(json.dumps(members).encode())
+    for path, tolerance in (("../golden.npz", 1e-4), ("golden.npz", 0.0), ("golden.npz", 1.0)):
+        with pytest.raises(ContractError, match="golden"):
+            Golden(path, tolerance)
