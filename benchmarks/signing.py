@@ -9,8 +9,6 @@ and plain take turns, each on a prefix of its own.
 from __future__ import annotations
 
 import argparse
-import os
-import secrets
 import sys
 import tempfile
 import time
@@ -18,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from benchmarks.fleet import environ_of, start_store
+from benchmarks.services import services
 from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.manifest import Manifest, TargetFiles, release_file_key, release_id_of
 from infra.device.documents.pointer import Pointer
@@ -26,10 +24,7 @@ from infra.device.releases import read_current
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.device.stores.s3_store import S3Store
 from infra.device.trust import Trust
-from infra.ingest.devices import IDENTITIES
-from infra.local_stack.ports import choose_ports
-from infra.local_stack.services import BUCKET, STORE_LISTENERS
-from infra.local_stack.wait_for_store import wait_for_store
+from infra.local_stack.services import BUCKET
 from infra.publishing.keys import development_keys
 from infra.publishing.releases import promote, publish_release
 from infra.publishing.repository import Publisher
@@ -62,12 +57,7 @@ def main() -> int:
 
 
 def _measure(folder: Path, rounds: int) -> None:
-    key_secrets = {name: secrets.token_urlsafe(30) for name in IDENTITIES}
-    ports = choose_ports(dict.fromkeys(STORE_LISTENERS, 0), {})
-    process = start_store(folder, ports, key_secrets, [])
-    try:
-        os.environ.update(environ_of("pipeline", key_secrets, ports))
-        wait_for_store(open_store(f"s3://{BUCKET}"), 60.0)
+    with services(folder):
         signed, plain = (open_store(f"s3://{BUCKET}/{prefix}") for prefix in ("signed", "plain"))
         for store in (signed, plain):
             for name, path in FILES.items():
@@ -87,9 +77,6 @@ def _measure(folder: Path, rounds: int) -> None:
             took["something new"].append(_timed(_look, trust))
             device.requests = device.read_bytes = 0
             took["nothing"].append(_timed(_look, trust))
-    finally:
-        process.kill()
-        process.wait()
     megabytes = sum(path.stat().st_size for path in FILES.values()) / 1e6
     print(f"releases of {megabytes:.1f} MB, {rounds} rounds in turns, medians\n\n| step | ms |\n|---|---:|")
     for name, seconds in took.items():

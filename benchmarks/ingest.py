@@ -1,6 +1,6 @@
 """What a fleet of devices asks of the ingest: reports of many devices in a minute, some of them wrong.
 
-    python -m benchmarks.fleet
+    python -m benchmarks.ingest
 
 Starts a SeaweedFS and an ingest of its own in a temporary folder, and lets every device send its reports evenly over
 the time. One report in ten is wrong: malformed, too large, in another device's name, or one that was sent before. Then
@@ -14,10 +14,7 @@ import argparse
 import hashlib
 import http.client
 import json
-import os
 import random
-import secrets
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,17 +24,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.services import memory_mb, services
 from infra.device.documents.checks import utc_now
 from infra.device.documents.latency_report import MAX_SENT_BYTES, LatencyReport
 from infra.device.documents.latency_summary import intervals, summarise
-from infra.device.stores.object_store import ObjectStore, open_store
+from infra.device.stores.object_store import ObjectStore
 from infra.device.stores.signature import authorization, now
-from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
-from infra.local_stack.ports import LOOPBACK, choose_ports, listens
-from infra.local_stack.services import BUCKET, STORE_LISTENERS, ingest_command, store_command
-from infra.local_stack.store_identities import store_identities
-from infra.local_stack.store_security import write_store_security
-from infra.local_stack.wait_for_store import wait_for_store
+from infra.ingest.devices import Device
+from infra.local_stack.ports import LOOPBACK
 
 MAX_MEMORY_MB = 150
 WRONG = ("malformed", "too large", "another's name", "sent before")
@@ -65,31 +59,14 @@ def main() -> int:
 
 
 def _measure(folder: Path, device_count: int, report_count: int, seconds: float) -> int:
-    registry = DeviceRegistry(folder / "devices.json")
-    devices = [registry.add(f"device-{number:03d}") for number in range(device_count)]
-    key_secrets = {name: secrets.token_urlsafe(30) for name in IDENTITIES}
-    ports = choose_ports(dict.fromkeys([*STORE_LISTENERS, "ingest"], 0), {})
-    processes = [start_store(folder, {name: ports[name] for name in STORE_LISTENERS}, key_secrets, devices)]
-    try:
-        environ = environ_of("ingest", key_secrets, ports)
-        os.environ.update(environ_of("pipeline", key_secrets, ports))
-        store = open_store(f"s3://{BUCKET}")
-        wait_for_store(store, 60.0)
-        command = ingest_command(ports["ingest"], folder / "devices.json")
-        with open(folder / "ingest.log", "wb") as log:
-            processes.append(subprocess.Popen(command, env=environ, stderr=log))
-        while not listens(ports["ingest"]):
-            time.sleep(0.1)
-        before_mb = _memory_mb(processes[-1].pid, "VmRSS")
-        stored, sent, took_s = _send_all(ports["ingest"], devices, report_count, seconds)
-        after_mb = _memory_mb(processes[-1].pid, "VmHWM")
-        hostile = _send_hostile(ports["ingest"], devices)
-        peak_mb = _memory_mb(processes[-1].pid, "VmHWM")
-        is_right = _holds(store, stored)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    with services(folder, [f"device-{number:03d}" for number in range(device_count)]) as run:
+        devices, pid = list(run.devices.values()), run.ingest_pid
+        before_mb = memory_mb(pid, "VmRSS")
+        stored, sent, took_s = _send_all(run.ports["ingest"], devices, report_count, seconds)
+        after_mb = memory_mb(pid, "VmHWM")
+        hostile = _send_hostile(run.ports["ingest"], devices)
+        peak_mb = memory_mb(pid, "VmHWM")
+        is_right = _holds(run.store, stored)
     _print_table(sent)
     milliseconds = sorted(1000 * one.took_s for one in sent)
     p50, p99 = (milliseconds[int(share * (len(milliseconds) - 1))] for share in (0.5, 0.99))
@@ -135,7 +112,7 @@ def _send_all(
         for at_s, kind, key, body in requests:
             time.sleep(max(0.0, began + at_s - time.monotonic()))
             asked = time.monotonic()
-            sent.append(Sent(kind, _put(port, device, key, body), time.monotonic() - asked))
+            sent.append(Sent(kind, put(port, device, key, body), time.monotonic() - asked))
         return sent
 
     with ThreadPoolExecutor(len(devices)) as pool:
@@ -148,10 +125,10 @@ def _send_hostile(port: int, devices: list[Device]) -> list[str]:
     body = b"[" + b"[]," * (MAX_SENT_BYTES // 3 - 2) + b"[]]"
     with ThreadPoolExecutor(len(devices)) as pool:
         key = "reports/{}/0123456789ab/x.json".format
-        return list(pool.map(lambda device: _put(port, device, key(device.name), body), devices))
+        return list(pool.map(lambda device: put(port, device, key(device.name), body), devices))
 
 
-def _put(port: int, device: Device, key: str, body: bytes) -> str:
+def put(port: int, device: Device, key: str, body: bytes) -> str:
     """One signed request, and its status and code."""
     host, signed_at, sha256 = f"{LOOPBACK}:{port}", now(), hashlib.sha256(body).hexdigest()
     signature = authorization(
@@ -199,38 +176,6 @@ def _report(device: Device, chance: random.Random) -> LatencyReport:
 def _holds(store: ObjectStore, wanted: Mapping[str, bytes]) -> bool:
     """The store has these reports and no others."""
     return store.list("reports/") == sorted(wanted) and all(store.get(key) == body for key, body in wanted.items())
-
-
-def start_store(
-    folder: Path, ports: Mapping[str, int], key_secrets: Mapping[str, str], devices: list[Device]
-) -> subprocess.Popen[bytes]:
-    """A SeaweedFS as `make up` starts it."""
-    identities, data = folder / "identities.json", folder / "data"
-    identities.write_text(json.dumps(store_identities(key_secrets, devices)))
-    data.mkdir()
-    write_store_security(folder / "security")
-    command = store_command(ports, data=data, identities=identities, security=folder / "security", log_folder=folder)
-    with open(folder / "store.log", "wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
-
-
-def environ_of(name: str, key_secrets: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
-    return {
-        **{variable: value for variable, value in os.environ.items() if not variable.startswith("PREFECT_")},
-        "MODNET_STORE": f"s3://{BUCKET}",
-        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{ports['s3']}",
-        "AWS_ACCESS_KEY_ID": name,
-        "AWS_SECRET_ACCESS_KEY": key_secrets[name],
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": LOOPBACK,
-    }
-
-
-def _memory_mb(pid: int, field: str) -> float:
-    """VmRSS, what a process holds, or VmHWM, the most that it ever held."""
-    (line,) = (text for text in Path(f"/proc/{pid}/status").read_text().splitlines() if text.startswith(f"{field}:"))
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 def _print_table(sent: list[Sent]) -> None:
