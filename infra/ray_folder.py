@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from infra.device.errors import SettingsError
@@ -17,6 +21,7 @@ MAX_BYTES = 107 - len(_SOCKET)
 # not enter.
 _NAME = f"ray-{os.getuid()}"
 _ELSEWHERE = ("/tmp", "/var/tmp")
+_SESSION = re.compile(r"session_[-0-9]+_[-0-9]+_[0-9]+_([0-9]+)")
 
 
 def ray_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -54,3 +59,20 @@ def _unusable(folder: Path) -> str:
         return f"{own} is not a folder of this user"
     own.chmod(0o700)
     return ""
+
+
+def remove_old_sessions(folder: Path, max_age: timedelta) -> list[Path]:
+    """Removes what Rays of before have left in a `ray_folder`, and returns it.
+
+    A session bears the process id of who started it, and ends with that process. So it is in use while there is a
+    process of this id, and stays then.
+    """
+    gone = []
+    for session in folder.glob("session_*_*"):
+        found = _SESSION.fullmatch(session.name)
+        if found is None or Path("/proc", found[1]).exists():
+            continue
+        if time.time() - session.stat().st_mtime > max_age.total_seconds():
+            shutil.rmtree(session, ignore_errors=True)
+            gone.append(session)
+    return gone

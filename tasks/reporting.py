@@ -15,7 +15,7 @@ from modnet.records import (
     HostLatencies,
     NetworkScores,
     ReleaseRecord,
-    StoredFile,
+    Sheet,
 )
 from modnet.report import run_tables
 from modnet.report.pictures import pareto_plot
@@ -68,12 +68,12 @@ def publish_report(
     drawn = {one.network_id: shaped(store, one.network_id, config.export).shapes for one in (base, run.winner)}
     key = sheet_key(store, drawn)
     sheet = recalled_or_computed(
-        *(key, StoredFile, draw_sheet, drawn, ("unpruned", "pruned"), key),
+        *(key, Sheet, draw_sheet, drawn, ("unpruned", "pruned"), key),
         cpus=config.compute.base_cpus,
         compute=config.compute,
         name="draw sheet",
     )
-    pictures = {"Accuracy against latency": pareto, "Sample images": store.get(sheet.key)}
+    pictures = {"Accuracy against latency": pareto, "Sample images": store.get(sheet.picture.key)}
     tables = {"Networks": networks, "Targets of the winner": targets, "Devices": devices}
     page = html_page(
         f"Compression run, {workload.name}", gained, f"{note} {run_tables.target_note(export)}", tables, pictures
@@ -87,7 +87,9 @@ def publish_report(
     create_table_artifact(targets, key="targets", description=run_tables.target_note(export))
     create_table_artifact(devices, key="devices", description="Latency as devices report it.")
     create_image_artifact(store.link(f"{folder}/pareto.png"), key="pareto", description="Accuracy against latency.")
-    create_image_artifact(store.link(sheet.key), key="sheet", description="Images, what is true, unpruned, pruned.")
+    create_image_artifact(
+        store.link(sheet.picture.key), key="sheet", description="Images, what is true, unpruned, pruned."
+    )
     signed = this_trust().read(manifest_path(release.release_id), max_bytes=Manifest.max_bytes)
     manifest = manifest_key(release.release_id, hashlib.sha256(signed).hexdigest())
     create_link_artifact(store.link(manifest), key="release", link_text=release.release_id, description=manifest)

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from infra.cache import held_folder
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.file_digest import FileDigest
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
@@ -19,6 +21,11 @@ Kind = TypeVar("Kind", bound=Record)
 # A stage's version is raised when its result for the same question would change. A golden test catches a forgotten
 # raise.
 STAGE_VERSIONS = {"dataset": 3, "base": 4, "prune": 2, "retrain": 7, "evaluate": 3, "export": 6, "sensitivity": 2}
+
+
+DATED_ANEW_AFTER = timedelta(hours=1)
+"""A record that is read is written again when it is older, so that its time says when it was last asked for."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def this_store() -> ObjectStore:
@@ -60,13 +67,13 @@ def digest_of(file: StoredFile) -> FileDigest:
 
 
 def fetch(store: ObjectStore, file: StoredFile, folder: Path) -> Path:
-    """A verified local copy of an object, under its digest in `folder`; fetched once.
+    """A verified local copy of an object, under its digest in `folder`; fetched once, and kept for this process.
 
     Raises:
         NotStoredError: no such object.
         DigestMismatchError: its bytes are not those of the record; nothing is kept.
     """
-    path = folder / file.sha256[:16] / Path(file.key).name
+    path = held_folder(folder / file.sha256[:16]) / Path(file.key).name
     fetch_to(store, file, path)
     return path
 
@@ -94,18 +101,24 @@ def put_record(store: ObjectStore, key: str, record: Record, *, if_absent: bool 
 
 
 def get_record(store: ObjectStore, key: str, kind: type[Kind]) -> Kind:
-    """Reads a record.
+    """Reads a record, and dates it anew: what was asked for lately is not tidied away (`tasks.tidying`).
 
     Raises:
         NotStoredError: no such object.
         ContractError: it is not a record of this kind and version; names the offending fields.
     """
-    content = store.get(key)
+    content, etag = store.get_with_etag(key)
     try:
-        return kind.model_validate_json(content)
+        record = kind.model_validate_json(content)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg']}" for e in error.errors()[:5])
         raise ContractError(f"{store.url}/{key} is not a {kind.__name__} of this version: {problems}") from error
+    try:
+        if datetime.now(UTC) - store.written(key).get(key, _LONG_AGO) > DATED_ANEW_AFTER:
+            store.put(key, content, if_match=etag)
+    except ConflictError:  # somebody has written over it, or removed it, since it was read
+        return get_record(store, key, kind)
+    return record
 
 
 def recall(store: ObjectStore, key: str, kind: type[Kind]) -> Kind | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.cache import hold
 from infra.device.stores.object_store import ObjectStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
@@ -44,11 +45,13 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
     """
     workload = workload_named(config.workload)
     archive = local_archive(config, settings.cache_folder / "archives")
+    if archive.is_relative_to(settings.cache_folder):
+        hold(archive)
     digest = sha256_of_file(archive)
     dataset_id = identify(workload=workload.name, archive=digest, version=STAGE_VERSIONS["dataset"])
 
     def compute() -> DatasetRecord:
-        data = workload.open(extract_archive(archive, settings.cache_folder / "datasets"))
+        data = workload.open(_extracted(archive, settings))
         shape, *turned = data.input_shapes()
         if not is_readable(shape) or turned not in ([], [shape[::-1]]):
             raise DatasetError(
@@ -80,4 +83,11 @@ def open_dataset(dataset_id: str, settings: Settings, store: ObjectStore) -> Lab
     """A published data set on this node; downloaded and extracted once."""
     record = read_dataset(store, dataset_id)
     archive = fetch(store, record.archive, settings.cache_folder / "objects")
-    return workload_named(record.workload).open(extract_archive(archive, settings.cache_folder / "datasets"))
+    return workload_named(record.workload).open(_extracted(archive, settings))
+
+
+def _extracted(archive: Path, settings: Settings) -> Path:
+    """The unpacked archive, kept for as long as this process lives."""
+    while not hold(folder := extract_archive(archive, settings.cache_folder / "datasets")):
+        pass  # it was old, and has just been removed
+    return folder

@@ -127,7 +127,7 @@ def scores_key(store: ObjectStore, network_id: str, shapes: Sequence[Shape]) -> 
 
 
 def sheet_key(store: ObjectStore, networks: Mapping[str, Sequence[Shape]]) -> str:
-    """Key of the StoredFile of what networks make of some images, each at its input shapes."""
+    """Key of the Sheet of what networks make of some images, each at its input shapes."""
     question = [(_network(store, network_id), shapes) for network_id, shapes in networks.items()]
     return f"sheets/{identify(networks=question, version=STAGE_VERSIONS['evaluate'])}.json"
 

@@ -2,7 +2,7 @@
 
 from modnet.records.choice import Choice, HostLatencies, TimedForms
 from modnet.records.export import ExportRecord, LayerDecision, LegacyCheck, QuantisationDecision
-from modnet.records.networks import BaseRecord, Candidate, DatasetRecord, Failure, NetworkScores, RetrainReport
+from modnet.records.networks import BaseRecord, Candidate, DatasetRecord, Failure, NetworkScores, RetrainReport, Sheet
 from modnet.records.record import FileDigest, Record, StoredFile
 from modnet.records.release import (
     Challenge,

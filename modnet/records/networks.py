@@ -86,6 +86,13 @@ class NetworkScores(Record):
     seconds: float = Field(ge=0)
 
 
+class Sheet(Record):
+    """A picture of what networks make of some images."""
+
+    networks: tuple[str, ...] = Field(description="their ids: the picture is kept as long as they are")
+    picture: StoredFile
+
+
 class Failure(Record):
     """A configuration that did not make it: a row in every summary, never an absence."""
 

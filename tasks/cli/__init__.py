@@ -107,6 +107,7 @@ VERBS: Mapping[str, Verb] = {
         "release_changes:renew_signatures", "Signs what is released anew, as the flow does each day."
     ),
     "release import": Verb("release_changes:import_release", "Signs a release that 0.1.0 published unsigned."),
+    "store tidy": Verb("store:tidy_store", "Removes from the store what nothing needs any more. Releases stay."),
     "keys new": Verb("keys:make_keys", "Makes the keys that sign releases. docs/keys.md is the ceremony."),
     "keys sign": Verb("keys:sign_keys", "Signs the root for another year."),
     "keys rotate": Verb("keys:rotate_keys", "Replaces the key of one role, and signs everything anew."),
@@ -115,6 +116,7 @@ VERBS: Mapping[str, Verb] = {
 _GROUPS = {
     "dataset": "Fetches a data set, or adds images to one.",
     "release": "Looks after what devices run.",
+    "store": "Looks after what runs have left.",
     "keys": "Looks after the keys that sign releases.",
     "device": "Devices that may read releases and send reports.",
 }

@@ -34,6 +34,7 @@ from tasks.cli.fields import add_fields, flag_fields
 from tasks.cli.pruning_flags import add_channel_flags, add_pruning_flags
 from tasks.configs.baseline import TRAIN, UNPRUNED
 from tasks.configs.compress import CompressConfig
+from tasks.configs.tidy import TidyConfig
 
 _UNTYPED = ("max_gradient_norm",)
 """Fields of a training that the run form and Python offer, and no flag."""
@@ -251,6 +252,13 @@ def renew_signatures(verb: ArgumentParser) -> None:
 def import_release(verb: ArgumentParser) -> None:
     """Of `modnet release import`."""
     _add_release(verb)
+
+
+def tidy_store(verb: ArgumentParser) -> None:
+    """Of `modnet store tidy`."""
+    add_flag(verb, "--dry-run", "Only shows what would go.", action="store_true")
+    add_fields(verb, TidyConfig, "keep_runs", "keep_days")
+    flags.store(verb)
 
 
 def make_keys(verb: ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from infra.cache import held_folder
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import fetch_release, manifest_of
@@ -111,6 +112,7 @@ def challenge_current(
 def _fetched_ir(node: Node, files: Mapping[str, StoredFile], names: Sequence[str]) -> Path:
     """A local `.xml`, the others beside it. All name their folder: networks of one architecture share the `.xml`."""
     folder = node.settings.cache_folder / "exports" / identify(**{name: files[name].sha256 for name in names})
+    held_folder(folder)
     for name in names:
         fetch_to(node.store, files[name], folder / name)
     return folder / names[0]

@@ -1,5 +1,6 @@
 """What a function on a node has at hand: settings, store, and what it reads from there by its name."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from infra.cache import bound_daily
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.checkpoint import Checkpoint, read_checkpoint
@@ -17,6 +19,8 @@ from modnet.workloads import workload_named
 from tasks.stored import fetch, once
 from tasks.stored_dataset import open_dataset, read_dataset
 from tasks.stored_network import progress_key, state_key, stored_network
+
+logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -36,6 +40,7 @@ class Node:
 
     def data(self, dataset_id: str) -> LabelledData:
         """A data set on this node; downloaded and extracted once."""
+        self.bound_cache()
         return open_dataset(dataset_id, self.settings, self.store)
 
     def checkpoint(self, file: StoredFile, dataset_id: str) -> Checkpoint[PrunableNetwork]:
@@ -48,7 +53,16 @@ class Node:
 
     def fetched(self, file: StoredFile) -> Path:
         """A verified local copy of a stored file; fetched once."""
+        self.bound_cache()
         return fetch(self.store, file, self.settings.cache_folder / "objects")
+
+    def bound_cache(self) -> None:
+        """Removes what nobody on this node has used for long, once a day; what hinders it is said, and no more."""
+        try:
+            for entry in bound_daily(self.settings.cache_folder):
+                logger.info("removed from the cache, as nobody used it lately: %s", entry)
+        except OSError as error:
+            logger.warning("the cache was not tidied: %s", error)
 
 
 def this_node(cpus: int, gpus: float = 0.0) -> Node:

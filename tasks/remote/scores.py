@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from modnet.configs.shape import shown
 from modnet.graph_function import TorchGraph
 from modnet.pruning.complexity import complexity
-from modnet.records import NetworkScores, StoredFile
+from modnet.records import NetworkScores, Sheet
 from modnet.targets import Shape
 from tasks.remote.node import Node
 from tasks.stored import put_file
@@ -35,14 +35,15 @@ def score_network(node: Node, network_id: str, shapes: Sequence[Shape]) -> Netwo
     )
 
 
-def draw_sheet(node: Node, networks: Mapping[str, Sequence[Shape]], titles: Sequence[str], key: str) -> StoredFile:
+def draw_sheet(node: Node, networks: Mapping[str, Sequence[Shape]], titles: Sequence[str], key: str) -> Sheet:
     """The first val images with what is true, and what each network of one data set makes of them at its input shapes.
 
-    Its StoredFile is put at `key` (`sheet_key`); the picture lies beside it.
+    Its record is put at `key` (`sheet_key`); the picture lies beside it.
     """
     graphs = {
         title: (TorchGraph(node.network(network_id)), shapes)
         for title, (network_id, shapes) in zip(titles, networks.items(), strict=True)
     }
     data = node.data(stored_network(node.store, next(iter(networks)))[1])
-    return put_file(node.store, key.replace(".json", ".png"), data.sheet(graphs, "val", SHEET_IMAGES))
+    picture = put_file(node.store, key.replace(".json", ".png"), data.sheet(graphs, "val", SHEET_IMAGES))
+    return Sheet(networks=tuple(networks), picture=picture)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -252,6 +254,22 @@ def test_list_gives_every_key_below_a_prefix_in_order(store: ObjectStore) -> Non
     store.put("c/d/e", b"12")
     store.put("c/f", b"")
     assert (store.folders("c/"), store.sizes("c/d/")) == (("d",), {"c/d/e": 2})
+
+
+def test_written_says_when_an_object_was_last_written(store: ObjectStore) -> None:
+    began = datetime.now(UTC) - timedelta(seconds=2)  # S3 tells whole seconds
+    etag = store.put("a/1", b"same")
+    store.put("a/2", b"")
+    store.put("b", b"")
+    first = store.written("a/")
+    assert list(first) == ["a/1", "a/2"]
+    assert all(began <= one <= datetime.now(UTC) + timedelta(seconds=2) for one in first.values())
+    assert store.written("none/") == {}
+    time.sleep(1.1)
+    assert store.put("a/1", b"same", if_match=etag) == etag  # the same content again is written anew
+    second = store.written("a/1")
+    assert second["a/1"] > first["a/1"]
+    assert store.written("a/2") == {"a/2": first["a/2"]}
 
 
 def test_list_gives_all_pages(store: ObjectStore) -> None:

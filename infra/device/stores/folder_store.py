@@ -7,7 +7,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
@@ -58,7 +59,11 @@ class FolderStore:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Asks the file system for each."""
-        return {key: self._path(key).stat().st_size for key in self.list(prefix)}
+        return {key: found.st_size for key, found in self._stats(prefix)}
+
+    def written(self, prefix: str) -> dict[str, datetime]:
+        """As the file system says it."""
+        return {key: datetime.fromtimestamp(found.st_mtime, timezone.utc) for key, found in self._stats(prefix)}
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """One look into the folder."""
@@ -95,6 +100,11 @@ class FolderStore:
     def link(self, key: str) -> str:
         """The file's address, which only this machine can open."""
         return self._path(key).resolve().as_uri()
+
+    def _stats(self, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+        for key in self.list(prefix):
+            with suppress(FileNotFoundError):  # somebody has removed it meanwhile
+                yield key, self._path(key).stat()
 
     def _path(self, key: str) -> Path:
         return self.folder / check_key(key)

@@ -7,6 +7,7 @@ ever sees half of one.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -58,6 +59,9 @@ class ObjectStore(Protocol):
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Bytes of every object whose key starts with `prefix`, by key."""
+
+    def written(self, prefix: str) -> dict[str, datetime]:
+        """When every object whose key starts with `prefix` was last written (UTC, the store's clock), by key."""
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names directly below `folder`, which ends with a slash, that have keys below them, sorted."""

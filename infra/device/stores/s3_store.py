@@ -100,6 +100,11 @@ class S3Store:
         found = self._listed(prefix, "Contents")
         return {one["Key"][len(self._prefix) :]: one["Size"] for one in found}
 
+    def written(self, prefix: str) -> dict[str, datetime]:
+        """What a listing says of each object, in whole seconds."""
+        found = self._listed(prefix, "Contents")
+        return {one["Key"][len(self._prefix) :]: one["LastModified"].astimezone(timezone.utc) for one in found}
+
     def folders(self, folder: str) -> tuple[str, ...]:
         """One listing up to the next slash."""
         found = self._listed(folder, "CommonPrefixes", Delimiter="/")

@@ -11,7 +11,7 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import DatasetConfig
-from modnet.records import NetworkScores, StoredFile
+from modnet.records import NetworkScores, Sheet
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.metrics import ERROR_NAMES
 from modnet.workloads.matting.network.modnet import MODNet
@@ -44,5 +44,5 @@ def test_score_network_measures_tune_by_two_means_and_val_by_everything(
 
     networks = {base.base_id: ((288, 256),)}
     key = sheet_key(store, networks)
-    sheet = answered(key, StoredFile, draw_sheet, [networks, ("unpruned",), key], cpus)
-    assert store.get(sheet.key).startswith(b"\x89PNG")
+    sheet = answered(key, Sheet, draw_sheet, [networks, ("unpruned",), key], cpus)
+    assert store.get(sheet.picture.key).startswith(b"\x89PNG")

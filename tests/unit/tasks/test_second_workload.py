@@ -39,7 +39,7 @@ from modnet.records import (
     Provenance,
     RetrainReport,
     Sensitivities,
-    StoredFile,
+    Sheet,
 )
 from modnet.targets import Shape
 from modnet.workload import Split
@@ -123,8 +123,8 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     assert after.tune.error < 0.01
     drawn = {base_id: SHAPES, network_id: SHAPES}
     drawn_at = sheet_key(store, drawn)
-    sheet = answered(drawn_at, StoredFile, scores.draw_sheet, [drawn, ("unpruned", "pruned"), drawn_at], cpus)
-    assert store.get(sheet.key).startswith(b"\x89PNG")
+    sheet = answered(drawn_at, Sheet, scores.draw_sheet, [drawn, ("unpruned", "pruned"), drawn_at], cpus)
+    assert store.get(sheet.picture.key).startswith(b"\x89PNG")
 
     exported_at = export_key(store, network_id, EXPORT)
     export = answered(exported_at, ExportRecord, exports.export_stored, [network_id, EXPORT, exported_at], cpus)
