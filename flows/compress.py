@@ -15,6 +15,7 @@ from tasks.configs.compress import CompressConfig
 from tasks.evaluate import choose_winner
 from tasks.export import why_refused
 from tasks.reporting import publish_report
+from tasks.room import look_for_room
 
 
 @flow(name="compress")
@@ -31,6 +32,7 @@ def compress(config: CompressConfig) -> str:
     On two cores the demo settings take about ten minutes. The standard settings take a night. A killed run goes on
     where it was, and a second run of the same question computes nothing.
     """
+    look_for_room(config)
     dataset = prepare_dataset(config.dataset)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
     candidates = prune(base.base_id, config.pruning, config.retrain, config.seed, config.compute, config.start)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.cache import hold
 from infra.device.stores.object_store import ObjectStore
+from infra.room import require_room
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.configs.shape import shown
@@ -20,6 +22,8 @@ from tasks.stored import STAGE_VERSIONS, fetch, get_record, identify, once, uplo
 
 if TYPE_CHECKING:
     from modnet.workload import LabelledData  # with torch, which fetching does without
+
+_ROOM = 3  # times its archive: that, its files, and some to work with
 
 
 def local_archive(config: DatasetConfig, folder: Path) -> Path:
@@ -80,8 +84,15 @@ def read_dataset(store: ObjectStore, dataset_id: str) -> DatasetRecord:
 
 
 def open_dataset(dataset_id: str, settings: Settings, store: ObjectStore) -> LabelledData:
-    """A published data set on this node; downloaded and extracted once."""
-    record = read_dataset(store, dataset_id)
+    """A published data set on this node; downloaded and extracted once.
+
+    Raises:
+        DiskFullError: this node has no room for it.
+    """
+    record, folder = read_dataset(store, dataset_id), settings.cache_folder / "datasets"
+    if not (folder / record.archive.sha256[:12]).is_dir():
+        wanted = _ROOM * record.archive.size_bytes
+        require_room({f"data set {dataset_id}": (folder, wanted)}, f"free some on node {platform.node()}")
     archive = fetch(store, record.archive, settings.cache_folder / "objects")
     return workload_named(record.workload).open(_extracted(archive, settings))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,16 @@ def test_ray_folder_names_all_that_cannot_be_used_and_why(short: Path, monkeypat
     parts = (f"{short / NAME}/ray: cannot be made: File exists", f"/proc/none/{NAME}/ray: cannot be made: No such file")
     for part in (*parts, f"{65 + len(f'/{NAME}/ray')} bytes long", f"at most {rest} bytes"):
         assert part in str(error.value)
+
+
+def test_sessions_of_rays_that_have_ended_go_when_they_are_old(tmp_path: Path) -> None:
+    ended = next(pid for pid in range(4_194_000, 3_000_000, -1) if not Path("/proc", str(pid)).exists())
+    names = {pid: f"session_2026-01-31_23-59-59_123456_{pid}" for pid in (ended, os.getpid())}
+    for name in (*names.values(), "session_latest", "mine"):
+        (tmp_path / name / "logs").mkdir(parents=True)
+        os.utime(tmp_path / name, (0, 0))
+    young = tmp_path / f"session_2026-02-01_23-59-59_123456_{ended}"
+    young.mkdir()
+    assert ray_folder.remove_old_sessions(tmp_path, timedelta(days=1)) == [tmp_path / names[ended]]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {names[os.getpid()], "session_latest", "mine", young.name}
