@@ -44,6 +44,8 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         "PREFECT_SERVER_UI_API_URL": "/api",
         # Who holds a deployment's slot; in memory, as it is by default, a killed server would forget it.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # Runs that ended 90 days ago go, with their logs and artifacts; by default only events do.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PYTHONUNBUFFERED": "1",
     }

@@ -1,0 +1,92 @@
+"""Tasks of the flow tidy: announced for a week before the first removal, and this machine's cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prefect.logging import disable_run_logger
+
+from infra.device.errors import UntrustedError
+from modnet.report.run_tables import Row
+from tasks import tidy
+from tasks.cli import main
+from tasks.configs.tidy import TidyConfig
+from tests.signing import keys
+from tests.unit.tasks.test_tidying import History, name
+
+
+@pytest.fixture
+def shown() -> list[tuple[list[Row], str]]:
+    return []
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: list[tuple[list[Row], str]]) -> Iterator[History]:
+    """A store of a night of long ago, and one of yesterday."""
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(
+        tidy, "create_table_artifact", lambda table, *, key, description: shown.append((table, description))
+    )
+    history = History(tmp_path / "store")
+    history.dated(365, history.base)
+    history.night(1, 100)
+    history.night(2, 1)
+    with disable_run_logger():
+        yield history
+
+
+def test_the_first_week_only_says_what_will_go(history: History, shown: list[tuple[list[Row], str]]) -> None:
+    config = TidyConfig(keep_runs=1)
+    old = history.of(name(1))
+    day = f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"
+    words = (
+        f"would go: 20 objects, 0.0 MB; the first removals are on {day}, stop the schedule of this flow if you keep all"
+    )
+    assert tidy.tidy_store.fn(config.model_copy(update={"dry_run": True})) == "would go: 20 objects, 0.0 MB"
+    for _ in range(2):
+        assert tidy.tidy_store.fn(config) == words
+    assert history.of(name(1)) == old
+    history.date("tidy/announced", 7.01)
+    assert tidy.tidy_store.fn(config) == "removed: 20 objects, 0.0 MB"
+    assert history.of(name(1)) == set()
+    assert history.of(name(2))
+    assert [note for _, note in shown][-1] == "removed: 20 objects, 0.0 MB"
+    assert tidy.tidy_store.fn(config) == "removed: 0 objects, 0.0 MB"
+
+
+def test_nothing_goes_where_nobody_can_say_what_is_released(history: History) -> None:
+    history.store.put("tuf/timestamp.json", b"{}")
+    before = history.store.list("")
+    with pytest.raises(UntrustedError):
+        tidy.tidy_store.fn(TidyConfig(keep_runs=1))
+    assert history.store.list("") == before
+
+
+def test_this_machine_is_tidied_too(history: History, tmp_path: Path) -> None:
+    old = tmp_path / "cache" / "objects" / "old"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    assert tidy.tidy_machine.fn(TidyConfig(dry_run=True)) == [str(old)]
+    assert old.exists()
+    assert tidy.tidy_machine.fn(TidyConfig()) == [str(old)]
+    assert not old.exists()
+
+
+def test_the_verb_shows_first_and_removes_at_once(history: History, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "tidy", "--dry-run", "--keep-runs", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "| candidates | 8 | 0.0 | goes | nothing that is kept needs it, and it is older than 14 days |" in printed
+    assert "would go: 20 objects, 0.0 MB" in printed
+    assert history.of(name(1))
+    assert main(["store", "tidy", "--keep-runs", "1", "--json"]) == 0
+    assert '"removed": "20 objects, 0.0 MB"' in capsys.readouterr().out
+    assert history.of(name(1)) == set()
+    assert main(["store", "tidy", "--keep-days", "1"]) == 3
+    assert "--keep-days 1: Input should be greater than or equal to 2" in capsys.readouterr().err
