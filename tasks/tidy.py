@@ -11,6 +11,7 @@ from infra.device.errors import ConflictError
 from infra.device.stores.object_store import ObjectStore
 from infra.local_stack.environments import MARKER
 from infra.local_stack.logs import shorten_logs
+from infra.local_stack.saved_report import remove_old_reports
 from infra.ray_folder import ray_folder, remove_old_sessions
 from infra.settings import Settings
 from tasks.artifacts import create_table_artifact
@@ -44,13 +45,14 @@ def tidy_store(config: TidyConfig) -> str:
 
 @task
 def tidy_machine(config: TidyConfig) -> list[str]:
-    """Removes what is old on this machine: of the cache, of Rays of before, and of the logs of the services."""
+    """Removes what is old on this machine: of the cache, of Rays of before, of logs and pages of the services."""
     age, settings = timedelta(days=config.keep_days), Settings.from_env()
     gone = cache.bound(settings.cache_folder, max_age=age, remove=not config.dry_run)
     if not config.dry_run:
         gone += remove_old_sessions(ray_folder(), age)
         if stack := os.environ.get(MARKER):
             gone += shorten_logs(Path(stack) / "log", age)
+            gone += remove_old_reports(Path(stack) / "reports", config.keep_runs, age)
     get_run_logger().info(
         "%s on this machine: %s", "would go" if config.dry_run else "gone", ", ".join(map(str, gone)) or "-"
     )

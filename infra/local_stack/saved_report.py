@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from infra.device.files.atomic_file import atomic_file
 
 _FILES = {"report": "report.html", "pareto": "plot.png", "sheet": "sheet.png"}  # by key of the artifact
 _LINK = re.compile(r"\[(.*)\]\((\S+)\)")
+_OF_A_RUN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")  # as `make nightly` names their folders
 _ANSWERS_WITHIN_S = 30.0
 _MAX_BYTES = 100_000_000
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # the store is on this machine
@@ -55,3 +59,12 @@ def _download(address: str, path: Path) -> None:
         raise ValueError(f"it has more than {_MAX_BYTES} bytes")
     with atomic_file(path) as partial:
         partial.write(content)
+
+
+def remove_old_reports(folder: Path, keep: int, max_age: timedelta) -> list[Path]:
+    """Removes reports of runs beyond the newest `keep` that are older, and returns them; what else is there stays."""
+    reports = sorted(one for one in folder.glob("*") if _OF_A_RUN.fullmatch(one.name) and one.is_dir())
+    old = [one for one in reports[:-keep] if time.time() - one.stat().st_mtime > max_age.total_seconds()]
+    for one in old:
+        shutil.rmtree(one)
+    return old

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -36,12 +38,14 @@ from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.settings import MattingRetraining
 from tasks.configs.baseline import BaselineConfig
 from tasks.configs.compress import CompressConfig
+from tasks.configs.tidy import TidyConfig
 from tasks.remote import bases, candidates
 from tasks.remote.node import answered
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import candidate_key, pruned_id, retrained_key
-from tests.signing import keys, trust_of
+from tasks.tidying import fates, remove
+from tests.signing import keys, publisher_of, trust_of
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 PRUNING = PruningConfig(exclude=("fusion.*",), channel_multiple=2, min_channels=2)
@@ -145,6 +149,19 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
         patched.delattr("tasks.on_ray.run_on_ray")
         compress(config)
     assert len([key for key in store.list("runs/") if key.endswith("report.html")]) == 2
+
+    # A year later: what the runs show is kept, what they do not goes, and still nothing is computed.
+    forgotten = "candidates/0123456789ab/candidate.json"
+    store.put(forgotten, b"{}")
+    for key in store.list(""):
+        os.utime(store.folder / key, (0, 0))
+    gone = remove(store, fates(publisher_of(store), datetime.now(UTC), TidyConfig()))
+    assert [key for fate in gone for key in fate.keys] == [forgotten]
+    kept = set(store.list(""))
+    with monkeypatch.context() as patched:
+        patched.delattr("tasks.on_ray.run_on_ray")
+        compress(config)
+    assert set(store.list("")) == kept
 
     released = store.list("releases/")
     with pytest.raises(ExportError, match=f"{best} cannot be released: cpu-fp32, cpu-fp16: no target is left"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from infra.local_stack.saved_report import save_report
+from infra.local_stack.saved_report import remove_old_reports, save_report
 
 
 class Objects(BaseHTTPRequestHandler):
@@ -52,3 +54,13 @@ def test_save_report_writes_what_the_store_has_and_says_what_it_has_not(
     assert plot == "pareto: not saved, the store says: HTTP Error 403: Forbidden"
     assert sheet == "sheet: not saved, the store says: 'file:///etc/passwd' is no address of a store"
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["report.html"]
+
+
+def test_old_reports_go_but_for_the_newest_and_what_is_no_report(tmp_path: Path) -> None:
+    names = [f"2026-11-0{day}_06-30-00" for day in (1, 2, 3, 4)]
+    for name in (*names, "mine"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    os.utime(tmp_path / names[1])
+    assert remove_old_reports(tmp_path, 1, timedelta(days=14)) == [tmp_path / names[0], tmp_path / names[2]]
+    assert {one.name for one in tmp_path.iterdir()} == {names[1], names[3], "mine"}
