@@ -31,11 +31,13 @@ def hold(entry: Path) -> bool:
         descriptor = os.open(entry, os.O_RDONLY)
     except FileNotFoundError:
         return False
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    with suppress(OSError):  # a file system without locks: nothing there is ever unheld, and nothing goes
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
     if not _is_at(descriptor, entry):
         os.close(descriptor)
         return False
-    os.utime(entry)
+    with suppress(PermissionError):  # somebody else's
+        os.utime(entry)
     if (before := _held.pop(entry, None)) is not None:
         os.close(before)
     _held[entry] = descriptor
@@ -122,10 +124,12 @@ def _unheld(entry: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield _is_at(descriptor, entry)
-    except BlockingIOError:
-        yield False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield _is_at(descriptor, entry)
     finally:
         os.close(descriptor)
 

@@ -44,7 +44,7 @@ from tasks.remote.node import answered
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import candidate_key, pruned_id, retrained_key
-from tasks.tidying import fates, remove
+from tasks.tidying import fates, remove, units_of
 from tests.signing import keys, publisher_of, trust_of
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
@@ -151,6 +151,9 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     assert len([key for key in store.list("runs/") if key.endswith("report.html")]) == 2
 
     # A year later: what the runs show is kept, what they do not goes, and still nothing is computed.
+    known = {key for unit in units_of(store.written("")).values() for key in unit.written}
+    others = {key.split("/")[0] for key in set(store.list("")) - known}
+    assert others == {"awaited", "releases", "targets", "tuf"}
     forgotten = "candidates/0123456789ab/candidate.json"
     store.put(forgotten, b"{}")
     for key in store.list(""):
