@@ -32,6 +32,7 @@ from infra.publishing.releases import promote, publish_release
 from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import digests, exported
 
+pytestmark = pytest.mark.usefixtures("children_in_process")
 PAGE = b"<!doctype html><html><body>Please log in<br></body></html>"
 POINTER, WEIGHTS, REPORT, TIMESTAMP = "GET targets/", ".bin", "PUT reports/", "GET tuf/timestamp"
 
