@@ -112,7 +112,7 @@ def test_main_logs_what_a_store_says_on_one_line(
     monkeypatch.setattr("infra.device.trust.Trust.refresh", lambda trust: None)
     monkeypatch.setattr(logging.root, "handlers", [])
     assert main(_arguments(tmp_path, store.url, "--once")) == 5
-    (line,) = capsys.readouterr().err.splitlines()
+    _, line = capsys.readouterr().err.splitlines()  # the first names the runtime
     assert "cpu-fp32: rejected (pointer: gone\\x1b]0;title\\x07\\r\\n2026" in line
 
 
