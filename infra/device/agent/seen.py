@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.latency_report import MEASURED, LatencyReport
-from infra.device.files.atomic_file import atomic_file
+from infra.device.files.atomic_file import PARTIAL_PREFIX, atomic_file
 
 REJECTED = "rejected"  # what is stored is damaged: it is looked at again, and told once
 REFUSED = "refused"  # what a child found, or how it ended: another try would end the same way
@@ -26,7 +26,10 @@ class SeenReleases:
     """
 
     def __init__(self, path: Path) -> None:
+        """Reads the file, and removes beside it what a kill left half-written."""
         self._path = path
+        for leftover in path.parent.glob(f"{PARTIAL_PREFIX}*"):
+            leftover.unlink()
         self._statuses = _read_statuses(path)
         self._is_on_disk = True
 
