@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import pytest
 
 import infra.device.__main__ as main_module
 import infra.device.agent.agent as agent_module
+import infra.device.agent.work as work_module
 from infra.device.__main__ import main
 from infra.device.agent.child import Take
 from infra.device.agent.settings import Deadlines, RuntimeSettings
@@ -63,13 +65,18 @@ def refusal(status: int, code: str) -> Answer:
 
 @dataclass(frozen=True)
 class Answer:
-    """One wrong answer; `chunked` sends it without a Content-Length, `cut` closes the connection before its end."""
+    """One wrong answer.
+
+    `chunked` sends it without a Content-Length, `cut` closes the connection before its end, `stalls` neither sends nor
+    closes anything before the agent waits.
+    """
 
     status: int
     body: bytes | None
     headers: dict[str, str]
     chunked: bool = False
     cut: bool = False
+    stalls: bool = False
 
 
 def page(status: int, **headers: str) -> Answer:
@@ -104,6 +111,15 @@ ANSWERS = {
         "exceeding the maximum allowed length",
         0,
     ),
+    "pointer stalls": (
+        POINTER,
+        Answer(200, b"12", ETAG, cut=True, stalls=True),
+        4,
+        "what is signed: nothing came for 2 s",
+        0,
+    ),
+    "weights stall": (WEIGHTS, Answer(200, b"12", ETAG, cut=True, stalls=True), 4, "nothing came for 2 s", 0),
+    "report stalls": (REPORT, Answer(200, b"", {}, cut=True, stalls=True), 4, "the reports: nothing came for 2 s", 0),
     "page for a timestamp": (TIMESTAMP, page(200), 4, "not the store", 0),
     "nothing signed": (TIMESTAMP, error(404, "NoSuchKey"), 0, "no release was promoted", 0),
     "no metadata": (TIMESTAMP, Answer(200, b'{"signed": 1}', ETAG), 3, "waiting (tuf/ in s3://bucket", 0),
@@ -183,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with suppress(BrokenPipeError, ConnectionResetError):  # the agent has read enough
             self.wfile.write(body[:4] if answer.cut else body)
+            while answer.stalls and self.server.wrong is not None:
+                time.sleep(0.01)
         self.close_connection = True
 
     def log_message(self, format: str, *arguments: object) -> None:
@@ -238,6 +256,9 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
     monkeypatch.setattr(main_module, "_run_round", run_round)
     monkeypatch.setattr(main_module, "time", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+    if answer.stalls:
+        monkeypatch.setattr(agent_module, "ASKED_WITHIN_S", 2.0)
+        monkeypatch.setattr(work_module, "DOWNLOAD_WINDOW_S", 2.0)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
 
     with pytest.raises(SystemExit):
