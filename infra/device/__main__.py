@@ -17,16 +17,18 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from infra.device.agent.agent import REJECTED, WAITING, Agent, MeasureSettings
+from infra.device.agent.agent import WAITING, Agent
+from infra.device.agent.ending import ends_when_told
 from infra.device.agent.lock import only_agent
+from infra.device.agent.runtimes import check_runtimes
+from infra.device.agent.seen import REJECTED
+from infra.device.agent.settings import Deadlines, RuntimeSettings
 from infra.device.agent.spool import ReportTaker
 from infra.device.documents.checks import check_name
 from infra.device.errors import (
@@ -37,7 +39,7 @@ from infra.device.errors import (
     StoreRefusesError,
     StoreUnavailableError,
 )
-from infra.device.measuring.runtime import check_device_kind, device_of
+from infra.device.measuring.request import MOST_RUNS, MeasureSettings
 from infra.device.shown import ShownFormatter, ShownParser
 from infra.device.stores.object_store import ObjectStore, open_store
 
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_CONFIGURATION, EXIT_UNREACHABLE, EXIT_REJECTED = 0, 3, 4, 5
 LONGEST_WAIT_S = 3600.0
-_MOST_RUNS = 20_000  # so that a report stays below MAX_SENT_BYTES
 
 _log = logging.getLogger("infra.device")
 
@@ -62,14 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("botocore", "tuf"):  # they tell where each setting was found, and which signatures count
         logging.getLogger(name).setLevel(logging.WARNING)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
+    with ends_when_told(EXIT_OK):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    runtimes = (RuntimeSettings(),)
     try:
-        for target in options.target:
-            check_device_kind(device_of(target))
         settings = MeasureSettings(warm_up=options.warm_up, repeats=options.repeats, threads=options.threads)
         store = open_store(options.store)
         reports = None if options.ingest is None else _ingest(options.ingest)
+        check_runtimes(runtimes, options.target, Deadlines())
         with only_agent(options.work_folder):
             agent = Agent(
                 _trust(store, options.root, options.work_folder / "trust"),
@@ -77,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 work_folder=options.work_folder,
                 settings=settings,
                 reports=reports,
+                runtimes=runtimes,
             )
             if options.once:
                 return _run_round(agent, options.target)
@@ -142,12 +147,6 @@ def _run_rounds(agent: Agent, targets: Sequence[str], interval_s: float) -> int:
         time.sleep(wait_s(interval_s, failures, random.random()))
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Ends the process through its `finally` blocks."""
-    _log.info("ended by %s", signal.Signals(number).name)
-    sys.exit(EXIT_OK)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = ShownParser(prog="python -m infra.device", description="Measures released models here.")
     parser.add_argument("--target", action="append", required=True, type=_name, help="as cpu-fp32; may be repeated")
@@ -174,8 +173,8 @@ def _name(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > _MOST_RUNS:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number up to {_MOST_RUNS}")
+    if not (text.isascii() and text.isdigit()) or int(text) > MOST_RUNS:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number up to {MOST_RUNS}")
     return int(text)
 
 

@@ -10,6 +10,7 @@ InfraError
 ├─ ConflictError               somebody else wrote first
 ├─ DigestMismatchError         bytes are not what the manifest says
 ├─ UntrustedError              signatures, version or expiry of what the store holds
+├─ ChildLostError              the process in which a network runs crashed, hung or made no sense
 └─ ContractError               a manifest, pointer or report is cut off, malformed or of another version
 """
 
@@ -52,6 +53,10 @@ class DigestMismatchError(InfraError):
 
 class UntrustedError(InfraError):
     """What the store holds is not signed by whom we trust, is older than what we have seen, or its time is over."""
+
+
+class ChildLostError(InfraError):
+    """The process in which a network runs here crashed, hung, or answered what makes no sense."""
 
 
 class ContractError(InfraError, ValueError):

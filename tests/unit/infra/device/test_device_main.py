@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,7 @@ from infra.publishing.releases import promote, publish_release
 from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import exported
 
-
-@pytest.fixture(autouse=True)
-def keep_signal_handlers() -> Iterator[None]:
-    """`main` takes SIGTERM and SIGINT over; the tests give them back."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("children_in_process")
 
 
 def _arguments(work_folder: Path, store_url: str, *more: str) -> list[str]:
@@ -116,11 +108,11 @@ def test_main_logs_what_a_store_says_on_one_line(
     def refuse(*arguments: object, **more: object) -> None:
         raise ContractError(f"pointer: {forged}")
 
-    monkeypatch.setattr("infra.device.agent.agent.read_current", refuse)
+    monkeypatch.setattr("infra.device.agent.agent.current_for", refuse)
     monkeypatch.setattr("infra.device.trust.Trust.refresh", lambda trust: None)
     monkeypatch.setattr(logging.root, "handlers", [])
     assert main(_arguments(tmp_path, store.url, "--once")) == 5
-    (line,) = capsys.readouterr().err.splitlines()
+    _, line = capsys.readouterr().err.splitlines()  # the first names the runtime
     assert "cpu-fp32: rejected (pointer: gone\\x1b]0;title\\x07\\r\\n2026" in line
 
 

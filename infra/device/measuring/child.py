@@ -1,0 +1,182 @@
+"""The child of the agent: whatever a network does to a process, it does to this one.
+
+    python -m infra.device.measuring.child < one request > answers
+
+Requests and answers are those of `request`. The answers go to what was stdout at the start; a library that writes to
+stdout afterwards writes to stderr. The agent ends the child where it hangs, and the child ends with the agent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Callable
+
+from infra.device.documents.canonical_json import canonical_json
+from infra.device.documents.checks import MAX_TEXT
+from infra.device.documents.latency_report import Comparison
+from infra.device.documents.manifest import Golden
+from infra.device.errors import ContractError, InfraError
+from infra.device.measuring.comparison import comparison
+from infra.device.measuring.latency import measure, measure_interleaved
+from infra.device.measuring.machine import machine_conditions
+from infra.device.measuring.request import (
+    BEAT,
+    COMPARED,
+    COMPARED_ROUNDS,
+    DONE,
+    END,
+    ERROR,
+    GOLDEN,
+    LOADED,
+    MAX_REQUEST_BYTES,
+    NOT_COMPARED,
+    RUNTIME,
+    TOLD_ERRORS,
+    Network,
+    Request,
+)
+from infra.device.measuring.runtime import LoadedModel, check_device_kind, device_of, load_ir, runtime_text
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_BEAT_EVERY_S = 1.0
+
+Answer = Callable[[str, dict[str, object]], None]
+
+
+def main() -> None:
+    """Does what one line on stdin asks, and ends at once: what runtimes do while they are unloaded is left out."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    _end_with_the_agent(int(sys.argv[1]))
+    gc.disable()
+    request = Request.from_line(sys.stdin.buffer.readline(MAX_REQUEST_BYTES))
+
+    def answer(stage: str, members: dict[str, object]) -> None:
+        line = canonical_json({"stage": stage, **members}) + b"\n"
+        while line:  # a pipe takes a long line in parts
+            line = line[os.write(answers, line) :]
+
+    try:
+        run(request, answer)
+        answer(END, {})
+    except tuple(TOLD_ERRORS.values()) as error:
+        kind = next(name for name, told in TOLD_ERRORS.items() if isinstance(error, told))
+        answer(ERROR, {"kind": kind, "words": str(error)[:MAX_TEXT]})
+    os._exit(0)
+
+
+def run(request: Request, answer: Answer) -> None:
+    """Does what is asked and answers stage by stage.
+
+    Raises:
+        SettingsError: the runtime cannot be imported, or never knows a device.
+        DeviceMissingError: the device is not there now.
+        ContractError: the runtime cannot read, compile or run the network, or its input is not what was wanted.
+    """
+    answer(RUNTIME, {"text": runtime_text()})
+    for device in request.devices:
+        check_device_kind(device)
+    if request.network is not None:
+        _measure(request.network, answer)
+
+
+def _measure(network: Network, answer: Answer) -> None:
+    model = _load(network, network.ir_xml)
+    loaded = {"load_ms": model.load_ms, "input_shape": model.input_shape}
+    answer(LOADED, {**loaded, "precision": model.precision, "threads": model.threads})
+    if network.input_shape and model.input_shape != network.input_shape:  # its time would be that of another network
+        raise ContractError(
+            f"{Path(network.ir_xml).name}: got a network whose input is {list(model.input_shape)}, wanted "
+            f"{list(network.input_shape)}, as the manifest says"
+        )
+    if network.golden is not None and network.tolerance is not None:
+        from infra.device.measuring.golden import check_golden  # imports numpy, which comes with the runtime
+
+        golden = Golden(Path(network.golden).name, network.tolerance)
+        check = check_golden(model, Path(network.golden), golden)
+        answer(GOLDEN, {"golden": asdict(check)})
+        if check.worst_difference > check.tolerance:
+            return
+        model.fill_input(0)
+    beat = _Beat(answer)
+    gc.collect()  # `main` lets nothing be collected while it measures
+    before = machine_conditions()
+    warm_up_ms = [_one_ms(model, beat) for _ in range(network.warm_up)]
+    samples_ms = [_one_ms(model, beat) for _ in range(network.repeats)]
+    after = machine_conditions()
+    if model.threads is not None:
+        before["inference_threads_count"] = model.threads
+    times = {"warm_up_ms": warm_up_ms, "samples_ms": samples_ms}
+    answer(DONE, {**times, "conditions": before, "conditions_after": after})
+    if network.former_id is not None and network.former_xml is not None:
+        try:
+            found = _compared(network, model, network.former_id, network.former_xml, beat)
+            answer(COMPARED, {"comparison": asdict(found)})
+        except InfraError as error:
+            answer(NOT_COMPARED, {"words": str(error)[:MAX_TEXT]})
+
+
+def _load(network: Network, ir_xml: str) -> LoadedModel:
+    device = device_of(network.target)
+    return load_ir(Path(ir_xml), device=device, threads=network.threads if device == "CPU" else None)
+
+
+def _one_ms(model: LoadedModel, beat: _Beat) -> float:
+    beat()
+    return measure(model.run_once, warm_up=0, repeats=1).samples_ms[0]
+
+
+def _compared(network: Network, model: LoadedModel, former_id: str, former_xml: str, beat: _Beat) -> Comparison:
+    former = _load(network, former_xml)
+
+    def new() -> None:  # the beat meets both alike
+        beat()
+        model.run_once()
+
+    def old() -> None:
+        beat()
+        former.run_once()
+
+    beat.now()
+    rounds = min(network.repeats, COMPARED_ROUNDS)
+    samples = measure_interleaved({"new": new, "old": old}, warm_up=network.warm_up, rounds=rounds)
+    return comparison(former_id, samples["new"].samples_ms, samples["old"].samples_ms)
+
+
+class _Beat:
+    """Says at most once a second that no inference hangs; the first time at once."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._due_s = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._due_s:
+            self.now()
+
+    def now(self) -> None:
+        self._answer(BEAT, {})
+        self._due_s = time.monotonic() + _BEAT_EVERY_S
+
+
+def _end_with_the_agent(agent: int) -> None:
+    """Lets the kernel kill this process when the agent ends, and before the agent when memory runs out; no core."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != agent:
+        sys.exit("the agent has ended")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # no such file outside of Linux's own /proc
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+if __name__ == "__main__":
+    main()
