@@ -33,10 +33,8 @@ from infra.device.agent.spool import ReportTaker
 from infra.device.documents.checks import check_name
 from infra.device.errors import (
     ContractError,
-    DiskFullError,
     InfraError,
     SettingsError,
-    StoreRefusesError,
     StoreUnavailableError,
 )
 from infra.device.measuring.request import MOST_RUNS, MeasureSettings
@@ -124,13 +122,13 @@ def _ingest(url: str) -> ReportTaker:
 
 
 def _run_round(agent: Agent, targets: Sequence[str]) -> int:
-    """The exit code of one round; what it raises ends a loop."""
+    """The exit code of one round."""
     try:
         outcomes = agent.run_once(targets)
     except StoreUnavailableError as error:
         _log.error("%s", error)
         return EXIT_UNREACHABLE
-    except (StoreRefusesError, DiskFullError) as error:
+    except InfraError as error:
         _log.error("%s", error)
         return EXIT_CONFIGURATION
     except OSError as error:  # a worn card, a disk that is away
@@ -143,7 +141,11 @@ def _run_round(agent: Agent, targets: Sequence[str]) -> int:
 def _run_rounds(agent: Agent, targets: Sequence[str], interval_s: float) -> int:
     failures = 0
     while True:
-        failures = 0 if _run_round(agent, targets) == EXIT_OK else failures + 1
+        try:
+            failures = 0 if _run_round(agent, targets) == EXIT_OK else failures + 1
+        except Exception:  # what nobody has thought of costs a round, and not the agent
+            _log.exception("this round")
+            failures += 1
         time.sleep(wait_s(interval_s, failures, random.random()))
 
 

@@ -95,7 +95,7 @@ class Outcome:
 
 
 class Agent:
-    """Measures releases on this device.
+    """Measures releases on this device, in the main thread of its process.
 
     Work folder: `spool/` (reports not yet sent), `releases/` (the model being measured, removed afterwards),
     `seen.json` (what was measured, rejected or tried). The device may send reports but not read them, so it remembers

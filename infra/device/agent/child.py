@@ -34,6 +34,16 @@ _LAST_WORDS = 1000  # bytes of stderr
 _LOOK_EVERY_S = 1.0  # whether the child has ended, where another process holds its pipe
 _LOOK_SOON_S = 0.02  # where it has closed them
 _KILLED_WITHIN_S = 1.0
+# `python -m infra.device.measuring.child`, but that only `infra.device` is taken from where the agent's is: other
+# packages there may be of another Python.
+_BOOTSTRAP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import infra.device
+del sys.path[0]
+from infra.device.measuring.child import main
+main(agent=int(sys.argv[2]))
+"""
 _STARTING = ""
 _DOING = {  # after each answer
     _STARTING: "importing the runtime",
@@ -76,13 +86,11 @@ def package_root() -> str:
 
 
 def _started(runtime: RuntimeSettings, request: Request) -> subprocess.Popen[bytes]:
-    environ = {**os.environ, **runtime.environ}
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (package_root(), environ.get("PYTHONPATH"))))
-    command = [str(runtime.python), "-m", "infra.device.measuring.child", str(os.getpid())]
+    command = [str(runtime.python), "-c", _BOOTSTRAP, package_root(), str(os.getpid())]
     try:
         process = subprocess.Popen(
             command,
-            env=environ,
+            env={**os.environ, **runtime.environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -44,11 +44,14 @@ def check_runtimes(runtimes: Sequence[RuntimeSettings], targets: Sequence[str], 
     """Refuses, before the first round, what only the owner of this machine can mend; what crashes may pass.
 
     Raises:
-        SettingsError: a target that no runtime runs, or that names no device, or as `ask_runtime`.
+        SettingsError: a name stands twice, a target that no runtime runs, or that names no device, or as `ask_runtime`.
     """
+    names = [runtime.name for runtime in runtimes]
+    if len(set(names)) != len(names):
+        raise SettingsError(f"runtimes: got {names}, wanted each name once")
     for target in targets:
         if not any(runtime.runs(target) for runtime in runtimes):
-            raise SettingsError(f"target {target!r}: no runtime runs it, of {[one.name for one in runtimes]}")
+            raise SettingsError(f"target {target!r}: no runtime runs it, of {names}")
     for runtime in runtimes:
         devices = sorted({device_of(target) for target in targets if runtime.runs(target)})
         try:

@@ -1,9 +1,8 @@
 """The child of the agent: whatever a network does to a process, it does to this one.
 
-    python -m infra.device.measuring.child < one request > answers
-
-Requests and answers are those of `request`. The answers go to what was stdout at the start; a library that writes to
-stdout afterwards writes to stderr. The agent ends the child where it hangs, and the child ends with the agent.
+It reads one request from stdin and answers as `request` says. The answers go to what was stdout at the start; a library
+that writes to stdout afterwards writes to stderr. The agent ends the child where it hangs, and the child ends with the
+agent (`infra.device.agent.child` is the other side).
 """
 
 from __future__ import annotations
@@ -52,11 +51,15 @@ _BEAT_EVERY_S = 1.0
 Answer = Callable[[str, dict[str, object]], None]
 
 
-def main() -> None:
-    """Does what one line on stdin asks, and ends at once: what runtimes do while they are unloaded is left out."""
+def main(agent: int) -> None:
+    """Does what one line on stdin asks, and ends at once: what runtimes do while they are unloaded is left out.
+
+    Args:
+        agent: number of the process that waits for the answers.
+    """
     answers = os.dup(1)
     os.dup2(2, 1)
-    _end_with_the_agent(int(sys.argv[1]))
+    _end_with(agent)
     gc.disable()
     request = Request.from_line(sys.stdin.buffer.readline(MAX_REQUEST_BYTES))
 
@@ -168,15 +171,11 @@ class _Beat:
         self._due_s = time.monotonic() + _BEAT_EVERY_S
 
 
-def _end_with_the_agent(agent: int) -> None:
+def _end_with(agent: int) -> None:
     """Lets the kernel kill this process when the agent ends, and before the agent when memory runs out; no core."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != agent:
-        sys.exit("the agent has ended")
+        sys.exit(f"started by process {os.getppid()}, wanted {agent}: the agent has ended, or its Python is a wrapper")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # no such file outside of Linux's own /proc
         Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-if __name__ == "__main__":
-    main()

@@ -292,6 +292,8 @@ CHILDREN = {
     "runtime gone": ([GONE, GONE], [3, 3, 0], "openvino cannot be imported here", ["measured"]),
     "python missing": ([NO_PYTHON, NO_PYTHON], [3, 3, 0], "/opt/python cannot be started", ["measured"]),
     "other runtime": ([OTHER], [3, 0, 0], "got openvino 1.0, it was openvino", ["measured"]),
+    "unforeseen": ([KeyError("of a bug")], [3, 0, 0], "KeyError: 'of a bug'", ["measured"]),
+    "not permitted": ([PermissionError("work")], [3, 0, 0], "work: not permitted", ["measured"]),
     "stick lost": ([DeviceMissingError("NC_ERROR")], [3, 0, 0], "NC_ERROR", ["measured"]),
     "stick lost thrice": ([DeviceMissingError("NC_ERROR")] * 3, [3, 3, 3], "NC_ERROR", []),
 }
@@ -325,7 +327,8 @@ def test_a_loop_goes_on_whatever_becomes_of_a_child(
             raise ChildLostError(str(error)) from error
 
     def run_round(*arguments: object) -> int:
-        found.append(real_run_round(*arguments))  # type: ignore[arg-type]
+        found.append(3)  # of what is raised
+        found[-1] = real_run_round(*arguments)  # type: ignore[arg-type]
         return found[-1]
 
     def sleep(seconds: float) -> None:

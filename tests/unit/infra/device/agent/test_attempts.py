@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -18,12 +19,14 @@ import infra.device.agent.agent as agent_module
 import infra.device.agent.runtimes as runtimes_module
 from infra.device.agent.agent import Agent, Outcome
 from infra.device.agent.child import Take
+from infra.device.agent.seen import SeenReleases
 from infra.device.agent.settings import Deadlines, RuntimeSettings
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.json_object import parse_json
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import release_file_key
 from infra.device.documents.pointer import Pointer
+from infra.device.errors import DiskFullError
 from infra.device.measuring.request import MeasureSettings, Request
 from infra.device.reports import read_reports
 from infra.device.stores.folder_store import FolderStore
@@ -247,6 +250,30 @@ def test_wherever_an_agent_is_killed_it_reports_once(tmp_path: Path) -> None:
         assert list((folder / "work/spool").iterdir()) == []
     assert killed_at > 20
     assert codes == {0}
+
+
+def test_a_report_waits_until_the_memory_of_it_is_on_the_disk(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be sent, and an agent that starts again would measure again."""
+    pointer = promote_scripted(store, tmp_path / "a")
+    monkeypatch.setattr(agent_module, "run_child", _found)
+    monkeypatch.setattr(runtimes_module, "run_child", _found)
+    agent, keep = _agent(store, tmp_path), SeenReleases.keep
+
+    def full_for_what_is_measured(seen: SeenReleases) -> None:
+        if "measured" in seen._statuses.values():
+            raise OSError(errno.ENOSPC, "no room")
+        keep(seen)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SeenReleases, "keep", full_for_what_is_measured)
+        for _ in range(2):
+            with pytest.raises(DiskFullError):
+                agent.run_once(["cpu-fp32"])
+        assert _reports(store, pointer) == []
+    assert [_round(store, tmp_path).status for _ in range(2)] == ["skipped", "skipped"]
+    assert [report.status for report in _reports(store, pointer)] == ["measured"]
 
 
 def _command(store: FolderStore, folder: Path, *more: str) -> tuple[list[str], dict[str, str]]:

@@ -138,6 +138,19 @@ def test_check_runtimes_refuses_a_target_that_nobody_runs(tmp_path: Path) -> Non
         check_runtimes([runtime], ["cpu-fp32"], Deadlines())
 
 
+def test_check_runtimes_refuses_a_name_that_stands_twice() -> None:
+    with pytest.raises(SettingsError, match=r"got \['here', 'here'\], wanted each name once"):
+        check_runtimes([RuntimeSettings(), RuntimeSettings()], ["cpu-fp32"], Deadlines())
+
+
+def test_a_child_says_when_its_python_is_a_wrapper(tmp_path: Path) -> None:
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\n{sys.executable} "$@"\nexit $?\n')
+    wrapper.chmod(0o755)
+    with pytest.raises(ChildLostError, match="exit code 1; its last words: started by process .* its Python is a wrap"):
+        ask_runtime(RuntimeSettings("wrapped", wrapper), Deadlines())
+
+
 def test_check_runtimes_goes_on_where_a_runtime_crashes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     runtime = scripted_runtime(tmp_path)
     (tmp_path / "openvino/__init__.py").write_text("import os; os.abort()")
@@ -156,6 +169,7 @@ def test_a_child_is_found_in_an_archive(tmp_path: Path) -> None:
     """As an agent that is one file of zipped Python starts it; the runtime says where the child's code is from."""
     shutil.copytree(Path(package_root()) / "infra/device", tmp_path / "app/infra/device")
     (tmp_path / "app/__main__.py").write_text(ASKS)
+    (tmp_path / "app/numpy.py").write_text("raise ImportError('of another Python')")
     zipapp.create_archive(tmp_path / "app", tmp_path / "agent.pyz")
     scripted_runtime(tmp_path)
     (tmp_path / "openvino/version.py").write_text("import infra.device; text = infra.device.__file__")
