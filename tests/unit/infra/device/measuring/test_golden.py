@@ -20,7 +20,8 @@ INPUTS = np.random.default_rng(3).uniform(-1, 1, (2, 3, 8, 8)).astype(np.float32
 class _Network:
     """Gives what it is told, whatever it is given."""
 
-    precision, threads = "f32", 1
+    precision: str | None = "f32"
+    threads: int | None = 1
 
     def __init__(self, output: float) -> None:
         self.input_data = np.zeros((1, 3, 8, 8), np.float32)
