@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from modnet.configs import TrainingConfig
 from modnet.data.loading_worker import Samples
 from modnet.errors import ConfigError
-from modnet.graph_function import GraphFunction
+from modnet.graph_function import GraphFunction, Pixels
 from modnet.network import NetworkSpec, PrunableNetwork
 from modnet.records import Scores
 from modnet.targets import Shape
@@ -136,6 +136,9 @@ class Workload(Generic[Network_co]):
     # the folder of an extracted archive → its data. Raises DatasetError where it is no such data set
     open: Callable[[Path], LabelledData]
     shipped: Mapping[str, Path] = field(default_factory=dict)  # words → checkpoints that the project brings along
+    # height and width → a few made-up images as its networks read them, (N, C, H, W) in [-1, 1], the same each time:
+    # devices compute them before they measure. None: there are none, and nobody checks what a device computes
+    golden: Callable[[Shape], Pixels] | None = None
     # (teacher, student, its `distillation`) → a `Teaching`; None: its networks cannot teach
     teaching: Callable[[Any, Any, Any], Teaching] | None = None
     read_published: ReadPublished | None = None  # reads checkpoints of others; None: there are none

@@ -25,7 +25,7 @@ from infra.device.documents.latency_report import Comparison
 from infra.device.documents.manifest import Golden
 from infra.device.errors import ContractError, InfraError
 from infra.device.measuring.comparison import comparison
-from infra.device.measuring.latency import measure, measure_interleaved
+from infra.device.measuring.latency import measure, measure_interleaved, warm_up
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.request import (
     BEAT,
@@ -47,6 +47,7 @@ from infra.device.measuring.runtime import LoadedModel, check_device_kind, devic
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _BEAT_EVERY_S = 1.0
+WARM_UP_WITHIN_S = 30.0  # a stick takes a third of a second for one inference
 
 Answer = Callable[[str, dict[str, object]], None]
 
@@ -109,11 +110,10 @@ def _measure(network: Network, answer: Answer) -> None:
         answer(GOLDEN, {"golden": asdict(check)})
         if check.worst_difference > check.tolerance:
             return
-        model.fill_input(0)
     beat = _Beat(answer)
     gc.collect()  # `main` lets nothing be collected while it measures
     before = machine_conditions()
-    warm_up_ms = [_one_ms(model, beat) for _ in range(network.warm_up)]
+    warm_up_ms, _ = warm_up(_with_beat(model, beat), least=network.warm_up, most_s=WARM_UP_WITHIN_S)
     samples_ms = [_one_ms(model, beat) for _ in range(network.repeats)]
     after = machine_conditions()
     if model.threads is not None:
@@ -130,7 +130,19 @@ def _measure(network: Network, answer: Answer) -> None:
 
 def _load(network: Network, ir_xml: str) -> LoadedModel:
     device = device_of(network.target)
-    return load_ir(Path(ir_xml), device=device, threads=network.threads if device == "CPU" else None)
+    if device != "CPU":
+        return load_ir(Path(ir_xml), device=device)
+    return load_ir(Path(ir_xml), device=device, threads=network.threads, precision="f32")
+
+
+def _with_beat(model: LoadedModel, beat: _Beat) -> Callable[[], None]:
+    """One inference, and before it the beat: of two networks that run in turns it meets both alike."""
+
+    def run_once() -> None:
+        beat()
+        model.run_once()
+
+    return run_once
 
 
 def _one_ms(model: LoadedModel, beat: _Beat) -> float:
@@ -141,17 +153,11 @@ def _one_ms(model: LoadedModel, beat: _Beat) -> float:
 def _compared(network: Network, model: LoadedModel, former_id: str, former_xml: str, beat: _Beat) -> Comparison:
     former = _load(network, former_xml)
 
-    def new() -> None:  # the beat meets both alike
-        beat()
-        model.run_once()
-
-    def old() -> None:
-        beat()
-        former.run_once()
-
     beat.now()
     rounds = min(network.repeats, COMPARED_ROUNDS)
-    samples = measure_interleaved({"new": new, "old": old}, warm_up=network.warm_up, rounds=rounds)
+    samples = measure_interleaved(
+        {"new": _with_beat(model, beat), "old": _with_beat(former, beat)}, warm_up=network.warm_up, rounds=rounds
+    )
     return comparison(former_id, samples["new"].samples_ms, samples["old"].samples_ms)
 
 

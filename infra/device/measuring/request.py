@@ -30,7 +30,7 @@ class MeasureSettings:
     """How a model is measured.
 
     Attributes:
-        warm_up: inferences that are not counted, 0 to MOST_RUNS.
+        warm_up: inferences that are not counted, 0 to MOST_RUNS, at least: it goes on until the times are stable.
         repeats: inferences that are, 1 to MOST_RUNS.
         threads: for models on the CPU; None leaves them to the runtime.
     """

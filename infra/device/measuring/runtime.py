@@ -75,6 +75,7 @@ class LoadedModel:
 
     Attributes:
         input_shape: batch first.
+        input_type: as NumPy names it, `float32` or `uint8`.
         precision: of the execution, as the runtime reads it back (`f32`, `bf16`, `f16`); None when it does not say.
         threads: inference threads as the runtime reads them back; None when it does not say.
         load_ms: reading and compiling, milliseconds.
@@ -83,6 +84,7 @@ class LoadedModel:
     def __init__(self, compiled: CompiledNetwork, load_ms: float) -> None:
         self._compiled = compiled
         self.input_shape = tuple(int(size) for size in compiled.input_data.shape)
+        self.input_type = str(compiled.input_data.dtype)
         self.precision = compiled.precision
         self.threads = compiled.threads
         self.load_ms = load_ms
@@ -97,6 +99,21 @@ class LoadedModel:
             data[:] = generator.integers(0, 256, data.shape)
         else:
             data[:] = generator.uniform(-1.0, 1.0, data.shape)
+
+    def compute(self, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The output (B, …) for a batch of one image (…) alone; the input in place is afterwards what it was.
+
+        Raises:
+            DeviceMissingError, ContractError: as `run_once`.
+        """
+        data = self._compiled.input_data
+        before = data.copy()
+        data[:] = image
+        try:
+            self.run_once()
+        finally:
+            data[:] = before
+        return self.output()
 
     def run_once(self) -> None:
         """One inference on the input in place; nothing is copied in or out.
@@ -135,7 +152,9 @@ def load_ir(
         batch: images per inference; None keeps the IR's own, 1 where it is open.
         open_side: what an open height and width become, pixels.
         shape: height and width instead of the IR's own, pixels; on OpenVINO 2022.1 and newer.
-        precision: of the execution, `f32` or `bf16`, on the CPU only; None leaves it to the runtime.
+        precision: of the execution, `f32` or `bf16`, on the CPU only. None leaves it to the runtime, which takes less
+            than f32 where the CPU computes faster in it. A plugin that knows no such choice is not asked: the model's
+            `precision` is then None.
         seed: of the input.
 
     Raises:

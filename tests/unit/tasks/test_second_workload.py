@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from prefect.logging import disable_run_logger
 from pydantic import ValidationError
 
+from infra.device.documents.manifest import Golden
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import promote, publish_release
@@ -69,6 +72,7 @@ from tests.unit.modnet.brightness import (
     Drawings,
     DrawnImages,
     Noise,
+    golden,
 )
 
 DRAWN = SyntheticConfig(train=8, val=5)
@@ -140,6 +144,9 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     for target in EXPORT.targets:
         files = manifest.targets[target]
         assert (files.input_shape, files.turned.input_shape) == ((1, 3, 256, 128), (1, 3, 128, 256))
+        assert files.golden == Golden("golden.npz", export.golden[target].tolerance)
+    with np.load(io.BytesIO(store.get(export.files["golden.npz"].key))) as arrays:
+        np.testing.assert_array_equal(arrays["inputs"], golden((256, 128)))
     assert {"val_squared", "val_absolute_cpu-fp32"} <= manifest.scores.keys()
 
     with disable_run_logger():
