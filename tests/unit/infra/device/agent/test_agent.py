@@ -70,7 +70,7 @@ def test_run_once_reports_the_current_release_once(store: FolderStore, ir_xml: P
     assert [measured.status, skipped.status] == ["measured", "skipped"]
     (report,) = _reports(store, release)
     assert (report.status, report.target, report.device) == ("measured", "cpu-fp32", "pi")
-    assert len(report.warm_up_ms) == 1
+    assert len(report.warm_up_ms) >= 1
     assert len(report.samples_ms) == 4
     assert measured.detail.endswith(
         "p90 and p99 of 4 samples are the largest of them: take at least 10 for p90, 100 for p99"
