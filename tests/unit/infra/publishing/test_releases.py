@@ -21,7 +21,10 @@ from infra.device.errors import (
 from infra.device.releases import fetch_release, read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing import releases
-from infra.publishing.releases import promote, publish_release, retain, retire, roll_back, sweep
+from infra.publishing.marks import await_reports
+from infra.publishing.releases import promote, publish_release
+from infra.publishing.retiring import retain, retire, sweep
+from infra.publishing.roll_backs import before_of, roll_back
 from tests.signing import publisher_of, sign, trust_of
 from tests.unit.infra.exported import exported
 
@@ -289,7 +292,7 @@ def test_roll_back_says_what_is_missing(store: FolderStore, published: str) -> N
     with pytest.raises(NotStoredError, match="runs no release"):
         roll_back(publisher_of(store), "cpu-fp32")
     promote(publisher_of(store), "cpu-fp32", published)
-    with pytest.raises(NotStoredError, match=f"runs {published}, the first that it was given"):
+    with pytest.raises(NotStoredError, match=f"runs {published}, and knows none before"):
         roll_back(publisher_of(store), "cpu-fp32")
 
 
@@ -309,7 +312,7 @@ def test_retire_keeps_what_a_target_runs_or_ran_before_and_what_reports_are_awai
     second, awaited = publish(2), publish(3)
     for release in (published, second):
         promote(publisher_of(store), "cpu-fp32", release)
-    releases.await_reports(store, awaited, datetime.now(UTC) + timedelta(hours=1))
+    await_reports(store, awaited, datetime.now(UTC) + timedelta(hours=1))
     for release, why in ((published, "ran it before"), (second, "runs it"), (awaited, "are awaited")):
         with pytest.raises(ConflictError, match=why):
             retire(publisher_of(store), release)
@@ -350,7 +353,7 @@ def test_promote_asked_again_after_its_answer_was_lost_says_the_same(
     other = publish(2)
     for release in (published, other):
         promote(publisher_of(store), "cpu-fp32", release)
-    current, before = releases.before_of(publisher_of(store), "cpu-fp32")
+    current, before = before_of(publisher_of(store), "cpu-fp32")
     for _ in range(2):
         pointer = promote(publisher_of(store), "cpu-fp32", before, instead_of=current)
         assert (pointer.release_id, pointer.replaces) == (published, other)
@@ -404,7 +407,7 @@ def test_a_retirement_that_was_killed_is_finished_by_sweep(
 
 def test_a_shorter_wait_does_not_end_a_longer_one(store: FolderStore, published: str) -> None:
     for hours in (24, 0):
-        releases.await_reports(store, published, datetime.now(UTC) + timedelta(hours=hours))
+        await_reports(store, published, datetime.now(UTC) + timedelta(hours=hours))
     with pytest.raises(ConflictError, match="are awaited"):
         retire(publisher_of(store), published)
 
