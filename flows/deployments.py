@@ -26,7 +26,9 @@ _HEAD = """\
 # Of a config that is given here, every field is: the run form hides the defaults of what is left out.
 """
 _DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
+_EVERY_TEN_MINUTES = {"schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}]}
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
+_SCHEDULES = {"renew": _DAILY, "rollout": _EVERY_TEN_MINUTES}
 
 
 def written() -> str:
@@ -35,7 +37,7 @@ def written() -> str:
         _compress("nightly", "standard") | _AT_NIGHT,
         _compress("on-demand", "demo"),
         *(
-            _deployment("stage", flow) | (_DAILY if flow.name == "renew" else {})
+            _deployment("stage", flow) | _SCHEDULES.get(flow.name, {})
             for flow in all_flows()
             if flow.name != "compress"
         ),

@@ -7,6 +7,7 @@ targets/<target>/pins/<sha256>.<device>.json    of one device
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 
 from tuf.api.metadata import TargetFile, Targets
@@ -18,6 +19,8 @@ from infra.device.releases import parse_pointer
 from infra.publishing.releases import read_manifest_for, verify_files
 from infra.publishing.repository import Publisher
 from infra.publishing.stops import DAMAGED
+
+_log = logging.getLogger(__name__)
 
 
 def current_of(publisher: Publisher, target: str) -> Pointer | None:
@@ -34,6 +37,30 @@ def pointers(publisher: Publisher) -> dict[str, Pointer]:
     """
     publisher.refresh()
     return pointers_among(publisher, publisher.targets())
+
+
+def rollouts(publisher: Publisher) -> list[Pointer]:
+    """The pointers whose release only a share of the devices runs; a damaged one is left out, and named in the log."""
+    publisher.refresh()
+    found = []
+    for path, signed, target, device in _signed_pointers(publisher.targets()):
+        try:
+            pointer = parse_pointer(publisher.content(signed), target)
+        except DAMAGED as error:
+            _log.warning("%s is left out: %s", path, error)
+            continue
+        if device is None and pointer.share < 1:
+            found.append(pointer)
+    return found
+
+
+def pinned_devices(publisher: Publisher, target: str) -> set[str]:
+    """The devices that do not run what their target runs."""
+    return {
+        device
+        for _, _, of_target, device in _signed_pointers(publisher.targets())
+        if of_target == target and device is not None
+    }
 
 
 def pins(publisher: Publisher) -> dict[tuple[str, str], Pointer]:

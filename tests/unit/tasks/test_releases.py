@@ -41,14 +41,14 @@ def running(store: FolderStore) -> dict[str, str]:
 
 
 def test_all_targets_of_a_release_are_promoted_unless_some_are_named(store: FolderStore, made: list[str]) -> None:
-    assert releases.promote_release.fn(made[0], []) == ["cpu-fp32", "cpu-int8"]
-    assert releases.promote_release.fn(made[1], ["cpu-int8"]) == ["cpu-int8"]
+    assert releases.promote_release.fn(made[0], [], 1.0, False) == ["cpu-fp32", "cpu-int8"]
+    assert releases.promote_release.fn(made[1], ["cpu-int8"], 1.0, False) == ["cpu-int8"]
     assert running(store) == {"cpu-fp32": made[0], "cpu-int8": made[1]}
 
 
 def test_a_roll_back_that_is_tried_again_goes_back_once(store: FolderStore, made: list[str]) -> None:
     for release in made[:2]:
-        releases.promote_release.fn(release, [])
+        releases.promote_release.fn(release, [], 1.0, False)
     current, before = releases.release_before.fn("cpu-int8")
     for _ in range(2):
         releases.roll_back_target.fn("cpu-int8", current, before)
@@ -56,7 +56,7 @@ def test_a_roll_back_that_is_tried_again_goes_back_once(store: FolderStore, made
 
 
 def test_what_is_needed_is_neither_retired_nor_left_out_of_the_last(store: FolderStore, made: list[str]) -> None:
-    releases.promote_release.fn(made[0], [])
+    releases.promote_release.fn(made[0], [], 1.0, False)
     with pytest.raises(ConflictError, match="runs it"):
         releases.retire_release.fn(made[0])
     assert releases.retain_releases.fn(1) == [made[1]]
