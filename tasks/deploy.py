@@ -93,7 +93,7 @@ def _why_not_now(target: Target, current: Pointer, release_id: str) -> str | Non
         return f"release {current.release_id} is on {percent(current.share)} of the devices {since}"
     publisher = this_publisher()
     stops = stops_of(publisher, target, release_id, manifest_of(publisher, release_id))
-    return stops[0].words if stops else None
+    return next(iter(stops.values()), None)
 
 
 def _challenge(

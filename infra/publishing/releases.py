@@ -23,7 +23,7 @@ from infra.device.stores.checks import check_size
 from infra.device.stores.object_store import ObjectStore
 from infra.publishing.marks import PUBLISHING, mark_publishing, unmark
 from infra.publishing.repository import Publisher, stored_key
-from infra.publishing.stops import DAMAGED, stop_path, stops_of
+from infra.publishing.stops import DAMAGED, stops_of
 
 _log = logging.getLogger(__name__)
 
@@ -126,13 +126,13 @@ def promote(
         raise ConflictError(f"pointer of target {target!r}: leads to {running or 'none'} by now, wanted {instead_of}")
     stops = stops_of(publisher, target, release_id, manifest)
     if stops and not is_forced and running != release_id:
-        raise ConflictError(f"release {release_id} on target {target!r}: {stops[0].words}")
+        raise ConflictError(f"release {release_id} on target {target!r}: {next(iter(stops.values()))}")
     verify_files(publisher.store, manifest, release_id)
     needed = [release_id] if before is None or share == 1 else [release_id, before]
 
     def forget(targets: Targets) -> None:
-        for one in stops:
-            targets.targets.pop(stop_path(target, one.release_id), None)
+        for path in stops:
+            targets.targets.pop(path, None)
 
     move_pointer(publisher, wanted, seen, running, needed, forget)
     return wanted

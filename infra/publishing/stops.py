@@ -78,22 +78,27 @@ def networks_sha256(manifest: Manifest, target: str) -> str:
     ).hexdigest()
 
 
-def stops_of(publisher: Publisher, target: str, release_id: str, manifest: Manifest) -> list[Stop]:
-    """Why a release is not promoted by itself, the newest first: it was stopped on this target, or its networks were.
+def stops_of(publisher: Publisher, target: str, release_id: str, manifest: Manifest) -> dict[str, str]:
+    """Why a release is not promoted by itself: it was stopped on this target, or another one of its networks was.
 
-    Raises:
-        NotStoredError, DigestMismatchError, ContractError: it was stopped, and what is signed of it is damaged.
+    Returns:
+        Names of what is signed of it -> words, the release's own first. One that is damaged counts for its own release
+        alone, as nobody can say which networks it was about.
     """
-    own, networks = publisher.signed(stop_path(target, release_id)), networks_sha256(manifest, target)
-    found = [] if own is None else [Stop.from_json(publisher.content(own))]
-    for path, signed in publisher.targets().targets.items():
-        if path.startswith(f"{STOPS}{target}/") and path != stop_path(target, release_id):
+    own, networks, found = stop_path(target, release_id), networks_sha256(manifest, target), {}
+    publisher.refresh()
+    for path, signed in sorted(publisher.targets().targets.items(), key=lambda one: one[0] != own):
+        if path.startswith(f"{STOPS}{target}/"):
             try:
-                found.append(Stop.from_json(publisher.content(signed)))
+                stop = Stop.from_json(publisher.content(signed))
             except DAMAGED as error:
-                _log.warning("%s is left out: %s", path, error)
-    found = [one for one in found if one.release_id == release_id or one.networks_sha256 == networks]
-    return sorted(found, key=lambda one: one.stopped_at, reverse=True)
+                _log.warning("%s is damaged: %s", path, error)
+                if path == own:
+                    found[path] = f"its rollout was stopped, and what is signed of that is damaged: {error}"
+                continue
+            if path == own or stop.networks_sha256 == networks:
+                found[path] = stop.words
+    return found
 
 
 def read_stops(trust: Trust) -> list[Stop]:

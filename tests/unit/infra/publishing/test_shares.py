@@ -182,9 +182,11 @@ def test_a_stop_that_is_damaged_still_stops_its_own_release_and_no_other(store: 
     _, second, third = made
     sign(store, stop_path(TARGET, second), b"{")
     assert read_stops(trust_of(store)) == []
-    with pytest.raises(ContractError, match="stop: not JSON"):
+    with pytest.raises(ConflictError, match="was stopped, and what is signed of that is damaged: stop: not JSON"):
         promote(publisher_of(store), TARGET, second)
     promote(publisher_of(store), TARGET, third)
+    promote(publisher_of(store), TARGET, second, is_forced=True)
+    assert not publisher_of(store).signed(stop_path(TARGET, second))
 
 
 def test_of_two_who_move_a_rollout_the_later_one_is_told(store: FolderStore, made: list[str]) -> None:
