@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 import modnet.configs
 from flows.deployments import FILE, written
+from infra.local_stack.nightly import MAY_BE_CUT
 from modnet.config import Config
 from modnet.workloads.matting import settings
 from tasks.configs import baseline, compress, sections
@@ -88,6 +89,12 @@ def test_nightly_runs_at_two_one_at_a_time_with_the_standard_profile() -> None:
     assert nightly["schedules"][0]["timezone"]
     assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig()
+
+
+def test_rollouts_are_looked_after_every_ten_minutes_by_runs_that_may_be_cut() -> None:
+    found = next(one for one in DEPLOYMENTS if flow_of(one).name == "rollout")
+    assert found["schedules"] == [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}]
+    assert found["tags"] == [MAY_BE_CUT]
 
 
 def test_on_demand_runs_what_make_nightly_runs_by_default() -> None:
