@@ -32,9 +32,8 @@ def promote_release(release_id: str, targets: list[Target], share: float, is_for
     wanted = targets or [target for target in VARIANTS if target in manifest.targets]
     for target in wanted:
         pointer = releases.promote(this_publisher(), target, release_id, share=share, is_forced=is_forced)
-        get_run_logger().info(
-            "%s of %s runs release %s, before %s", percent(share), target, release_id, pointer.replaces or "none"
-        )
+        who = target if share == 1 else f"{percent(share)} of {target}"
+        get_run_logger().info("%s runs release %s, before %s", who, release_id, pointer.replaces or "none")
     return wanted
 
 
@@ -67,18 +66,17 @@ def look_after_rollouts(config: RolloutConfig) -> list[Row]:
         except InfraError as error:
             problems.append(error)
             decided = Verdict("wait", f"it could not be looked after: {error}")
-        rows.append(
-            {
-                "target": pointer.target,
-                "release": pointer.release_id,
-                "devices": percent(pointer.share),
-                "before": pointer.replaces or "none",
-                "what happens": _STEPS[decided.step],
-                "why": decided.words,
-            }
-        )
+        row = {
+            "target": pointer.target,
+            "release": pointer.release_id,
+            "devices": percent(pointer.share),
+            "before": pointer.replaces or "none",
+            "what happens": _STEPS[decided.step],
+            "why": decided.words,
+        }
+        rows.append(row)
         log = get_run_logger().warning if decided.step == "stop" or problems else get_run_logger().info
-        log("%s", shown(", ".join(rows[-1].values())))
+        log("%s: release %s on %s: %s: %s", *(shown(row[name]) for name in row if name != "before"))
     if rows:
         create_table_artifact(rows, key="rollouts", description="Releases that a share of the devices runs")
     if problems:
