@@ -1,6 +1,8 @@
 """Tasks of the flows promote, rollout, roll-back, retire, retain and renew."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from prefect import get_run_logger, task
 
@@ -9,6 +11,8 @@ from infra.device.errors import ConflictError, InfraError
 from infra.device.releases import read_manifest
 from infra.device.reports import counted_once, read_reports
 from infra.device.shown import shown
+from infra.ingest.devices import DeviceRegistry
+from infra.local_stack.environments import MARKER
 from infra.publishing import releases, retiring, roll_backs
 from infra.publishing.pointers import pinned_devices, rollouts
 from infra.publishing.repository import Publisher
@@ -89,7 +93,8 @@ def _step(publisher: Publisher, pointer: Pointer, config: RolloutConfig) -> Verd
     target, release_id, store = pointer.target, pointer.release_id, publisher.store
     reports = [one for name in (release_id, pointer.replaces) if name for one in read_reports(store, name)[0]]
     rules = Rules(timedelta(hours=config.hold_hours), config.slower_limit, config.min_reports)
-    decided = verdict(pointer, counted_once(reports), pinned_devices(publisher, target), rules, datetime.now(UTC))
+    without = pinned_devices(publisher, target) | _revoked()
+    decided = verdict(pointer, counted_once(reports), without, rules, datetime.now(UTC))
     try:
         if decided.step == "stop":
             roll_backs.stop(publisher, target, release_id, decided.words, "the flow rollout")
@@ -98,6 +103,18 @@ def _step(publisher: Publisher, pointer: Pointer, config: RolloutConfig) -> Verd
     except ConflictError as error:
         return Verdict("wait", f"somebody else was first: {error}")
     return decided
+
+
+def _revoked() -> set[str]:
+    """Devices whose keys are worth nothing any more, where this machine's stack has a registry of them."""
+    if (folder := os.environ.get(MARKER)) is None:
+        return set()
+    try:
+        devices = DeviceRegistry(Path(folder) / "devices.json").devices()
+    except InfraError as error:  # no reason to let a bad release go on
+        get_run_logger().warning("reports of revoked devices count as well: %s", shown(error))
+        return set()
+    return {name for name, device in devices.items() if device.revoked_at is not None}
 
 
 @task(task_run_name="retire {release_id}", retry_condition_fn=is_transient, **RETRIES)

@@ -94,7 +94,7 @@ class RolloutRow:
 
 
 def verdict(
-    pointer: Pointer, reports: Sequence[Report], pinned: Collection[str], rules: Rules, now: datetime
+    pointer: Pointer, reports: Sequence[Report], left_out: Collection[str], rules: Rules, now: datetime
 ) -> Verdict:
     """What shall become of the rollout that a pointer speaks of.
 
@@ -105,11 +105,11 @@ def verdict(
     Args:
         pointer: whose share is below 1.
         reports: of all devices on this release and on the one before, each (release, target, device, runtime) once.
-        pinned: devices of this target that run another release than the pointer says.
+        left_out: devices whose reports do not count: they are pinned, so the pointer is not theirs, or revoked.
         rules: when a rollout ends.
         now: the time.
     """
-    here = [one for one in reports if one.target == pointer.target and one.device not in pinned]
+    here = [one for one in reports if one.target == pointer.target and one.device not in left_out]
     of_share = [one for one in here if one.release_id == pointer.release_id and pointer.is_for(one.device)]
     failed_before = {
         (one.device, one.runtime)

@@ -17,6 +17,8 @@ from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError
 from infra.device.releases import read_current
 from infra.device.stores.folder_store import FolderStore
+from infra.ingest.devices import DeviceRegistry
+from infra.local_stack.environments import MARKER
 from infra.publishing.pointers import pin, unpin
 from infra.publishing.releases import published
 from modnet.configs import RolloutConfig
@@ -174,6 +176,22 @@ def test_a_pinned_device_stops_nothing(store: FolderStore, made: list[str], repo
         f"device {device} (openvino 2026.4.1) could not run it: no such operation",
     )
     assert releases.look_after_rollouts.fn(RolloutConfig()) == []
+
+
+def test_a_revoked_device_stops_nothing(
+    store: FolderStore, made: list[str], reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases.promote_release.fn(made[0], [], 1.0, False)
+    releases.promote_release.fn(made[1], ["cpu-int8"], 0.2, False)
+    (device, *_) = in_share(read_current(trust_of(store), "cpu-int8"))
+    reported(device, made[1], "failed")
+    monkeypatch.setenv(MARKER, str(tmp_path))
+    registry = DeviceRegistry(tmp_path / "devices.json")
+    registry.add(device)
+    registry.revoke(device)
+    assert releases.look_after_rollouts.fn(RolloutConfig())[0]["what happens"] == "it waits"
+    (tmp_path / "devices.json").write_text("{")
+    assert releases.look_after_rollouts.fn(RolloutConfig())[0]["what happens"] == "stopped"
 
 
 def test_whoever_moves_a_rollout_meanwhile_is_not_overruled(
