@@ -206,7 +206,7 @@ def config(verb: ArgumentParser) -> None:
         without=f"{SHIPPED_PRUNED} in a demo without --base and --pruning, else {UNPRUNED}",
     )
     add_fields(verb, WinnerLimits, "max_error_ratio")
-    add_fields(verb, ReleaseConfig, "licence")
+    add_fields(verb, ReleaseConfig, "licence", "share")
 
 
 def show_release(verb: ArgumentParser) -> None:

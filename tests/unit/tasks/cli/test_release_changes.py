@@ -22,6 +22,7 @@ Ran = Callable[..., tuple[int, str, str]]
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     return FolderStore(tmp_path / "store")
 
 
