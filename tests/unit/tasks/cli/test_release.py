@@ -123,7 +123,7 @@ def test_json_holds_the_manifest_and_what_its_targets_run(store: FolderStore, pu
     promote(publisher_of(store), "cpu-fp32", first)
     found = run("release", "show", second)
     assert (found["release"], found["running"]) == (second, {"cpu-fp32": first})
-    assert (found["manifest"]["licence"], found["manifest"]["schema_version"]) == ("MIT", 4)
+    assert (found["manifest"]["licence"], found["manifest"]["schema_version"]) == ("MIT", 5)
     assert Provenance.model_validate(found["manifest"]["provenance"]) == PROVENANCE
 
 
