@@ -12,12 +12,9 @@ from prefect.logging import disable_run_logger
 
 from infra.device.documents.latency_report import Comparison, LatencyReport
 from infra.device.documents.latency_summary import intervals, summarise
-from infra.device.documents.manifest import manifest_path
-from infra.device.documents.pointer import Pointer, pin_path
-from infra.device.errors import ConflictError, NotStoredError
-from infra.device.releases import fetch_release, parse_pointer, read_current
+from infra.device.errors import ConflictError
+from infra.device.releases import current_for, fetch_release, read_current
 from infra.device.stores.object_store import ObjectStore, open_store
-from infra.device.trust import Trust
 from infra.publishing.pointers import pin
 from infra.publishing.releases import promote
 from infra.publishing.rollouts import rollout_rows
@@ -30,18 +27,6 @@ from tests.unit.infra.exported import three_releases
 TARGET = "cpu-int8"
 DEVICES = [f"kitchen-{number}" for number in range(30)]
 NO_HOLD = RolloutConfig(hold_hours=0, min_reports=3)
-
-
-def current_for(trust: Trust, target: str, device: str) -> Pointer:
-    """The pointer that a device follows: its own pin, else the target's, else one to what the target ran before."""
-    try:
-        return parse_pointer(trust.read(pin_path(target, device), max_bytes=1 << 16), target)
-    except NotStoredError:
-        pointer = read_current(trust, target)
-    if pointer.is_for(device) or pointer.replaces is None:
-        return pointer
-    data = trust.read(manifest_path(pointer.replaces), max_bytes=1 << 20)
-    return Pointer(target, pointer.replaces, hashlib.sha256(data).hexdigest())
 
 
 class Fleet:
