@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from infra.device.agent.agent import Agent
+from infra.device.agent.settings import RuntimeSettings
 from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles
+from infra.device.measuring.request import MeasureSettings
+from infra.device.measuring.runtime import runtime_text
 from infra.device.reports import read_reports
+from infra.device.stores.folder_store import FolderStore
 from infra.device.stores.s3_store import S3Store
 from infra.publishing.releases import promote, publish_release
 from modnet.export.legacy_runtimes import LegacyRuntime
@@ -21,7 +26,7 @@ from modnet.export.torch_to_onnx import export_onnx
 from modnet.targets import LEGACY_RUNTIMES
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.integration.conftest import IngestServer
-from tests.signing import publisher_of, root_file
+from tests.signing import publisher_of, root_file, trust_of
 from tests.unit.infra.exported import digests, exported
 from tests.unit.modnet.random_network import random_network
 
@@ -117,6 +122,32 @@ def test_agent_measures_and_reports_on(
     assert (len(report.warm_up_ms), len(report.samples_ms)) == (1, 3)
     assert report.conditions["inference_threads_count"] == 1
     assert str(report.conditions["python_text"]).startswith("3.9.")
+
+
+def test_one_agent_serves_runtimes_of_several_pythons(
+    s3_store: Callable[[str], S3Store], release: str, tmp_path: Path
+) -> None:
+    """The agent runs on this Python, and its children on 3.9 with each old OpenVINO, and on this one with today's."""
+    runtimes = [
+        RuntimeSettings(version, FOLDER / "python3.9", environ={"PYTHONPATH": f"{FOLDER}/openvino-{version}"})
+        for version in LEGACY_RUNTIMES
+    ]
+    reports = FolderStore(tmp_path / "reports")
+    agent = Agent(
+        trust_of(s3_store("device")),
+        device="device",
+        work_folder=tmp_path / "work",
+        settings=MeasureSettings(warm_up=1, repeats=3, threads=1),
+        reports=reports,
+        runtimes=[*runtimes, RuntimeSettings()],
+    )
+    outcomes = agent.run_once([ON_CPU])
+    assert [outcome.status for outcome in outcomes] == ["measured"] * 3, outcomes
+    found, _ = read_reports(reports, release)
+    assert [(one.runtime, str(one.conditions["python_text"])[:3]) for one in found[:2]] == [
+        (f"openvino {version}", "3.9") for version in LEGACY_RUNTIMES
+    ]
+    assert found[2].runtime == runtime_text()
 
 
 def test_agent_asks_for_the_stick_and_measures_the_cpu_until_it_is_there(

@@ -162,8 +162,8 @@ class _Conversation:
         try:
             if len(self._begun) > MAX_ANSWER_BYTES:
                 raise ContractError(f"answer: got more than {MAX_ANSWER_BYTES} bytes")
-            answers = [parse_json(line, "answer", max_bytes=MAX_ANSWER_BYTES) for line in lines]
-            for answer in answers:
+            for line in lines:
+                answer = parse_json(line, "answer", max_bytes=MAX_ANSWER_BYTES)
                 self._answered(answer.text("stage"), answer)
         except ContractError as error:
             raise ChildLostError(f"the child made no sense while {_DOING[self._stage]}: {error}") from error

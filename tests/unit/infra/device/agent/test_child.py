@@ -39,13 +39,14 @@ def _run(folder: Path, compiled: str = "", inference: str = "", deadlines: Deadl
 
 @pytest.fixture
 def late_once_it_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock of the agent jumps by a day when the child says that it hangs: no test waits for a deadline."""
-    monotonic = time.monotonic
+    """The clock of the agent runs on by 400 s at each look once the child hangs: no test waits for that."""
+    monotonic, jumped_s = time.monotonic, [0.0]
 
     class _Time:
         @staticmethod
         def monotonic() -> float:
-            return monotonic() + 86400 * (tmp_path / "openvino/hangs").exists()
+            jumped_s[0] += 400 * (tmp_path / "openvino/hangs").exists()
+            return monotonic() + jumped_s[0]
 
     monkeypatch.setattr(child_module, "time", _Time)
 
@@ -96,7 +97,7 @@ LOST = {
 @pytest.mark.usefixtures("late_once_it_hangs")
 def test_run_child_says_how_it_lost_a_child(tmp_path: Path, compiled: str, inference: str, words: str) -> None:
     with pytest.raises(ChildLostError, match=words):
-        _run(tmp_path, compiled, inference)
+        _run(tmp_path, compiled, inference, Deadlines(all_s=1e9))
 
 
 @pytest.mark.usefixtures("late_once_it_hangs")
