@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from infra.device.documents.manifest import Golden
+from infra.device.errors import ContractError
 from infra.device.measuring.golden import check_golden
 from infra.device.measuring.runtime import load_ir
 from modnet.checkpoint import read_checkpoint
@@ -54,24 +55,28 @@ def _rows(name: str, shape: Shape, folder: Path) -> list[dict[str, str]]:
     emulated = worst_difference(images, rounded_to_bfloat16(network))
     rows = []
     for target in TARGETS:
-        off = {
-            precision: check_golden(
-                load_ir(folder / f"modnet-{target}.xml", precision=precision), file, Golden(file.name, 0.5)
-            ).worst_difference
-            for precision in ("f32", "bf16")
-        }
+        xml = folder / f"modnet-{target}.xml"
+        in_float32 = _off(xml, file, "f32")
+        try:
+            in_bfloat16 = f"{_off(xml, file, 'bf16'):.1e}"
+        except ContractError:  # oneDNN held to AVX2 has no bf16
+            in_bfloat16 = ""
         rows.append(
             {
                 "network": name,
                 "target": target,
-                "f32": f"{off['f32']:.1e}",
-                "tolerance": f"{tolerance(VARIANTS[target], off['f32'], emulated):.1e}",
-                "bf16": f"{off['bf16']:.1e}",
+                "f32": f"{in_float32:.1e}",
+                "tolerance": f"{tolerance(VARIANTS[target], in_float32, emulated):.1e}",
+                "bf16": in_bfloat16,
                 "bf16, emulated": f"{emulated:.1e}",
                 "file kB": f"{file.stat().st_size / 1e3:.0f}",
             }
         )
     return rows
+
+
+def _off(xml: Path, file: Path, precision: str) -> float:
+    return check_golden(load_ir(xml, precision=precision), file, Golden(file.name, 0.5)).worst_difference
 
 
 def _drawn(seed: int, shape: Shape) -> Pixels:
