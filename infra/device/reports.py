@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from infra.device.documents.checks import check_release_id
-from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.latency_report import MEASURED, LatencyReport
 from infra.device.errors import ContractError, NotStoredError
 from infra.device.stores.object_store import ObjectStore
 
@@ -44,14 +45,35 @@ def read_reports(store: ObjectStore, release_id: str) -> tuple[list[LatencyRepor
     return reports, refused
 
 
-def counted_once(reports: list[LatencyReport]) -> list[LatencyReport]:
+class _Answer(Protocol):
+    """What says which question was asked, and whether it was answered: a report, or a row of one."""
+
+    @property
+    def release_id(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def started_at(self) -> str: ...
+
+
+_AnyAnswer = TypeVar("_AnyAnswer", bound=_Answer)
+
+
+def counted_once(reports: list[_AnyAnswer]) -> list[_AnyAnswer]:
     """One report for each release, target, device and runtime: the first that was measured, else the last that failed.
 
     A device that lost its memory measures again, and reports again.
     """
-    counted: dict[tuple[str, str, str, str], LatencyReport] = {}
-    for report in sorted(reports, key=lambda one: (one.summary is not None, one.started_at)):
+    counted: dict[tuple[str, str, str, str], _AnyAnswer] = {}
+    for report in sorted(reports, key=lambda one: (one.status == MEASURED, one.started_at)):
         question = (report.release_id, report.target, report.device, report.runtime)
-        if question not in counted or counted[question].summary is None:
+        if question not in counted or counted[question].status != MEASURED:
             counted[question] = report
-    return [report for report in reports if report in counted.values()]
+    chosen = {id(report) for report in counted.values()}
+    return [report for report in reports if id(report) in chosen]
