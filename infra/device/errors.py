@@ -11,6 +11,7 @@ InfraError
 ├─ DigestMismatchError         bytes are not what the manifest says
 ├─ UntrustedError              signatures, version or expiry of what the store holds
 └─ ContractError               a manifest, pointer or report is cut off, malformed or of another version
+   └─ LaterVersionError        it is of a later version than its reader
 """
 
 
@@ -56,3 +57,7 @@ class UntrustedError(InfraError):
 
 class ContractError(InfraError, ValueError):
     """A manifest, pointer or report is cut off, malformed or of an unknown version."""
+
+
+class LaterVersionError(ContractError):
+    """A manifest, pointer or report is of a later version than its reader, which an update can read."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from infra.device.documents.checks import check_release_id
-from infra.device.documents.latency_report import MEASURED, LatencyReport
+from infra.device.documents.latency_report import MAX_SENT_BYTES, MEASURED, LatencyReport
 from infra.device.errors import ContractError, NotStoredError
 from infra.device.stores.object_store import ObjectStore
+
+_parsing = threading.Lock()  # JSON takes some twenty times its size while it is parsed
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,32 @@ def read_reports(store: ObjectStore, release_id: str) -> tuple[list[LatencyRepor
     refused: list[RefusedReport] = []
     for key in keys:
         try:
-            report = LatencyReport.from_json(store.get(key, max_bytes=LatencyReport.max_bytes))
-            if key not in (report.key(), report.earlier_key()):
-                raise ContractError(f"report: stored under {key[:200]!r}, wanted {report.key()!r}")
+            reports.append(read_report(store, key))
         except (ContractError, NotStoredError) as error:
             refused.append(RefusedReport(key, str(error)))
-        else:
-            reports.append(report)
     return reports, refused
+
+
+def read_report(store: ObjectStore, key: str) -> LatencyReport:
+    """The report that is stored under a key; threads may read many at once.
+
+    Raises:
+        NotStoredError: there is none any more.
+        LaterVersionError: it is of a later version.
+        ContractError: it is no report, or that of another key.
+        StoreUnavailableError: the store does not answer.
+    """
+    try:
+        data = store.get(key, max_bytes=MAX_SENT_BYTES)
+    except ContractError:  # of an earlier version, or no report: one at a time
+        with _parsing:
+            report = LatencyReport.from_json(store.get(key, max_bytes=LatencyReport.max_bytes))
+    else:
+        with _parsing:
+            report = LatencyReport.from_json(data)
+    if key not in (report.key(), report.earlier_key()):
+        raise ContractError(f"report: stored under {key[:200]!r}, wanted {report.key()!r}")
+    return report
 
 
 class _Answer(Protocol):

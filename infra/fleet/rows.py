@@ -21,7 +21,7 @@ from infra.device.stores.object_store import ObjectStore
 
 KEY = "fleet/collected.jsonl.gz"
 MAX_DOUBTS = 20  # the rules of ours are fewer; a hostile report has thousands
-_FORM = {"collected": 1, "reports": LatencyReport.newest}  # of another form, all reports are read anew
+FORM = {"collected": 1, "reports": LatencyReport.newest}  # of another form, all reports are read anew
 _TRIES = 20
 _DAMAGES = (EOFError, OSError, zlib.error, ValueError, TypeError, LookupError, AttributeError, ContractError)
 
@@ -91,12 +91,12 @@ class State:
     Attributes:
         rows: of every report that was read.
         etag: of the object; None where there is none.
-        is_damaged: it says nothing, so all reports are to be read anew.
+        damage: why it says nothing, so that all reports are to be read anew; None: it is as it was written.
     """
 
     rows: Rows
     etag: str | None
-    is_damaged: bool = False
+    damage: str | None = None
 
 
 def collected(store: ObjectStore) -> list[Collected]:
@@ -107,7 +107,10 @@ def collected(store: ObjectStore) -> list[Collected]:
     Raises:
         StoreUnavailableError: the store does not answer.
     """
-    return counted(read_state(store).rows)
+    state = read_state(store)
+    if state.damage is not None:
+        _log.warning("%s", state.damage)
+    return counted(state.rows)
 
 
 def counted(rows: Rows) -> list[Collected]:
@@ -116,7 +119,7 @@ def counted(rows: Rows) -> list[Collected]:
 
 
 def read_state(store: ObjectStore) -> State:
-    """What was kept; of another form, cut off or damaged it says nothing, and the log says so."""
+    """What was kept."""
     try:
         data, etag = store.get_with_etag(KEY)
     except NotStoredError:
@@ -124,8 +127,7 @@ def read_state(store: ObjectStore) -> State:
     try:
         return State(_unpacked(data), etag)
     except _DAMAGES as error:
-        _log.warning("%s: made anew from the reports: %s: %s", KEY, type(error).__name__, shown(error))
-        return State({}, etag, is_damaged=True)
+        return State({}, etag, f"{KEY} says nothing, wanted its rows: {type(error).__name__}: {shown(error)}")
 
 
 def keep(store: ObjectStore, found: Rows, gone: Iterable[str] = ()) -> Rows:
@@ -141,7 +143,7 @@ def keep(store: ObjectStore, found: Rows, gone: Iterable[str] = ()) -> Rows:
     for tries_left in reversed(range(_TRIES)):
         state = read_state(store)
         rows = {key: row for key, row in {**state.rows, **found}.items() if key not in gone}
-        if rows == state.rows and not state.is_damaged:
+        if rows == state.rows and state.damage is None:
             return rows
         try:
             store.put(KEY, _packed(rows), if_absent=state.etag is None, if_match=state.etag)
@@ -153,14 +155,14 @@ def keep(store: ObjectStore, found: Rows, gone: Iterable[str] = ()) -> Rows:
 
 
 def _packed(rows: Rows) -> bytes:
-    lines = [_FORM, *({"key": key} if row is None else asdict(row) for key, row in sorted(rows.items()))]
+    lines = [FORM, *({"key": key} if row is None else asdict(row) for key, row in sorted(rows.items()))]
     return gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode(), mtime=0)
 
 
 def _unpacked(data: bytes) -> Rows:
     head, *lines = map(json.loads, gzip.decompress(data).splitlines())
-    if head != _FORM:
-        raise ContractError(f"got form {str(head)[:80]}, wanted {_FORM}")
+    if head != FORM:
+        raise ContractError(f"got form {str(head)[:80]}, wanted {FORM}")
     return {line["key"]: _row(line) if len(line) > 1 else None for line in lines}
 
 
