@@ -117,8 +117,7 @@ def _send_all(
         before = [one for one in of_device if one[1] == "valid"]
         if kind == "sent before" and not before:
             kind = "valid"
-        named = other if kind == "another's name" else device
-        report = measured_report(named.name, f"{chance.getrandbits(48):012x}", "cpu-int8", chance)
+        report = _report(other if kind == "another's name" else device, chance)
         key, body = report.key(), report.to_json()
         if kind == "valid":
             valid[key] = body
@@ -177,12 +176,12 @@ def _put(port: int, device: Device, key: str, body: bytes) -> str:
         connection.close()
 
 
-def measured_report(device: str, release_id: str, target: str, chance: random.Random) -> LatencyReport:
+def _report(device: Device, chance: random.Random) -> LatencyReport:
     samples = tuple(chance.uniform(20.0, 30.0) for _ in range(SAMPLES))
     return LatencyReport(
-        release_id=release_id,
-        target=target,
-        device=device,
+        release_id=f"{chance.getrandbits(48):012x}",
+        target="cpu-int8",
+        device=device.name,
         runtime="openvino 2026.4.1",
         status="measured",
         started_at=utc_now(),
