@@ -15,6 +15,7 @@ from prefect import Flow
 from pydantic.fields import FieldInfo
 
 import flows
+from infra.local_stack.automations import PASSING
 from modnet.config import Config
 from modnet.configs.form import may_be_empty
 from tasks.configs.compress import CompressConfig, Profile
@@ -25,7 +26,14 @@ _HEAD = """\
 # Deployments of every flow, written by `make deployments`; `make up` and `make nightly` apply them.
 # Of a config that is given here, every field is: the run form hides the defaults of what is left out.
 """
-_DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
+_SCHEDULED: dict[str, dict[str, Any]] = {
+    "renew": {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]},
+    "collect": {
+        "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
+        "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
+        "tags": [PASSING],
+    },
+}
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
 
 
@@ -35,7 +43,7 @@ def written() -> str:
         _compress("nightly", "standard") | _AT_NIGHT,
         _compress("on-demand", "demo"),
         *(
-            _deployment("stage", flow) | (_DAILY if flow.name == "renew" else {})
+            _deployment("stage", flow) | _SCHEDULED.get(flow.name, {})
             for flow in all_flows()
             if flow.name != "compress"
         ),

@@ -31,7 +31,7 @@ MAX_ROWS = 100  # of a table
 _STYLE = (
     ".tiles{display:flex;flex-wrap:wrap;gap:.8rem;margin:1rem 0}.tile{border:1px solid #ddd;border-radius:.4rem;"
     "padding:.5rem .9rem;min-width:7rem}.tile b{display:block;font-size:1.5rem}.bad b{color:#b00020}"
-    "a{color:inherit}td.slower,td.rejected{background:#fde7e9}td.faster{background:#e3f4e6}td.doubted{color:#666;"
+    "a{color:inherit}td:first-child{white-space:nowrap}td.slower,td.rejected{background:#fde7e9}td.faster{background:#e3f4e6}td.doubted{color:#666;"
     "font-style:italic}.legend{font-size:.8rem;color:#444}th.now{background:#eef3fb}h2{margin-top:2.2rem}"
 )
 
@@ -61,9 +61,9 @@ class Fleet:
         """Devices that have not reported what they were to."""
         return silent(self.rows, self.running, self.enrolled, self.now, self.silent_after)
 
-    def compared(self, wanted: str) -> list[Collected]:
-        """Rows of one verdict, newest first."""
-        found = [row for row in self.rows if verdict(row, self.slower_by) == wanted]
+    def slower(self) -> list[Collected]:
+        """Rows that are slower than the release before, newest first."""
+        found = [row for row in self.rows if verdict(row, self.slower_by) == SLOWER]
         return sorted(found, key=lambda row: row.started_at, reverse=True)
 
 
@@ -71,11 +71,10 @@ def fleet_tables(fleet: Fleet) -> dict[str, list[Row]]:
     """Each table of the page by its title, the first of them by target."""
     return {
         "Targets": _target_rows(fleet),
-        "Slower than the release before": [_comparison_row(row) for row in fleet.compared(SLOWER)],
+        "Slower than the release before": [_comparison_row(row) for row in fleet.slower()],
         "Rejected releases": [_rejected_row(row) for row in rejected(fleet.rows)],
         "Silent devices": [_silent_row(one, fleet.now) for one in fleet.silent()],
         "Not to be trusted": [_doubted_row(row, doubts) for row, doubts in doubted(fleet.rows, fleet.now)],
-        "Faster than the release before": [_comparison_row(row) for row in fleet.compared(FASTER)],
     }
 
 
@@ -95,11 +94,10 @@ def fleet_page(fleet: Fleet) -> bytes:
         lead += f" {_count(fleet.quarantined_count, 'object')} among the reports were none: see quarantine/."
     parts = [f"<h1>Fleet</h1><p><b>{html.escape(lead)}</b></p><div class='tiles'>{tiles}</div>"]
     for title, rows in tables.items():
-        if title == "Faster than the release before":
-            parts += [_target_section(fleet, target) for target in sorted({row.target for row in fleet.rows})]
         more = f"<p>And {len(rows) - MAX_ROWS} more.</p>" if len(rows) > MAX_ROWS else ""
         table = html_table(rows[:MAX_ROWS]) if rows else "<p>None.</p>"
         parts.append(f"<h2 id='{_anchor(title)}'>{html.escape(title)}</h2>{table}{more}")
+    parts += [_target_section(fleet, target) for target in sorted({row.target for row in fleet.rows})]
     parts.append(f"<p>{html.escape(_note(fleet))}</p>")
     return html_document("Fleet", "".join(parts), _STYLE)
 
@@ -114,8 +112,7 @@ def _note(fleet: Fleet) -> str:
 
 
 def _tile(title: str, count: int) -> str:
-    kind = "tile bad" if count and not title.startswith("Faster") else "tile"
-    return f"<a class='{kind}' href='#{_anchor(title)}'><b>{count}</b>{html.escape(title)}</a>"
+    return f"<a class='tile{' bad' * bool(count)}' href='#{_anchor(title)}'><b>{count}</b>{html.escape(title)}</a>"
 
 
 def _target_section(fleet: Fleet, target: str) -> str:

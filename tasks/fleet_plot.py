@@ -9,9 +9,10 @@ from infra.device.shown import shown
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_WIDTH, _HEIGHT = 760, 300
+_WIDTH, _HEIGHT = 1000, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 190, 12, 44  # margins; on the right stand the names
 _LINE_HEIGHT = 14
+_NAME_WIDTH = 90  # of a release
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def latency_svg(releases: Sequence[str], lines: Mapping[str, Sequence[Point]]) -
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [_grid(ms, y(ms)) for ms in _ticks(bottom, top)]
-    shown_columns = range(0, len(releases), math.ceil(len(releases) / 8))
+    every = math.ceil(len(releases) * _NAME_WIDTH / (_WIDTH - _LEFT - _RIGHT))
+    shown_columns = range(len(releases) - 1, -1, -every)  # the newest always
     parts += [_text(x(column), _HEIGHT - _BOTTOM + 18, releases[column], "middle") for column in shown_columns]
     parts.append(_text(4, _TOP + 4, "ms", "start"))
     ends = []

@@ -6,10 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median_low
+from typing import TYPE_CHECKING
 
 from infra.device.documents.latency_report import FAILED, MEASURED, WRONG
-from infra.device.documents.pointer import Pointer
+from infra.device.documents.pointer import Pointer, pointer_path
+from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.device.releases import parse_pointer
 from infra.fleet.rows import Collected
+
+if TYPE_CHECKING:  # who reads rows alone needs no tuf
+    from infra.device.trust import Trust
 
 SLOWER, FASTER, ALIKE = "slower", "faster", "alike"
 CLOCKS_DIFFER = timedelta(minutes=15)  # as the ingest allows
@@ -125,3 +131,24 @@ def releases_in_order(rows: Collection[Collected]) -> list[str]:
     for row in rows:
         times.setdefault(row.release_id, []).append(row.started_at)
     return sorted(times, key=lambda release_id: (median_low(times[release_id]), release_id))
+
+
+def read_running(trust: Trust) -> Running:
+    """What devices run, as far as it can be read: a damaged pointer is left out.
+
+    Raises:
+        UntrustedError, NotStoredError, StoreUnavailableError, StoreRefusesError: as `Trust.refresh`.
+    """
+    pointers: dict[str, Pointer] = {}
+    pins: dict[tuple[str, str], Pointer] = {}
+    for path in trust.paths("targets/"):
+        _, target, *rest = path.split("/")
+        try:
+            pointer = parse_pointer(trust.read(path, max_bytes=Pointer.max_bytes), target)
+        except (NotStoredError, DigestMismatchError, ContractError):
+            continue
+        if path == pointer_path(target):
+            pointers[target] = pointer
+        elif rest[0] == "pins":
+            pins[target, rest[-1][: -len(".json")]] = pointer
+    return Running(pointers, pins)

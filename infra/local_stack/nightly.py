@@ -12,6 +12,7 @@ from typing import Any
 
 from infra.device.shown import shown, shown_lines
 from infra.errors import StackError
+from infra.local_stack.automations import PASSING
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.saved_report import save_report
 from infra.local_stack.stack import Stack
@@ -64,7 +65,7 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
 def _end_services(stack: Stack, started: Sequence[str], run_id: str | None) -> None:
     """Ends what was started for this run, unless other flow runs need it by now."""
     try:
-        others = [run for run in stack.api.open_runs() if run["id"] != run_id]
+        others = [run for run in stack.api.open_runs() if run["id"] != run_id and PASSING not in run["tags"]]
     except StackError:  # without a server nobody's run goes on
         others = []
     if others:
