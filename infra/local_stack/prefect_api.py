@@ -11,6 +11,7 @@ import uuid
 from base64 import b64encode
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from infra.errors import StackError
@@ -174,7 +175,7 @@ class PrefectApi:
         while True:
             try:
                 with self._open(request, timeout=_TIMEOUT_S) as answer:
-                    return json.loads(answer.read() or "null")  # of what was changed or removed it says nothing
+                    return None if answer.status == HTTPStatus.NO_CONTENT else json.loads(answer.read())
             except urllib.error.HTTPError as error:
                 with error:
                     reason = error.read(4000).decode(errors="replace")

@@ -234,6 +234,14 @@ def test_run_nightly_leaves_the_services_up_and_says_so_while_others_have_runs(
     assert stack.runs == set(SERVICES)
 
 
+def test_run_nightly_ends_the_services_though_reports_are_to_be_collected() -> None:
+    api = ScriptedApi(("Completed", []))
+    api.open = ["run", PASSING]
+    stack = FakeStack(api)
+    assert run_nightly(stack, "f/d", {}) == 0
+    assert not stack.runs
+
+
 def test_run_nightly_cancels_its_run_and_ends_the_services_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
     stack = FakeStack(ScriptedApi(("Running", [])), trouble=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
