@@ -15,7 +15,7 @@ from prefect import Flow
 from pydantic.fields import FieldInfo
 
 import flows
-from infra.local_stack.automations import PASSING
+from infra.local_stack.nightly import MAY_BE_CUT
 from modnet.config import Config
 from modnet.configs.form import may_be_empty
 from tasks.configs.compress import CompressConfig, Profile
@@ -26,15 +26,14 @@ _HEAD = """\
 # Deployments of every flow, written by `make deployments`; `make up` and `make nightly` apply them.
 # Of a config that is given here, every field is: the run form hides the defaults of what is left out.
 """
-_SCHEDULED: dict[str, dict[str, Any]] = {
-    "renew": {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]},
-    "collect": {
-        "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
-        "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
-        "tags": [PASSING],
-    },
+_DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
+_EVERY_TEN_MINUTES: dict[str, Any] = {
+    "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
+    "tags": [MAY_BE_CUT],
 }
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
+_ONE_AT_A_TIME = {"concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"}}
+_SCHEDULES: dict[str, dict[str, Any]] = {"renew": _DAILY, "collect": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME}
 
 
 def written() -> str:
@@ -43,7 +42,7 @@ def written() -> str:
         _compress("nightly", "standard") | _AT_NIGHT,
         _compress("on-demand", "demo"),
         *(
-            _deployment("stage", flow) | _SCHEDULED.get(flow.name, {})
+            _deployment("stage", flow) | _SCHEDULES.get(flow.name, {})
             for flow in all_flows()
             if flow.name != "compress"
         ),
@@ -68,7 +67,7 @@ def _compress(name: str, profile: Profile) -> dict[str, Any]:
     (flow,) = (found for found in all_flows() if found.name == "compress")
     return _deployment(name, flow) | {
         "parameters": {"config": _form(CompressConfig) | {"profile": profile}},
-        "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
+        **_ONE_AT_A_TIME,
     }
 
 

@@ -8,8 +8,6 @@ from infra.ingest.events import REPORT_STORED, release_resource
 
 COLLECT = ("collect", "stage")
 """Flow and deployment that collect reports."""
-PASSING = "passing"
-"""Tag of runs that may be ended at any time: the next one does what they have left."""
 COLLECTED_AFTER_S = 20.0
 _NEVER = "modnet.nothing"
 

@@ -32,7 +32,7 @@ deployments:
     entrypoint: collecting.py:collect
     work_pool: {name: modnet}
     concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
-    tags: [passing]
+    tags: [may-be-cut]
 """
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from infra.errors import StackError
 from infra.local_stack import nightly
-from infra.local_stack.automations import PASSING
-from infra.local_stack.nightly import RunFollower, run_nightly, summary, table_lines
+from infra.local_stack.nightly import MAY_BE_CUT, RunFollower, run_nightly, summary, table_lines
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.services import SERVICES
 from infra.local_stack.stack import Stack
@@ -50,7 +49,7 @@ class ScriptedApi(PrefectApi):
     def open_runs(self) -> list[dict[str, Any]]:
         if self.is_gone:
             raise StackError("no answer")
-        return [{"id": run_id, "tags": [run_id] if run_id == PASSING else []} for run_id in self.open]
+        return [{"id": run_id, "tags": [MAY_BE_CUT] if run_id == "rollout" else []} for run_id in self.open]
 
     def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
         return []
@@ -226,7 +225,7 @@ def test_run_nightly_leaves_the_services_up_and_says_so_while_others_have_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     api = ScriptedApi(("Completed", []))
-    api.open = ["run", "of another terminal", "of the schedule"]
+    api.open = ["run", "of another terminal", "of the schedule", "rollout"]
     stack = FakeStack(api)
     assert run_nightly(stack, "f/d", {}) == 0
     last = capsys.readouterr().out.splitlines()[-1]
@@ -234,12 +233,13 @@ def test_run_nightly_leaves_the_services_up_and_says_so_while_others_have_runs(
     assert stack.runs == set(SERVICES)
 
 
-def test_run_nightly_ends_the_services_though_reports_are_to_be_collected() -> None:
+def test_a_run_that_may_be_cut_keeps_no_services_up(capsys: pytest.CaptureFixture[str]) -> None:
     api = ScriptedApi(("Completed", []))
-    api.open = ["run", PASSING]
+    api.open = ["run", "rollout"]
     stack = FakeStack(api)
     assert run_nightly(stack, "f/d", {}) == 0
-    assert not stack.runs
+    assert "services stay up" not in capsys.readouterr().out
+    assert stack.runs == set()
 
 
 def test_run_nightly_cancels_its_run_and_ends_the_services_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
