@@ -6,6 +6,7 @@ Each flow is deployed as `stage` with the defaults of its function, and `compres
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def written() -> str:
             if flow.name != "compress"
         ),
     ]
-    document: str = yaml.safe_dump({"name": "modnet-edge", "deployments": deployments}, sort_keys=False)
+    apart = json.loads(json.dumps(deployments))  # YAML would write a part that several share as a reference
+    document: str = yaml.safe_dump({"name": "modnet-edge", "deployments": apart}, sort_keys=False)
     return _HEAD + document
 
 
