@@ -28,6 +28,7 @@ from tasks.tables import html_document, html_table
 MAX_RELEASES = 8  # in a table and a plot of one target: the newest
 MAX_LINES = 12  # in a plot
 MAX_ROWS = 100  # of a table
+_MAX_TITLE = 300  # characters under the mouse
 _STYLE = (
     ".tiles{display:flex;flex-wrap:wrap;gap:.8rem;margin:1rem 0}.tile{border:1px solid #ddd;border-radius:.4rem;"
     "padding:.5rem .9rem;min-width:7rem}.tile b{display:block;font-size:1.5rem}.bad b{color:#b00020}"
@@ -176,10 +177,10 @@ def _cell(fleet: Fleet, row: Collected | None) -> str:
     if row is None:
         return "<td></td>"
     if row.status != MEASURED:
-        return f"<td class='rejected' title='{_escaped(row.reason)}'>{row.status}</td>"
+        return f"<td class='rejected' title='{_escaped(str(row.reason)[:_MAX_TITLE])}'>{row.status}</td>"
     kind = verdict(row, fleet.slower_by) or ""
     kinds = f"{kind}{'' if row.is_trustworthy else ' doubted'}"
-    said = f" title='{_escaped('; '.join(row.doubts))}'" if row.doubts else ""
+    said = f" title='{_escaped('; '.join(row.doubts)[:_MAX_TITLE])}'" if row.doubts else ""
     return f"<td class='{kinds}'{said}>{_latency(row)}</td>"
 
 

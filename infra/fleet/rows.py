@@ -20,7 +20,7 @@ from infra.device.shown import shown
 from infra.device.stores.object_store import ObjectStore
 
 KEY = "fleet/collected.jsonl.gz"
-MAX_DOUBTS = 20  # the rules of ours are fewer; a hostile report has thousands
+MAX_DOUBTS, MAX_DOUBT = 20, 300  # how many, of how many characters: ours have less, a hostile report a MiB of them
 FORM = {"collected": 1, "reports": LatencyReport.newest}  # of another form, all reports are read anew
 _TRIES = 20
 _DAMAGES = (EOFError, OSError, zlib.error, ValueError, TypeError, LookupError, AttributeError, ContractError)
@@ -35,7 +35,7 @@ class Collected:
     Attributes:
         p50_ms: median latency, milliseconds; None unless the status is `measured`.
         p50_low, p50_high: its bootstrap interval, 95 %; None as well in reports of version 1.
-        doubts: why the latency is not to be trusted, the first MAX_DOUBTS.
+        doubts: why the latency is not to be trusted, the first MAX_DOUBTS, MAX_DOUBT characters of each.
         key: of the report.
     """
 
@@ -75,7 +75,7 @@ class Collected:
             p50_high=report.intervals_ms.get("p50_high"),
             precision=report.precision,
             comparison=report.comparison,
-            doubts=report.doubts[:MAX_DOUBTS],
+            doubts=tuple(doubt[:MAX_DOUBT] for doubt in report.doubts[:MAX_DOUBTS]),
             key=key,
         )
 

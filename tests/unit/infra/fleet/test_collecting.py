@@ -27,7 +27,7 @@ def put(store: FolderStore, *reports: LatencyReport) -> None:
 
 def test_a_row_says_what_its_report_says(store: FolderStore, make_report: MakeReport) -> None:
     comparison = Comparison("ba9876543210", 5, 0.9, 0.85, 0.95)
-    report = make_report(comparison=comparison, doubts=("it throttled",) * 30)
+    report = make_report(comparison=comparison, doubts=("it throttled",) * 19 + ("x" * 2000,) * 30)
     put(store, report)
     collect(store)
     (row,) = collected(store)
@@ -44,7 +44,7 @@ def test_a_row_says_what_its_report_says(store: FolderStore, make_report: MakeRe
         p50_high=report.intervals_ms["p50_high"],
         precision="f32",
         comparison=comparison,
-        doubts=("it throttled",) * 20,
+        doubts=("it throttled",) * 19 + ("x" * 300,),
         key=report.key(),
     )
     assert not row.is_trustworthy
