@@ -64,18 +64,17 @@ def collect(store: ObjectStore) -> Look:
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(new), KEPT_AFTER):
             found: dict[str, Collected | None] = {}
-            for one in pool.map(lambda key: _read(store, key), new[start : start + KEPT_AFTER]):
-                if isinstance(one, RefusedReport):
-                    refused.append(one)
+            for read in pool.map(lambda key: _read(store, key), new[start : start + KEPT_AFTER]):
+                if isinstance(read, RefusedReport):
+                    refused.append(read)
                 else:
-                    found |= one
+                    found |= read
             rows, new_count = keep(store, found), new_count + len(found)
-    are_moved = [_move(store, one) for one in refused]
-    moved, left = (
-        tuple(one for one, is_moved in zip(refused, are_moved, strict=True) if is_moved is wanted)
-        for wanted in (True, False)
-    )
-    return Look(rows, new_count, moved, left, state.damage)
+    moved: list[RefusedReport] = []
+    left: list[RefusedReport] = []
+    for one in refused:
+        (moved if _move(store, one) else left).append(one)
+    return Look(rows, new_count, tuple(moved), tuple(left), state.damage)
 
 
 def _read(store: ObjectStore, key: str) -> Rows | RefusedReport:
