@@ -11,6 +11,8 @@
 | deploy | winner's export | `releases/<release_id>/{…, manifest.json}`, then `targets/<target>/current.json` |
 | benchmark | release | `reports/<device>/<release_id>/….json`, sent by the devices |
 
+Beside it, `collect` keeps a row of every report and writes the page of the fleet: `fleet/…`.
+
 Names are digests of the question: the same question finds its answer in the store, so a killed run resumes and a
 second run of the same question computes nothing. Files of an answer carry a digest of their content as well: two runs
 of one question at once never write over what the other's record speaks of.

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from flows.benchmark import benchmark
+from flows.collect import collect
 from flows.deploy import deploy
 from flows.evaluate import evaluate
 from flows.export import export
@@ -26,7 +27,7 @@ def compress(config: CompressConfig) -> str:
     3. Score and time them. The fastest wins among those that err little enough.
     4. Export the winner to OpenVINO, check that it computes the same, and publish it as a release.
     5. A target gets it unless its current release is better. Edge agents then measure it.
-    6. Write the leaderboard, the plot, a sheet of sample images and a report page.
+    6. Write the leaderboard, the plot, a sheet of sample images, a report page and the page of the fleet.
 
     On two cores the demo settings take about ten minutes. The standard settings take a night. A killed run goes on
     where it was, and a second run of the same question computes nothing.
@@ -51,6 +52,8 @@ def compress(config: CompressConfig) -> str:
     release = deploy(choice.winner, config.export, reason=reason, compute=config.compute, release=config.release)
     running = release.running.items()
     reports = [report for name, targets in running for report in benchmark(name, config.benchmark.for_targets(targets))]
+
+    collect(return_state=True)  # the page of the fleet; without it, the run has not failed
 
     failures = [
         Failure(candidate_id=one.candidate_id, label=one.label, reason=failed[one.candidate_id])

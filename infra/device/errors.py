@@ -12,6 +12,7 @@ InfraError
 ├─ UntrustedError              signatures, version or expiry of what the store holds
 ├─ ChildLostError              the process in which a network runs crashed, hung or made no sense
 └─ ContractError               a manifest, pointer or report is cut off, malformed or of another version
+   └─ LaterVersionError        it is of a later version than its reader
 """
 
 
@@ -61,3 +62,7 @@ class ChildLostError(InfraError):
 
 class ContractError(InfraError, ValueError):
     """A manifest, pointer or report is cut off, malformed or of an unknown version."""
+
+
+class LaterVersionError(ContractError):
+    """A manifest, pointer or report is of a later version than its reader, which an update can read."""

@@ -10,7 +10,12 @@ from typing import Any
 
 from infra.device.files.atomic_file import atomic_file
 
-_FILES = {"report": "report.html", "pareto": "plot.png", "sheet": "sheet.png"}  # by key of the artifact
+_FILES = {
+    "report": "report.html",
+    "pareto": "plot.png",
+    "sheet": "sheet.png",
+    "fleet": "fleet.html",
+}  # by key of the artifact
 _LINK = re.compile(r"\[(.*)\]\((\S+)\)")
 _ANSWERS_WITHIN_S = 30.0
 _MAX_BYTES = 100_000_000

@@ -91,6 +91,12 @@ VERBS: Mapping[str, Verb] = {
     ),
     "device add": Verb("device:add_device", "Gives a device a key of its own, and prints what to set on the device."),
     "device list": Verb("device:list_devices", "Shows every device, and when it was added and revoked."),
+    "device reports": Verb(
+        "reports:list_reports",
+        "Shows what devices have measured, as last collected.",
+        "take a store in a folder",
+        flags="light_verbs",
+    ),
     "device revoke": Verb("device:revoke_device", "Makes a device's key worthless, at once. Its reports stay."),
     "device pin": Verb("device_pins:pin_device", "Has one device run a release, whatever its target runs."),
     "device unpin": Verb("device_pins:unpin_device", "Has a device run what its target runs again."),

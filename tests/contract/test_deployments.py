@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 import modnet.configs
 from flows.deployments import FILE, written
+from infra.local_stack.automations import COLLECT
 from infra.local_stack.nightly import MAY_BE_CUT
 from modnet.config import Config
 from modnet.workloads.matting import settings
@@ -168,3 +169,11 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     }
     flow = flow_of(next(one for one in DEPLOYMENTS if one["name"] == name))
     assert flow.validate_parameters({"config": value})["config"] == CompressConfig.model_validate(value)
+
+
+def test_reports_are_collected_every_ten_minutes_one_run_at_a_time() -> None:
+    (one,) = (deployment for deployment in DEPLOYMENTS if flow_of(deployment).name == "collect")
+    assert (flow_of(one).name, one["name"]) == COLLECT  # whose runs the ingest's events start
+    assert [schedule["cron"] for schedule in one["schedules"]] == ["*/10 * * * *"]
+    assert one["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    assert one["tags"] == [MAY_BE_CUT]

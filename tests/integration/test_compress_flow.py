@@ -17,6 +17,7 @@ from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.latency_summary import intervals, summarise
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
+from infra.fleet.rows import collected
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import (
@@ -145,6 +146,8 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
         patched.delattr("tasks.on_ray.run_on_ray")
         compress(config)
     assert len([key for key in store.list("runs/") if key.endswith("report.html")]) == 2
+    assert [(row.device, row.release_id) for row in collected(store)] == [("bench", release)]
+    assert f"{release}, runs now" in store.get("fleet/fleet.html").decode()
 
     released = store.list("releases/")
     with pytest.raises(ExportError, match=f"{best} cannot be released: cpu-fp32, cpu-fp16: no target is left"):

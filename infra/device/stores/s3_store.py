@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
@@ -63,7 +64,10 @@ class S3Store:
             signature_version="s3v4",  # boto3 presigns by the old version 2 otherwise, which servers refuse
         )
         try:
-            session = boto3.session.Session()
+            core = botocore.session.get_session()
+            # Nobody reads when objects were written, and parsing that takes most of the time of a long listing.
+            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+            session = boto3.session.Session(botocore_session=core)
             region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
             self._client = session.client("s3", region_name=region, config=config)
         except (BotoCoreError, ValueError) as error:

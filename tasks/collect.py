@@ -1,0 +1,83 @@
+"""Tasks of the flow collect."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from infra.device.errors import InfraError
+from infra.device.shown import shown
+from infra.device.stores.object_store import ObjectStore
+from infra.fleet import collecting
+from infra.fleet.findings import Running, read_running, time_of
+from infra.fleet.rows import collected
+from infra.ingest.devices import Device, DeviceRegistry
+from infra.local_stack.environments import MARKER
+from tasks.artifacts import create_link_artifact, create_table_artifact
+from tasks.fleet_page import MAX_ROWS, Fleet, fleet_lead, fleet_page, fleet_tables
+from tasks.retries import RETRIES, is_transient
+from tasks.signed import this_trust
+from tasks.stored import this_store
+
+PAGE = "fleet/fleet.html"
+_SHOWN_REFUSALS = 20  # in the log
+
+
+@task(retry_condition_fn=is_transient, **RETRIES)
+def collect_new() -> int:
+    """Reads the reports that are new, puts aside what is none, and returns how many are new."""
+    look, logger = collecting.collect(this_store()), get_run_logger()
+    if look.damage is not None:
+        logger.warning("all reports were read anew: %s", shown(look.damage))
+    for refused, where in ((look.moved, "in quarantine/ now"), (look.left, "left where it is")):
+        for one in refused[:_SHOWN_REFUSALS]:
+            logger.warning("no report, %s: %s: %s", where, shown(one.key), shown(one.reason))
+        if len(refused) > _SHOWN_REFUSALS:
+            logger.warning("and %d more", len(refused) - _SHOWN_REFUSALS)
+    logger.info("%d new reports, %d in all", look.new_count, len(look.rows))
+    return look.new_count
+
+
+@task(retry_condition_fn=is_transient, **RETRIES)
+def publish_fleet(new_count: int, slower_by: float, silent_after_h: float) -> str:
+    """Writes the page of the fleet and returns its address; where reports are new, tables show them as well."""
+    store, devices = this_store(), _devices()
+    revoked = {name for name, device in devices.items() if device.revoked_at is not None}
+    fleet = Fleet(
+        rows=[row for row in collected(store) if row.device not in revoked],
+        running=_running(store),
+        enrolled={name: time_of(device.added_at) for name, device in devices.items() if name not in revoked},
+        quarantined_count=len(store.list(f"{collecting.QUARANTINE}{collecting.FOLDER}")),
+        now=datetime.now(UTC),
+        slower_by=slower_by,
+        silent_after=timedelta(hours=silent_after_h),
+    )
+    store.put(PAGE, fleet_page(fleet))
+    if new_count:
+        for title, rows in fleet_tables(fleet).items():
+            key = f"fleet-{title.lower().replace(' ', '-')}"
+            create_table_artifact(rows[:MAX_ROWS], key=key, description=f"{title}. {fleet_lead(fleet)}.")
+    address = store.link(PAGE)
+    create_link_artifact(address, key="fleet", link_text="Page of the fleet", description=PAGE)
+    return address
+
+
+def _running(store: ObjectStore) -> Running:
+    """What devices run; nothing where nobody has signed anything, or it cannot be read."""
+    try:
+        return read_running(this_trust(store))
+    except InfraError as error:
+        get_run_logger().warning("what devices run is not known: %s", shown(error))
+        return Running({}, {})
+
+
+def _devices() -> dict[str, Device]:
+    """Devices that have keys, where the registry of this machine's stack can be read."""
+    if (folder := os.environ.get(MARKER)) is None:
+        return {}
+    try:
+        return dict(DeviceRegistry(Path(folder) / "devices.json").devices())
+    except (InfraError, OSError) as error:
+        get_run_logger().warning("which devices have keys is not known: %s", shown(error))
+        return {}
