@@ -90,6 +90,9 @@ VERBS: Mapping[str, Verb] = {
         flags="light_verbs",
     ),
     "device add": Verb("device:add_device", "Gives a device a key of its own, and prints what to set on the device."),
+    "device invite": Verb(
+        "device:invite_device", "Makes a token, by which the device gets its key and its settings itself, once."
+    ),
     "device list": Verb("device:list_devices", "Shows every device, and when it was added and revoked."),
     "device revoke": Verb("device:revoke_device", "Makes a device's key worthless, at once. Its reports stay."),
     "device policy": Verb("device:show_policy", "Prints what a device may do in the store, as a policy for AWS's IAM."),

@@ -21,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import infra.device.__main__ as main_module
 from infra.device.__main__ import main
+from infra.device.cli import run as run_module
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.errors import NotStoredError
 from infra.device.reports import read_reports
@@ -213,16 +213,16 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
         codes.append(real_run_round(*arguments))  # type: ignore[arg-type]
         return codes[-1]
 
-    def sleep(seconds: float) -> None:
+    def pause(seconds: float) -> None:
         if server.wrong is None:
             sys.exit(0)
         server.wrong = None
         log_of_first_round.append(caplog.text)
 
-    real_run_round = main_module._run_round
-    monkeypatch.setattr(main_module, "_run_round", run_round)
-    monkeypatch.setattr(main_module, "time", SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+    real_run_round = run_module.run_round
+    monkeypatch.setattr(run_module, "run_round", run_round)
+    monkeypatch.setattr(run_module, "pause", pause)
+    monkeypatch.setattr(run_module, "open_store", lambda url: s3)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
 
     with pytest.raises(SystemExit):
@@ -248,7 +248,7 @@ def test_a_report_that_is_never_taken_is_set_aside_and_told(
     server, s3 = server_and_store
     server.folder, server.asked, server.wrong = store, REPORT, answer
     _promoted(store, ir_xml)
-    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+    monkeypatch.setattr(run_module, "open_store", lambda url: s3)
 
     assert main([*_options(server, tmp_path), "--once"]) == 0
 
