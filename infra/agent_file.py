@@ -100,6 +100,9 @@ def agent_file(wheels: Path) -> bytes:
     for name, digest in PINNED.items():
         files.update(_content(wheels / name, digest))
     files[_FETCHER] = _NO_FETCHER
+    for name in [name for name in files if name.endswith(".py") and "/" in name]:
+        # A package without this file is found in a folder, and not in a zip (securesystemslib._internal).
+        files.setdefault(f"{name.rpartition('/')[0]}/__init__.py", b"")
     content = BytesIO(b"#!/usr/bin/env python3\n")
     content.seek(0, 2)
     with zipfile.ZipFile(content, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:

@@ -77,18 +77,18 @@ class AgentConfig:
         Raises:
             SettingsError: the file of the key is open to other users, or holds no key.
         """
-        if self.key_file is not None:
-            check_key_file(self.key_file)
-            os.environ.setdefault("AWS_CONFIG_FILE", os.devnull)
         values = {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_CA_BUNDLE": self.ca_bundle,
             "AWS_SHARED_CREDENTIALS_FILE": self.key_file,
+            "AWS_CONFIG_FILE": self.key_file and os.devnull,
         }
         for name, value in values.items():
             if value is not None:
                 os.environ.setdefault(name, str(value))
+        if self.key_file is not None:
+            check_key_file(self.key_file)
 
 
 class Key(NamedTuple):

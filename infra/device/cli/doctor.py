@@ -25,7 +25,7 @@ from infra.device.cli.stick import stick_findings
 from infra.device.errors import InfraError, NotStoredError
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import device_of
-from infra.device.stores.object_store import ObjectStore, open_store
+from infra.device.stores.object_store import open_store
 
 _ROOM_BYTES = 200 << 20  # of the work folder: some releases at a time, and reports
 _PROBED_WITHIN_S = 120.0
@@ -171,30 +171,25 @@ def _runtime(runtime: RuntimeConfig) -> Iterator[Finding]:
 
 
 def _network(config: AgentConfig) -> Iterator[Finding]:
-    urls = {"to the ingest": config.ingest}
+    urls = {} if config.ingest is None else {"to the ingest": config.ingest}
     if config.store.startswith("s3://"):
-        urls["to the store"] = _store(config).address.rpartition(" at ")[2]
+        region = os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+        urls["to the store"] = os.environ.get("AWS_ENDPOINT_URL") or f"https://s3.{region}.amazonaws.com"
     for about, url in urls.items():
-        if url is not None:
-            yield network_finding(about, url)
-    asked = config.ingest or urls.get("to the store")
-    if asked is not None:
-        yield clock_finding(asked)
+        yield network_finding(about, url)
+    for url in list(urls.values())[:1]:
+        yield clock_finding(url)
 
 
 def _releases(config: AgentConfig) -> Iterator[Finding]:
-    trust = trust_of(config, _store(config))
+    config.set_aws()
+    trust = trust_of(config, open_store(config.store))
     try:
         trust.refresh()
     except NotStoredError as error:
         yield Finding("releases", NOTE, str(error))
     else:
         yield Finding("releases", OK, f"{config.store}: read by this key, and signed by whom root.json names")
-
-
-def _store(config: AgentConfig) -> ObjectStore:
-    config.set_aws()
-    return open_store(config.store)
 
 
 def _speed(config: AgentConfig) -> Iterator[Finding]:
