@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -267,10 +268,7 @@ def _runtimes(where: str, tables: Any, wrong: list[str]) -> list[RuntimeConfig]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        if sys.version_info >= (3, 11):
-            import tomllib  # novm
-        else:
-            import tomli as tomllib  # in the agent's file
+        toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")  # tomli is in the agent's file
     except ModuleNotFoundError as error:
         raise SettingsError(f"{path}: {error}; install tomli with pip, or take the agent as one file") from error
     with local_errors(str(path)):
@@ -282,7 +280,7 @@ def _toml(path: Path) -> dict[str, Any]:
     if len(data) > _MOST_BYTES:
         raise SettingsError(f"{path}: has more than {_MOST_BYTES} bytes, which no settings have")
     try:
-        return tomllib.loads(data.decode())
+        return dict(toml.loads(data.decode()))
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: got what is no TOML, or is cut off: {error}") from error
 
