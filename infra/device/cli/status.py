@@ -32,7 +32,7 @@ def status_lines(config: AgentConfig) -> Iterator[str]:
     if reports[".damaged"]:
         yield f"reports that nobody takes: {reports['.damaged']}, as {folder / 'spool'}/*.damaged"
     seen = _statuses(folder / "seen.json")
-    counts = sorted(Counter(seen.values()).items())
+    counts = sorted(Counter(what.partition(" ")[0] for what in seen.values()).items())  # an attempt says its time
     yield f"seen: {', '.join(f'{count} {what}' for what, count in counts) or 'nothing'}"
     yield from (f"  {question}: {what}" for question, what in sorted(seen.items()))
 

@@ -97,7 +97,9 @@ def test_status_says_what_was_seen_what_waits_and_how_the_last_round_ended(
     (work / "spool").mkdir(parents=True)
     for name in ("a.json", "b.json", "c.damaged"):
         (work / "spool" / name).write_text("{}")
-    (work / "seen.json").write_text('{"r1/cpu-fp32": "measured", "r2/cpu-fp32": "rejected", "r3/cpu-fp32": "measured"}')
+    (work / "seen.json").write_text(
+        '{"r1/cpu-fp32": "measured", "r2/cpu-fp32": "rejected", "r3/cpu-fp32": "measured", "r4": "started now"}'
+    )
     write_last_round(work, [Outcome("cpu-fp32", "waiting", "no\x1b[2J stick")], OSError("gone"))
     assert main(["status", "--config", str(config)]) == 0
     said = capsys.readouterr().out
@@ -106,7 +108,7 @@ def test_status_says_what_was_seen_what_waits_and_how_the_last_round_ended(
         "  gone",
         "reports that wait: 2",
         "reports that nobody takes: 1",
-        "seen: 2 measured, 1 rejected",
+        "seen: 2 measured, 1 rejected, 1 started",
         "  r2/cpu-fp32: rejected",
     ):
         assert words in said
