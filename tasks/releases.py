@@ -9,8 +9,9 @@ from prefect import get_run_logger, task
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, InfraError
 from infra.device.releases import read_manifest
-from infra.device.reports import counted_once, read_reports
+from infra.device.reports import counted_once
 from infra.device.shown import shown
+from infra.fleet.collecting import collect
 from infra.ingest.devices import DeviceRegistry
 from infra.local_stack.environments import MARKER
 from infra.publishing import releases, retiring, roll_backs
@@ -91,10 +92,10 @@ def look_after_rollouts(config: RolloutConfig) -> list[Row]:
 def _step(publisher: Publisher, pointer: Pointer, config: RolloutConfig) -> Verdict:
     """What becomes of one rollout, done."""
     target, release_id, store = pointer.target, pointer.release_id, publisher.store
-    reports = [one for name in (release_id, pointer.replaces) if name for one in read_reports(store, name)[0]]
+    rows = [row for row in collect(store).rows if row.release_id in (release_id, pointer.replaces)]
     rules = Rules(timedelta(hours=config.hold_hours), config.slower_limit, config.min_reports)
     without = pinned_devices(publisher, target) | _revoked()
-    decided = verdict(pointer, counted_once(reports), without, rules, datetime.now(UTC))
+    decided = verdict(pointer, counted_once(rows), without, rules, datetime.now(UTC))
     try:
         if decided.step == "stop":
             roll_backs.stop(publisher, target, release_id, decided.words, "the flow rollout")

@@ -20,6 +20,7 @@ from pathlib import Path
 from infra.device.files.atomic_file import atomic_file
 from infra.errors import StackError
 from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
+from infra.ingest.invitations import Invitations
 from infra.local_stack.automations import COLLECT, collect_after_reports
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
@@ -220,6 +221,11 @@ class Stack:
     def devices(self) -> Mapping[str, Device]:
         """Every device by its name, see `DeviceRegistry.devices`."""
         return self._registry.devices()
+
+    @property
+    def invitations(self) -> Invitations:
+        """Tokens of devices that have no key yet; the ingest takes them."""
+        return Invitations(self._devices_file.with_name("invitations.json"))
 
     @contextmanager
     def changing_devices(self) -> Iterator[DeviceRegistry]:

@@ -90,6 +90,9 @@ VERBS: Mapping[str, Verb] = {
         flags="light_verbs",
     ),
     "device add": Verb("device:add_device", "Gives a device a key of its own, and prints what to set on the device."),
+    "device invite": Verb(
+        "device:invite_device", "Makes a token, by which the device gets its key and its settings itself, once."
+    ),
     "device list": Verb("device:list_devices", "Shows every device, and when it was added and revoked."),
     "device reports": Verb(
         "reports:list_reports",

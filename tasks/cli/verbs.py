@@ -160,6 +160,15 @@ def add_device(verb: ArgumentParser) -> None:
     list_devices(verb)
 
 
+def invite_device(verb: ArgumentParser) -> None:
+    """Of `modnet device invite`."""
+    add_device(verb)
+    says = f"What the device shall measure: a list of {','.join(VARIANTS)}."
+    add_flag(verb, "--targets", says, type=_targets, default=["cpu-int8"])
+    add_flag(verb, "--hours", "So long the token can be used.", type=values.Whole(1, 168), default=1)
+    add_flag(verb, "--root", "root.json of the keys.", type=Path, without="that of MODNET_KEYS, or of `make up`")
+
+
 def list_devices(verb: ArgumentParser) -> None:
     """Of `modnet device list`."""
     add_flag(verb, "--stack", "Folder of the services of `make up`.", type=Path, default=Path(".modnet"))

@@ -28,6 +28,7 @@ from infra.device.measuring.request import (
     TOLD_ERRORS,
     Request,
 )
+from infra.device.notify import ALIVE, notify
 
 MAX_ANSWER_BYTES = 2 << 20  # a report of twice MOST_RUNS has less than half of it
 _LAST_WORDS = 1000  # bytes of stderr
@@ -138,6 +139,7 @@ class _Conversation:
                 os.set_blocking(pipe.fileno(), False)
                 selector.register(pipe, selectors.EVENT_READ)
             while self._stage != END:
+                notify(ALIVE)
                 left_s = min(self._due_at, self._ends_at) - time.monotonic()
                 if left_s <= 0:
                     self._hung()

@@ -70,6 +70,28 @@ def check_device_kind(device: str) -> None:
         raise SettingsError(what + _NO_PLUGIN.get(device, ""))
 
 
+def devices() -> list[str]:
+    """The runtime's names of the devices that are there now.
+
+    Raises:
+        SettingsError: no runtime can be imported.
+    """
+    return _runtime().devices()
+
+
+def check_device(device: str) -> None:
+    """Refuses a device that is not there now.
+
+    Raises:
+        SettingsError: as `check_device_kind`.
+        DeviceMissingError: the runtime knows this kind, and finds none.
+    """
+    check_device_kind(device)
+    if device not in {name.split(".")[0] for name in devices()}:
+        what = f"device {device}: {runtime_text()} finds only {devices()} here"
+        raise DeviceMissingError(what + _MISSING.get(device, ""))
+
+
 class LoadedModel:
     """A compiled network with its input in place.
 
@@ -165,10 +187,7 @@ def load_ir(
     if device != "CPU" and (threads is not None or precision is not None):
         raise SettingsError(f"device {device}: got threads or a precision, which are set for the CPU only")
     runtime = _runtime()
-    check_device_kind(device)
-    if device not in {name.split(".")[0] for name in runtime.devices()}:
-        what = f"device {device}: {runtime_text()} finds only {runtime.devices()} here"
-        raise DeviceMissingError(what + _MISSING.get(device, ""))
+    check_device(device)
     start_ns = time.perf_counter_ns()
     try:
         compiled = runtime.compile(ir_xml, Asked(device, threads, precision, batch, open_side, shape))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.device.__main__ import main, wait_s
+from infra.device.__main__ import main
+from infra.device.cli.run import wait_s
 from infra.device.documents.manifest import Manifest
 from infra.device.errors import ContractError
 from infra.device.stores.folder_store import FolderStore
@@ -159,7 +160,7 @@ def test_main_goes_on_when_the_disk_is_full(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(time, "sleep", room_after_the_first_wait)
+    monkeypatch.setattr("infra.device.cli.run.pause", room_after_the_first_wait)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
     try:
         assert main(_arguments(tmp_path / "work", store.url, "--once")) == 3

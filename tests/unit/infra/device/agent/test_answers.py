@@ -24,12 +24,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import infra.device.__main__ as main_module
 import infra.device.agent.agent as agent_module
 import infra.device.agent.work as work_module
 from infra.device.__main__ import main
 from infra.device.agent.child import Take
 from infra.device.agent.settings import Deadlines, RuntimeSettings
+from infra.device.cli import run as run_module
 from infra.device.documents.json_object import parse_json
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.errors import (
@@ -246,19 +246,19 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
         codes.append(real_run_round(*arguments))  # type: ignore[arg-type]
         return codes[-1]
 
-    def sleep(seconds: float) -> None:
+    def pause(seconds: float) -> None:
         if server.wrong is None:
             sys.exit(0)
         server.wrong = None
         log_of_first_round.append(caplog.text)
 
-    real_run_round = main_module._run_round
-    monkeypatch.setattr(main_module, "_run_round", run_round)
-    monkeypatch.setattr(main_module, "time", SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
     if answer.stalls:
         monkeypatch.setattr(agent_module, "ASKED_WITHIN_S", 2.0)
         monkeypatch.setattr(work_module, "DOWNLOAD_WINDOW_S", 2.0)
+    real_run_round = run_module.run_round
+    monkeypatch.setattr(run_module, "run_round", run_round)
+    monkeypatch.setattr(run_module, "pause", pause)
+    monkeypatch.setattr(run_module, "open_store", lambda url: s3)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
 
     with pytest.raises(SystemExit):
@@ -331,14 +331,14 @@ def test_a_loop_goes_on_whatever_becomes_of_a_child(
         found[-1] = real_run_round(*arguments)  # type: ignore[arg-type]
         return found[-1]
 
-    def sleep(seconds: float) -> None:
+    def pause(seconds: float) -> None:
         if len(found) == len(codes):
             sys.exit(0)
 
-    real_run_child, real_run_round = agent_module.run_child, main_module._run_round
+    real_run_child, real_run_round = agent_module.run_child, run_module.run_round
     monkeypatch.setattr(agent_module, "run_child", run_child)
-    monkeypatch.setattr(main_module, "_run_round", run_round)
-    monkeypatch.setattr(main_module, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(run_module, "run_round", run_round)
+    monkeypatch.setattr(run_module, "pause", pause)
 
     options = ["--target", "cpu-fp32", "--device", "pi", "--store", store.url, "--root", str(root_file())]
     with pytest.raises(SystemExit):
@@ -364,7 +364,7 @@ def test_a_report_that_is_never_taken_is_set_aside_and_told(
     server, s3 = server_and_store
     server.folder, server.asked, server.wrong = store, REPORT, answer
     _promoted(store, ir_xml)
-    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+    monkeypatch.setattr(run_module, "open_store", lambda url: s3)
 
     assert main([*_options(server, tmp_path), "--once"]) == 0
 
