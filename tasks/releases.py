@@ -92,7 +92,7 @@ def look_after_rollouts(config: RolloutConfig) -> list[Row]:
 def _step(publisher: Publisher, pointer: Pointer, config: RolloutConfig) -> Verdict:
     """What becomes of one rollout, done."""
     target, release_id, store = pointer.target, pointer.release_id, publisher.store
-    rows = [row for row in collect(store).rows if row.release_id in (release_id, pointer.replaces)]
+    rows = [row for row in collect(store).rows.values() if row and row.release_id in (release_id, pointer.replaces)]
     rules = Rules(timedelta(hours=config.hold_hours), config.slower_limit, config.min_reports)
     without = pinned_devices(publisher, target) | _revoked()
     decided = verdict(pointer, counted_once(rows), without, rules, datetime.now(UTC))
