@@ -11,7 +11,9 @@ from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.file_digest import FileDigest
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.stores.object_store import ObjectStore, open_store
+from infra.patient_store import patient
 from infra.settings import Settings
+from modnet.configs import ComputeConfig
 from modnet.records import Record, StoredFile
 
 Kind = TypeVar("Kind", bound=Record)
@@ -21,9 +23,12 @@ Kind = TypeVar("Kind", bound=Record)
 STAGE_VERSIONS = {"dataset": 3, "base": 4, "prune": 2, "retrain": 7, "evaluate": 3, "export": 7, "sensitivity": 2}
 
 
-def this_store() -> ObjectStore:
-    """The object store that this process's settings name."""
-    return open_store(Settings.from_env().store_url)
+STORE_WAIT_S = ComputeConfig().store_wait_s
+
+
+def this_store(wait_s: float = STORE_WAIT_S) -> ObjectStore:
+    """The object store that this process's settings name; it is waited for where it does not answer."""
+    return patient(open_store(Settings.from_env().store_url), wait_s)
 
 
 def identify(**question: Any) -> str:
