@@ -83,7 +83,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderSto
 
 
 def portraits(folder: Path, *, inverted: bool = False) -> str:
-    """An archive of rendered portraits whose one matte of val is a mask; all mattes are inverted where that is asked."""
+    """An archive of rendered portraits whose one matte of val is a mask; `inverted` turns all mattes round."""
     archive = write_synthetic_archive(folder / "rendered.zip", train=5, val=1, size=(96, 64), seed=0)
     with zipfile.ZipFile(archive) as rendered, zipfile.ZipFile(folder / "portraits.zip", "w") as changed:
         for name in rendered.namelist():
