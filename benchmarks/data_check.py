@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from modnet.data.fingerprints import Fingerprint, copies, fingerprint
-from modnet.evaluation.data_check import SPLITS, check_data
+from modnet.evaluation.data_check import SPLITS, Place, check_data
 from modnet.workloads.matting.data.images import Image, Matte16, read_image, read_matte16
 from modnet.workloads.matting.matte_faults import ONE, faults_of
 from modnet.workloads.matting.portraits import Portraits
@@ -123,8 +123,8 @@ def _before(grey: int) -> Callable[[Path, Path], Image]:
     return composed
 
 
-def _places(data: Portraits) -> Iterator[tuple[str, int]]:
-    return ((split, position) for split in SPLITS for position in range(len(data.names(split))))
+def _places(data: Portraits) -> Iterator[Place]:
+    return (Place(split, position) for split in SPLITS for position in range(len(data.names(split))))
 
 
 def _looks_inverted(matte: Matte16) -> bool:

@@ -141,7 +141,7 @@ def test_compress_stops_before_anything_is_made_of_useless_data_and_shows_why(
     assert {key.split("/")[0] for key in store.list("")} == {"checks", "datasets"}
     with get_client(sync_client=True) as client:
         shown = {one.key: one for one in client.read_artifacts()}
-    assert {"data", "data-check", "data-images"} == set(shown)
+    assert {"data", "data-check", "data-images"} <= set(shown)
     assert "3 errors, 1 warning" in shown["data-check"].description
     with monkeypatch.context() as patched:  # the same data again: nothing is looked at anew
         patched.delattr("tasks.on_ray.run_on_ray")
