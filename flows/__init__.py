@@ -3,6 +3,7 @@
 | stage | in | out, in the object store |
 |---|---|---|
 | prepare_dataset | DatasetConfig | `datasets/<dataset_id>/archive-….zip`, `dataset.json` |
+| check_dataset (on Ray) | data set | `checks/….json`, `checks/….html` |
 | train_baseline | data set, BaselineConfig | `bases/<base_id>/base-….safetensors`, `base.json` |
 | prune | base, PruningConfigs | `candidates/<candidate_id>/pruned-….safetensors`, `plan.json`, `candidate.json` |
 | retrain (on Ray) | candidates | `candidates/<candidate_id>/retrained-….safetensors`, `retrained.json` |

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from flows.benchmark import benchmark
+from flows.check_dataset import check_dataset
 from flows.collect import collect
 from flows.deploy import deploy
 from flows.evaluate import evaluate
@@ -22,7 +23,7 @@ from tasks.reporting import publish_report
 def compress(config: CompressConfig) -> str:
     """Makes the network small and fast: prunes it in several ways, retrains all of them, and releases the best.
 
-    1. Prepare the data set and the unpruned network.
+    1. Prepare the data set, look at every image of it, and prepare the unpruned network.
     2. Prune one candidate per entry of `pruning`, and retrain all of them side by side.
     3. Score and time them. The fastest wins among those that err little enough.
     4. Export the winner to OpenVINO, check that it computes the same, and publish it as a release.
@@ -33,6 +34,7 @@ def compress(config: CompressConfig) -> str:
     where it was, and a second run of the same question computes nothing.
     """
     dataset = prepare_dataset(config.dataset)
+    check = check_dataset(dataset.dataset_id, config.retrain.max_unreadable, config.compute)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
     candidates = prune(base.base_id, config.pruning, config.retrain, config.seed, config.compute, config.start)
 
@@ -62,6 +64,7 @@ def compress(config: CompressConfig) -> str:
     ]
     return publish_report(
         dataset,
+        check,
         base_scores,
         scores,
         candidates,

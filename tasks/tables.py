@@ -13,6 +13,8 @@ _STYLE = (
     "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
     "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
     "text-align:left;vertical-align:top}.sentence{min-width:22rem}img{max-width:100%}div{overflow-x:auto}"
+    "figure{display:inline-block;margin:.5rem;max-width:21rem;vertical-align:top}"
+    "figcaption{font-size:.75rem;overflow-wrap:anywhere}"
 )
 
 

@@ -49,6 +49,11 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "dataset fetch": Verb("dataset:fetch_dataset", "Fetches, verifies and indexes a data set."),
+    "dataset check": Verb(
+        "dataset:check_dataset",
+        "Looks at every image of a data set: broken files, copies between its splits, wrong mattes. Exits with 1 when "
+        "it finds errors.",
+    ),
     "dataset pseudo-label": Verb(
         "dataset:pseudo_label",
         "Adds images without mattes to a data set, with mattes that a teacher makes.",
@@ -124,7 +129,7 @@ VERBS: Mapping[str, Verb] = {
     "keys show": Verb("keys:show_keys", "Shows which keys count, and until when the root does."),
 }
 _GROUPS = {
-    "dataset": "Fetches a data set, or adds images to one.",
+    "dataset": "Fetches a data set, looks at it, or adds images to one.",
     "release": "Looks after what devices run.",
     "keys": "Looks after the keys that sign releases.",
     "device": "Devices that may read releases and send reports.",

@@ -53,6 +53,14 @@ def fetch_dataset(verb: ArgumentParser) -> None:
     add_fields(verb, DatasetConfig, "sha256", without="any archive is taken")
 
 
+def check_dataset(verb: ArgumentParser) -> None:
+    """Of `modnet dataset check`."""
+    verb.add_argument("source", help=flags.DATASET.removesuffix("."))
+    says = "HTML file to write: what is wrong, with pictures of the first images that have it."
+    add_flag(verb, "--page", says, type=values.file_to_write)
+    flags.overwrite(verb)
+
+
 def pseudo_label(verb: ArgumentParser) -> None:
     """Of `modnet dataset pseudo-label`."""
     flags.dataset(verb)

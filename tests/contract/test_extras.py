@@ -185,6 +185,7 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
     dataset = ["--dataset", str(given / "portraits.zip")]
     ir, image = ["--ir", str(given / "model-cpu-fp32.xml")], ["--input", str(given / "portrait.png")]
     uses = {
+        "dataset check": [str(given / "portraits.zip")],
         "dataset pseudo-label": [*dataset, "--images", str(given), "--teacher", "shipped", *out],
         "train": [*dataset, *out],
         "retrain": [*checkpoint, *dataset, *out],

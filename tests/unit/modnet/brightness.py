@@ -24,7 +24,7 @@ from modnet.network import ChannelGroup, Consumer, NetworkSpec, Producer, Prunab
 from modnet.records import ImageScore, Scores
 from modnet.report.pictures import SheetRow, sheet
 from modnet.targets import Shape, Size
-from modnet.workload import Split, Workload
+from modnet.workload import Looked, Split, Workload
 
 
 class BrightnessSpec(NetworkSpec):
@@ -146,6 +146,11 @@ class Drawings:
 
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         return (self.file,)
+
+    def look(self, split: Split, position: int) -> Looked:
+        sample = self.sample(split, position, 64)
+        image, brightness = ((one[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8) for one in sample)
+        return Looked(image, brightness[..., 0])
 
     def input_shapes(self) -> tuple[Shape, ...]:
         return ((256, 128), (128, 256))

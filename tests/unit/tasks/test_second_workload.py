@@ -42,6 +42,7 @@ from modnet.records import (
     Provenance,
     RetrainReport,
     Sensitivities,
+    StoredCheck,
     StoredFile,
 )
 from modnet.targets import Shape
@@ -51,7 +52,7 @@ from modnet.workloads.matting.settings import MattingRetraining
 from modnet.workloads.matting.weights import SHIPPED_SMALL
 from tasks import deploy
 from tasks.cli import main
-from tasks.remote import bases, candidates, exports, latency, scores, sensitivity
+from tasks.remote import bases, candidates, checks, exports, latency, scores, sensitivity
 from tasks.remote.node import answered, this_node
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import (
@@ -111,6 +112,9 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
     assert (dataset.workload, dataset.fit, dataset.tune, dataset.val) == ("brightness", 8, 5, 5)
     assert (dataset.input_shape, dataset.turned, dataset.shapes) == ("256x128", True, SHAPES)
+    checked_at = checks.check_key(dataset.dataset_id)
+    checked = answered(checked_at, StoredCheck, checks.check_stored, [dataset.dataset_id, checked_at], cpus)
+    assert checked.check.summary == "18 images, 0 errors, 0 warnings"
     base_id = trained_base(dataset, cpus)
 
     retraining = RetrainConfig(**TRAINING.model_dump())
