@@ -14,6 +14,7 @@ from infra.fleet.findings import Running, read_running, time_of
 from infra.fleet.rows import collected
 from infra.ingest.devices import Device, DeviceRegistry
 from infra.local_stack.environments import MARKER
+from infra.publishing.rollouts import rollout_rows
 from tasks.artifacts import create_link_artifact, create_table_artifact
 from tasks.fleet_page import MAX_ROWS, Fleet, fleet_lead, fleet_page, fleet_tables
 from tasks.retries import RETRIES, is_transient
@@ -43,10 +44,12 @@ def collect_new() -> int:
 def publish_fleet(new_count: int, slower_by: float, silent_after_h: float) -> str:
     """Writes the page of the fleet and returns its address; where reports are new, tables show them as well."""
     store, devices = this_store(), _devices()
+    running, states = _signed(store)
     revoked = {name for name, device in devices.items() if device.revoked_at is not None}
     fleet = Fleet(
         rows=[row for row in collected(store) if row.device not in revoked],
-        running=_running(store),
+        running=running,
+        states=states,
         enrolled={name: time_of(device.added_at) for name, device in devices.items() if name not in revoked},
         quarantined_count=len(store.list(f"{collecting.QUARANTINE}{collecting.FOLDER}")),
         now=datetime.now(UTC),
@@ -63,13 +66,14 @@ def publish_fleet(new_count: int, slower_by: float, silent_after_h: float) -> st
     return address
 
 
-def _running(store: ObjectStore) -> Running:
-    """What devices run; nothing where nobody has signed anything, or it cannot be read."""
+def _signed(store: ObjectStore) -> tuple[Running, dict[str, str]]:
+    """What devices run, and the state of each target; nothing where nobody has signed anything, or it is unreadable."""
     try:
-        return read_running(this_trust(store))
+        trust = this_trust(store)
+        return read_running(trust), {row.target: row.state for row in rollout_rows(trust)}
     except InfraError as error:
         get_run_logger().warning("what devices run is not known: %s", shown(error))
-        return Running({}, {})
+        return Running({}, {}), {}
 
 
 def _devices() -> dict[str, Device]:

@@ -44,6 +44,7 @@ class Fleet:
     Attributes:
         rows: all that count.
         running: what devices run.
+        states: of each target, what becomes of its release, in words; empty where nobody here knows.
         enrolled: devices that have a key, and since when; empty where nobody here knows.
         quarantined_count: objects that were found among the reports and are none.
         now: when it is written.
@@ -52,6 +53,7 @@ class Fleet:
 
     rows: Sequence[Collected]
     running: Running
+    states: Mapping[str, str]
     enrolled: Mapping[str, datetime]
     quarantined_count: int
     now: datetime
@@ -197,7 +199,7 @@ def _target_rows(fleet: Fleet) -> list[Row]:
         row = {
             "target": target,
             "runs": current or "nothing",
-            "share of devices": "" if pointer is None else f"{100 * pointer.share:g} %",
+            "state": fleet.states.get(target, ""),
             "since": "" if pointer is None else _time(pointer.moved_at),
             "before": "" if pointer is None else pointer.replaces or "none",
             "pinned": str(pinned),

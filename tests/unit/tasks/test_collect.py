@@ -140,7 +140,16 @@ def test_a_registry_that_cannot_be_read_hinders_nothing(
 
 
 def fleet(*rows: Collected, now: datetime = NOW) -> Fleet:
-    return Fleet(rows, Running({"cpu-int8": pointer()}, {}), {}, 0, now, 0.02, timedelta(hours=24))
+    return Fleet(
+        rows,
+        Running({"cpu-int8": pointer()}, {}),
+        {"cpu-int8": "all devices run it"},
+        {},
+        0,
+        now,
+        0.02,
+        timedelta(hours=24),
+    )
 
 
 class Tags(HTMLParser):
@@ -181,7 +190,7 @@ def test_the_page_says_who_is_slower_silent_wrong_and_doubted() -> None:
         {
             "target": "cpu-int8",
             "runs": NEW,
-            "share of devices": "100 %",
+            "state": "all devices run it",
             "since": "2026-11-29 00:00",
             "before": OLD,
             "pinned": "0",
