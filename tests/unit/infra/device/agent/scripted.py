@@ -34,6 +34,9 @@ class Core:
     def get_versions(self, device):
         return {device: 1}
 
+    def get_property(self, *names):
+        return []
+
     def read_model(self, path):
         rank = SimpleNamespace(is_dynamic=False)
         shape = SimpleNamespace(rank=rank, is_dynamic=False)

@@ -147,7 +147,7 @@ def test_run_once_shortens_a_reason_that_no_report_may_hold(
 ) -> None:
     release = _promote(store, ir_xml)
 
-    def load(ir_xml: Path, *, device: str, threads: int | None) -> NoReturn:
+    def load(ir_xml: Path, *, device: str, threads: int | None = None, **_: Any) -> NoReturn:
         raise ContractError(5000 * "x")
 
     monkeypatch.setattr(LOAD, load)
@@ -279,7 +279,7 @@ def test_run_once_waits_and_leaves_no_model_behind_when_the_runtime_is_gone(
 ) -> None:
     _promote(store, ir_xml)
 
-    def load(ir_xml: Path, *, device: str, threads: int | None) -> object:
+    def load(ir_xml: Path, *, device: str, threads: int | None = None, **_: Any) -> object:
         raise SettingsError("the plugin is gone")
 
     monkeypatch.setattr(LOAD, load)
@@ -291,7 +291,7 @@ def test_run_once_waits_and_leaves_no_model_behind_when_the_runtime_is_gone(
 def test_run_once_reports_the_precision_that_was_used(store: FolderStore, ir_xml: Path, tmp_path: Path) -> None:
     release = _promote(store, ir_xml)
     _run(store, tmp_path / "work")
-    assert _reports(store, release)[0].precision == load_ir(ir_xml).precision
+    assert _reports(store, release)[0].precision == load_ir(ir_xml, precision="f32").precision
 
 
 def test_run_once_waits_for_a_missing_stick_and_measures_the_other_targets(
@@ -304,7 +304,7 @@ def test_run_once_waits_for_a_missing_stick_and_measures_the_other_targets(
     _promote(store, stick)
     asked = {}
 
-    def load(ir_xml: Path, *, device: str, threads: int | None) -> LoadedModel:
+    def load(ir_xml: Path, *, device: str, threads: int | None = None, **_: Any) -> LoadedModel:
         asked[device] = threads
         if device == "MYRIAD":
             raise DeviceMissingError("plug the stick in")

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,16 @@ def _command(store: FolderStore, folder: Path, *more: str) -> tuple[list[str], d
     return command, {**os.environ, "PYTHONPATH": path}
 
 
+@contextmanager
+def _ended(command: list[str], **settings: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is killed at the end of the block, also where a test fails in it: else it would be waited for."""
+    with subprocess.Popen(command, **settings) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def _pid_of_hanging(folder: Path) -> int:
     """The child, once it says that it hangs; forgotten, so that the next one can say so."""
     said, deadline = folder / "openvino/hangs", time.monotonic() + 120
@@ -307,7 +318,7 @@ def test_an_agent_that_is_killed_with_its_child_has_tried_once(store: FolderStor
     scripted_runtime(tmp_path)
     command, environ = _command(store, tmp_path)
     for _ in range(2):
-        with subprocess.Popen(command, cwd=Path(__file__).parents[5], env=environ) as agent:
+        with _ended(command, cwd=Path(__file__).parents[5], env=environ) as agent:
             child = _pid_of_hanging(tmp_path)
             agent.kill()
         _wait_until_gone(child)
@@ -328,7 +339,7 @@ def test_an_agent_that_is_told_ends_with_its_child_and_has_not_tried(
     promote_scripted(store, tmp_path / "a", compiled=compiled, inference=inference)
     scripted_runtime(tmp_path)
     command, environ = _command(store, tmp_path)
-    with subprocess.Popen(command, cwd=Path(__file__).parents[5], env=environ, stderr=-1, text=True) as agent:
+    with _ended(command, cwd=Path(__file__).parents[5], env=environ, stderr=-1, text=True) as agent:
         child = _pid_of_hanging(tmp_path)
         agent.send_signal(number)
         _, log = agent.communicate(timeout=60)
@@ -346,7 +357,7 @@ def test_an_agent_that_is_told_ends_while_it_downloads(store: FolderStore, tmp_p
     os.mkfifo(weights)
     command, environ = _command(store, tmp_path)
     with (
-        subprocess.Popen(command, cwd=Path(__file__).parents[5], env=environ, stderr=-1, text=True) as agent,
+        _ended(command, cwd=Path(__file__).parents[5], env=environ, stderr=-1, text=True) as agent,
         open(weights, "wb"),  # waits until the agent reads
     ):
         agent.send_signal(signal.SIGTERM)
@@ -370,7 +381,7 @@ with ends_when_told(7):
 def test_an_agent_that_is_told_ends_where_no_signal_interrupts_it() -> None:
     """As while a name is looked up."""
     command = [sys.executable, "-c", DEADLOCK]
-    with subprocess.Popen(command, cwd=Path(__file__).parents[5], stdout=-1, text=True) as waiting:
+    with _ended(command, cwd=Path(__file__).parents[5], stdout=-1, text=True) as waiting:
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "waits\n"
         waiting.send_signal(signal.SIGTERM)

@@ -69,7 +69,7 @@ def _wait_until_gone(pid: int) -> None:
 def test_run_child_finds_what_the_network_takes(tmp_path: Path) -> None:
     findings = _run(tmp_path, inference="time.sleep(0.001)")
     assert (findings.runtime, findings.input_shape, findings.golden) == ("openvino 2030.1.0", (1, 3, 8, 8), None)
-    assert (len(findings.warm_up_ms), len(findings.samples_ms)) == (1, 2)
+    assert (len(findings.warm_up_ms) >= 1, len(findings.samples_ms)) == (True, 2)
     assert min(findings.samples_ms) >= 1
     assert findings.conditions["logical_cores_count"] == findings.conditions_after["logical_cores_count"]
 
