@@ -160,8 +160,8 @@ def test_agent_enrols_measures_and_reports_on(
     assert refused == []
     (report,) = [one for one in reports if one.runtime == f"openvino {version}"]
     assert (report.status, report.target, report.device) == ("measured", ON_CPU, "device")
-    assert (report.input_shape, report.precision in ("f32", "bf16")) == ((1, 3, 64, 32), True)
-    assert (len(report.warm_up_ms), len(report.samples_ms)) == (1, 3)
+    assert (report.input_shape, report.precision) == ((1, 3, 64, 32), "f32")
+    assert (len(report.warm_up_ms) >= 1, len(report.samples_ms)) == (True, 3)
     assert report.conditions["inference_threads_count"] == 1
     assert str(report.conditions["python_text"]).startswith("3.9." if version in LEGACY_RUNTIMES else "3.1")
 

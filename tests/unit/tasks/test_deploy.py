@@ -118,7 +118,9 @@ def test_the_first_release_is_promoted_and_stays_when_it_is_deployed_again(
     assert manifest.targets[TARGET] == TargetFiles(
         *("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin", "input", (1, 3, 256, 192), "fp32"),
         TurnedFiles("modnet-turned-cpu-fp32.xml", "modnet-turned-cpu-fp32.bin", (1, 3, 192, 256)),
+        manifest.targets[TARGET].golden,
     )
+    assert manifest.targets[TARGET].golden is not None
     said = Provenance.model_validate(manifest.provenance)
     assert (said.dataset.source, said.dataset.is_synthetic, said.dataset.val) == ("synthetic", True, 1)
     assert (said.base.network_id, said.base.origin) == (networks["first"], "given as first.safetensors")

@@ -149,7 +149,7 @@ def test_a_rollout_that_cannot_be_looked_after_fails_the_run_and_stops_no_other(
     releases.promote_release.fn(made[0], [], 1.0, False)
     releases.promote_release.fn(made[1], ["cpu-int8"], 0.2, False)
     releases.promote_release.fn(made[2], ["cpu-fp32"], 0.2, False)
-    (device, *_) = in_share(read_current(trust_of(store), "cpu-int8"))
+    (device, other, *_) = in_share(read_current(trust_of(store), "cpu-int8"))
     reported(device, made[1])
     store.put(f"releases/{made[1]}/modnet.bin", b"rotten!")
     with pytest.raises((DigestMismatchError, ContractError), match=r"modnet\.bin"):
@@ -157,7 +157,7 @@ def test_a_rollout_that_cannot_be_looked_after_fails_the_run_and_stops_no_other(
     assert [row["target"] for row in SHOWN[0]] == ["cpu-fp32", "cpu-int8"]
     assert SHOWN[0][1]["why"].startswith("it could not be looked after: modnet.bin: got")
     assert read_current(trust_of(store), "cpu-int8").share == 0.2
-    reported(device, made[1], "failed")  # and it can be stopped
+    reported(other, made[1], "failed")  # and it can be stopped
     assert releases.look_after_rollouts.fn(RolloutConfig())[1]["what happens"] == "stopped"
     assert running(store)["cpu-int8"] == made[0]
 

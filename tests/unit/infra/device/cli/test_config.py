@@ -69,11 +69,12 @@ def test_variables_alone_do(tmp_path: Path) -> None:
 
 
 def test_every_key_is_a_variable_and_goes_before_the_file(tmp_path: Path) -> None:
-    numbers = {"interval_s": "7", "warm_up": "0", "repeats": "3", "threads": "2"}
+    numbers = {"interval_s": "7", "warm_up": "0", "repeats": "3", "threads": "2", "load_s": "5", "inference_s": "1"}
     environ = {f"MODNET_AGENT_{key.upper()}": numbers.get(key, f"other-{key}") for key in KEYS}
     config = read_config(_file(tmp_path, GOOD), environ)
     assert (config.device, config.targets, config.root) == ("other-device", ["other-targets"], Path("other-root"))
     assert (config.interval_s, config.warm_up, config.repeats, config.threads) == (7, 0, 3, 2)
+    assert (config.load_s, config.inference_s) == (5, 1)
     assert (config.endpoint, config.region, config.key_file) == (
         "other-endpoint",
         "other-region",
