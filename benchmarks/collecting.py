@@ -23,16 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.services import services
-from infra.device.documents.checks import utc_now
+from benchmarks.services import drawn_report, services
 from infra.device.documents.latency_report import LatencyReport
-from infra.device.documents.latency_summary import intervals, summarise
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.fleet.collecting import collect
 
 MAX_FIRST_S, MAX_NEXT_S, MAX_MEMORY_MB = 60.0, 2.0, 500.0
 DEVICES, TARGETS = 100, ("cpu-fp32", "cpu-int8")
-SAMPLES = 50  # of a report, as the agent measures by default
 HOSTILE = 8  # of each kind
 _LOOK = "import benchmarks.collecting; benchmarks.collecting.look()"
 
@@ -79,23 +76,7 @@ def _reports() -> Iterator[LatencyReport]:
         release_id = f"{chance.getrandbits(48):012x}"
         for number in range(DEVICES):
             for target in TARGETS:
-                samples = tuple(chance.uniform(20.0, 30.0) for _ in range(SAMPLES))
-                yield LatencyReport(
-                    release_id=release_id,
-                    target=target,
-                    device=f"device-{number:03d}",
-                    runtime="openvino 2026.4.1",
-                    status="measured",
-                    started_at=utc_now(),
-                    conditions={"cpu_model_text": "Example", "logical_cores_count": 4},
-                    precision="f32",
-                    input_shape=(1, 3, 512, 512),
-                    load_ms=100.0,
-                    warm_up_ms=samples[:5],
-                    samples_ms=samples,
-                    summary=summarise(samples),
-                    intervals_ms=intervals(samples),
-                )
+                yield drawn_report(f"device-{number:03d}", release_id, target, chance)
 
 
 def _look() -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -75,7 +76,7 @@ def _large_report(data: bytes) -> LatencyReport:
     return LatencyReport.from_json(data)
 
 
-class _Answer(Protocol):
+class Answer(Protocol):
     """What says which question was asked, and whether it was answered: a report, or a row of one."""
 
     @property
@@ -92,10 +93,10 @@ class _Answer(Protocol):
     def started_at(self) -> str: ...
 
 
-_AnyAnswer = TypeVar("_AnyAnswer", bound=_Answer)
+_AnyAnswer = TypeVar("_AnyAnswer", bound=Answer)
 
 
-def counted_once(reports: list[_AnyAnswer]) -> list[_AnyAnswer]:
+def counted_once(reports: Sequence[_AnyAnswer]) -> list[_AnyAnswer]:
     """One report for each release, target, device and runtime: the first that was measured, else the last that failed.
 
     A device that lost its memory measures again, and reports again.

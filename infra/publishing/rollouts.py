@@ -15,6 +15,7 @@ from infra.device.documents.latency_report import FAILED, WRONG, Comparison
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import NotStoredError
 from infra.device.releases import parse_pointer
+from infra.device.reports import Answer
 from infra.device.shown import shown
 from infra.device.trust import Trust
 from infra.publishing.stops import DAMAGED, read_stops
@@ -26,19 +27,9 @@ _SHOWN = 150
 _SAYS = {FAILED: "could not run it", WRONG: "computes something else"}
 
 
-class Report(Protocol):
+class Report(Answer, Protocol):
     """What is read of a report, or of a row that was made of one."""
 
-    @property
-    def release_id(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def runtime(self) -> str: ...
-    @property
-    def status(self) -> str: ...
     @property
     def reason(self) -> str | None: ...
     @property

@@ -29,7 +29,7 @@ from tasks.remote.node import answered
 from tasks.stored import put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import export_key, scores_key
-from tests.signing import keys, publisher_of, trust_of
+from tests.signing import publisher_of, trust_of
 from tests.unit.modnet.random_network import random_network
 
 CONFIG = ExportConfig(
@@ -43,11 +43,8 @@ CONFIG = ExportConfig(
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
-    return FolderStore(tmp_path / "store")
+def store(own_store: FolderStore) -> FolderStore:
+    return own_store
 
 
 @pytest.fixture

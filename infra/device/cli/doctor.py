@@ -63,7 +63,7 @@ def _guarded(about: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Find
         yield from look()
     except InfraError as error:
         yield Finding(about, WRONG, str(error))
-    except Exception as error:
+    except Exception as error:  # a library that is half there raises whatever it likes, and the next look may go well
         yield Finding(about, WRONG, f"{type(error).__name__}: {error}")
 
 

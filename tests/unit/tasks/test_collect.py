@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
@@ -24,7 +23,7 @@ from infra.publishing.releases import promote
 from tasks import collect
 from tasks.fleet_page import MAX_ROWS, Fleet, fleet_page, fleet_tables
 from tasks.fleet_plot import Point, latency_svg
-from tests.signing import keys, publisher_of
+from tests.signing import publisher_of
 from tests.unit.infra.exported import three_releases
 from tests.unit.infra.fleet.test_findings import NEW, NOW, OLD, ROW, pointer
 
@@ -33,13 +32,10 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> ' onmouseover='
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+def store(own_store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     monkeypatch.delenv(MARKER, raising=False)
     monkeypatch.setattr(collect, "get_run_logger", lambda: logging.getLogger("run"))
-    return FolderStore(tmp_path / "store")
+    return own_store
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from infra.publishing.releases import published
 from modnet.configs import RolloutConfig
 from modnet.errors import ConfigError
 from tasks import releases
-from tests.signing import keys, publisher_of, trust_of
+from tests.signing import publisher_of, trust_of
 from tests.unit.infra.exported import three_releases
 
 Reported = Callable[..., None]
@@ -33,12 +33,9 @@ SHOWN: list[list[dict[str, str]]] = []
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+def store(own_store: FolderStore) -> Iterator[FolderStore]:
     with disable_run_logger():
-        yield FolderStore(tmp_path / "store")
+        yield own_store
 
 
 @pytest.fixture

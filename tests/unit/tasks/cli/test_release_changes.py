@@ -19,11 +19,8 @@ Ran = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
-    return FolderStore(tmp_path / "store")
+def store(own_store: FolderStore) -> FolderStore:
+    return own_store
 
 
 @pytest.fixture
