@@ -23,10 +23,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.device.cli.config import FILE, KEYS, config_of_flags, read_config
 from infra.device.cli.doctor import findings
 from infra.device.cli.enrol import enrol
 from infra.device.cli.findings import WRONG
+from infra.device.cli.read_config import FILE, KEYS, config_of_flags, read_config
 from infra.device.cli.run import EXIT_CONFIGURATION, EXIT_OK, EXIT_UNREACHABLE, once, run
 from infra.device.cli.status import status_lines
 from infra.device.cli.unit import unit_text

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import infra.device
 from infra.device.agent.lock import holder
-from infra.device.cli.config import AgentConfig, RuntimeConfig, check_key_file
+from infra.device.agent.settings import RuntimeSettings
+from infra.device.cli.config import AgentConfig, check_key_file
 from infra.device.cli.findings import NOTE, OK, WRONG, Finding
 from infra.device.cli.network import clock_finding, network_finding
 from infra.device.cli.run import trust_of
@@ -136,9 +137,9 @@ def _runtimes(config: AgentConfig) -> Iterator[Finding]:
         yield from stick_findings()
 
 
-def _runtime(runtime: RuntimeConfig) -> Iterator[Finding]:
+def _runtime(runtime: RuntimeSettings) -> Iterator[Finding]:
     about = f"runtime {runtime.name}"
-    python = runtime.python or sys.executable
+    python = str(runtime.python)
     # The package's own place, a folder or the agent's one file.
     here = str(Path(infra.device.__file__).parents[2])
     environ = {**os.environ, **runtime.environ}

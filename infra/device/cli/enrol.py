@@ -15,7 +15,8 @@ import urllib.request
 from pathlib import Path
 
 from infra.device.agent.door import Door, meaning
-from infra.device.cli.config import AgentConfig, read_config
+from infra.device.cli.config import AgentConfig
+from infra.device.cli.read_config import read_config
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.checks import utc_now
 from infra.device.documents.grant import ROOT_DIGITS, SECRET_DIGITS, Grant

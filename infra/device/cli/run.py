@@ -6,7 +6,6 @@ import logging
 import random
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.device.agent.agent import WAITING, Agent, Outcome
@@ -14,7 +13,7 @@ from infra.device.agent.ending import ends_when_told
 from infra.device.agent.lock import only_agent
 from infra.device.agent.runtimes import check_runtimes
 from infra.device.agent.seen import REJECTED
-from infra.device.agent.settings import Deadlines, RuntimeSettings
+from infra.device.agent.settings import Deadlines
 from infra.device.agent.spool import ReportTaker
 from infra.device.cli.config import AgentConfig
 from infra.device.cli.last_round import write_last_round
@@ -77,19 +76,15 @@ def _agent(config: AgentConfig) -> Agent:
     Raises:
         SettingsError: something of this machine is not there, or a setting is wrong.
     """
-    runtimes = [
-        RuntimeSettings(one.name, Path(one.python or sys.executable), one.targets, one.environ)
-        for one in config.runtimes
-    ]
     deadlines = Deadlines(load_s=config.load_s, inference_s=config.inference_s)
-    check_runtimes(runtimes, config.targets, deadlines)
+    check_runtimes(config.runtimes, config.targets, deadlines)
     return Agent(
         trust_of(config, open_store(config.store)),
         device=config.device,
         work_folder=config.work_folder,
         settings=MeasureSettings(warm_up=config.warm_up, repeats=config.repeats, threads=config.threads),
         reports=None if config.ingest is None else _ingest(config.ingest),
-        runtimes=runtimes,
+        runtimes=config.runtimes,
         deadlines=deadlines,
     )
 

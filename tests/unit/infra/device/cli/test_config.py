@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from infra.device.cli.config import KEYS, RuntimeConfig, config_of_flags, read_config
+from infra.device.agent.settings import RuntimeSettings
+from infra.device.cli.read_config import KEYS, config_of_flags, read_config
 from infra.device.errors import SettingsError
 
 GOOD = """
@@ -45,7 +46,7 @@ def test_the_file_says_everything_and_its_paths_start_at_its_folder(tmp_path: Pa
     assert (config.device, config.store, config.targets) == ("kitchen-1", "s3://modnet", ["cpu-int8", "cpu-fp32"])
     assert (config.root, config.work_folder) == (tmp_path / "root.json", tmp_path / "work")
     assert (config.interval_s, config.warm_up, config.repeats, config.threads) == (300.0, 5, 50, None)
-    assert config.runtimes == (RuntimeConfig("this", ("cpu-int8", "cpu-fp32")),)
+    assert config.runtimes == (RuntimeSettings("this", targets=("cpu-int8", "cpu-fp32")),)
 
 
 def test_an_absolute_path_of_the_file_stays(tmp_path: Path) -> None:
@@ -96,8 +97,8 @@ def test_flags_do_as_well_and_know_no_file() -> None:
 def test_runtimes_have_targets_of_their_own(tmp_path: Path) -> None:
     config = read_config(_file(tmp_path, WITHOUT_TARGETS + RUNTIMES), {})
     new, stick = config.runtimes
-    assert new == RuntimeConfig("new", ("cpu-int8",))
-    assert (stick.python, stick.environ) == ("/opt/stick/bin/python", {"LD_LIBRARY_PATH": "/opt/stick/lib"})
+    assert new == RuntimeSettings("new", targets=("cpu-int8",))
+    assert (stick.python, stick.environ) == (Path("/opt/stick/bin/python"), {"LD_LIBRARY_PATH": "/opt/stick/lib"})
     assert config.targets == ["cpu-int8", "ncs2-fp16"]
 
 
@@ -165,7 +166,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_without_file_and_variables_it_says_how_to_get_some(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("infra.device.cli.config.FILE", tmp_path / "agent.toml")
+    monkeypatch.setattr("infra.device.cli.read_config.FILE", tmp_path / "agent.toml")
     with pytest.raises(SettingsError, match="agent.toml: not there; `enrol` writes it"):
         read_config(None, {})
     with pytest.raises(SettingsError, match="nowhere: wanted the settings of the agent"):

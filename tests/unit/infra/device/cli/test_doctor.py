@@ -6,7 +6,6 @@ import os
 import re
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,8 +16,9 @@ import pytest
 
 from infra.device.__main__ import main
 from infra.device.agent.lock import holder, only_agent
+from infra.device.agent.settings import RuntimeSettings
 from infra.device.cli import doctor
-from infra.device.cli.config import AgentConfig, RuntimeConfig
+from infra.device.cli.config import AgentConfig
 from infra.device.cli.doctor import findings
 from infra.device.cli.findings import NOTE, OK, WRONG, Finding
 from infra.device.cli.network import clock_finding, network_finding
@@ -36,7 +36,7 @@ def make_config(tmp_path: Path, store: FolderStore) -> Callable[..., AgentConfig
             "store": store.url,
             "root": root_file(),
             "work_folder": tmp_path / "work",
-            "runtimes": (RuntimeConfig("this", ("cpu-fp32",)),),
+            "runtimes": (RuntimeSettings("this", targets=("cpu-fp32",)),),
         }
         return AgentConfig(**{**usual, **changes})  # type: ignore[arg-type]
 
@@ -74,10 +74,10 @@ def test_each_runtime_is_asked_in_its_own_python(make_config: Callable[..., Agen
     broken.write_text("#!/bin/sh\necho 'Segmentation fault' >&2\nexit 139\n")
     broken.chmod(0o755)
     runtimes = (
-        RuntimeConfig("gone", ("cpu-fp32",), "/nowhere/python"),
-        RuntimeConfig("broken", ("cpu-fp32",), str(broken)),
-        RuntimeConfig("bare", ("cpu-fp32",), sys.executable, {"PYTHONPATH": _without_openvino(tmp_path)}),
-        RuntimeConfig("whole", ("cpu-fp32", "toaster-fp32"), sys.executable),
+        RuntimeSettings("gone", Path("/nowhere/python"), ("cpu-fp32",)),
+        RuntimeSettings("broken", broken, ("cpu-fp32",)),
+        RuntimeSettings("bare", targets=("cpu-fp32",), environ={"PYTHONPATH": _without_openvino(tmp_path)}),
+        RuntimeSettings("whole", targets=("cpu-fp32", "toaster-fp32")),
     )
     config = make_config(runtimes=runtimes[:3])
     found = _found(config)
@@ -97,7 +97,7 @@ def _without_openvino(folder: Path) -> str:
 
 
 def test_a_target_that_this_host_has_no_device_for_is_named(make_config: Callable[..., AgentConfig]) -> None:
-    found = _found(make_config(runtimes=(RuntimeConfig("this", ("ncs2-fp16", "cpu-fp32")),)))
+    found = _found(make_config(runtimes=(RuntimeSettings("this", targets=("ncs2-fp16", "cpu-fp32")),)))
     assert found["ncs2-fp16"].state == WRONG
     assert (
         "the last openvino on PyPI for a Neural Compute Stick 2 (device MYRIAD) is 2021.4.2" in found["ncs2-fp16"].words
