@@ -8,7 +8,6 @@ from prefect import get_run_logger, task
 
 from infra.device.errors import InfraError
 from infra.device.shown import shown
-from infra.device.stores.object_store import ObjectStore
 from infra.fleet import collecting
 from infra.fleet.findings import Running, read_running, time_of
 from infra.fleet.rows import collected
@@ -44,7 +43,7 @@ def collect_new() -> int:
 def publish_fleet(new_count: int, slower_by: float, silent_after_h: float) -> str:
     """Writes the page of the fleet and returns its address; where reports are new, tables show them as well."""
     store, devices = this_store(), _devices()
-    running, states = _signed(store)
+    running, states = _signed()
     revoked = {name for name, device in devices.items() if device.revoked_at is not None}
     fleet = Fleet(
         rows=[row for row in collected(store) if row.device not in revoked],
@@ -66,10 +65,10 @@ def publish_fleet(new_count: int, slower_by: float, silent_after_h: float) -> st
     return address
 
 
-def _signed(store: ObjectStore) -> tuple[Running, dict[str, str]]:
+def _signed() -> tuple[Running, dict[str, str]]:
     """What devices run, and the state of each target; nothing where nobody has signed anything, or it is unreadable."""
     try:
-        trust = this_trust(store)
+        trust = this_trust()
         return read_running(trust), {row.target: row.state for row in rollout_rows(trust)}
     except InfraError as error:
         get_run_logger().warning("what devices run is not known: %s", shown(error))

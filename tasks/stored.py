@@ -11,7 +11,7 @@ from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.file_digest import FileDigest
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.stores.object_store import ObjectStore, open_store
-from infra.patient_store import patient
+from infra.patience import patient
 from infra.settings import Settings
 from modnet.configs import ComputeConfig
 from modnet.records import Record, StoredFile
@@ -37,7 +37,13 @@ STORE_WAIT_S = ComputeConfig().store_wait_s
 
 def this_store(wait_s: float = STORE_WAIT_S) -> ObjectStore:
     """The object store that this process's settings name; it is waited for where it does not answer."""
-    return patient(open_store(Settings.from_env().store_url), wait_s)
+    store = prompt_store()
+    return patient(store, store.url, wait_s)
+
+
+def prompt_store() -> ObjectStore:
+    """The same store, which says at once that it does not answer: for whoever holds a lock, or sits before it."""
+    return open_store(Settings.from_env().store_url)
 
 
 def identify(**question: Any) -> str:

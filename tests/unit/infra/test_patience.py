@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from infra.device.errors import ConflictError, NotStoredError, StoreRefusesError, StoreUnavailableError
 from infra.device.stores.folder_store import FolderStore
-from infra.device.stores.object_store import ObjectStore
+from infra.device.trust import Trust
 from infra.errors import StoreGoneError
-from infra.patient_store import patient
+from infra.patience import patient
+from tests.signing import root_file, sign
 
 
 class AwayStore(FolderStore):
@@ -31,8 +33,8 @@ class AwayStore(FolderStore):
         self.now += seconds
 
 
-def waited_for(store: AwayStore, wait_s: float) -> ObjectStore:
-    return patient(store, wait_s, clock=lambda: store.now, sleep=store.wait)
+def waited_for(store: AwayStore, wait_s: float) -> AwayStore:
+    return patient(store, store.url, wait_s, clock=lambda: store.now, sleep=store.wait)
 
 
 def test_a_store_that_is_back_in_time_was_only_slow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -68,4 +70,19 @@ def test_every_other_answer_comes_at_once(
 
 def test_what_a_store_says_of_itself_stays(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
-    assert (patient(store, 1.0).url, patient(store, 1.0).address) == (store.url, store.address)
+    assert (patient(store, "here", 1.0).url, patient(store, "here", 1.0).address) == (store.url, store.address)
+
+
+def test_nothing_is_locked_while_what_is_signed_is_waited_for(tmp_path: Path) -> None:
+    store = AwayStore(tmp_path / "store", back_at=3.0)
+    sign(FolderStore(tmp_path / "store"), "targets/cpu-fp32/current.json", b"{}")
+    trust, folder = Trust(store, root_file().read_bytes(), tmp_path / "trust"), tmp_path / "trust"
+
+    def wait(seconds: float) -> None:
+        store.wait(seconds)
+        (lock,) = folder.rglob("lock")
+        with open(lock, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError where somebody holds it
+
+    patient(trust, store.url, 3600, clock=lambda: store.now, sleep=wait).refresh()
+    assert store.now >= 3.0
