@@ -13,4 +13,5 @@ def collect(slower_by: float = 0.02, silent_after_h: float = 24.0) -> str:
     What is no report goes to `quarantine/`. A release counts as slower where it surely takes more than `slower_by` (a
     share) longer than the one before. A device counts as silent after `silent_after_h` hours.
     """
-    return publish_fleet(collect_new(), slower_by, silent_after_h)
+    collect_new()
+    return publish_fleet(slower_by, silent_after_h)

@@ -17,6 +17,7 @@ from tasks.configs.compress import CompressConfig
 from tasks.evaluate import choose_winner
 from tasks.export import why_refused
 from tasks.reporting import publish_report
+from tasks.stored import wait_for_store
 
 
 @flow(name="compress")
@@ -33,6 +34,7 @@ def compress(config: CompressConfig) -> str:
     On two cores the demo settings take about ten minutes. The standard settings take a night. A killed run goes on
     where it was, and a second run of the same question computes nothing.
     """
+    wait_for_store(config.compute.store_wait_s)
     dataset = prepare_dataset(config.dataset)
     check = check_dataset(dataset.dataset_id, config.retrain.max_unreadable, config.compute)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)

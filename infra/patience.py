@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from infra.device.errors import StoreUnavailableError
+from infra.device.errors import DamagedAnswerError, DigestMismatchError, StoreUnavailableError
 from infra.errors import StoreGoneError
 
 LONGEST_PAUSE_S = 30.0
+DAMAGED_TIMES = 3
 Asked = TypeVar("Asked")
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ def patient(
     """The same object, each of whose methods is called again while the store behind it does not answer.
 
     Pauses grow from one second to LONGEST_PAUSE_S. After `wait_s` seconds a method raises StoreGoneError, which is
-    worth no other try. A method must leave nothing locked or half done when it raises StoreUnavailableError.
+    worth no other try. What came damaged DAMAGED_TIMES is a DigestMismatchError: it is damaged where it is kept. A
+    method must leave nothing locked or half done when it raises StoreUnavailableError.
 
     Args:
         asked: a store, or what reads one.
@@ -49,11 +51,14 @@ class _Patient:
         return partial(self._answer, found) if callable(found) else found
 
     def _answer(self, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        began, pause_s = self._clock(), 1.0
+        began, pause_s, damaged = self._clock(), 1.0, 0
         while True:
             try:
                 return request(*args, **kwargs)
             except StoreUnavailableError as error:
+                damaged += isinstance(error, DamagedAnswerError)
+                if damaged == DAMAGED_TIMES:  # not on its way: the store keeps it so
+                    raise DigestMismatchError(str(error)) from error
                 waited_s = self._clock() - began
                 if waited_s + pause_s > self._wait_s:
                     raise StoreGoneError(

@@ -67,7 +67,7 @@ def move_pointer(
         promote(publisher, target, release_id, instead_of=NOTHING)
         return _told(target, release_id, release_id, "it is the first release of this target")
     except (DigestMismatchError, ContractError) as error:
-        promote(publisher, target, release_id)
+        promote(publisher, target, release_id, is_forced=is_forced)
         return _told(target, release_id, release_id, f"nobody can say what it ran before: {error}")
     if current.release_id == release_id:
         where = "" if current.share == 1 else f", on {percent(current.share)} of its devices"

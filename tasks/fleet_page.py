@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from infra.device.documents.checks import time_of
 from infra.device.documents.latency_report import FAILED, MEASURED, WRONG
 from infra.device.shown import shown
 from infra.fleet.findings import (
@@ -17,7 +18,6 @@ from infra.fleet.findings import (
     rejected,
     releases_in_order,
     silent,
-    time_of,
     verdict,
 )
 from infra.fleet.rows import Collected

@@ -10,6 +10,7 @@ from infra.device.shown import shown
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _WIDTH, _HEIGHT = 1000, 320
+_LEAST_MS = 1e-6  # drawn of a latency: a report may say the smallest number that there is
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 190, 12, 44  # margins; on the right stand the names
 _LINE_HEIGHT = 14
 _NAME_WIDTH = 90  # of a release
@@ -40,13 +41,14 @@ def latency_svg(releases: Sequence[str], lines: Mapping[str, Sequence[Point]]) -
         lines: name of a device -> its points in the order of their columns; at least one point in all.
     """
     points = [point for line in lines.values() for point in line]
-    bottom, top = min(one.low for one in points) / 1.05, max(one.high for one in points) * 1.05
+    bottom = max(min(one.low for one in points), _LEAST_MS) / 1.05
+    top = max(*(one.high for one in points), _LEAST_MS) * 1.05
 
     def x(column: int) -> float:
         return _LEFT + (column + 0.5) * (_WIDTH - _LEFT - _RIGHT) / len(releases)
 
     def y(ms: float) -> float:
-        share = (math.log(ms) - math.log(bottom)) / (math.log(top) - math.log(bottom))
+        share = (math.log(max(ms, bottom)) - math.log(bottom)) / (math.log(top) - math.log(bottom))
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [_grid(ms, y(ms)) for ms in _ticks(bottom, top)]

@@ -1,6 +1,7 @@
 """Tasks of the flows promote, rollout, roll-back, retire, retain and renew."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from infra.device.errors import ConflictError, InfraError
 from infra.device.releases import read_manifest
 from infra.device.reports import counted_once
 from infra.device.shown import shown
-from infra.fleet.collecting import collect
+from infra.fleet.rows import Collected
 from infra.ingest.devices import DeviceRegistry
 from infra.local_stack.environments import MARKER
 from infra.publishing import releases, retiring, roll_backs
@@ -23,6 +24,7 @@ from modnet.errors import ConfigError
 from modnet.report.run_tables import Row
 from modnet.targets import VARIANTS, Target
 from tasks.artifacts import create_table_artifact
+from tasks.collect import read_new
 from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_publisher, this_trust
 
@@ -65,12 +67,15 @@ def look_after_rollouts(config: RolloutConfig) -> list[Row]:
         InfraError: of the first that could not be looked after.
     """
     publisher, rows, problems = this_publisher(), [], []
-    for pointer in rollouts(publisher):
+    under_way = rollouts(publisher)
+    reports = read_new().rows.values() if under_way else ()
+    for pointer in under_way:
+        log = get_run_logger().info
         try:
-            decided = _step(publisher, pointer, config)
+            decided = _step(publisher, pointer, [row for row in reports if row is not None], config)
         except InfraError as error:
             problems.append(error)
-            decided = Verdict("wait", f"it could not be looked after: {error}")
+            decided, log = Verdict("wait", f"it could not be looked after: {error}"), get_run_logger().warning
         row = {
             "target": pointer.target,
             "release": pointer.release_id,
@@ -80,7 +85,7 @@ def look_after_rollouts(config: RolloutConfig) -> list[Row]:
             "why": decided.words,
         }
         rows.append(row)
-        log = get_run_logger().warning if decided.step == "stop" or problems else get_run_logger().info
+        log = get_run_logger().warning if decided.step == "stop" else log
         log("%s: release %s on %s: %s: %s", *(shown(row[name]) for name in row if name != "before"))
     if rows:
         create_table_artifact(rows, key="rollouts", description="Releases that a share of the devices runs")
@@ -89,10 +94,10 @@ def look_after_rollouts(config: RolloutConfig) -> list[Row]:
     return rows
 
 
-def _step(publisher: Publisher, pointer: Pointer, config: RolloutConfig) -> Verdict:
+def _step(publisher: Publisher, pointer: Pointer, reports: Sequence[Collected], config: RolloutConfig) -> Verdict:
     """What becomes of one rollout, done."""
-    target, release_id, store = pointer.target, pointer.release_id, publisher.store
-    rows = [row for row in collect(store).rows.values() if row and row.release_id in (release_id, pointer.replaces)]
+    target, release_id = pointer.target, pointer.release_id
+    rows = [row for row in reports if row.release_id in (release_id, pointer.replaces)]
     rules = Rules(timedelta(hours=config.hold_hours), config.slower_limit, config.min_reports)
     without = pinned_devices(publisher, target) | _revoked()
     decided = verdict(pointer, counted_once(rows), without, rules, datetime.now(UTC))
@@ -100,7 +105,7 @@ def _step(publisher: Publisher, pointer: Pointer, config: RolloutConfig) -> Verd
         if decided.step == "stop":
             roll_backs.stop(publisher, target, release_id, decided.words, "the flow rollout")
         elif decided.step == "finish":
-            releases.promote(publisher, target, release_id, instead_of=release_id)
+            releases.promote(publisher, target, release_id, seen_at=pointer.moved_at)
     except ConflictError as error:
         return Verdict("wait", f"somebody else was first: {error}")
     return decided

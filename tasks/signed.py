@@ -6,11 +6,10 @@ import hashlib
 
 from infra.device.stores.object_store import ObjectStore
 from infra.device.trust import Trust
-from infra.patience import patient
 from infra.publishing.keys import Keys
 from infra.publishing.repository import Publisher
 from infra.settings import Settings
-from tasks.stored import STORE_WAIT_S, prompt_store
+from tasks.stored import prompt_store, waited_for
 
 
 def this_trust(store: ObjectStore | None = None) -> Trust:
@@ -27,7 +26,7 @@ def this_trust(store: ObjectStore | None = None) -> Trust:
     root = Keys(settings.keys_folder).roots[0].to_bytes()  # the first: what was verified is remembered by it
     folder = settings.cache_folder / "trust" / hashlib.sha256(store.address.encode()).hexdigest()[:12]
     trust = Trust(store, root, folder)
-    return trust if given else patient(trust, store.url, STORE_WAIT_S)  # not the store: a lock is held while it is read
+    return trust if given else waited_for(trust, store.url)  # not the store: a lock is held while it is read
 
 
 def this_publisher(store: ObjectStore | None = None) -> Publisher:

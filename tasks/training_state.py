@@ -8,12 +8,13 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
-from infra.device.errors import DiskFullError, NotStoredError, StoreUnavailableError
+from infra.device.errors import DiskFullError, NotStoredError, SettingsError, StoreUnavailableError
 from infra.device.files.atomic_file import atomic_file
 from infra.device.files.local_errors import local_errors
-from infra.device.stores.object_store import open_store
+from infra.device.stores.object_store import ObjectStore, open_store
 from infra.settings import Settings
 from modnet.records import TrainingProgress
 from modnet.training.state import TrainingState, step_of
@@ -22,6 +23,7 @@ from tasks.stored_network import progress_key, state_key
 
 logger = logging.getLogger(__name__)
 
+KEPT_S = 7 * 24 * 3600.0  # a state on this disk that nobody went on from
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 300.0  # between tries to write to a store that does not answer
 
 
@@ -31,21 +33,32 @@ class StateOfTraining:
     def __init__(self, settings: Settings, folder: str) -> None:
         self._folder = folder
         self._store = open_store(settings.store_url)
-        self._local = settings.cache_folder / "trainings" / folder / "state"
+        self._folders = settings.cache_folder / "trainings"
+        self._local = self._folders / folder / "state"
         self._pause_s, self._silent_until = FIRST_PAUSE_S, 0.0
 
-    def read(self) -> tuple[bytes, str] | None:
-        """The later one of both, and where it is from; None where there is none."""
+    def read(self, store: ObjectStore) -> tuple[bytes, str] | None:
+        """The later one of both, and where it is from; None where there is none.
+
+        Args:
+            store: the same, which is waited for: who went on without the state there would write over it.
+        """
         found = []
-        if self._local.exists():
+        try:
             found.append((self._local.read_bytes(), str(self._local)))
             if step_of(found[0][0]) is None:
                 logger.warning("%s is damaged, the training goes on from the store or from its start", self._local)
                 found.clear()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            logger.warning(
+                "%s cannot be read, the training goes on from the store or from its start: %s", self._local, error
+            )
         try:
             key = state_key(self._folder)
-            found.append((self._store.get(key), f"{self._store.url}/{key}"))
-        except (NotStoredError, StoreUnavailableError):
+            found.append((store.get(key), f"{store.url}/{key}"))
+        except NotStoredError:
             pass
         return max(found, key=lambda one: step_of(one[0]) or 0, default=None)
 
@@ -57,7 +70,7 @@ class StateOfTraining:
                 self._local.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_file(self._local) as file:
                     file.write(data)
-        except DiskFullError as error:
+        except (DiskFullError, SettingsError, OSError) as error:  # also where another run of the question has ended
             logger.warning("%s; the state goes to the store alone", error)
         self._tell(lambda: self._store.put(state_key(self._folder), data))
 
@@ -70,6 +83,10 @@ class StateOfTraining:
         for key in (state_key(self._folder), progress_key(self._folder)):
             self._tell(partial(self._store.delete, key))
         shutil.rmtree(self._local.parent, ignore_errors=True)
+        for left in self._folders.rglob("*"):  # of trainings that another node has finished, or nobody asks for again
+            with suppress(OSError):  # somebody else removes it, too
+                if left.is_file() and left.stat().st_mtime < time.time() - KEPT_S:
+                    left.unlink()
 
     def _tell(self, request: Callable[[], object]) -> None:
         """Asks the store for what nothing waits for; one that does not answer is left alone, longer each time."""

@@ -2,6 +2,7 @@
 
 InfraError
 ├─ StoreUnavailableError       network, throttling: worth another try
+│  └─ DamagedAnswerError       bytes that are not what the store says they are: on their way, or on its disk
 ├─ SettingsError               an environment variable or key is missing or wrong
 │  ├─ StoreRefusesError        the store answers, and refuses this identity, bucket or request
 │  └─ DeviceMissingError       what a model is to run on is not there, or cannot be opened
@@ -22,6 +23,10 @@ class InfraError(Exception):
 
 class StoreUnavailableError(InfraError):
     """The object store does not answer, or not now; another try may succeed."""
+
+
+class DamagedAnswerError(StoreUnavailableError):
+    """Bytes came that are not what the store says they are: damaged on their way, or for good where they are kept."""
 
 
 class SettingsError(InfraError, ValueError):

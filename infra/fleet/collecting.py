@@ -87,7 +87,7 @@ def _read(store: ObjectStore, key: str) -> Rows | RefusedReport:
         return {}
     except LaterVersionError:  # read once this code is updated, see `rows.FORM`
         return {key: None}
-    except ContractError as error:
+    except (ContractError, DigestMismatchError) as error:
         return RefusedReport(key, str(error)[:MAX_TEXT])
 
 

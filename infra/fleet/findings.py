@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from statistics import median_low
 from typing import TYPE_CHECKING
 
+from infra.device.documents.checks import time_of
 from infra.device.documents.latency_report import FAILED, MEASURED, WRONG
 from infra.device.documents.pointer import Pointer, pointer_path
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:  # who reads rows alone needs no tuf
 
 SLOWER, FASTER, ALIKE = "slower", "faster", "alike"
 CLOCKS_DIFFER = timedelta(minutes=15)  # as the ingest allows
-_TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,6 @@ class Silent:
     release_id: str | None
     since: datetime
     last: Collected | None
-
-
-def time_of(text: str) -> datetime:
-    """The time that `utc_now` has written."""
-    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC)
 
 
 def verdict(row: Collected, slower_by: float) -> str | None:

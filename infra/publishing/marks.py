@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from infra.device.documents.checks import check_release_id, check_time, utc_now
+from infra.device.documents.checks import check_release_id, check_time, time_of, utc_now
 from infra.device.errors import ContractError, NotStoredError
 from infra.device.stores.object_store import ObjectStore
 
@@ -43,7 +43,7 @@ def publishing_for(store: ObjectStore, release_id: str) -> timedelta:
     key = f"{PUBLISHING}/{release_id}.json"
     try:
         text = store.get(key, max_bytes=_MAX_BYTES).decode("ascii", "replace")
-        began = datetime.strptime(check_time(key, text), "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        began = time_of(check_time(key, text))
     except (NotStoredError, ContractError):
         return timedelta(0)
     return datetime.now(UTC) - began

@@ -84,6 +84,7 @@ def promote(
     release_id: str,
     *,
     instead_of: str | None = None,
+    seen_at: str | None = None,
     share: float = 1.0,
     is_forced: bool = False,
 ) -> Pointer:
@@ -98,6 +99,7 @@ def promote(
         release_id: that it will lead to; where it leads there already, only the share moves.
         instead_of: the release_id that it leads to now, as the caller has seen, or NOTHING; None where that does not
             matter.
+        seen_at: `moved_at` of the pointer that the caller has decided by; None where that does not matter.
         share: of the target's devices, in (0, 1]; the others run the release before.
         is_forced: also where a rollout of the release was stopped, which is forgotten then.
 
@@ -122,6 +124,9 @@ def promote(
     if current is not None and current.leads_where(wanted) and current.share == share:
         return current  # also where this is asked again, since the answer was lost
     running = NOTHING if current is None else current.release_id
+    if seen_at is not None and (current is None or current.moved_at != seen_at):
+        when = "nowhere" if current is None else f"was moved at {current.moved_at}"
+        raise ConflictError(f"pointer of target {target!r}: {when}, wanted the one of {seen_at}")
     if instead_of not in (None, running):
         raise ConflictError(f"pointer of target {target!r}: leads to {running or 'none'} by now, wanted {instead_of}")
     stops = stops_of(publisher, target, release_id, manifest)

@@ -47,7 +47,13 @@ def retire(publisher: Publisher, release_id: str) -> None:
 
 
 def retain(publisher: Publisher, last: int) -> list[str]:
-    """Retires releases beyond the `last` newest ones that nothing needs, and returns them."""
+    """Retires releases beyond the `last` newest ones that nothing needs, and returns them.
+
+    Raises:
+        ConflictError: a pointer or a pin is damaged, so that nobody can say what is needed.
+    """
+    publisher.refresh()
+    _needed(publisher, publisher.targets())
     releases = sorted(published(publisher), key=lambda one: one[1].created_at, reverse=True)
     retired = []
     for release_id, _ in releases[last:]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
+from infra.device.documents.checks import time_of
 from infra.device.documents.latency_report import FAILED, WRONG, Comparison
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import NotStoredError
@@ -116,7 +117,7 @@ def verdict(
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         return Verdict("stop", "; ".join(problems[:_NAMED]) + more)
     trusted = len({one.device for one in of_share if one.is_trustworthy})
-    until = datetime.strptime(pointer.moved_at, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC) + rules.hold
+    until = time_of(pointer.moved_at) + rules.hold
     told = f"{trusted} trustworthy report{'' if trusted == 1 else 's'}, wanted {rules.min_reports}"
     if now < until:
         return Verdict("wait", f"all devices get it at {until:%Y-%m-%d %H:%M} UTC at the earliest; {told}")

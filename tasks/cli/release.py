@@ -12,10 +12,8 @@ from infra.device.documents.manifest import Manifest
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import read_current, read_manifest
-from infra.device.stores.object_store import open_store
 from infra.device.trust import Trust
 from infra.publishing.rollouts import percent
-from infra.settings import Settings
 from modnet.configs.release import spdx_expression
 from modnet.errors import ConfigError
 from modnet.export.bill_of_materials import FILE_NAME
@@ -23,6 +21,7 @@ from modnet.records import NetworkOrigin, Provenance
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
 from tasks.signed import this_trust
+from tasks.stored import prompt_store
 from tasks.tables import markdown_table
 
 _LISTED = 20
@@ -73,7 +72,7 @@ def _read(options: Options) -> tuple[str, Manifest, Mapping[str, Pointer | str |
     """
     if (options.release_id is None) == (options.target is None):
         raise UsageError("wanted the id of a release, or --target, and not both")
-    trust = this_trust(open_store(options.store or Settings.from_env().store_url))
+    trust = this_trust(prompt_store(options.store))
     try:
         release_id = options.release_id or read_current(trust, options.target).release_id
         manifest = read_manifest(trust, release_id)

@@ -9,17 +9,16 @@ from dataclasses import asdict
 from pydantic import ValidationError
 
 from infra.device.documents.pointer import Pointer
-from infra.device.stores.object_store import open_store
 from infra.publishing import releases, retiring, roll_backs
 from infra.publishing.repository import Publisher
 from infra.publishing.rollouts import RolloutRow, percent, rollout_rows
-from infra.settings import Settings
 from modnet.configs import ExportConfig
 from modnet.configs.release import spdx_expression
 from modnet.errors import ConfigError
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
 from tasks.signed import this_publisher, this_trust
+from tasks.stored import prompt_store
 from tasks.tables import markdown_table
 
 
@@ -132,7 +131,7 @@ def import_release(options: Options) -> Result:
 
 
 def _publisher(options: Options) -> Publisher:
-    return this_publisher(open_store(options.store or Settings.from_env().store_url))
+    return this_publisher(prompt_store(options.store))
 
 
 def _export(text: str) -> ExportConfig:

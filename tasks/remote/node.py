@@ -14,7 +14,7 @@ from modnet.network import PrunableNetwork
 from modnet.records import Record, StoredFile
 from modnet.workload import LabelledData, Workload
 from modnet.workloads import workload_named
-from tasks.stored import STORE_WAIT_S, fetch, once, this_store
+from tasks.stored import fetch, once, this_store
 from tasks.stored_dataset import open_dataset, read_dataset
 from tasks.stored_network import stored_network
 from tasks.training_state import StateOfTraining
@@ -52,7 +52,7 @@ class Node:
         return fetch(self.store, file, self.settings.cache_folder / "objects")
 
 
-def this_node(cpus: int, gpus: float = 0.0, store_wait_s: float = STORE_WAIT_S) -> Node:
+def this_node(cpus: int, gpus: float = 0.0, store_wait_s: float | None = None) -> Node:
     """The node that this runs on; torch uses the CPUs that were asked of Ray."""
     torch.set_num_threads(cpus)
     return Node(Settings.from_env(), this_store(store_wait_s), cpus, gpus)
@@ -65,7 +65,7 @@ def answered(
     args: Sequence[Any],
     cpus: int,
     gpus: float | None = None,
-    store_wait_s: float = STORE_WAIT_S,
+    store_wait_s: float | None = None,
 ) -> Kind:
     """The record at `key`, which `function(node, *args)` of this folder makes where it is not there already.
 

@@ -30,7 +30,7 @@ def trained(
     """Trains `network`, and puts history and plots into `folder` of the store."""
     device, store = _training_device(node.gpus), node.store
     state = StateOfTraining(node.settings, folder)
-    saved, saved_in = state.read() or (None, "")
+    saved, saved_in = state.read(store) or (None, "")
     report = run_training(
         network,
         node.workload(dataset_id),

@@ -27,6 +27,11 @@ def time_text(time: datetime) -> str:
     return time.strftime(_TIME_FORMAT)
 
 
+def time_of(text: str) -> datetime:
+    """The time in UTC that `utc_now` has written."""
+    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
+
+
 def check_time(where: str, value: str) -> str:
     """The value itself when it is a time stamp in the form of `utc_now`.
 

@@ -21,6 +21,7 @@ from botocore.parsers import ResponseParserError
 from infra.device.documents.file_digest import CHUNK_BYTES, FileDigest, chunks_of
 from infra.device.errors import (
     ConflictError,
+    DamagedAnswerError,
     InfraError,
     NotStoredError,
     SettingsError,
@@ -33,7 +34,7 @@ from infra.device.stores.checks import check_key, check_prefix, check_size
 
 _SHA256_CHARACTERS = 44  # in base64
 _LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
-_NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError, FlexibleChecksumError)
+_NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError)
 _NOT_THE_STORE = "what answers is not the store: a portal that wants a login, a proxy, or another server"
 _PASSING_CODES = {
     *("ConditionalRequestConflict", "OperationAborted"),  # 409: somebody else is writing, nobody has written yet
@@ -212,6 +213,8 @@ class S3Store:
             yield where
         except ClientError as error:
             raise _meaning(error, where) from error
+        except FlexibleChecksumError as error:
+            raise DamagedAnswerError(f"{where}: {error}") from error
         except _NETWORK_ERRORS as error:
             raise StoreUnavailableError(f"{where}: {error}") from error
         except ResponseParserError as error:

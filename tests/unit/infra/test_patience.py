@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.device.errors import ConflictError, NotStoredError, StoreRefusesError, StoreUnavailableError
+from infra.device.errors import (
+    ConflictError,
+    DamagedAnswerError,
+    DigestMismatchError,
+    NotStoredError,
+    StoreRefusesError,
+    StoreUnavailableError,
+)
 from infra.device.stores.folder_store import FolderStore
 from infra.device.trust import Trust
 from infra.errors import StoreGoneError
@@ -86,3 +93,14 @@ def test_nothing_is_locked_while_what_is_signed_is_waited_for(tmp_path: Path) ->
 
     patient(trust, store.url, 3600, clock=lambda: store.now, sleep=wait).refresh()
     assert store.now >= 3.0
+
+
+def test_what_is_damaged_where_it_is_kept_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(*_: object, **__: object) -> bytes:
+        raise DamagedAnswerError("a: another checksum")
+
+    store = AwayStore(tmp_path, back_at=0.0)
+    monkeypatch.setattr(store, "get", get)
+    with pytest.raises(DigestMismatchError, match="a: another checksum"):
+        waited_for(store, 3600).get("a")
+    assert store.now < 10

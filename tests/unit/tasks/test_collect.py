@@ -77,7 +77,7 @@ def test_what_was_reported_stands_on_the_page_and_in_the_artifacts(
     for one in (report("kitchen", release), report("attic", release, reason="no room"), report("revoked", release)):
         store.put(one.key(), one.to_json())
     assert collect.collect_new.fn() == 3
-    address = collect.publish_fleet.fn(3, 0.02, 0.0)
+    address = collect.publish_fleet.fn(0.02, 0.0)
     page = store.get(collect.PAGE).decode()
     assert "2 reports of 2 devices on 1 target and 1 release" in page
     assert f"{release}, runs now" in page
@@ -91,7 +91,7 @@ def test_what_was_reported_stands_on_the_page_and_in_the_artifacts(
 
     artifacts.clear()
     assert collect.collect_new.fn() == 0
-    collect.publish_fleet.fn(0, 0.02, 24.0)
+    collect.publish_fleet.fn(0.02, 24.0)
     assert list(artifacts) == ["fleet"]
 
 
@@ -99,7 +99,7 @@ def test_an_empty_store_has_an_empty_page(
     store: FolderStore, artifacts: Shown, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert collect.collect_new.fn() == 0
-    collect.publish_fleet.fn(0, 0.02, 24.0)
+    collect.publish_fleet.fn(0.02, 24.0)
     assert "0 reports of 0 devices" in store.get(collect.PAGE).decode()
     assert "what devices run is not known" in caplog.text
 
@@ -130,7 +130,7 @@ def test_a_registry_that_cannot_be_read_hinders_nothing(
     (tmp_path / "devices.json").write_text("{")
     (tmp_path / "devices.json").chmod(0o600)
     monkeypatch.setenv(MARKER, str(tmp_path))
-    collect.publish_fleet.fn(0, 0.02, 24.0)
+    collect.publish_fleet.fn(0.02, 24.0)
     assert "which devices have keys is not known" in caplog.text
     assert store.exists(collect.PAGE)
 
@@ -205,6 +205,11 @@ def test_the_page_says_who_is_slower_silent_wrong_and_doubted() -> None:
     page = fleet_page(fleet(ROW, slower, faster, wrong, doubted)).decode()
     assert re.search(r"<td class='slower'>10.0 \(9.0 to 11.0\)</td>", page)
     assert "<td class='rejected' title='golden image'>wrong</td>" in page
+
+
+def test_the_smallest_latency_that_a_report_may_say_is_drawn() -> None:
+    tiny = replace(ROW, p50_ms=5e-324, p50_low=5e-324, p50_high=5e-324, target="made-up")
+    assert b"made-up" in fleet_page(fleet(tiny))
 
 
 def test_a_large_fleet_has_a_page_of_bounded_size() -> None:

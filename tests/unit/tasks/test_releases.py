@@ -17,6 +17,7 @@ from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError
 from infra.device.releases import read_current
 from infra.device.stores.folder_store import FolderStore
+from infra.fleet.collecting import Look
 from infra.ingest.devices import DeviceRegistry
 from infra.local_stack.environments import MARKER
 from infra.publishing.pointers import pin, unpin
@@ -157,6 +158,26 @@ def test_a_rollout_that_cannot_be_looked_after_fails_the_run_and_stops_no_other(
     reported(other, made[1], "failed")  # and it can be stopped
     assert releases.look_after_rollouts.fn(RolloutConfig())[1]["what happens"] == "stopped"
     assert running(store)["cpu-int8"] == made[0]
+
+
+def test_a_rollout_does_not_finish_over_what_somebody_has_just_decided(
+    store: FolderStore, made: list[str], reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases.promote_release.fn(made[0], [], 1.0, False)
+    releases.promote_release.fn(made[1], ["cpu-int8"], 0.5, False)
+    for device in in_share(read_current(trust_of(store), "cpu-int8")):
+        reported(device, made[1])
+    read_new = releases.read_new
+
+    def read_and_lower_the_share() -> Look:
+        look = read_new()
+        releases.promote_release.fn(made[1], ["cpu-int8"], 0.01, False)
+        return look
+
+    monkeypatch.setattr(releases, "read_new", read_and_lower_the_share)
+    (row,) = releases.look_after_rollouts.fn(RolloutConfig(hold_hours=0))
+    assert (row["what happens"], row["why"].partition(":")[0]) == ("it waits", "somebody else was first")
+    assert read_current(trust_of(store), "cpu-int8").share == 0.01
 
 
 def test_a_pinned_device_stops_nothing(store: FolderStore, made: list[str], reported: Reported) -> None:

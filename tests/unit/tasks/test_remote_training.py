@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,11 +15,13 @@ from prefect.logging import disable_run_logger
 from infra.device.errors import StoreUnavailableError
 from infra.device.stores.folder_store import FolderStore
 from infra.errors import ResourcesUnavailableError, StoreGoneError
+from infra.patience import patient
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
 from modnet.pruning.iteration import IterationStep
 from modnet.records import BaseRecord, Candidate, Record, RetrainReport
+from modnet.training.state import step_of
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks import iterate, on_ray, prune, retrain, stored, training_run, training_state
@@ -25,7 +29,7 @@ from tasks.configs.baseline import BaselineConfig
 from tasks.remote import bases, candidates
 from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, trained_base_id
+from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, state_key, trained_base_id
 
 TRAINING = RetrainConfig(epochs=1, batch_size=2, image_size=64, precision="fp32")
 PRUNING = PruningConfig(channel_multiple=2, min_channels=2)
@@ -164,3 +168,35 @@ def test_every_training_reserves_its_share_of_a_gpu(
     with disable_run_logger(), pytest.raises(AskedError):
         trainings[what]()
     assert asked == [0.25, 0.25]
+
+
+def test_a_state_in_the_store_is_waited_for_and_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    store, saved = FolderStore(tmp_path / "store"), io.BytesIO()
+    torch.save({"step": 900}, saved)
+    store.put(state_key("candidates/a"), saved.getvalue())
+    answers, get = [StoreUnavailableError("gone for a moment")], store.get
+
+    def get_later(key: str, *, max_bytes: int | None = None) -> bytes:
+        if answers:
+            raise answers.pop()
+        return get(key, max_bytes=max_bytes)
+
+    monkeypatch.setattr(store, "get", get_later)
+    state = training_state.StateOfTraining(Settings.from_env(), "candidates/a")
+    found = state.read(patient(store, store.url, 60, sleep=lambda _: None))
+    assert found is not None
+    assert step_of(found[0]) == 900
+
+
+def test_a_disk_that_takes_no_state_costs_a_training_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "trainings").mkdir(parents=True)
+    (tmp_path / "cache" / "trainings" / "candidates").write_text("a file where a folder should be")
+    state = training_state.StateOfTraining(Settings.from_env(), "candidates/a")
+    state.save(SimpleNamespace(to_bytes=lambda: b"state"))  # type: ignore[arg-type]  # all that is asked of it
+    assert FolderStore(tmp_path / "store").get(state_key("candidates/a")) == b"state"

@@ -41,6 +41,7 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
     "UntrustedError",
     "WorkerLostError",
     "ChildLostError",
+    "DamagedAnswerError",
     "StoreGoneError",
 }
 
