@@ -12,7 +12,8 @@ import pytest
 from infra.device.documents.pointer import Pointer, pin_path, pointer_path
 from infra.device.errors import NotStoredError
 from infra.device.stores.folder_store import FolderStore
-from infra.publishing.releases import await_reports, promote, published
+from infra.publishing.marks import await_reports
+from infra.publishing.releases import promote, published
 from modnet.configs import PruningConfig
 from modnet.records import BaseRecord, Candidate, HostLatencies, RetrainReport, Sheet, StoredFile, TimedForms
 from tasks.configs.tidy import TidyConfig
