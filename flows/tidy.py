@@ -15,5 +15,7 @@ def tidy(config: TidyConfig = TidyConfig()) -> str:
     look after them. With `dry_run` the table alone is made. In a store that was never tidied the first week of runs
     only shows what would go; `modnet store tidy` removes it at once.
     """
-    tidy_machine(config)
-    return tidy_store(config)
+    try:
+        return tidy_store(config)
+    finally:
+        tidy_machine(config)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-FOLDERS = ("archives", "datasets", "objects", "exports")
+FOLDERS = ("archives", "datasets", "objects", "exports", "trainings/*")
 MAX_BYTES = 32 << 30  # or half the disk, where that is less
 MAX_AGE = timedelta(days=14)
 _NEW = timedelta(days=1)  # what was used since then stays: it may be on its way here, and be held by nobody yet
@@ -52,6 +52,13 @@ def held_folder(entry: Path) -> Path:
     return entry
 
 
+def hold_around(cache: Path, path: Path) -> None:
+    """Keeps the entry that a folder is or lies in; one outside of the cache is left as it is."""
+    cache, path = cache.resolve(), path.resolve()
+    if path.is_relative_to(cache) and len(parts := path.relative_to(cache).parts) > 1:
+        hold(cache.joinpath(*parts[:2]))
+
+
 def bound(
     cache: Path, *, max_age: timedelta = MAX_AGE, max_bytes: int | None = None, remove: bool = True
 ) -> list[Path]:
@@ -73,7 +80,7 @@ def bound(
         if age_s < _NEW.total_seconds() or (age_s < max_age.total_seconds() and left <= max_bytes):
             continue
         with _unheld(entry) as is_unheld:
-            if is_unheld:
+            if is_unheld and entry.stat().st_mtime == used:  # not used since, by a process that has ended already
                 gone.append(entry)
                 left -= size
                 if remove:

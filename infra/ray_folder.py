@@ -61,8 +61,8 @@ def _unusable(folder: Path) -> str:
     return ""
 
 
-def remove_old_sessions(folder: Path, max_age: timedelta) -> list[Path]:
-    """Removes what Rays of before have left in a `ray_folder`, and returns it.
+def remove_old_sessions(folder: Path, max_age: timedelta, *, remove: bool = True) -> list[Path]:
+    """Removes what Rays of before have left in a `ray_folder`, and returns it; without `remove` it is only found.
 
     A session bears the process id of who started it, and ends with that process. So it is in use while there is a
     process of this id, and stays then.
@@ -73,6 +73,7 @@ def remove_old_sessions(folder: Path, max_age: timedelta) -> list[Path]:
         if found is None or Path("/proc", found[1]).exists():
             continue
         if time.time() - session.stat().st_mtime > max_age.total_seconds():
-            shutil.rmtree(session, ignore_errors=True)
             gone.append(session)
+            if remove:
+                shutil.rmtree(session, ignore_errors=True)
     return gone

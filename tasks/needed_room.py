@@ -55,7 +55,12 @@ def needed_room(config: CompressConfig, settings: Settings) -> dict[str, tuple[P
         + 2 * exported  # and the release's copy
         + candidates * network  # ONNX files of those that are refused
     )
-    cached = (2 + _UNPACKED) * dataset + (candidates + 2) * (_PER_CANDIDATE + _FORMS) * network + 2 * exported
+    cached = (
+        (2 + _UNPACKED) * dataset
+        + (candidates + 2) * (_PER_CANDIDATE + _FORMS) * network
+        + trainings * _STATE * network  # kept on this disk as well
+        + 2 * exported
+    )
     wanted = {
         "downloaded and unpacked files": (settings.cache_folder, int(cached)),
         "files on their way": (Path(tempfile.gettempdir()), int(exported)),

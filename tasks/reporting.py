@@ -84,8 +84,8 @@ def publish_report(
         f"Compression run, {workload.name}", gained, f"{note} {run_tables.target_note(export)}", tables, pictures
     )
     store.put(f"{folder}/pareto.png", pareto)
-    store.put(f"{folder}/report.html", page)
     store.put(f"{folder}/data.html", store.get(check.page.key))
+    store.put(f"{folder}/report.html", page)  # last, as it says that the others are there
 
     address = store.link(f"{folder}/report.html")
     create_markdown_artifact(gained, key="gained", description="The winner against the unpruned network.")

@@ -1,6 +1,7 @@
 """Records and files in the object store: written whole, verified when read, found again by what was asked."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,14 @@ from pydantic import ValidationError
 from infra.cache import held_folder
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.file_digest import FileDigest
-from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
+from infra.device.errors import (
+    ConflictError,
+    ContractError,
+    DigestMismatchError,
+    DiskFullError,
+    NotStoredError,
+    SettingsError,
+)
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.patience import Asked, patient
 from infra.settings import Settings
@@ -37,6 +45,7 @@ STAGE_VERSIONS = {
 DATED_ANEW_AFTER = timedelta(hours=1)
 """A record that is read is written again when it is older, so that its time says when it was last asked for."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_log = logging.getLogger(__name__)
 
 _wait_s = ComputeConfig().store_wait_s
 
@@ -133,6 +142,8 @@ def put_record(store: ObjectStore, key: str, record: Record, *, if_absent: bool 
 def get_record(store: ObjectStore, key: str, kind: type[Kind]) -> Kind:
     """Reads a record, and dates it anew: what was asked for lately is not tidied away (`tasks.tidying`).
 
+    Whoever may read the store alone, or finds it full, reads it as well.
+
     Raises:
         NotStoredError: no such object.
         ContractError: it is not a record of this kind and version; names the offending fields.
@@ -148,6 +159,8 @@ def get_record(store: ObjectStore, key: str, kind: type[Kind]) -> Kind:
             store.put(key, content, if_match=etag)
     except ConflictError:  # somebody has written over it, or removed it, since it was read
         return get_record(store, key, kind)
+    except (SettingsError, DiskFullError, OSError) as error:
+        _log.warning("%s in %s: nobody will see that it was asked for: %s", key, store.url, error)
     return record
 
 

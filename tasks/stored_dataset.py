@@ -26,12 +26,21 @@ if TYPE_CHECKING:
 _ROOM = 3  # times its archive: that, its files, and some to work with
 
 
-def local_archive(config: DatasetConfig, folder: Path) -> Path:
+def local_archive(config: DatasetConfig, cache: Path) -> Path:
     """The archive that `config` names, on this machine: rendered, downloaded or already there.
+
+    One in the cache is kept for as long as this process lives.
 
     Raises:
         ConfigError: there is no such workload, or it renders no data set.
     """
+    archive = _brought(config, cache / "archives")
+    while archive.is_relative_to(cache) and not hold(archive):  # it was old, and has just been removed
+        archive = _brought(config, cache / "archives")
+    return archive
+
+
+def _brought(config: DatasetConfig, folder: Path) -> Path:
     if config.source == "synthetic":
         drawn = {"workload": config.workload or USUAL_WORKLOAD, "synthetic": config.synthetic.model_dump()}
         path = folder / f"synthetic-{identify(**drawn, version=STAGE_VERSIONS['dataset'])}.zip"
@@ -48,14 +57,12 @@ def publish_dataset(config: DatasetConfig, settings: Settings, store: ObjectStor
         DatasetError: it cannot be used, or its workload says that its images fill what no network reads.
     """
     workload = workload_named(config.workload)
-    archive = local_archive(config, settings.cache_folder / "archives")
-    if archive.is_relative_to(settings.cache_folder):
-        hold(archive)
+    archive = local_archive(config, settings.cache_folder)
     digest = sha256_of_file(archive)
     dataset_id = identify(workload=workload.name, archive=digest, version=STAGE_VERSIONS["dataset"])
 
     def compute() -> DatasetRecord:
-        data = workload.open(_extracted(archive, settings))
+        data = workload.open(unpacked(archive, settings.cache_folder))
         shape, *turned = data.input_shapes()
         if not is_readable(shape) or turned not in ([], [shape[::-1]]):
             raise DatasetError(
@@ -94,11 +101,11 @@ def open_dataset(dataset_id: str, settings: Settings, store: ObjectStore) -> Lab
         wanted = _ROOM * record.archive.size_bytes
         require_room({f"data set {dataset_id}": (folder, wanted)}, f"free some on node {platform.node()}")
     archive = fetch(store, record.archive, settings.cache_folder / "objects")
-    return workload_named(record.workload).open(_extracted(archive, settings))
+    return workload_named(record.workload).open(unpacked(archive, settings.cache_folder))
 
 
-def _extracted(archive: Path, settings: Settings) -> Path:
+def unpacked(archive: Path, cache: Path) -> Path:
     """The unpacked archive, kept for as long as this process lives."""
-    while not hold(folder := extract_archive(archive, settings.cache_folder / "datasets")):
+    while not hold(folder := extract_archive(archive, cache / "datasets")):
         pass  # it was old, and has just been removed
     return folder

@@ -29,12 +29,10 @@ _ANNOUNCED = "tidy/announced"
 def tidy_store(config: TidyConfig) -> str:
     """Removes from the store what nothing needs any more, and shows it as a table; returns what went in one phrase."""
     publisher, now = this_publisher(), datetime.now(UTC)
-    chosen = fates(publisher, now, config)
-    table = rows(publisher.store, chosen)
+    sizes, chosen = publisher.store.sizes(""), fates(publisher, now, config)
     begins = now if config.dry_run else _announced(publisher.store, now) + NOTICE
     is_real = not config.dry_run and begins <= now
-    if is_real:
-        remove(publisher.store, chosen)
+    table = rows(sizes, remove(publisher.store, chosen) if is_real else chosen)
     note = f"removed: {freed(table)}" if is_real else f"would go: {freed(table)}"
     if begins > now:
         note += f"; the first removals are on {begins:%Y-%m-%d}, stop the schedule of this flow if you keep all"
@@ -47,12 +45,12 @@ def tidy_store(config: TidyConfig) -> str:
 def tidy_machine(config: TidyConfig) -> list[str]:
     """Removes what is old on this machine: of the cache, of Rays of before, of logs and pages of the services."""
     age, settings = timedelta(days=config.keep_days), Settings.from_env()
-    gone = cache.bound(settings.cache_folder, max_age=age, remove=not config.dry_run)
-    if not config.dry_run:
-        gone += remove_old_sessions(ray_folder(), age)
-        if stack := os.environ.get(MARKER):
-            gone += shorten_logs(Path(stack) / "log", age)
-            gone += remove_old_reports(Path(stack) / "reports", config.keep_runs, age)
+    is_real = not config.dry_run
+    gone = cache.bound(settings.cache_folder, max_age=age, remove=is_real)
+    gone += remove_old_sessions(ray_folder(), age, remove=is_real)
+    if stack := os.environ.get(MARKER):
+        gone += shorten_logs(Path(stack) / "log", age, remove=is_real)
+        gone += remove_old_reports(Path(stack) / "reports", config.keep_runs, age, remove=is_real)
     get_run_logger().info(
         "%s on this machine: %s", "would go" if config.dry_run else "gone", ", ".join(map(str, gone)) or "-"
     )

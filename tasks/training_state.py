@@ -8,9 +8,9 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
+from infra.cache import held_folder
 from infra.device.errors import DiskFullError, NotStoredError, SettingsError, StoreUnavailableError
 from infra.device.files.atomic_file import atomic_file
 from infra.device.files.local_errors import local_errors
@@ -23,7 +23,6 @@ from tasks.stored_network import progress_key, state_key
 
 logger = logging.getLogger(__name__)
 
-KEPT_S = 7 * 24 * 3600.0  # a state on this disk that nobody went on from
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 300.0  # between tries to write to a store that does not answer
 
 
@@ -33,8 +32,7 @@ class StateOfTraining:
     def __init__(self, settings: Settings, folder: str) -> None:
         self._folder = folder
         self._store = open_store(settings.store_url)
-        self._folders = settings.cache_folder / "trainings"
-        self._local = self._folders / folder / "state"
+        self._local = settings.cache_folder / "trainings" / folder / "state"  # `infra.cache` removes what is left
         self._pause_s, self._silent_until = FIRST_PAUSE_S, 0.0
 
     def read(self, store: ObjectStore) -> tuple[bytes, str] | None:
@@ -67,7 +65,7 @@ class StateOfTraining:
         data = state.to_bytes()
         try:
             with local_errors(str(self._local)):
-                self._local.parent.mkdir(parents=True, exist_ok=True)
+                held_folder(self._local.parent)
                 with atomic_file(self._local) as file:
                     file.write(data)
         except (DiskFullError, SettingsError, OSError) as error:  # also where another run of the question has ended
@@ -83,10 +81,6 @@ class StateOfTraining:
         for key in (state_key(self._folder), progress_key(self._folder)):
             self._tell(partial(self._store.delete, key))
         shutil.rmtree(self._local.parent, ignore_errors=True)
-        for left in self._folders.rglob("*"):  # of trainings that another node has finished, or nobody asks for again
-            with suppress(OSError):  # somebody else removes it, too
-                if left.is_file() and left.stat().st_mtime < time.time() - KEPT_S:
-                    left.unlink()
 
     def _tell(self, request: Callable[[], object]) -> None:
         """Asks the store for what nothing waits for; one that does not answer is left alone, longer each time."""

@@ -67,10 +67,13 @@ def _download(address: str, path: Path) -> None:
         partial.write(content)
 
 
-def remove_old_reports(folder: Path, keep: int, max_age: timedelta) -> list[Path]:
-    """Removes reports of runs beyond the newest `keep` that are older, and returns them; what else is there stays."""
+def remove_old_reports(folder: Path, keep: int, max_age: timedelta, *, remove: bool = True) -> list[Path]:
+    """Removes reports of runs beyond the newest `keep` that are older, and returns them; what else is there stays.
+
+    Without `remove` they are only found.
+    """
     reports = sorted(one for one in folder.glob("*") if _OF_A_RUN.fullmatch(one.name) and one.is_dir())
     old = [one for one in reports[:-keep] if time.time() - one.stat().st_mtime > max_age.total_seconds()]
-    for one in old:
+    for one in old if remove else ():
         shutil.rmtree(one)
     return old

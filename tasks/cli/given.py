@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.cache import hold_around
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
-from modnet.data.archives import extract_archive
 from modnet.errors import CheckpointError, ConfigError
 from modnet.targets import Shape, Size
 from modnet.workloads import workload_named
@@ -15,7 +15,7 @@ from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import OPEN_PROTOCOL, SIZE, Options, Result
 from tasks.cli.values import torch_device
-from tasks.stored_dataset import local_archive
+from tasks.stored_dataset import local_archive, unpacked
 
 if TYPE_CHECKING:
     from modnet.checkpoint import Checkpoint
@@ -45,12 +45,13 @@ def given_data(workload: Workload[Any], source: str) -> LabelledData:
 
 
 def given_folder(source: str, sha256: str | None = None, workload: str | None = None) -> Path:
-    """The folder of a data set: as it is, or extracted."""
-    if Path(source).is_dir():
-        return Path(source)
+    """The folder of a data set: as it is, or extracted. In the cache it is kept for as long as this process lives."""
     cache = Settings.from_env().cache_folder
+    if Path(source).is_dir():
+        hold_around(cache, Path(source))
+        return Path(source)
     config = DatasetConfig(workload=workload, source=source, sha256=sha256)
-    return extract_archive(local_archive(config, cache / "archives"), cache / "datasets")
+    return unpacked(local_archive(config, cache), cache)
 
 
 def given_predictor(options: Options) -> Predictor:

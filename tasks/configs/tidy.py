@@ -13,7 +13,7 @@ class TidyConfig(Config):
     )
     keep_days: int = Field(
         14,
-        ge=2,  # a run takes less, from when it asks for something until it has used it
-        description="What was written or asked for in so many days stays.",
+        ge=2,
+        description="What was written or asked for in so many days stays. More than your longest run takes.",
     )
     dry_run: bool = Field(False, description="Only shows what would go.")

@@ -49,7 +49,7 @@ from tasks.remote.node import answered
 from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import candidate_key, pruned_id, retrained_key
-from tasks.tidying import fates, remove, units_of
+from tasks.tidying import LEFT_ALONE, fates, remove, units_of
 from tests.signing import keys, publisher_of, trust_of
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
@@ -199,13 +199,17 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     # A year later: what the runs show is kept, what they do not goes, and still nothing is computed.
     known = {key for unit in units_of(store.written("")).values() for key in unit.written}
     others = {key.split("/")[0] for key in set(store.list("")) - known}
-    assert others == {"awaited", "releases", "targets", "tuf"}
+    assert others == {"awaited", "fleet", "releases", "targets", "tuf"}
+    assert others < LEFT_ALONE.keys()
+    times = store.written("runs/")
+    for key in times:  # a page is its unit's record, so it is written last
+        assert times[key] <= times[f"{key.rpartition('/')[0]}/report.html"]
     forgotten = "candidates/0123456789ab/candidate.json"
     store.put(forgotten, b"{}")
     for key in store.list(""):
         os.utime(store.folder / key, (0, 0))
     gone = remove(store, fates(publisher_of(store), datetime.now(UTC), TidyConfig()))
-    assert [key for fate in gone for key in fate.keys] == [forgotten]
+    assert [key for fate in gone if not fate.stays for key in fate.keys] == [forgotten]
     kept = set(store.list(""))
     with monkeypatch.context() as patched:
         patched.delattr("tasks.on_ray.run_on_ray")

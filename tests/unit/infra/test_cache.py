@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.cache import bound, bound_daily, held_folder, hold
+from infra import cache as module
+from infra.cache import bound, bound_daily, held_folder, hold, hold_around
 
 DAY_S = 24 * 3600
 
@@ -45,6 +46,47 @@ def test_what_this_process_holds_stays_and_counts_as_used(tmp_path: Path) -> Non
     os.utime(folder, (0, 0))
     assert bound(tmp_path, max_bytes=0) == []
     assert folder.exists()
+
+
+def test_a_state_of_a_training_is_an_entry_and_goes_by_the_same_rule(tmp_path: Path) -> None:
+    old, base, young = (
+        entry(tmp_path, f"trainings/{folder}", days)
+        for folder, days in (("candidates/a", 20), ("bases/b", 20), ("candidates/c", 3))
+    )
+    hold(base)
+    os.utime(base, (0, 0))
+    assert bound(tmp_path) == [old]
+    assert bound(tmp_path, max_bytes=0) == [young]
+    assert base.exists()
+
+
+def test_the_entry_around_a_folder_is_held_and_nothing_outside_of_the_cache_is_touched(tmp_path: Path) -> None:
+    cache, mine = tmp_path / "cache", tmp_path / "mine"
+    inside, folder = entry(cache, "datasets/a", 400), entry(cache, "datasets/b", 400)
+    (inside / "portraits" / "train").mkdir(parents=True)
+    mine.mkdir()
+    for path in (inside, mine):
+        os.utime(path, (0, 0))
+    (tmp_path / "link").symlink_to(cache)
+    for path in (tmp_path / "link" / "datasets" / "a" / "portraits", mine, cache, cache / "datasets"):
+        hold_around(cache, path)
+    assert time.time() - inside.stat().st_mtime < 600
+    os.utime(inside, (0, 0))
+    assert bound(cache, max_bytes=0) == [folder]
+    assert mine.stat().st_mtime == 0
+
+
+def test_what_is_used_while_the_cache_is_looked_through_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = entry(tmp_path, "objects/first", 30), entry(tmp_path, "objects/second", 20)
+    remove = module._remove
+
+    def remove_slowly(path: Path) -> None:
+        os.utime(second)  # a process has used it, and ended
+        remove(path)
+
+    monkeypatch.setattr(module, "_remove", remove_slowly)
+    assert bound(tmp_path) == [first]
+    assert second.exists()
 
 
 @pytest.mark.parametrize("ending", ["exits", "killed"])

@@ -67,6 +67,7 @@ def test_sessions_of_rays_that_have_ended_go_when_they_are_old(tmp_path: Path) -
         os.utime(tmp_path / name, (0, 0))
     young = tmp_path / f"session_2026-02-01_23-59-59_123456_{ended}"
     young.mkdir()
+    assert ray_folder.remove_old_sessions(tmp_path, timedelta(days=1), remove=False) == [tmp_path / names[ended]]
     assert ray_folder.remove_old_sessions(tmp_path, timedelta(days=1)) == [tmp_path / names[ended]]
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {names[os.getpid()], "session_latest", "mine", young.name}

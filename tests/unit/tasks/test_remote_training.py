@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from prefect.logging import disable_run_logger
 
+from infra.cache import bound
 from infra.device.errors import StoreUnavailableError
 from infra.device.stores.folder_store import FolderStore
 from infra.errors import ResourcesUnavailableError, StoreGoneError
@@ -190,6 +192,23 @@ def test_a_state_in_the_store_is_waited_for_and_not_written_over(
     found = state.read(patient(store, store.url, 60, sleep=lambda _: None))
     assert found is not None
     assert step_of(found[0]) == 900
+
+
+def test_a_state_on_this_disk_is_held_while_its_training_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    cache = tmp_path / "cache"
+    left = cache / "trainings" / "candidates" / "b"
+    left.mkdir(parents=True)
+    (left / "state").write_bytes(b"of a run that nobody went on with")
+    state = training_state.StateOfTraining(Settings.from_env(), "candidates/a")
+    state.save(SimpleNamespace(to_bytes=lambda: b"state"))  # type: ignore[arg-type]  # all that is asked of it
+    for folder in (left, left.with_name("a")):
+        os.utime(folder, (0, 0))
+    assert bound(cache, max_bytes=0) == [left]
+    assert (left.with_name("a") / "state").read_bytes() == b"state"
+    state.forget()
+    assert not left.with_name("a").exists()
 
 
 def test_a_disk_that_takes_no_state_costs_a_training_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
-from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
+from infra.device.errors import (
+    ContractError,
+    DigestMismatchError,
+    DiskFullError,
+    NotStoredError,
+    StoreRefusesError,
+)
 from infra.device.stores.folder_store import FolderStore
 from modnet.records import ReleaseRecord, RetrainReport, TrainingReport
 from tasks.stored import STAGE_VERSIONS, fetch, fetch_to, get_record, identify, once, put_file, put_record, upload
@@ -68,6 +75,26 @@ def test_get_record_raises_when_content_is_no_record(store: FolderStore, content
         get_record(store, "r.json", ReleaseRecord)
     with pytest.raises(NotStoredError):
         get_record(store, "other.json", ReleaseRecord)
+
+
+@pytest.mark.parametrize("error", [StoreRefusesError("only to read"), DiskFullError("no room"), OSError("read-only")])
+def test_who_cannot_write_reads_a_record_that_was_asked_for_long_ago(
+    error: Exception, store: FolderStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = ReleaseRecord(release_id="0123456789ab", promotions=())
+    put_record(store, "r.json", record)
+    os.utime(store.folder / "r.json", (0, 0))
+
+    def refuse(*_: object, **__: object) -> str:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "put", refuse)
+        assert get_record(store, "r.json", ReleaseRecord) == record
+    assert f"nobody will see that it was asked for: {error}" in caplog.text
+    assert store.written("r.json")["r.json"].year == 1970
+    get_record(store, "r.json", ReleaseRecord)
+    assert store.written("r.json")["r.json"].year > 1970
 
 
 def make_report(store: FolderStore, key: str, weights: bytes = b"weights") -> RetrainReport:

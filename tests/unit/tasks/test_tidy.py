@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from prefect.logging import disable_run_logger
 
+import flows.tidy
 from infra.device.errors import UntrustedError
+from infra.ray_folder import ray_folder
 from modnet.report.run_tables import Row
 from tasks import tidy
 from tasks.cli import main
@@ -47,17 +49,17 @@ def test_the_first_week_only_says_what_will_go(history: History, shown: list[tup
     old = history.of(name(1))
     day = f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"
     words = (
-        f"would go: 20 objects, 0.0 MB; the first removals are on {day}, stop the schedule of this flow if you keep all"
+        f"would go: 21 objects, 0.0 MB; the first removals are on {day}, stop the schedule of this flow if you keep all"
     )
-    assert tidy.tidy_store.fn(config.model_copy(update={"dry_run": True})) == "would go: 20 objects, 0.0 MB"
+    assert tidy.tidy_store.fn(config.model_copy(update={"dry_run": True})) == "would go: 21 objects, 0.0 MB"
     for _ in range(2):
         assert tidy.tidy_store.fn(config) == words
     assert history.of(name(1)) == old
     history.date("tidy/announced", 7.01)
-    assert tidy.tidy_store.fn(config) == "removed: 20 objects, 0.0 MB"
+    assert tidy.tidy_store.fn(config) == "removed: 21 objects, 0.0 MB"
     assert history.of(name(1)) == set()
     assert history.of(name(2))
-    assert [note for _, note in shown][-1] == "removed: 20 objects, 0.0 MB"
+    assert [note for _, note in shown][-1] == "removed: 21 objects, 0.0 MB"
     assert tidy.tidy_store.fn(config) == "removed: 0 objects, 0.0 MB"
 
 
@@ -69,24 +71,52 @@ def test_nothing_goes_where_nobody_can_say_what_is_released(history: History) ->
     assert history.store.list("") == before
 
 
-def test_this_machine_is_tidied_too(history: History, tmp_path: Path) -> None:
-    old = tmp_path / "cache" / "objects" / "old"
-    old.mkdir(parents=True)
-    os.utime(old, (0, 0))
-    assert tidy.tidy_machine.fn(TidyConfig(dry_run=True)) == [str(old)]
-    assert old.exists()
-    assert tidy.tidy_machine.fn(TidyConfig()) == [str(old)]
-    assert not old.exists()
+def test_this_machine_is_tidied_too_and_a_dry_run_says_all_of_it(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODNET_STACK", str(tmp_path))
+    ended = next(pid for pid in range(4_194_000, 3_000_000, -1) if not Path("/proc", str(pid)).exists())
+    old = [
+        tmp_path / "cache" / "objects" / "old",
+        tmp_path / "cache" / "trainings" / "bases" / "old",
+        ray_folder() / f"session_2026-01-31_23-59-59_123456_{ended}",
+        tmp_path / "log" / "weed.log.INFO.1",
+        tmp_path / "reports" / "2026-11-01_06-30-00",
+    ]
+    for folder in (*old, tmp_path / "reports" / "2026-11-02_06-30-00"):
+        folder.mkdir(parents=True)
+    (log := old[3]).rmdir()
+    log.touch()
+    for path in old:
+        os.utime(path, (0, 0))
+    said = tidy.tidy_machine.fn(TidyConfig(dry_run=True, keep_runs=1))
+    assert sorted(said) == sorted(map(str, old))
+    assert all(path.exists() for path in old)
+    assert tidy.tidy_machine.fn(TidyConfig(keep_runs=1)) == said
+    assert not [path for path in old if path.exists()]
+
+
+def test_this_machine_is_tidied_also_where_the_store_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    def fail(config: TidyConfig) -> str:
+        raise UntrustedError("not signed")
+
+    monkeypatch.setattr(flows.tidy, "tidy_store", fail)
+    monkeypatch.setattr(flows.tidy, "tidy_machine", called.append)
+    with pytest.raises(UntrustedError):
+        flows.tidy.tidy.fn(TidyConfig())
+    assert called == [TidyConfig()]
 
 
 def test_the_verb_shows_first_and_removes_at_once(history: History, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["store", "tidy", "--dry-run", "--keep-runs", "1"]) == 0
     printed = capsys.readouterr().out
     assert "| candidates | 8 | 0.0 | goes | nothing that is kept needs it, and it is older than 14 days |" in printed
-    assert "would go: 20 objects, 0.0 MB" in printed
+    assert "would go: 21 objects, 0.0 MB" in printed
     assert history.of(name(1))
     assert main(["store", "tidy", "--keep-runs", "1", "--json"]) == 0
-    assert '"removed": "20 objects, 0.0 MB"' in capsys.readouterr().out
+    assert '"removed": "21 objects, 0.0 MB"' in capsys.readouterr().out
     assert history.of(name(1)) == set()
     assert main(["store", "tidy", "--keep-days", "1"]) == 3
     assert "--keep-days 1: Input should be greater than or equal to 2" in capsys.readouterr().err

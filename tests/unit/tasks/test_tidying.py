@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prefect.logging import disable_run_logger
 
+import tasks.collect
+import tasks.tidy
 from infra.device.documents.pointer import Pointer, pin_path, pointer_path
-from infra.device.errors import NotStoredError
+from infra.device.errors import ConflictError, NotStoredError
 from infra.device.stores.folder_store import FolderStore
-from infra.publishing.marks import await_reports
+from infra.local_stack.wait_for_store import wait_for_store
+from infra.publishing.marks import await_reports, mark_publishing
+from infra.publishing.pointers import pin
 from infra.publishing.releases import promote, published
+from infra.publishing.retiring import retire
+from infra.publishing.roll_backs import stop
 from modnet.configs import PruningConfig
-from modnet.records import BaseRecord, Candidate, HostLatencies, RetrainReport, Sheet, StoredFile, TimedForms
+from modnet.records import (
+    BaseRecord,
+    Candidate,
+    DatasetCheck,
+    HostLatencies,
+    RetrainReport,
+    Sheet,
+    StoredCheck,
+    StoredFile,
+    TimedForms,
+)
 from tasks.configs.tidy import TidyConfig
 from tasks.stored import get_record, put_file, put_record, recall
 from tasks.stored_network import base_key, candidate_key, retrained_key, state_key
-from tasks.tidying import Fate, fates, remove, rows
-from tests.signing import publisher_of, sign
+from tasks.tidying import _LAYOUT, LEFT_ALONE, Fate, fates, remove, rows, units_of
+from tests.signing import keys, publisher_of, sign
 from tests.unit.infra.exported import three_releases
 from tests.unit.tasks.test_provenance import COST, TRAINING
 
@@ -32,6 +50,7 @@ def name(number: int) -> str:
 
 
 DATA, BASE = name(0xDA7A), name(0xBA5E)
+CHECK = DatasetCheck(splits=(), findings=())
 
 
 class History:
@@ -40,6 +59,11 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.store = FolderStore(folder)
         self.folder = folder
+
+    def copy(self, folder: Path) -> History:
+        """With the times."""
+        shutil.copytree(self.folder, folder)
+        return History(folder)
 
     def dated(self, days_ago: float, write: Callable[[], object]) -> None:
         """Whatever `write` puts there was put there so many days ago."""
@@ -62,6 +86,10 @@ class History:
             base_id=base_id, dataset_id=data, checkpoint=file, complexity=COST, origin="drawn", training=None
         )
         put_record(store, base_key(base_id), record)
+        page = put_file(store, f"checks/{name(int(data, 16) + 1)}.html", b"page")
+        put_record(
+            store, f"checks/{name(int(data, 16) + 1)}.json", StoredCheck(dataset_id=data, check=CHECK, page=page)
+        )
 
     def candidate(self, candidate_id: str, parent: str = BASE) -> None:
         """With everything that a night leaves of it."""
@@ -105,7 +133,8 @@ class History:
 
     def page(self, number: int, *networks: str) -> None:
         cells = "".join(f"<td>{one}</td>" for one in (BASE, *networks))
-        self.store.put(f"runs/{name(number)}/pareto.png", b"plot")
+        for file in ("pareto.png", "data.html"):
+            self.store.put(f"runs/{name(number)}/{file}", b"file")
         self.store.put(f"runs/{name(number)}/report.html", f"<table>{cells}</table>".encode())
 
     def night(self, number: int, days_ago: float) -> str:
@@ -142,7 +171,7 @@ def history(tmp_path: Path) -> History:
 def test_the_last_runs_stay_with_all_that_they_show_and_others_go_when_they_are_old(history: History) -> None:
     nights = [history.night(number, days) for number, days in enumerate((300, 200, 100, 1), start=1)]
     first, second, third, last = map(history.of, nights)
-    assert [len(one) for one in (first, second, third, last)] == [20] * 4
+    assert [len(one) for one in (first, second, third, last)] == [21] * 4
     assert history.tidy(keep_runs=2) == first | second
     assert history.tidy(keep_runs=2) == set()
     assert history.tidy(keep_runs=1) == third
@@ -164,6 +193,8 @@ def test_a_base_and_its_data_go_with_the_last_that_needs_them(history: History) 
     history.store.put(f"runs/{name(0xF002)}/report.html", f"<td>{name(0xB2)}</td>".encode())
     gone = history.tidy(keep_runs=1)
     assert {key.split("/")[1] for key in gone if key.startswith(("bases/", "datasets/"))} == {BASE, DATA}
+    assert {key.split("/")[0] for key in gone} > {"checks"}
+    assert [key.split("/")[1][:12] for key in history.store.list("checks/")] == 2 * [name(0xD3)]
     assert {key.split("/")[1] for key in history.store.list("bases/")} == {name(0xB2)}
 
 
@@ -173,6 +204,46 @@ def test_what_a_candidate_was_pruned_from_stays_with_it(history: History) -> Non
     history.dated(100, lambda: history.candidate(name(3)))
     history.dated(1, lambda: history.page(0xF001, name(2)))
     assert {key.split("/")[1] for key in history.tidy(keep_runs=1)} == {name(3)}
+
+
+def test_who_asks_for_a_network_between_look_and_removal_finds_all_that_it_needs(history: History) -> None:
+    history.dated(100, lambda: history.candidate(name(1)))
+    history.dated(100, lambda: history.candidate(name(2), parent=name(1)))  # goes after what it needs, by its name
+    history.dated(1, lambda: history.page(0xF001))
+    history.store.put(f"runs/{name(0xF001)}/report.html", b"no network")
+    planned = history.fates()
+    assert not [fate for fate in planned if fate.stays and fate.unit.kind in ("candidates", "bases", "datasets")]
+    get_record(history.store, retrained_key(name(2)), RetrainReport)
+    remove(history.store, planned)
+    for key in (candidate_key(name(2)), candidate_key(name(1)), base_key(BASE), f"datasets/{DATA}/dataset.json"):
+        assert history.store.exists(key)
+    assert history.tidy() == set()  # the check of the data set went, as nobody has asked for it
+
+
+def test_the_table_says_what_went_and_not_what_was_planned(history: History) -> None:
+    history.dated(100, lambda: history.candidate(name(1)))
+    history.dated(100, lambda: history.candidate(name(2)))
+    planned, sizes = history.fates(), history.store.sizes("")
+    get_record(history.store, retrained_key(name(2)), RetrainReport)
+    found = rows(sizes, remove(history.store, planned))
+    went = sizes.keys() - set(history.store.list(""))
+    assert {key.split("/")[1] for key in went if key.startswith("candidates/")} == {name(1)}
+    assert sum(int(row["objects"]) for row in found if row["fate"] == "goes") == len(went)
+
+
+def test_a_dry_run_says_exactly_what_a_run_then_does(history: History) -> None:
+    for number, days in enumerate((300, 200, 1), start=1):
+        history.night(number, days)
+    history.dated(50, lambda: history.store.put(f"candidates/{name(3)}/pruned-{name(7)}.safetensors", b"killed"))
+    history.dated(50, lambda: history.store.put(state_key(f"candidates/{name(3)}"), b"state"))
+    history.dated(50, lambda: history.store.put("quarantine/reports/liar/x", b"junk"))
+    planned = {key for fate in history.fates(keep_runs=1) if not fate.stays for key in fate.keys}
+    sizes = history.store.sizes("")
+    said = rows(sizes, history.fates(keep_runs=1))
+    assert set(history.store.list("")) == sizes.keys()  # nothing went by looking, and nothing was written
+    assert history.tidy(keep_runs=1) == planned
+    assert {key.split("/")[0] for key in planned} >= {"candidates", "exports", "quarantine", "runs", "sheets"}
+    assert sum(int(row["objects"]) for row in said if row["fate"] == "goes") == len(planned)
 
 
 def test_reading_a_record_keeps_its_candidate_and_what_that_needs(history: History) -> None:
@@ -185,7 +256,10 @@ def test_reading_a_record_keeps_its_candidate_and_what_that_needs(history: Histo
         assert history.store.get(key) == before
         assert datetime.now(UTC) - history.store.written(key)[key] < timedelta(minutes=5)
     assert [one for one in planned if not one.stays]
-    assert remove(history.store, planned) == []  # used since the plan was made
+    became = remove(history.store, planned)  # used since the plan was made
+    stayed = {fate.unit.kind: fate.why for fate in became if fate.stays}
+    assert stayed.keys() == {"candidates", "bases", "datasets"}
+    assert set(stayed.values()) == {"somebody has asked for it, or for what needs it, a moment ago"}
     history.date(retrained_key(name(1)), 100)
     history.date(retrained_key(name(2)), 1)
     assert {key.split("/")[1] for key in history.tidy()} == {name(1)}
@@ -230,6 +304,31 @@ def test_networks_of_releases_and_reports_on_them_stay(history: History, tmp_pat
         f"challenges/{name(6)}.json",
     }
     assert {key.split("/")[1] for key in store.list("candidates/")} == set(networks.values())
+
+
+def test_a_network_of_an_unsigned_release_stays(history: History) -> None:
+    history.dated(100, lambda: history.candidate(name(1)))
+    history.dated(100, lambda: history.candidate(name(2)))
+    manifest = f'{{"candidate_id": "{name(1)}"}}'.encode()  # as 0.1.0 wrote it
+    history.dated(100, lambda: history.store.put(f"releases/{name(3)}/manifest.json", manifest))
+    assert {key.split("/")[1] for key in history.tidy()} == {name(2)}
+
+
+def test_nothing_goes_while_a_release_is_damaged_and_retiring_it_helps(history: History, tmp_path: Path) -> None:
+    store, made = history.store, three_releases(history.store, tmp_path)
+    history.night(1, 100)
+    (manifest,) = (key for key in store.list(f"releases/{made[0]}/") if key.endswith("manifest.json"))
+    for damage in (lambda: store.put(manifest, b"{}"), lambda: store.delete(manifest)):
+        damage()
+        before = store.list("")
+        with pytest.raises(
+            ConflictError, match=f"releases/{made[0]}/manifest.json is damaged, .*: retire that release"
+        ):
+            history.tidy(keep_runs=1)
+        assert store.list("") == before
+    retire(publisher_of(store), made[0])
+    history.dated(1, lambda: history.page(0xF002))
+    assert history.tidy(keep_runs=1)
 
 
 def test_every_release_that_a_pointer_or_a_pin_names_is_left_alone(history: History, tmp_path: Path) -> None:
@@ -281,6 +380,15 @@ def test_a_damaged_record_keeps_nothing_and_one_of_an_earlier_version_keeps_what
     assert {key.split("/")[1] for key in gone} == {f"{name(5)}.json", name(2)}
 
 
+def test_files_of_a_damaged_record_stay_where_their_unit_does(history: History) -> None:
+    network = history.night(1, 100)
+    files = {key for key in history.of(network) if key.endswith(".safetensors")}
+    for cut in (b"", b"{", history.store.get(candidate_key(network))[:-1]):
+        history.dated(100, lambda cut=cut: history.store.put(candidate_key(network), cut))
+        assert history.tidy() == set()
+    assert {key for key in history.of(network) if key.endswith(".safetensors")} == files
+
+
 def test_a_sheet_of_an_earlier_version_which_names_no_network_goes_by_age(history: History) -> None:
     picture = put_file(history.store, f"sheets/{name(5)}.png", b"picture")
     history.dated(20, lambda: put_record(history.store, f"sheets/{name(5)}.json", picture))
@@ -307,8 +415,70 @@ def test_objects_that_tidy_does_not_know_are_never_touched(history: History) -> 
     history.dated(1, lambda: history.page(0xF002))
     assert history.tidy(keep_runs=1)
     assert set(strange) <= set(history.store.list(""))
-    untouched = [row for row in rows(history.store, history.fates()) if row["why"] == "not of what is tidied"]
-    assert sum(int(row["objects"]) for row in untouched) >= len(strange)
+    reasons = {"not of what is tidied", *LEFT_ALONE.values()}
+    untouched = [row for row in rows(history.store.sizes(""), history.fates()) if row["why"] in reasons]
+    assert sum(int(row["objects"]) for row in untouched) == len(strange)
+
+
+def test_every_kind_that_is_written_beside_runs_has_a_rule(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = history.store
+    publisher = publisher_of(store)
+    first, second, third = three_releases(store, tmp_path)
+    promote(publisher, "cpu-fp32", first)
+    promote(publisher, "cpu-fp32", second, share=0.5)
+    stop(publisher, "cpu-fp32", second, "slower", "a test")
+    promote(publisher, "cpu-int8", first)
+    promote(publisher, "cpu-int8", third, share=0.5)
+    pin(publisher, "cpu-int8", "desk", second)
+    mark_publishing(store, name(4))
+    await_reports(store, third, datetime.now(UTC) + timedelta(hours=1))
+    monkeypatch.setenv("MODNET_STORE", store.url)
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
+    for module in (tasks.collect, tasks.tidy):
+        monkeypatch.setattr(module, "create_table_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(tasks.collect, "create_link_artifact", lambda *_, **__: None)
+    junk = f"liar/{name(4)}/cpu-20261122T063000.000001Z.json"
+    store.put(f"reports/{junk}", b"{}")
+    with disable_run_logger():
+        tasks.collect.collect_new.fn()
+        tasks.collect.publish_fleet.fn(0.02, 24.0)
+        tasks.tidy.tidy_store.fn(TidyConfig())
+    wait_for_store(store, 60)
+    known = {key for unit in units_of(store.written("")).values() for key in unit.written}
+    others = {key.split("/")[0] for key in set(store.list("")) - known}
+    assert others == LEFT_ALONE.keys()
+    assert {f"quarantine/reports/{junk}", f"quarantine/reasons/{junk}"} <= known
+
+    before = set(store.list(""))
+    for key in before:
+        history.date(key, 400)
+    gone = history.tidy(keep_runs=1, keep_days=2)
+    assert gone >= {f"quarantine/reports/{junk}", f"quarantine/reasons/{junk}"}
+    assert {key for key in before if key.split("/")[0] in LEFT_ALONE} == before - known
+    assert before - known <= set(store.list(""))
+
+
+def test_the_page_of_a_night_states_a_rule_for_every_kind() -> None:
+    page = Path("docs/night.md").read_text().partition("## Disks do not fill")[2].partition("\n## ")[0]
+    kinds = {*_LAYOUT, *LEFT_ALONE}
+    assert {kind for kind in kinds if f"`{kind}/" not in page} == set()
+
+
+def test_what_is_put_aside_is_not_read(history: History) -> None:
+    for key in (f"quarantine/reports/liar/{DATA}", f"quarantine/reasons/liar/{DATA}"):
+        history.dated(1, lambda key=key: history.store.put(key, BASE.encode()))
+
+    class Unread(FolderStore):
+        def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+            assert not key.startswith("quarantine/")
+            return super().get(key, max_bytes=max_bytes)
+
+    found = fates(publisher_of(Unread(history.folder)), NOW, TidyConfig())
+    assert {fate.stays for fate in found if fate.unit.kind == "quarantine"} == {True}
+    assert {fate.stays for fate in found if fate.unit.kind in ("bases", "datasets")} == {False}
 
 
 class KilledError(Exception):
@@ -316,30 +486,17 @@ class KilledError(Exception):
 
 
 def test_a_kill_after_any_deletion_leaves_no_record_without_its_files_and_the_next_goes_on(tmp_path: Path) -> None:
-    def drawn(folder: Path) -> History:
-        history = History(folder)
-        history.dated(365, history.base)
-        history.night(1, 100)
-        history.night(2, 1)
-        return history
-
-    whole = drawn(tmp_path / "whole")
+    first = History(tmp_path / "first")
+    first.dated(365, first.base)
+    first.night(1, 100)
+    first.night(2, 1)
+    whole = first.copy(tmp_path / "whole")
     expected = len(whole.tidy(keep_runs=1))
-    assert expected == 20
+    assert expected == 21
     for survives in range(expected):
-        history = drawn(tmp_path / f"after-{survives}")
-
-        class Killed(FolderStore):
-            left = survives
-
-            def delete(self, key: str) -> None:
-                if self.left == 0:
-                    raise KilledError
-                self.left -= 1
-                super().delete(key)
-
+        history = first.copy(tmp_path / f"after-{survives}")
         with pytest.raises(KilledError):
-            remove(Killed(history.folder), history.fates(keep_runs=1))
+            remove(after(history, survives, KilledError), history.fates(keep_runs=1))
         store = history.store
         for key, kind in (
             (candidate_key(name(1)), Candidate),
@@ -354,12 +511,77 @@ def test_a_kill_after_any_deletion_leaves_no_record_without_its_files_and_the_ne
         assert set(store.list("")) == set(whole.store.list("")), survives
 
 
+def after(history: History, deletions: int, happens: Callable[[], object]) -> FolderStore:
+    """A store in which something happens after so many deletions, once; an exception that it returns is raised."""
+
+    class Interrupted(FolderStore):
+        left = deletions
+
+        def delete(self, key: str) -> None:
+            self.left -= 1
+            if self.left == -1 and isinstance(found := happens(), Exception):
+                raise found
+            super().delete(key)
+
+    return Interrupted(history.folder)
+
+
+def family(folder: Path) -> History:
+    """Three candidates of long ago, each pruned from the one before; their names say nothing of that order."""
+    history = History(folder)
+    history.dated(365, history.base)
+    for number, parent in ((2, BASE), (1, name(2)), (3, name(1))):
+        history.dated(100, lambda number=number, parent=parent: history.candidate(name(number), parent=parent))
+    return history
+
+
+def test_a_kill_after_any_deletion_leaves_no_network_without_what_it_was_pruned_from(tmp_path: Path) -> None:
+    first = family(tmp_path / "first")
+    whole = first.copy(tmp_path / "whole")
+    expected = len(whole.tidy())
+    assert whole.store.list("") == []
+    for survives in range(expected):
+        history = first.copy(tmp_path / f"after-{survives}")
+        with pytest.raises(KilledError):
+            remove(after(history, survives, KilledError), history.fates())
+        store = history.store
+        for folder in store.folders("candidates/"):
+            if store.exists(candidate_key(folder)):
+                record = Candidate.model_validate_json(store.get(candidate_key(folder)))
+                assert store.exists(base_key(BASE))
+                assert store.exists(f"datasets/{DATA}/dataset.json")
+                assert record.parent_id == BASE or store.exists(candidate_key(record.parent_id)), (survives, folder)
+
+
+def test_two_that_tidy_at_once_remove_what_one_does(tmp_path: Path) -> None:
+    first = family(tmp_path / "first")
+    first.night(9, 1)
+    whole = first.copy(tmp_path / "whole")
+    went = whole.tidy()
+    for deletions in range(0, len(went), 3):
+        history = first.copy(tmp_path / f"after-{deletions}")
+        planned = history.fates()
+        second = after(history, deletions, lambda history=history, planned=planned: remove(history.store, planned))
+        assert not [fate for fate in remove(second, planned) if fate.stays != (fate.keys[0] not in went)]
+        assert set(history.store.list("")) == set(whole.store.list("")), deletions
+
+
+def test_a_file_that_is_written_again_after_the_look_stays(history: History) -> None:
+    key = f"candidates/{name(8)}/pruned-{name(7)}.safetensors"  # left by a run that was killed, and made again by one
+    history.dated(100, lambda: history.store.put(key, b"weights"))
+    planned = history.fates()
+    history.store.put(key, b"weights")
+    remove(history.store, planned)
+    assert history.store.exists(key)
+
+
 def test_the_table_says_kind_objects_bytes_and_why(history: History) -> None:
     history.night(1, 100)
     history.night(2, 1)
-    found = rows(history.store, history.fates(keep_runs=1))
+    found = rows(history.store.sizes(""), history.fates(keep_runs=1))
     by_kind = {(row["kind"], row["fate"]): row for row in found}
     assert by_kind["candidates", "goes"]["objects"] == "8"
+    assert by_kind["checks", "stays"]["why"] == "its data set stays"
     assert by_kind["candidates", "goes"]["why"] == "nothing that is kept needs it, and it is older than 14 days"
     assert by_kind["bases", "stays"]["why"] == "a run that stays shows it"
     assert by_kind["datasets", "stays"]["why"] == "something that stays needs it"

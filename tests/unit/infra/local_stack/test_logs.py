@@ -18,9 +18,11 @@ def test_a_long_log_goes_on_at_its_beginning_and_old_files_of_the_store_go(tmp_p
     os.utime(old, (0, 0))
     with open(log, "ab", buffering=0) as service:
         service.write(b"first\n" * 100)
-        assert shorten_logs(tmp_path, timedelta(days=1), max_bytes=500) == [log, old]
+        assert shorten_logs(tmp_path, timedelta(days=1), max_bytes=510, remove=False) == [log, old]
+        assert (log.stat().st_size, old.exists()) == (600, True)
+        assert shorten_logs(tmp_path, timedelta(days=1), max_bytes=510) == [log, old]
         service.write(b"second\n")
     assert log.read_bytes() == b"second\n"
-    assert (tmp_path / "prefect.log.1").read_bytes() == b"first\n" * 100
+    assert (tmp_path / "prefect.log.1").read_bytes() == b"first\n" * 85
     assert short.read_bytes() == b"line\n"
     assert (old.exists(), new.exists()) == (False, True)

@@ -62,5 +62,8 @@ def test_old_reports_go_but_for_the_newest_and_what_is_no_report(tmp_path: Path)
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (0, 0))
     os.utime(tmp_path / names[1])
-    assert remove_old_reports(tmp_path, 1, timedelta(days=14)) == [tmp_path / names[0], tmp_path / names[2]]
+    old = [tmp_path / names[0], tmp_path / names[2]]
+    assert remove_old_reports(tmp_path, 1, timedelta(days=14), remove=False) == old
+    assert all(one.is_dir() for one in old)
+    assert remove_old_reports(tmp_path, 1, timedelta(days=14)) == old
     assert {one.name for one in tmp_path.iterdir()} == {names[1], names[3], "mine"}

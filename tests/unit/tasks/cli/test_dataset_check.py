@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from infra.cache import _held, bound
 from modnet.workloads.matting.data.images import write_png
 from tasks.cli import main
 from tests.unit.tasks.cli.conftest import Refuse, Run
@@ -28,6 +30,22 @@ def test_a_good_data_set_ends_with_0_and_has_a_page(archive: Path, tmp_path: Pat
     assert found["data"] == "9 images, 0 errors, 0 warnings"
     assert [(one["split"], one["images"]) for one in found["splits"]] == [("fit", 3), ("tune", 4), ("val", 2)]
     assert b"Nothing is wrong." in Path(found["page"]).read_bytes()
+
+
+def test_a_verb_holds_the_data_that_it_reads_and_leaves_the_given_archive_as_it_is(
+    archive: Path, tmp_path: Path, run: Run
+) -> None:
+    given = archive.stat().st_mtime_ns
+    fetched = Path(run("dataset", "fetch", archive)["folder"])
+    for source in (archive, fetched):
+        while _held:  # as if the process had ended
+            os.close(_held.popitem()[1])
+        os.utime(fetched, (0, 0))
+        assert bound(tmp_path / "cache", max_bytes=0, remove=False) == [fetched]
+        run("dataset", "check", source)
+        os.utime(fetched, (0, 0))
+        assert bound(tmp_path / "cache", max_bytes=0) == []
+    assert archive.stat().st_mtime_ns == given
 
 
 def test_warnings_end_with_0_and_what_names_say_is_escaped(
