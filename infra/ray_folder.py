@@ -9,6 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def remove_old_sessions(folder: Path, max_age: timedelta, *, remove: bool = True
         found = _SESSION.fullmatch(session.name)
         if found is None or Path("/proc", found[1]).exists():
             continue
-        if time.time() - session.stat().st_mtime > max_age.total_seconds():
-            gone.append(session)
-            if remove:
-                shutil.rmtree(session, ignore_errors=True)
+        with suppress(FileNotFoundError):  # somebody else removes it, too
+            if time.time() - session.stat().st_mtime > max_age.total_seconds():
+                gone.append(session)
+                if remove:
+                    shutil.rmtree(session, ignore_errors=True)
     return gone

@@ -26,7 +26,7 @@ def shorten_logs(folder: Path, max_age: timedelta, max_bytes: int = MAX_BYTES, *
                 changed.append(log)
                 if remove:
                     with log.open("rb") as whole:
-                        whole.seek(-max_bytes, os.SEEK_END)
+                        whole.seek(max(0, whole.seek(0, os.SEEK_END) - max_bytes))
                         log.with_suffix(".log.1").write_bytes(whole.read(max_bytes))
                     os.truncate(log, 0)
             elif log.suffix != ".log" and time.time() - found.st_mtime > max_age.total_seconds():

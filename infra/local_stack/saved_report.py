@@ -7,6 +7,7 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,11 @@ def remove_old_reports(folder: Path, keep: int, max_age: timedelta, *, remove: b
     Without `remove` they are only found.
     """
     reports = sorted(one for one in folder.glob("*") if _OF_A_RUN.fullmatch(one.name) and one.is_dir())
-    old = [one for one in reports[:-keep] if time.time() - one.stat().st_mtime > max_age.total_seconds()]
-    for one in old if remove else ():
-        shutil.rmtree(one)
-    return old
+    gone = []
+    for one in reports[:-keep]:
+        with suppress(FileNotFoundError):  # somebody else removes it, too
+            if time.time() - one.stat().st_mtime > max_age.total_seconds():
+                gone.append(one)
+                if remove:
+                    shutil.rmtree(one, ignore_errors=True)
+    return gone

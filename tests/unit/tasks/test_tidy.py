@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -120,3 +121,27 @@ def test_the_verb_shows_first_and_removes_at_once(history: History, capsys: pyte
     assert history.of(name(1)) == set()
     assert main(["store", "tidy", "--keep-days", "1"]) == 3
     assert "--keep-days 1: Input should be greater than or equal to 2" in capsys.readouterr().err
+
+
+def test_two_that_tidy_one_machine_at_once_do_not_hinder_each_other(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODNET_STACK", str(tmp_path))
+    ended = [pid for pid in range(4_194_000, 4_190_000, -1) if not Path("/proc", str(pid)).exists()][:20]
+    old = [
+        *(ray_folder() / f"session_2026-01-31_23-59-59_123456_{pid}" for pid in ended),
+        *(tmp_path / "reports" / f"2026-11-{day:02}_06-30-00" for day in range(1, 21)),
+        *(tmp_path / "cache" / "objects" / str(number) for number in range(20)),
+    ]
+    for folder in old:
+        folder.mkdir(parents=True)
+        for number in range(20):
+            (folder / str(number)).write_bytes(b"x")
+        os.utime(folder, (0, 0))
+    (log := tmp_path / "log" / "prefect.log").parent.mkdir()
+    log.write_bytes(b"line\n" * (4 << 20))
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(tidy.tidy_machine.fn, TidyConfig(keep_runs=1)) for _ in range(2)]
+    assert {path for one in found for path in one.result()} == {str(path) for path in (*old, log)} - {str(old[39])}
+    assert [path for path in old if path.exists()] == [old[39]]
+    assert log.stat().st_size == 0

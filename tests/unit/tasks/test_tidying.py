@@ -206,18 +206,15 @@ def test_what_a_candidate_was_pruned_from_stays_with_it(history: History) -> Non
     assert {key.split("/")[1] for key in history.tidy(keep_runs=1)} == {name(3)}
 
 
-def test_who_asks_for_a_network_between_look_and_removal_finds_all_that_it_needs(history: History) -> None:
-    history.dated(100, lambda: history.candidate(name(1)))
-    history.dated(100, lambda: history.candidate(name(2), parent=name(1)))  # goes after what it needs, by its name
-    history.dated(1, lambda: history.page(0xF001))
-    history.store.put(f"runs/{name(0xF001)}/report.html", b"no network")
+def test_who_asks_for_a_network_between_look_and_removal_finds_all_that_it_was_made_from(tmp_path: Path) -> None:
+    history = family(tmp_path / "store")
     planned = history.fates()
-    assert not [fate for fate in planned if fate.stays and fate.unit.kind in ("candidates", "bases", "datasets")]
-    get_record(history.store, retrained_key(name(2)), RetrainReport)
+    assert not [fate for fate in planned if fate.stays]
+    get_record(history.store, retrained_key(name(3)), RetrainReport)  # names the one before, and not the first
     remove(history.store, planned)
-    for key in (candidate_key(name(2)), candidate_key(name(1)), base_key(BASE), f"datasets/{DATA}/dataset.json"):
-        assert history.store.exists(key)
-    assert history.tidy() == set()  # the check of the data set went, as nobody has asked for it
+    records = [f"datasets/{DATA}/dataset.json", base_key(BASE), *(candidate_key(name(number)) for number in (1, 2, 3))]
+    assert all(map(history.store.exists, records))
+    assert history.tidy() == set()
 
 
 def test_the_table_says_what_went_and_not_what_was_planned(history: History) -> None:
@@ -463,6 +460,7 @@ def test_every_kind_that_is_written_beside_runs_has_a_rule(
 
 def test_the_page_of_a_night_states_a_rule_for_every_kind() -> None:
     page = Path("docs/night.md").read_text().partition("## Disks do not fill")[2].partition("\n## ")[0]
+    assert not _LAYOUT.keys() & LEFT_ALONE.keys()
     kinds = {*_LAYOUT, *LEFT_ALONE}
     assert {kind for kind in kinds if f"`{kind}/" not in page} == set()
 
