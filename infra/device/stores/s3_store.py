@@ -66,7 +66,7 @@ class S3Store:
         )
         try:
             core = botocore.session.get_session()
-            # Nobody reads when objects were written, and parsing that takes most of the time of a long listing.
+            # Parsing when objects were written takes most of the time of a long listing, and only `written` asks.
             core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
             session = boto3.session.Session(botocore_session=core)
             region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
@@ -106,9 +106,14 @@ class S3Store:
         return {one["Key"][len(self._prefix) :]: one["Size"] for one in found}
 
     def written(self, prefix: str) -> dict[str, datetime]:
-        """What a listing says of each object, in whole seconds."""
+        """What a listing says of each object: UTC as `2026-11-30T06:30:00.000Z`, read in whole seconds."""
         found = self._listed(prefix, "Contents")
-        return {one["Key"][len(self._prefix) :]: one["LastModified"].astimezone(timezone.utc) for one in found}
+        return {
+            one["Key"][len(self._prefix) :]: datetime.fromisoformat(one["LastModified"][:19]).replace(
+                tzinfo=timezone.utc
+            )
+            for one in found
+        }
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """One listing up to the next slash."""
