@@ -201,7 +201,8 @@ def _load_average(root: Path) -> float | None:
 
 def _power_supply(root: Path) -> str | None:
     """`mains` or `battery`; None on a machine that does not know."""
-    supplies = list((root / "sys/class/power_supply").glob("*"))
+    found = (root / "sys/class/power_supply").glob("*")
+    supplies = [supply for supply in found if _text(supply / "scope") != "Device"]  # that of a mouse says nothing here
     online = [_integer(supply / "online") for supply in supplies if _text(supply / "type") in ("Mains", "USB")]
     if 1 in online:
         return "mains"
