@@ -80,7 +80,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(
 
 def apart(one: MODNet, other: MODNet) -> float:
     pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return sum(float((a - b).square().sum()) for a, b in pairs) ** 0.5
+    return sum((a - b).square().sum().item() for a, b in pairs) ** 0.5
 
 
 class States:
