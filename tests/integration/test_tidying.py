@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ def test_tidying_on_s3(
 
     chosen = fates(publisher, now + timedelta(days=15), config)
     monkeypatch.setattr(stored, "DATED_ANEW_AFTER", timedelta(seconds=-10))
+    time.sleep(1.1)  # S3 tells whole seconds
     get_record(store, retrained_key(name(3)), RetrainReport)  # a run asks for it, after tidy has looked
     gone = [fate for fate in remove(store, chosen) if not fate.stays]
     assert {fate.unit.prefix for fate in gone if fate.unit.kind == "candidates"} == {f"candidates/{name(2)}/"}
