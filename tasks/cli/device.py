@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from infra.device.errors import SettingsError
-from infra.ingest.devices import Device, device_policy
+from infra.ingest.devices import POLICIES, Device
 from infra.local_stack.services import BUCKET
 from infra.local_stack.stack import Stack
 from infra.settings import Settings
@@ -46,10 +46,10 @@ def revoke_device(options: Options) -> Result:
 
 
 def show_policy(options: Options) -> Result:
-    """Prints what a device may do, as a policy for AWS's IAM; it is the same for all devices."""
+    """Prints what a device, the ingest or the pipeline may do, as a policy for AWS's IAM; all devices have the same."""
     kind, _, place = Settings.from_env().store_url.partition("://")
-    bucket, _, prefix = place.partition("/")
-    policy = device_policy(bucket, f"{prefix.strip('/')}/" if prefix else "") if kind == "s3" else device_policy(BUCKET)
+    bucket, _, prefix = (place if kind == "s3" else BUCKET).partition("/")
+    policy = POLICIES[options.whose](bucket, f"{prefix.strip('/')}/" if prefix else "")
     return {"policy": policy} if options.json else {"table": json.dumps(policy, indent=2)}
 
 

@@ -173,6 +173,8 @@ def revoke_device(verb: ArgumentParser) -> None:
 
 def show_policy(verb: ArgumentParser) -> None:
     """Of `modnet device policy`; the bucket is that of MODNET_STORE."""
+    says = "Whose rights: a device's, the ingest's, or those of flows and Ray's nodes."
+    add_flag(verb, "--whose", says, choices=tuple(POLICIES), default="device")
 
 
 def config(verb: ArgumentParser) -> None:
