@@ -1,7 +1,7 @@
 """The S3 server in a container: `python -m infra.deploy.store --folder /srv/store --devices … --secrets …`.
 
-SeaweedFS as `make up` runs it. It also learns within seconds when a device was added or revoked: the registry of devices
-is looked at, and SIGHUP lets SeaweedFS read its identities anew.
+SeaweedFS as `make up` runs it. It also learns within seconds when a device was added or revoked: the registry of
+devices is looked at, and SIGHUP lets SeaweedFS read its identities anew.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def main() -> int:
         settings = Settings.from_env()
         api = _api(os.environ)
         if options.is_online:
-            return 0 if api.has_worker(WORK_POOL, platform.node()) else 1
+            return 0 if api.is_healthy() and api.has_worker(WORK_POOL, platform.node()) else 1
         _prepare(api)
     except InfraError as error:
         sys.stderr.write(f"{shown(error)}\n")
@@ -53,7 +53,15 @@ def main() -> int:
 def ray_node_command(address: str) -> list[str]:
     """Joins a Ray cluster by a node that computes nothing itself."""
     ray = Path(sys.executable).with_name("ray")
-    return [str(ray), "start", f"--address={address}", "--num-cpus=0", "--num-gpus=0", "--disable-usage-stats", "--block"]
+    return [
+        str(ray),
+        "start",
+        f"--address={address}",
+        "--num-cpus=0",
+        "--num-gpus=0",
+        "--disable-usage-stats",
+        "--block",
+    ]
 
 
 def _api(environ: Mapping[str, str]) -> PrefectApi:

@@ -1,4 +1,4 @@
-"""Prefect's server for known host names: `python -m infra.local_stack.prefect_server PORT`. The only importer of prefect.
+"""Prefect's server for known names: `python -m infra.local_stack.prefect_server PORT`. The only importer of prefect.
 
 As `prefect server start` runs it in the foreground (Prefect 3.8.8, `prefect.cli._server_utils._run_in_foreground`),
 with its background services. Prefect itself answers whatever host is asked for. So a web page could make its own name

@@ -12,6 +12,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from infra.ingest.devices import POLICIES
 from modnet.configs import (
     DatasetConfig,
     ExportConfig,

@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -29,6 +30,7 @@ from typing import Any
 import httpx
 import pytest
 
+from infra.deploy.worker import ray_node_command
 from infra.device.agent.ingest import Ingest
 from infra.device.documents.checks import utc_now
 from infra.device.documents.latency_report import LatencyReport
@@ -46,6 +48,12 @@ AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-group
 BIN = Path(sys.executable).parent
 SITES = ("prefect", "s3", "ingest")
 PORTS = (*SITES, *(f"{name}-site" for name in SITES), "health", "postgres")
+ON_RAY = """
+import os, sys
+from infra.ray_pool import run_on_ray, shutdown
+print(run_on_ray(os.getuid, timeout_s=200, address=sys.argv[1]))
+shutdown()
+"""
 FLOW = """
 import os
 from prefect import flow
@@ -55,7 +63,7 @@ from infra.settings import Settings
 
 @flow
 def tiny(key: str) -> None:
-    assert "HOME" not in os.environ
+    assert os.environ["HOME"] == "/nonexistent"
     uid = run_on_ray(os.getuid, timeout_s=200)
     open_store(Settings.from_env().store_url).put(key, str(uid).encode())
 """
@@ -328,6 +336,8 @@ def test_each_door_asks_for_its_secret(production: Production) -> None:
         assert client.get(f"{api}/health").json() is True
         assert client.get(f"{production.url('s3')}/modnet/tiny/first").status_code == 403
         assert client.put(f"{production.url('ingest')}/reports/a/b/c.json", content=b"{}").status_code in (401, 404)
+        with socket.create_connection((LOOPBACK, production.ports["s3-site"]), timeout=WITHIN_S) as silent:
+            assert silent.recv(1) == b""  # the proxy ends it
         # Within, Prefect answers to its own names only.
         inside = f"http://{LOOPBACK}:{production.ports['prefect']}/api/health"
         assert client.get(inside, headers={"Host": "elsewhere.example"}).status_code == 400
@@ -396,3 +406,45 @@ def test_a_copy_of_database_and_store_holds_what_was_there(production: Productio
     production.start("store")
     with production.store(production.secrets_of("worker")) as store:
         production.wait("the store", lambda: is_given(store, "tiny/kept"))
+
+
+def test_a_cluster_of_ray_takes_who_has_its_token() -> None:
+    """Head, worker and the node of the Prefect worker, as compose.yaml starts them, in a network of their own.
+
+    There Ray may listen on every address, and at the port that it is told.
+    """
+    unshare = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no network namespace can be made here")
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short, as Ray has sockets in it
+    os.chown(folder, NUMBER, NUMBER)
+    services = compose()["services"]
+    address = f"{LOOPBACK}:6379"
+
+    def shell(words: Sequence[object]) -> str:
+        here = [str(word).replace("ray-head:6379", address).replace("${MODNET_RAY_CPUS:-2}", "1") for word in words]
+        return shlex.join([*as_number(), *here])
+
+    node = shell(ray_node_command(address))
+    on_ray = shell([sys.executable, "-c", ON_RAY, address])
+    health = shell(services["ray-head"]["healthcheck"]["test"][1:])
+    script = f"""
+    ip link set lo up
+    {shell([*services["ray-head"]["command"], f"--temp-dir={folder}/head"])} > head.log 2>&1 &
+    until {health} 2> health.log; do sleep 1; done
+    {node} > node.log 2>&1 &
+    {shell(services["ray-worker"]["command"])} > worker.log 2>&1 &
+    until {on_ray} 2> flow.log; do sleep 1; done
+    RAY_AUTH_TOKEN={"0" * 60} {on_ray} 2>&1 | tail -n 1
+    """
+    token = {"RAY_AUTH_TOKEN": "1" * 60, "PATH": f"{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)}
+    environ = {**image_environ(), **token, "HOME": "/nonexistent", "TMPDIR": str(folder)}
+    try:
+        done = subprocess.run(
+            [*unshare, "bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=WITHIN_S
+        )
+        found, refused = done.stdout.splitlines()[-2:]
+        assert found == str(NUMBER)
+        assert "no cluster answers" in refused
+    finally:
+        shutil.rmtree(folder)
