@@ -261,7 +261,7 @@ def prepare(here: Production) -> None:
     (here.folder / "project" / "prefect.yaml").write_text(DEPLOYMENTS)
     (here.folder / "deploy").mkdir()
     shutil.copy(DEPLOY / "make_secrets.sh", here.folder / "deploy")
-    for path in (here.folder, *here.folder.iterdir()):
+    for path in (here.folder, *(here.folder / name for name in ("log", "tmp", "deploy"))):  # flows are only read
         os.chown(path, NUMBER, NUMBER)
     made = [here.folder / "deploy" / "make_secrets.sh", "example.org", here.data]
     subprocess.run([*as_number(), *made], env={"PATH": "/usr/bin:/bin"}, check=True)
