@@ -144,7 +144,8 @@ class Production:
         service = compose()["services"][name]
         wanted = {**image_environ(), **service.get("environment", {})}
         found = {key: self.here(str(value)) for key, value in wanted.items() if key not in ("HOME", "RAY_ADDRESS")}
-        of_the_image = {"PATH": f"{BIN}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "TMPDIR": str(self.folder / "tmp")}
+        own = str(self.folder / "tmp")
+        of_the_image = {"PATH": f"{BIN}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "TMPDIR": own, "XDG_DATA_HOME": own}
         return {**found, **(self.secrets_of(name) if "env_file" in service else {}), **of_the_image}
 
     def command(self, name: str) -> list[str]:
