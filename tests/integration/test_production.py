@@ -43,8 +43,10 @@ from tests.deployment import DEPLOY, ROOT, compose, image_environ
 pytestmark = pytest.mark.slow
 
 NUMBER = 54321  # a user and a group that have no names here
-WITHIN_S = 240.0
+WITHIN_S = 600.0
 AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+# As a container has it: SeaweedFS ends where another user's socket has the name of one of its own.
+WITH_OWN_TMP = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh")
 BIN = Path(sys.executable).parent
 SITES = ("prefect", "s3", "ingest")
 PORTS = (*SITES, *(f"{name}-site" for name in SITES), "health", "postgres")
@@ -86,6 +88,8 @@ def as_number() -> tuple[str, ...]:
         pytest.skip("not root: processes cannot be started as another user")
     if not all(postgres_program(name).exists() for name in ("initdb", "postgres", "psql", "pg_dump", "pg_restore")):
         pytest.skip("Postgres is missing: install Debian's postgresql")
+    if subprocess.run([*WITH_OWN_TMP, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
     switch = ("setpriv", f"--reuid={NUMBER}", f"--regid={NUMBER}", "--clear-groups")
     # A Python in root's own home can be read by others with this capability, which lets them write nothing more.
     reading = (*switch, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
@@ -160,6 +164,8 @@ class Production:
         }  # fmt: skip
         command = commands.get(name) or self.command(name)
         before = AS_POSTGRES if name == "postgres" else as_number()
+        if name == "store":
+            before = (*WITH_OWN_TMP, *before)
         with open(self.log(name), "ab") as log:
             self.processes[name] = subprocess.Popen(
                 [*before, *command],
@@ -232,7 +238,7 @@ def production() -> Iterator[Production]:
     as_number()
     with pytest.raises(KeyError):
         pwd.getpwuid(NUMBER)
-    here = Production(Path(tempfile.mkdtemp(prefix="production-")), free_ports())
+    here = Production(Path(tempfile.mkdtemp(prefix="p-", dir="/var/tmp")), free_ports())
     try:
         prepare(here)
         with pytest.MonkeyPatch.context() as environment:
@@ -390,8 +396,9 @@ def test_the_proxy_says_when_to_come_again_and_the_worker_does(production: Produ
 
 def test_a_copy_of_database_and_store_holds_what_was_there(production: Production) -> None:
     """The commands of docs/production.md."""
-    production.complete("tiny/kept")
-    asked = ("-At", "-c", "SELECT count(*) FROM flow_run WHERE state_type = 'COMPLETED'")
+    with production.store(production.secrets_of("worker")) as store:
+        store.put("kept", b"kept")
+    asked = ("-At", "-c", "SELECT count(*) FROM deployment")
     dump = production.folder / "tmp" / "prefect.dump"
     production.psql("pg_dump", "-Fc", "-f", str(dump), "modnet")
     production.psql("psql", "-d", "postgres", "-c", "CREATE DATABASE restored")
@@ -406,7 +413,7 @@ def test_a_copy_of_database_and_store_holds_what_was_there(production: Productio
     production.run(["tar", "-C", production.data, "-xf", archive])
     production.start("store")
     with production.store(production.secrets_of("worker")) as store:
-        production.wait("the store", lambda: is_given(store, "tiny/kept"))
+        production.wait("the store", lambda: is_given(store, "kept"))
 
 
 def test_a_cluster_of_ray_takes_who_has_its_token() -> None:
