@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install legacy-runtimes nightly up down deployments test test-slow check lint format docs
+.PHONY: help install agent legacy-runtimes nightly up down deployments test test-slow check lint format docs
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -20,6 +20,9 @@ install:  ## .venv with everything pinned (PYTHON= takes yours)
 
 legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .modnet/legacy (PYTHON39= takes yours)
 	@PYTHON=$(BIN)/python infra/legacy_runtimes.sh .modnet/legacy
+
+agent: install  ## the edge agent as one file: dist/modnet-agent.pyz
+	@$(BIN)/python -m infra.agent_file dist/modnet-agent.pyz
 
 nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= START= PROFILE=demo|standard PRUNING= MAX_MSE_RATIO= LICENCE=)
 	@mkdir -p .modnet

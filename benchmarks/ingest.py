@@ -24,10 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.services import memory_mb, services
-from infra.device.documents.checks import utc_now
-from infra.device.documents.latency_report import MAX_SENT_BYTES, LatencyReport
-from infra.device.documents.latency_summary import intervals, summarise
+from benchmarks.services import drawn_report, memory_mb, services
+from infra.device.documents.latency_report import MAX_SENT_BYTES
 from infra.device.stores.object_store import ObjectStore
 from infra.device.stores.signature import authorization, now
 from infra.ingest.devices import Device
@@ -36,7 +34,6 @@ from infra.local_stack.ports import LOOPBACK
 MAX_MEMORY_MB = 150
 WRONG = ("malformed", "too large", "another's name", "sent before")
 WRONG_SHARE = 0.1
-SAMPLES = 50  # of a report, as the agent measures by default
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,8 @@ def _send_all(
         before = [one for one in of_device if one[1] == "valid"]
         if kind == "sent before" and not before:
             kind = "valid"
-        report = _report(other if kind == "another's name" else device, chance)
+        sender = other if kind == "another's name" else device
+        report = drawn_report(sender.name, f"{chance.getrandbits(48):012x}", "cpu-int8", chance)
         key, body = report.key(), report.to_json()
         if kind == "valid":
             valid[key] = body
@@ -151,26 +149,6 @@ def put(port: int, device: Device, key: str, body: bytes) -> str:
         return "closed"
     finally:
         connection.close()
-
-
-def _report(device: Device, chance: random.Random) -> LatencyReport:
-    samples = tuple(chance.uniform(20.0, 30.0) for _ in range(SAMPLES))
-    return LatencyReport(
-        release_id=f"{chance.getrandbits(48):012x}",
-        target="cpu-int8",
-        device=device.name,
-        runtime="openvino 2026.4.1",
-        status="measured",
-        started_at=utc_now(),
-        conditions={"cpu_model_text": "Example", "logical_cores_count": 4},
-        precision="f32",
-        input_shape=(1, 3, 512, 512),
-        load_ms=100.0,
-        warm_up_ms=samples[:5],
-        samples_ms=samples,
-        summary=summarise(samples),
-        intervals_ms=intervals(samples),
-    )
 
 
 def _holds(store: ObjectStore, wanted: Mapping[str, bytes]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import subprocess
 import time
@@ -12,6 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.device.documents.checks import utc_now
+from infra.device.documents.latency_report import LatencyReport
+from infra.device.documents.latency_summary import intervals, summarise
+from infra.device.measuring.request import MeasureSettings
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
 from infra.local_stack.ports import LOOPBACK, choose_ports, listens
@@ -75,6 +80,27 @@ def environ_of(key_id: str, secret: str, port: int) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": LOOPBACK,
     }
+
+
+def drawn_report(device: str, release_id: str, target: str, chance: random.Random) -> LatencyReport:
+    """A report of as many samples as an agent takes by default."""
+    samples = tuple(chance.uniform(20.0, 30.0) for _ in range(MeasureSettings.repeats))
+    return LatencyReport(
+        release_id=release_id,
+        target=target,
+        device=device,
+        runtime="openvino 2026.4.1",
+        status="measured",
+        started_at=utc_now(),
+        conditions={"cpu_model_text": "Example", "logical_cores_count": 4},
+        precision="f32",
+        input_shape=(1, 3, 512, 512),
+        load_ms=100.0,
+        warm_up_ms=samples[:5],
+        samples_ms=samples,
+        summary=summarise(samples),
+        intervals_ms=intervals(samples),
+    )
 
 
 def memory_mb(pid: int, field: str) -> float:

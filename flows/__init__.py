@@ -3,6 +3,7 @@
 | stage | in | out, in the object store |
 |---|---|---|
 | prepare_dataset | DatasetConfig | `datasets/<dataset_id>/archive-….zip`, `dataset.json` |
+| check_dataset (on Ray) | data set | `checks/….json`, `checks/….html` |
 | train_baseline | data set, BaselineConfig | `bases/<base_id>/base-….safetensors`, `base.json` |
 | prune | base, PruningConfigs | `candidates/<candidate_id>/pruned-….safetensors`, `plan.json`, `candidate.json` |
 | retrain (on Ray) | candidates | `candidates/<candidate_id>/retrained-….safetensors`, `retrained.json` |
@@ -10,6 +11,8 @@
 | export | winner | `exports/…/{modnet-….onnx, modnet-<target>-….{xml,bin}}`, `export.json` |
 | deploy | winner's export | `releases/<release_id>/{…, manifest.json}`, then `targets/<target>/current.json` |
 | benchmark | release | `reports/<device>/<release_id>/….json`, sent by the devices |
+
+Beside it, `collect` keeps a row of every report and writes the page of the fleet: `fleet/…`.
 
 Names are digests of the question: the same question finds its answer in the store, so a killed run resumes and a
 second run of the same question computes nothing. Files of an answer carry a digest of their content as well: two runs

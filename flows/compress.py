@@ -3,6 +3,8 @@
 from prefect import flow
 
 from flows.benchmark import benchmark
+from flows.check_dataset import check_dataset
+from flows.collect import collect
 from flows.deploy import deploy
 from flows.evaluate import evaluate
 from flows.export import export
@@ -15,23 +17,26 @@ from tasks.configs.compress import CompressConfig
 from tasks.evaluate import choose_winner
 from tasks.export import why_refused
 from tasks.reporting import publish_report
+from tasks.stored import wait_for_store
 
 
 @flow(name="compress")
 def compress(config: CompressConfig) -> str:
     """Makes the network small and fast: prunes it in several ways, retrains all of them, and releases the best.
 
-    1. Prepare the data set and the unpruned network.
+    1. Prepare the data set, look at every image of it, and prepare the unpruned network.
     2. Prune one candidate per entry of `pruning`, and retrain all of them side by side.
     3. Score and time them. The fastest wins among those that err little enough.
     4. Export the winner to OpenVINO, check that it computes the same, and publish it as a release.
     5. A target gets it unless its current release is better. Edge agents then measure it.
-    6. Write the leaderboard, the plot, a sheet of sample images and a report page.
+    6. Write the leaderboard, the plot, a sheet of sample images, a report page and the page of the fleet.
 
     On two cores the demo settings take about ten minutes. The standard settings take a night. A killed run goes on
     where it was, and a second run of the same question computes nothing.
     """
+    wait_for_store(config.compute.store_wait_s)
     dataset = prepare_dataset(config.dataset)
+    check = check_dataset(dataset.dataset_id, config.retrain.max_unreadable, config.compute)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
     candidates = prune(base.base_id, config.pruning, config.retrain, config.seed, config.compute, config.start)
 
@@ -52,6 +57,8 @@ def compress(config: CompressConfig) -> str:
     running = release.running.items()
     reports = [report for name, targets in running for report in benchmark(name, config.benchmark.for_targets(targets))]
 
+    collect(return_state=True)  # the page of the fleet; without it, the run has not failed
+
     failures = [
         Failure(candidate_id=one.candidate_id, label=one.label, reason=failed[one.candidate_id])
         for one in candidates
@@ -59,6 +66,7 @@ def compress(config: CompressConfig) -> str:
     ]
     return publish_report(
         dataset,
+        check,
         base_scores,
         scores,
         candidates,

@@ -21,12 +21,15 @@ def deploy(
     """Publishes an exported network as an immutable release, then moves the pointer of each of its targets to it.
 
     Devices follow the pointer, so they never see half a release. A target keeps the release that it runs when that one
-    errs less on the `tune` split, or is surely faster on this machine. With promotion "never" the release is only
-    published; `promote` moves pointers later, and `roll-back` moves them back.
+    errs less on the `tune` split, or is surely faster on this machine. It keeps it as well while that one is on its way
+    to all devices, and where the new one was stopped on its way. Promotion "always" looks at none of this. With "never"
+    the release is only published; `promote` moves pointers later, and `roll-back` moves them back.
+
+    `release.share` is how many of a target's devices get it at first, see the flow `rollout`.
     """
     release_id = publish(network_id, config, reason, release.licence)
     promotions = [
-        move_pointer(target, release_id, network_id, config, compute, promotion == "always")
+        move_pointer(target, release_id, network_id, config, compute, promotion == "always", release.share)
         for target in ([] if promotion == "never" else targets_of(release_id))
     ]
     return ReleaseRecord(release_id=release_id, promotions=tuple(promotions))

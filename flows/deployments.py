@@ -6,6 +6,7 @@ Each flow is deployed as `stage` with the defaults of its function, and `compres
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from prefect import Flow
 from pydantic.fields import FieldInfo
 
 import flows
+from infra.local_stack.nightly import MAY_BE_CUT
 from modnet.config import Config
 from modnet.configs.form import may_be_empty
 from tasks.configs.compress import CompressConfig, Profile
@@ -26,7 +28,17 @@ _HEAD = """\
 # Of a config that is given here, every field is: the run form hides the defaults of what is left out.
 """
 _DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
+_EVERY_TEN_MINUTES: dict[str, Any] = {
+    "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
+    "tags": [MAY_BE_CUT],
+}
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
+_ONE_AT_A_TIME = {"concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"}}
+_SCHEDULES: dict[str, dict[str, Any]] = {
+    "renew": _DAILY,
+    "rollout": _EVERY_TEN_MINUTES,
+    "collect": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
+}
 
 
 def written() -> str:
@@ -35,12 +47,13 @@ def written() -> str:
         _compress("nightly", "standard") | _AT_NIGHT,
         _compress("on-demand", "demo"),
         *(
-            _deployment("stage", flow) | (_DAILY if flow.name == "renew" else {})
+            _deployment("stage", flow) | _SCHEDULES.get(flow.name, {})
             for flow in all_flows()
             if flow.name != "compress"
         ),
     ]
-    document: str = yaml.safe_dump({"name": "modnet-edge", "deployments": deployments}, sort_keys=False)
+    apart = json.loads(json.dumps(deployments))  # YAML would write a part that several share as a reference
+    document: str = yaml.safe_dump({"name": "modnet-edge", "deployments": apart}, sort_keys=False)
     return _HEAD + document
 
 
@@ -60,7 +73,7 @@ def _compress(name: str, profile: Profile) -> dict[str, Any]:
     (flow,) = (found for found in all_flows() if found.name == "compress")
     return _deployment(name, flow) | {
         "parameters": {"config": _form(CompressConfig) | {"profile": profile}},
-        "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
+        **_ONE_AT_A_TIME,
     }
 
 

@@ -1,12 +1,17 @@
 """Errors of Ray and of local services, which devices have not; the others are in `infra.device.errors`.
 
 InfraError
+├─ StoreGoneError              the store did not answer for as long as a run waits: worth none
 ├─ WorkerLostError             a Ray worker or node died: worth another try
 ├─ ResourcesUnavailableError   the cluster cannot give what was asked
 └─ StackError                  a local service did not start, or a port is taken
 """
 
 from infra.device.errors import InfraError
+
+
+class StoreGoneError(InfraError):
+    """The object store did not answer for as long as a run waits for it."""
 
 
 class WorkerLostError(InfraError):

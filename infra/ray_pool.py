@@ -30,7 +30,9 @@ from typing import Any, TypeVar
 
 import ray
 from ray._private import node, ray_constants, services
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled, without types
 from ray.exceptions import (
+    AuthenticationError,
     LocalRayletDiedError,
     NodeDiedError,
     ObjectLostError,
@@ -56,6 +58,11 @@ _ANSWERS_WITHIN_S = 10.0
 _DISTRIBUTIONS = ("modnet-edge", "torch", "numpy", "opencv-python-headless", "openvino", "nncf")
 _OWN_VARIABLES = ("MODNET_KEYS", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError, ObjectLostError)
+
+_WRONG_TOKEN = (
+    "Ray at {!r}: it refuses the token of this process: {}; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+    "RAY_AUTH_TOKEN_PATH to the cluster's token"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -121,8 +128,8 @@ def run_on_ray(
             local Ray was not there in time.
         TimeoutError: it computed longer than `timeout_s`.
         CancelledError: somebody cancelled the computation in Ray.
-        SettingsError: the worker has other versions than this process, the address cannot be used, or a local Ray has
-            no folder.
+        SettingsError: the worker has other versions than this process, the address cannot be used, the cluster wants
+            another token, or a local Ray has no folder.
         Exception: whatever the function raised, with the worker's traceback as its cause.
     """
     label = name or getattr(function, "__name__", "function")
@@ -191,7 +198,11 @@ def _init(address: str | None) -> None:
         with _kept_from_workers():
             ray.init(**(local if is_local else {"address": address}), logging_level=logging.ERROR)
     except ConnectionError as error:
+        if address is not None:
+            _require_token(address)
         raise WorkerLostError(f"Ray at {address or 'local'!r}: no cluster answers: {error}") from error
+    except AuthenticationError as error:
+        raise SettingsError(_WRONG_TOKEN.format(address, _first_sentence(error))) from error
     except (RuntimeError, ValueError, OSError) as error:
         raise SettingsError(f"Ray at {address or 'local'!r}: cannot be used from this process: {error}") from error
     except Exception as error:  # what Ray raises when one of its processes is not there within 30 s
@@ -199,6 +210,24 @@ def _init(address: str | None) -> None:
         raise WorkerLostError(
             f"Ray at {address or 'local'!r} did not start in time, as on a machine that is very busy: {error}"
         ) from error
+
+
+def _require_token(address: str) -> None:
+    """Says that the cluster wants another token, where that is why it does not answer: Ray tells that its log alone.
+
+    Raises:
+        SettingsError: it does.
+    """
+    try:
+        GcsClient(address=address)
+    except AuthenticationError as error:
+        raise SettingsError(_WRONG_TOKEN.format(address, _first_sentence(error))) from error
+    except Exception as error:  # it does not answer at all, which the caller says
+        _log.debug("Ray at %r: %s", address, error)
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition(". ")[0]
 
 
 @contextmanager

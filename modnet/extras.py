@@ -11,7 +11,7 @@ from modnet.errors import MissingExtraError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("matplotlib", "nncf", "onnx", "rich", "safetensors", "torch"),
     "pipeline": (
-        *("boto3", "botocore", "cryptography", "prefect", "ray", "securesystemslib", "starlette", "tuf"),
+        *("boto3", "botocore", "cryptography", "httpx", "prefect", "ray", "securesystemslib", "starlette", "tuf"),
         *("uvicorn", "yaml"),
     ),
 }

@@ -18,6 +18,7 @@ def is_readable(shape: Shape) -> bool:
     return all(STRIDE <= side <= LONGEST_SIDE and side % STRIDE == 0 for side in shape)
 
 
+OPEN_SIDE = 512  # pixels: what an open height and width become where one network is measured
 Size = int | Shape  # a shape, or the side of a square
 
 Target = Literal["cpu-fp32", "cpu-fp16", "cpu-int8", "cpu-fp32-dynamic", "ncs2-fp16"]

@@ -7,7 +7,7 @@ one over, or the parts of one that a function needs.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from modnet.configs import TrainingConfig
 from modnet.data.loading_worker import Samples
 from modnet.errors import ConfigError
-from modnet.graph_function import GraphFunction
+from modnet.graph_function import GraphFunction, Pixels
 from modnet.network import NetworkSpec, PrunableNetwork
 from modnet.records import Scores
 from modnet.targets import Shape
@@ -44,6 +44,23 @@ class TrainingSet(Samples[SampleT_co], Protocol[SampleT_co]):
     def files(self) -> tuple[str, ...]: ...
 
 
+class Fault(NamedTuple):
+    """What is wrong with one label, as can be seen in it and its image alone."""
+
+    kind: str  # what the label is called where it has this fault, in the plural: a finding is of one kind and split
+    got: str
+    wanted: str  # the same for all of a kind
+    spoils: bool  # whether a split where at least half of the labels have it is of no use
+
+
+class Looked(NamedTuple):
+    """A labelled image as people look at it, at its own size."""
+
+    image: NDArray[np.uint8]  # (H, W, 3), RGB
+    label: NDArray[np.uint8] | None  # (h, w) or (h, w, 3), RGB: a picture of it, if there is one
+    faults: tuple[Fault, ...] = ()
+
+
 class LabelledData(Protocol):
     """A data set on this machine: what networks learn from, and what says how much they err.
 
@@ -59,6 +76,13 @@ class LabelledData(Protocol):
 
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         """What an image and its label are read from."""
+
+    def look(self, split: Split, position: int) -> Looked:
+        """An image and its label with what is wrong with the label.
+
+        Raises:
+            DatasetError: one of them cannot be read, they do not fit, or nothing can be made of them.
+        """
 
     def input_shapes(self) -> tuple[Shape, ...]:
         """Heights and widths, multiples of 32, that its images fill: the longer side is 512 pixels.
@@ -136,6 +160,9 @@ class Workload(Generic[Network_co]):
     # the folder of an extracted archive → its data. Raises DatasetError where it is no such data set
     open: Callable[[Path], LabelledData]
     shipped: Mapping[str, Path] = field(default_factory=dict)  # words → checkpoints that the project brings along
+    # height and width → a few made-up images as its networks read them, (N, C, H, W) in [-1, 1], the same each time:
+    # devices compute them before they measure. None: there are none, and nobody checks what a device computes
+    golden: Callable[[Shape], Pixels] | None = None
     # (teacher, student, its `distillation`) → a `Teaching`; None: its networks cannot teach
     teaching: Callable[[Any, Any, Any], Teaching] | None = None
     read_published: ReadPublished | None = None  # reads checkpoints of others; None: there are none

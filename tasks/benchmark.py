@@ -17,7 +17,7 @@ from infra.device.releases import read_manifest
 from infra.device.reports import counted_once, read_reports
 from infra.device.shown import shown
 from infra.ingest.events import REPORT_STORED, release_resource
-from infra.publishing.releases import await_reports
+from infra.publishing.marks import await_reports
 from modnet.configs import BenchmarkConfig
 from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_trust

@@ -8,7 +8,9 @@ from prefect.client.schemas.objects import State, TaskRun
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import read_current, read_manifest
-from infra.publishing.releases import NOTHING, promote
+from infra.publishing.releases import NOTHING, manifest_of, promote
+from infra.publishing.rollouts import percent
+from infra.publishing.stops import stops_of
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import Challenge, ExportRecord, Promotion
 from modnet.targets import VARIANTS, Target
@@ -45,9 +47,19 @@ def _is_transient_or_outrun(task: Task[..., Any], run: TaskRun, state: State[Any
 
 @task(task_run_name="promote {target}", retry_condition_fn=_is_transient_or_outrun, **RETRIES)
 def move_pointer(
-    target: Target, release_id: str, network_id: str, config: ExportConfig, compute: ComputeConfig, is_forced: bool
+    target: Target,
+    release_id: str,
+    network_id: str,
+    config: ExportConfig,
+    compute: ComputeConfig,
+    is_forced: bool,
+    share: float = 1.0,
 ) -> Promotion:
-    """Makes a release the current one of a target unless the one before is better; devices see it at once."""
+    """Makes a release the current one of a target unless the one before is better; devices see it at once.
+
+    The first release goes to all devices, whatever the share. A rollout under way is not interrupted, and a release
+    that was stopped is not promoted again, unless forced.
+    """
     publisher = this_publisher()
     try:
         current = read_current(this_trust(), target)
@@ -55,19 +67,33 @@ def move_pointer(
         promote(publisher, target, release_id, instead_of=NOTHING)
         return _told(target, release_id, release_id, "it is the first release of this target")
     except (DigestMismatchError, ContractError) as error:
-        promote(publisher, target, release_id)
+        promote(publisher, target, release_id, is_forced=is_forced)
         return _told(target, release_id, release_id, f"nobody can say what it ran before: {error}")
     if current.release_id == release_id:
-        return _told(target, release_id, release_id, "the target runs it already")
+        where = "" if current.share == 1 else f", on {percent(current.share)} of its devices"
+        return _told(target, release_id, release_id, f"the target runs it already{where}")
     if is_forced:
         reason = f"promoted as asked, without a comparison with release {current.release_id}"
+    elif (why_not := _why_not_now(target, current, release_id)) is not None:
+        return _told(target, release_id, current.release_id, why_not)
     else:
         challenge = _challenge(target, current, network_id, config, compute)
         if challenge.objections:
             return _told(target, release_id, current.release_id, challenge.verdict)
         reason = challenge.verdict
-    promote(publisher, target, release_id, instead_of=current.release_id)
-    return _told(target, release_id, release_id, reason)
+    promote(publisher, target, release_id, instead_of=current.release_id, share=share, is_forced=is_forced)
+    first = "" if share == 1 else f"; {percent(share)} of its devices get it first"
+    return _told(target, release_id, release_id, f"{reason}{first}")
+
+
+def _why_not_now(target: Target, current: Pointer, release_id: str) -> str | None:
+    """Why a run does not promote a release by itself; None where nothing is in its way."""
+    if current.share < 1:
+        since = f"since {current.moved_at}, and is not on all devices"
+        return f"release {current.release_id} is on {percent(current.share)} of the devices {since}"
+    publisher = this_publisher()
+    stops = stops_of(publisher, target, release_id, manifest_of(publisher, release_id))
+    return next(iter(stops.values()), None)
 
 
 def _challenge(

@@ -8,13 +8,12 @@ from prefect import get_run_logger
 from prefect.futures import PrefectFutureList
 
 from infra.device.shown import shown
-from infra.device.stores.object_store import open_store
 from infra.ray_pool import run_on_ray
 from infra.settings import Settings
 from modnet.configs import ComputeConfig
 from modnet.records import Record
 from tasks.remote.node import answered
-from tasks.stored import recall
+from tasks.stored import recall, this_store
 from tasks.training_progress import shown_training
 
 Kind = TypeVar("Kind", bound=Record)
@@ -36,7 +35,7 @@ def recalled_or_computed(
     key and description of the artifact that shows how far it is.
     """
     settings = Settings.from_env()
-    record = recall(open_store(settings.store_url), key, kind)
+    record = recall(this_store(compute.store_wait_s), key, kind)
     if record is not None:
         get_run_logger().info("%s: found in the store", name)
         return record
@@ -44,7 +43,7 @@ def recalled_or_computed(
     with nullcontext() if bar is None else shown_training(key.rpartition("/")[0], *bar):
         computed: Kind = run_on_ray(
             answered,
-            *(key, kind, function, args, cpus, gpus),
+            *(key, kind, function, args, cpus, gpus, compute.store_wait_s),
             cpus=cpus,
             gpus=gpus or 0,
             timeout_s=compute.timeout_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.device.documents.manifest import Manifest, TargetFiles, TurnedFiles
+from infra.device.documents.manifest import Golden, Manifest, TargetFiles, TurnedFiles
 from infra.publishing.releases import publish_release
 from infra.publishing.repository import Publisher
 from modnet.configs import ExportConfig
@@ -63,9 +63,11 @@ def publish_network(
 
 
 def _target_files(target: Target, export: ExportRecord, input_name: str, shape: tuple[int, ...]) -> TargetFiles:
-    """The IR of a target, and that of the turned shape where the export made one."""
+    """The IR of a target, that of the turned shape and golden images where the export made them."""
     xml, weights, *of_turned = export.ir_files(target)
     rows = 1 if export.input_format == "uint8-nhwc" else 2
     turned_shape = (*shape[:rows], shape[rows + 1], shape[rows], *shape[rows + 2 :])
     turned = TurnedFiles(of_turned[0], of_turned[1], turned_shape) if of_turned else None
-    return TargetFiles(xml, weights, input_name, shape, VARIANTS[target].precision, turned)
+    of_golden = export.golden.get(target)
+    golden = None if of_golden is None else Golden(of_golden.name, of_golden.tolerance)
+    return TargetFiles(xml, weights, input_name, shape, VARIANTS[target].precision, turned, golden)

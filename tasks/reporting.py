@@ -15,9 +15,11 @@ from modnet.records import (
     HostLatencies,
     NetworkScores,
     ReleaseRecord,
+    StoredCheck,
     StoredFile,
 )
 from modnet.report import run_tables
+from modnet.report.data_tables import finding_rows
 from modnet.report.pictures import pareto_plot
 from modnet.workloads import workload_named
 from tasks.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -34,6 +36,7 @@ from tasks.tables import device_rows, html_page
 @task(retry_condition_fn=is_transient, **RETRIES)
 def publish_report(
     dataset: DatasetRecord,
+    check: StoredCheck,
     base: NetworkScores,
     scores: list[NetworkScores],
     candidates: list[Candidate],
@@ -44,7 +47,7 @@ def publish_report(
     reports: list[LatencyReport],
     config: CompressConfig,
 ) -> str:
-    """Leaderboard, Pareto plot, sheet of pictures and page of one run; returns the page's address."""
+    """Leaderboard, plot, sheet of pictures, page of the data and page of the run; returns the latter's address."""
     store = this_store()
     labels = {candidate.candidate_id: candidate.label for candidate in candidates}
     workload = workload_named(dataset.workload)
@@ -54,7 +57,7 @@ def publish_report(
     export = get_record(store, exported_at, ExportRecord)
     targets = run_tables.target_rows(export, workload.errors, release.promotions)
     devices = device_rows(reports)
-    note = run_tables.data_note(dataset)
+    note = f"{run_tables.data_note(dataset)} The data were looked at before: {check.check.summary}."
     gained = run_tables.what_was_gained(run, export)
     pareto = pareto_plot(
         run_tables.pareto_points(run),
@@ -75,11 +78,14 @@ def publish_report(
     )
     pictures = {"Accuracy against latency": pareto, "Sample images": store.get(sheet.key)}
     tables = {"Networks": networks, "Targets of the winner": targets, "Devices": devices}
+    if warnings := finding_rows(check.check):
+        tables["Warnings of the data"] = warnings
     page = html_page(
         f"Compression run, {workload.name}", gained, f"{note} {run_tables.target_note(export)}", tables, pictures
     )
     store.put(f"{folder}/pareto.png", pareto)
     store.put(f"{folder}/report.html", page)
+    store.put(f"{folder}/data.html", store.get(check.page.key))
 
     address = store.link(f"{folder}/report.html")
     create_markdown_artifact(gained, key="gained", description="The winner against the unpruned network.")

@@ -9,18 +9,24 @@ from infra.device.trust import Trust
 from infra.publishing.keys import Keys
 from infra.publishing.repository import Publisher
 from infra.settings import Settings
-from tasks.stored import this_store
+from tasks.stored import prompt_store, waited_for
 
 
 def this_trust(store: ObjectStore | None = None) -> Trust:
-    """What the keys of this process's settings have signed in a store, by default in the settings' own.
+    """What the keys of this process's settings have signed in a store.
+
+    Args:
+        store: which is asked once; None: the settings' own, which is waited for.
 
     Raises:
         SettingsError: there is no root metadata.
     """
-    settings, store = Settings.from_env(), store or this_store()
+    settings, given = Settings.from_env(), store
+    store = given or prompt_store()
     root = Keys(settings.keys_folder).roots[0].to_bytes()  # the first: what was verified is remembered by it
-    return Trust(store, root, settings.cache_folder / "trust" / hashlib.sha256(store.address.encode()).hexdigest()[:12])
+    folder = settings.cache_folder / "trust" / hashlib.sha256(store.address.encode()).hexdigest()[:12]
+    trust = Trust(store, root, folder)
+    return trust if given else waited_for(trust, store.url)  # not the store: a lock is held while it is read
 
 
 def this_publisher(store: ObjectStore | None = None) -> Publisher:
@@ -29,4 +35,4 @@ def this_publisher(store: ObjectStore | None = None) -> Publisher:
     Raises:
         SettingsError: there is no root metadata. A missing key is told when something is signed.
     """
-    return Publisher(store or this_store(), Keys(Settings.from_env().keys_folder))
+    return Publisher(store or prompt_store(), Keys(Settings.from_env().keys_folder))

@@ -11,19 +11,50 @@ from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.file_digest import FileDigest
 from infra.device.errors import ConflictError, ContractError, DigestMismatchError, NotStoredError
 from infra.device.stores.object_store import ObjectStore, open_store
+from infra.patience import Asked, patient
 from infra.settings import Settings
+from modnet.configs import ComputeConfig
 from modnet.records import Record, StoredFile
 
 Kind = TypeVar("Kind", bound=Record)
 
 # A stage's version is raised when its result for the same question would change. A golden test catches a forgotten
 # raise.
-STAGE_VERSIONS = {"dataset": 3, "base": 4, "prune": 2, "retrain": 7, "evaluate": 3, "export": 6, "sensitivity": 2}
+STAGE_VERSIONS = {
+    "dataset": 3,
+    "check": 1,
+    "base": 4,
+    "prune": 2,
+    "retrain": 7,
+    "evaluate": 3,
+    "export": 7,
+    "sensitivity": 2,
+}
 
 
-def this_store() -> ObjectStore:
-    """The object store that this process's settings name."""
-    return open_store(Settings.from_env().store_url)
+_wait_s = ComputeConfig().store_wait_s
+
+
+def wait_for_store(seconds: float) -> None:
+    """Says how long this process waits for a store that does not answer; one process runs one run's flows."""
+    global _wait_s
+    _wait_s = seconds
+
+
+def waited_for(asked: Asked, where: str, wait_s: float | None = None) -> Asked:
+    """What is asked, with the patience of this process, or for `wait_s` seconds; see `infra.patience.patient`."""
+    return patient(asked, where, _wait_s if wait_s is None else wait_s)
+
+
+def this_store(wait_s: float | None = None) -> ObjectStore:
+    """The object store that this process's settings name; it is waited for where it does not answer."""
+    store = prompt_store()
+    return waited_for(store, store.url, wait_s)
+
+
+def prompt_store(url: str | None = None) -> ObjectStore:
+    """The same store, or the one at `url`. It says at once that it does not answer: to whoever holds a lock."""
+    return open_store(url or Settings.from_env().store_url)
 
 
 def identify(**question: Any) -> str:

@@ -9,6 +9,13 @@ from infra.device.shown import shown
 from modnet.report.run_tables import Row
 
 _SENTENCE = 40  # characters
+_STYLE = (
+    "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
+    "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
+    "text-align:left;vertical-align:top}.sentence{min-width:22rem}img{max-width:100%}div{overflow-x:auto}"
+    "figure{display:inline-block;margin:.5rem;max-width:21rem;vertical-align:top}"
+    "figcaption{font-size:.75rem;overflow-wrap:anywhere}"
+)
 
 
 def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
@@ -45,28 +52,29 @@ def html_page(
     title: str, lead: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes]
 ) -> bytes:
     """One page without anything to load: what matters first, pictures (PNG) and tables, and how it was measured."""
-    style = (
-        "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
-        "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;"
-        "text-align:left;vertical-align:top}.sentence{min-width:22rem}img{max-width:100%}div{overflow-x:auto}"
-    )
     sections = [f"<h1>{html.escape(title)}</h1><p><b>{html.escape(lead)}</b></p>"]
     for heading, png in pictures.items():
         image = f'<img alt="{heading.lower()}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
         sections.append(f"<h2>{html.escape(heading)}</h2>{image}")
     for heading, rows in tables.items():
-        content = _html_table(rows) if rows else "<p>Nothing yet.</p>"
-        sections.append(f"<h2>{html.escape(heading)}</h2><div>{content}</div>")
+        sections.append(f"<h2>{html.escape(heading)}</h2>{html_table(rows)}")
     sections.append(f"<p>{html.escape(note)}</p>")
-    body = "".join(sections)
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
+    return html_document(title, "".join(sections))
+
+
+def html_document(title: str, body: str, more_style: str = "") -> bytes:
+    """A whole page around what its body holds, which is escaped already."""
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}{more_style}</style>'
     return shown(f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>').encode()
 
 
-def _html_table(rows: Sequence[Row]) -> str:
+def html_table(rows: Sequence[Row]) -> str:
+    """Rows as a table that scrolls by itself where it is too wide."""
+    if not rows:
+        return "<div><p>Nothing yet.</p></div>"
     head = "".join(f"<th>{html.escape(column)}</th>" for column in rows[0])
     lines = "".join("<tr>" + "".join(_html_cell(cell) for cell in row.values()) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{lines}</table>"
+    return f"<div><table><tr>{head}</tr>{lines}</table></div>"
 
 
 def _html_cell(cell: str) -> str:

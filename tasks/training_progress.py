@@ -11,7 +11,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from modnet.records import TrainingProgress
-from tasks.stored import recall, this_store
+from tasks.stored import prompt_store, recall
 from tasks.stored_network import progress_key
 
 REFRESH_EVERY_S = 5.0
@@ -67,7 +67,7 @@ class _Watch:
             self._artifact = cast(UUID, begun)  # no coroutine in a task that is none; its type says that it may be
         percent, description = self.percent, self._description
         if percent is None:
-            reached = recall(this_store(), progress_key(self._folder), TrainingProgress)
+            reached = recall(prompt_store(), progress_key(self._folder), TrainingProgress)
             if reached is None:
                 return
             percent = 100 * reached.step / reached.steps

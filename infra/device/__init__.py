@@ -1,7 +1,7 @@
 """What ships to devices, all of it: the agent that measures released models, `python -m infra.device --help`.
 
-Python 3.9 or newer; imports nothing but the standard library, numpy, openvino (2021.4 or newer), boto3 and itself, so
-that a device needs this folder alone. The pipeline uses the same stores, documents and measuring.
+Python 3.9 or newer; imports nothing but the standard library, numpy, openvino (2021.4 or newer), boto3, cryptography,
+tuf and itself. `make agent` makes one file of it, with tuf. The pipeline uses the same stores, documents and measuring.
 
 No process that imports this sends usage statistics: its dependencies are told before any of them is imported.
 """

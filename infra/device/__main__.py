@@ -2,197 +2,133 @@
 
 Exit codes:
 
-    0  measured, or nothing to do
+    0  well; measured, or nothing to do
     2  usage
     3  a setting, the disk or the device of this machine, the store refuses it, or what is signed is not to be trusted
     4  the store cannot be reached, or this machine's clock is wrong; the report stays in the spool
     5  the model was rejected
 
-Without --once it runs until SIGTERM or SIGINT. What may pass (see `agent`) is logged, and the next round waits longer.
-Only what nobody but the owner of this machine can mend ends it.
+`run` goes on until SIGTERM or SIGINT. What may pass (see `agent`) is logged, and the next round waits longer. Only what
+nobody but the owner of this machine can mend ends it.
+
+Flags in place of a verb are `run`, with --once `once`: service files of earlier versions have them. They say everything
+themselves, so neither file nor variables are read.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import random
-import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
 
-from infra.device.agent.agent import REJECTED, WAITING, Agent, MeasureSettings
-from infra.device.agent.lock import only_agent
-from infra.device.agent.spool import ReportTaker
-from infra.device.documents.checks import check_name
-from infra.device.errors import (
-    ContractError,
-    DiskFullError,
-    InfraError,
-    SettingsError,
-    StoreRefusesError,
-    StoreUnavailableError,
-)
-from infra.device.measuring.runtime import check_device_kind, device_of
-from infra.device.shown import ShownFormatter, ShownParser
-from infra.device.stores.object_store import ObjectStore, open_store
+from infra.device.cli.doctor import findings
+from infra.device.cli.enrol import enrol
+from infra.device.cli.findings import WRONG
+from infra.device.cli.read_config import FILE, KEYS, config_of_flags, read_config
+from infra.device.cli.run import EXIT_CONFIGURATION, EXIT_OK, EXIT_UNREACHABLE, once, run
+from infra.device.cli.status import status_lines
+from infra.device.cli.unit import unit_text
+from infra.device.cli.verify import verify
+from infra.device.errors import InfraError, SettingsError, StoreUnavailableError
+from infra.device.shown import ShownParser, shown
 
-if TYPE_CHECKING:
-    from infra.device.trust import Trust
-
-EXIT_OK, EXIT_CONFIGURATION, EXIT_UNREACHABLE, EXIT_REJECTED = 0, 3, 4, 5
-LONGEST_WAIT_S = 3600.0
-_MOST_RUNS = 20_000  # so that a report stays below MAX_SENT_BYTES
+_PROGRAM = Path(sys.argv[0]).name if sys.argv[0].endswith(".pyz") else "python -m infra.device"
+_VERBS = {
+    "run": "measures every new release, until it is stopped",
+    "once": "looks once, measures what is new, and ends",
+    "enrol": "gets this device's key by a token, and writes the settings",
+    "doctor": "says what is missing on this machine, and what to do about it",
+    "status": "says what was measured, what waits, and whether the agent runs",
+    "verify": "fetches what the targets run, and verifies signatures and files; measures nothing",
+    "unit": "prints a systemd unit for this file and this Python",
+}
 
 _log = logging.getLogger("infra.device")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the agent and returns its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.ingest is None and options.store.startswith("s3://"):
-        parser.error("--ingest is needed with a store at s3://, where devices write nothing themselves")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for name in ("botocore", "tuf"):  # they tell where each setting was found, and which signatures count
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
+    """Runs a verb, and returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"):
+        return _of_flags(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        for target in options.target:
-            check_device_kind(device_of(target))
-        settings = MeasureSettings(warm_up=options.warm_up, repeats=options.repeats, threads=options.threads)
-        store = open_store(options.store)
-        reports = None if options.ingest is None else _ingest(options.ingest)
-        with only_agent(options.work_folder):
-            agent = Agent(
-                _trust(store, options.root, options.work_folder / "trust"),
-                device=options.device,
-                work_folder=options.work_folder,
-                settings=settings,
-                reports=reports,
-            )
-            if options.once:
-                return _run_round(agent, options.target)
-            return _run_rounds(agent, options.target, options.interval_s)
+        return _done(options)
+    except (InfraError, OSError) as error:
+        if options.verb in ("run", "once"):
+            _log.error("%s: %s", type(error).__name__, error)
+        else:
+            sys.stderr.write(f"{shown(error)}\n")
+        return EXIT_UNREACHABLE if isinstance(error, StoreUnavailableError) else EXIT_CONFIGURATION
+
+
+def _done(options: argparse.Namespace) -> int:
+    path: Path | None = options.config
+    if options.verb == "unit":
+        sys.stdout.write(unit_text(path or FILE))
+        return EXIT_OK
+    if options.verb == "enrol":
+        config = enrol(options.url, options.token, path or FILE)
+        _say(f"device: {config.device}", f"settings: {path or FILE}", "now: doctor, then run")
+        return EXIT_OK
+    if options.verb == "doctor":
+        code = EXIT_OK
+        for finding in findings(lambda: read_config(path)):
+            _say(f"{finding.state:7}{finding.about:14} {finding.words}")
+            code = EXIT_CONFIGURATION if finding.state == WRONG else code
+        return code
+    config = read_config(path)
+    if options.verb == "status":
+        _say(*status_lines(config))
+        return EXIT_OK
+    if options.verb == "verify":
+        code, lines = verify(config)
+        _say(*lines)
+        return code
+    return run(config) if options.verb == "run" else once(config)
+
+
+def _of_flags(arguments: Sequence[str]) -> int:
+    """`run` or `once`, by flags alone."""
+    parser = ShownParser(prog=_PROGRAM, description="Measures released models here. With a verb: see --help.")
+    for name, key in KEYS.items():
+        if name != "targets":
+            parser.add_argument(f"--{name.replace('_', '-')}", help=f"{key.says}; {key.wanted}")
+    parser.add_argument("--target", action="append", dest="targets", help="as cpu-fp32; may be repeated")
+    parser.add_argument("--once", action="store_true", help="one round instead of a loop")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    is_once = given.pop("once")
+    given["targets"] = ",".join(given.get("targets", []))
+    try:
+        config = config_of_flags({name: value for name, value in given.items() if value})
+    except SettingsError as error:
+        parser.error(str(error))
+    try:
+        return once(config) if is_once else run(config)
     except (InfraError, OSError) as error:
         _log.error("%s: %s", type(error).__name__, error)
         return EXIT_CONFIGURATION
 
 
-def _trust(store: ObjectStore, root: Path, folder: Path) -> Trust:
-    """What the owner of the store signs, by the root metadata in a file."""
-    try:
-        from infra.device.trust import Trust
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"{error}: install tuf and securesystemslib[crypto] with pip, on Python 3.9 tuf==5.1.0 and requests"
-        ) from error
-    return Trust(store, root.read_bytes(), folder)
-
-
-def wait_s(interval_s: float, failures: int, jitter: float) -> float:
-    """Seconds until the next round: the interval, doubled for each failure in a row up to an hour.
-
-    Args:
-        interval_s: between rounds that went well.
-        failures: rounds in a row that did not.
-        jitter: in [0, 1); after a failure takes off up to half of the wait, so that devices which failed together
-            do not come back together.
-    """
-    if failures == 0:
-        return interval_s
-    longest_s = max(interval_s, LONGEST_WAIT_S)
-    return min(longest_s, interval_s * 2.0 ** min(failures, 30)) * (1.0 - jitter / 2.0)
-
-
-def _ingest(url: str) -> ReportTaker:
-    from infra.device.agent.ingest import Ingest  # imports botocore, which a folder does without
-
-    return Ingest(url)
-
-
-def _run_round(agent: Agent, targets: Sequence[str]) -> int:
-    """The exit code of one round; what it raises ends a loop."""
-    try:
-        outcomes = agent.run_once(targets)
-    except StoreUnavailableError as error:
-        _log.error("%s", error)
-        return EXIT_UNREACHABLE
-    except (StoreRefusesError, DiskFullError) as error:
-        _log.error("%s", error)
-        return EXIT_CONFIGURATION
-    except OSError as error:  # a worn card, a disk that is away
-        _log.error("%s: %s", type(error).__name__, error)
-        return EXIT_CONFIGURATION
-    found = {outcome.status for outcome in outcomes}
-    return EXIT_REJECTED if REJECTED in found else EXIT_CONFIGURATION if WAITING in found else EXIT_OK
-
-
-def _run_rounds(agent: Agent, targets: Sequence[str], interval_s: float) -> int:
-    failures = 0
-    while True:
-        failures = 0 if _run_round(agent, targets) == EXIT_OK else failures + 1
-        time.sleep(wait_s(interval_s, failures, random.random()))
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """Ends the process through its `finally` blocks."""
-    _log.info("ended by %s", signal.Signals(number).name)
-    sys.exit(EXIT_OK)
+def _say(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(f"{shown(line)}\n")
+    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = ShownParser(prog="python -m infra.device", description="Measures released models here.")
-    parser.add_argument("--target", action="append", required=True, type=_name, help="as cpu-fp32; may be repeated")
-    parser.add_argument("--device", required=True, type=_name, help="name of this device in its reports")
-    parser.add_argument("--store", required=True, help="s3://bucket[/prefix] or file:///folder")
-    parser.add_argument("--root", required=True, type=Path, help="root.json of whoever signs this store's releases")
-    parser.add_argument("--ingest", help="https://host[:port] that takes the reports; not needed with file:///folder")
-    parser.add_argument("--work-folder", required=True, type=Path, help="for spool, downloads and memory of the agent")
-    parser.add_argument("--once", action="store_true", help="one round instead of a loop")
-    parser.add_argument("--interval-s", type=_positive_number, default=300.0, help="seconds between rounds")
-    parser.add_argument("--warm-up", type=_count, default=MeasureSettings.warm_up, help="inferences not counted")
-    parser.add_argument("--repeats", type=_positive_count, default=MeasureSettings.repeats, help="inferences counted")
-    parser.add_argument(
-        "--threads", type=_positive_count, default=None, help="inference threads, for targets on the CPU"
-    )
+    parser = ShownParser(prog=_PROGRAM, description="The edge agent: measures released models on this device.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, says in _VERBS.items():
+        verb = verbs.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
+        if name == "enrol":
+            verb.add_argument("url", help="https://host[:port] of the ingest")
+            verb.add_argument("token", help="that `modnet device invite` has printed")
+        says = f"TOML file of the settings (default: the variable MODNET_AGENT_CONFIG, else {FILE})"
+        verb.add_argument("--config", type=Path, metavar="FILE", help=says)
     return parser
-
-
-def _name(text: str) -> str:
-    try:
-        return check_name("name", text)
-    except ContractError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > _MOST_RUNS:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number up to {_MOST_RUNS}")
-    return int(text)
-
-
-def _positive_count(text: str) -> int:
-    if _count(text) == 0:
-        raise argparse.ArgumentTypeError("got 0, wanted at least 1")
-    return int(text)
-
-
-def _positive_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= 1e6:
-        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number of seconds above 0, at most 1000000")
-    return number
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 InfraError
 ├─ StoreUnavailableError       network, throttling: worth another try
+│  └─ DamagedAnswerError       bytes that are not what the store says they are: on their way, or on its disk
 ├─ SettingsError               an environment variable or key is missing or wrong
 │  ├─ StoreRefusesError        the store answers, and refuses this identity, bucket or request
 │  └─ DeviceMissingError       what a model is to run on is not there, or cannot be opened
@@ -10,7 +11,9 @@ InfraError
 ├─ ConflictError               somebody else wrote first
 ├─ DigestMismatchError         bytes are not what the manifest says
 ├─ UntrustedError              signatures, version or expiry of what the store holds
+├─ ChildLostError              the process in which a network runs crashed, hung or made no sense
 └─ ContractError               a manifest, pointer or report is cut off, malformed or of another version
+   └─ LaterVersionError        it is of a later version than its reader
 """
 
 
@@ -20,6 +23,10 @@ class InfraError(Exception):
 
 class StoreUnavailableError(InfraError):
     """The object store does not answer, or not now; another try may succeed."""
+
+
+class DamagedAnswerError(StoreUnavailableError):
+    """Bytes came that are not what the store says they are: damaged on their way, or for good where they are kept."""
 
 
 class SettingsError(InfraError, ValueError):
@@ -54,5 +61,13 @@ class UntrustedError(InfraError):
     """What the store holds is not signed by whom we trust, is older than what we have seen, or its time is over."""
 
 
+class ChildLostError(InfraError):
+    """The process in which a network runs here crashed, hung, or answered what makes no sense."""
+
+
 class ContractError(InfraError, ValueError):
     """A manifest, pointer or report is cut off, malformed or of an unknown version."""
+
+
+class LaterVersionError(ContractError):
+    """A manifest, pointer or report is of a later version than its reader, which an update can read."""

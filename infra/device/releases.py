@@ -2,6 +2,7 @@
 
     tuf/...                                          what the store's owner has signed (infra.device.trust)
     targets/<target>/<sha256>.current.json           which release a target runs
+    targets/<target>/pins/<sha256>.<device>.json     which release one device runs instead
     releases/<release_id>/<sha256>.manifest.json     the digests of its files
     releases/<release_id>/<file>                     the files, never changed
     reports/<device>/<release_id>/...                what devices measured (infra.device.reports)
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.manifest import Manifest, manifest_key, manifest_path, release_file_key, release_id_of
-from infra.device.documents.pointer import Pointer, pointer_path
-from infra.device.errors import ContractError, DigestMismatchError
+from infra.device.documents.pointer import Pointer, pin_path, pointer_path
+from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.files.atomic_file import PARTIAL_PREFIX
 from infra.device.stores.object_store import ObjectStore
 
@@ -38,6 +39,39 @@ def read_current(trust: Trust, target: str) -> Pointer:
         ContractError: it is malformed or another target's.
     """
     return parse_pointer(trust.read(pointer_path(target), max_bytes=Pointer.max_bytes), target)
+
+
+def current_for(trust: Trust, target: str, device: str) -> Pointer:
+    """The pointer that a device follows: its own pin, else the target's, else what the target ran before.
+
+    Raises:
+        NotStoredError: nothing was promoted for this target.
+        DigestMismatchError: an object is not what was signed.
+        ContractError: it is malformed or another target's, or leads this device to a release that nobody signed.
+    """
+    try:
+        return parse_pointer(trust.read(pin_path(target, device), max_bytes=Pointer.max_bytes), target)
+    except NotStoredError:
+        pointer = read_current(trust, target)
+    return pointer if pointer.is_for(device) else pointer_before(trust, pointer)
+
+
+def pointer_before(trust: Trust, pointer: Pointer) -> Pointer:
+    """A pointer to the release that one replaces, as if the target still ran it; what came before it is not known.
+
+    Raises:
+        DigestMismatchError: its manifest is not what was signed.
+        ContractError: it replaces none, or one that is not signed.
+    """
+    where = f"pointer of target {pointer.target!r}"
+    if pointer.replaces is None:
+        raise ContractError(f"{where}: replaces no release, wanted one")
+    try:
+        manifest = trust.read(manifest_path(pointer.replaces), max_bytes=Manifest.max_bytes)
+    except NotStoredError as error:
+        raise ContractError(f"{where}: replaces release {pointer.replaces}, which is not signed: {error}") from error
+    sha256 = hashlib.sha256(manifest).hexdigest()
+    return Pointer(pointer.target, pointer.replaces, sha256, moved_at=pointer.moved_at)
 
 
 def read_manifest(trust: Trust, release_id: str) -> Manifest:

@@ -27,7 +27,14 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets
 from tuf.ngclient import FetcherInterface, Updater
 
 from infra.device.documents.checks import utc_now
-from infra.device.errors import DigestMismatchError, InfraError, NotStoredError, SettingsError, UntrustedError
+from infra.device.errors import (
+    DigestMismatchError,
+    InfraError,
+    NotStoredError,
+    SettingsError,
+    StoreUnavailableError,
+    UntrustedError,
+)
 from infra.device.files.atomic_file import atomic_file
 from infra.device.files.local_errors import local_errors
 from infra.device.stores.checks import check_size
@@ -195,7 +202,7 @@ def _wait_for(lock: IO[bytes], folder: Path) -> None:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
-                raise SettingsError(
-                    f"{folder}: another process has held it for {_LOCKED_WITHIN_S:g} s; end that one"
+                raise StoreUnavailableError(
+                    f"{folder}: another process has held it for {_LOCKED_WITHIN_S:g} s, as while the store hangs"
                 ) from error
         time.sleep(0.05)

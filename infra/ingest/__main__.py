@@ -24,6 +24,7 @@ from infra.ingest.app import Ingest
 from infra.ingest.at_most import AtMost
 from infra.ingest.devices import DeviceRegistry
 from infra.ingest.events import Events
+from infra.ingest.invitations import Invitations
 from infra.settings import Settings
 
 _MAX_CONNECTIONS = 200
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registry = DeviceRegistry(options.devices)
         registry.devices()
         events = Events(os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_API_AUTH_STRING"))
-        ingest = Ingest(open_store(Settings.from_env().store_url), registry, events.tell)
+        invitations = Invitations(options.devices.with_name("invitations.json"))
+        ingest = Ingest(open_store(Settings.from_env().store_url), registry, invitations, events.tell)
     except InfraError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 3

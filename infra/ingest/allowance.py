@@ -26,17 +26,38 @@ class Limits:
 
 
 @dataclass
+class Rate:
+    """Requests a minute at most, and so many at once after a pause."""
+
+    per_minute: int
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._left, self._counted_at = float(self.per_minute), self.clock()
+
+    def takes(self) -> bool:
+        """Counts a request, and says whether it is one of those."""
+        now = self.clock()
+        self._left = min(float(self.per_minute), self._left + (now - self._counted_at) * self.per_minute / 60)
+        self._counted_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass
 class Allowance:
     """What is left to one device. What it has stored is asked of the store, at first and when there seems too much."""
 
     name: str
     limits: Limits
     clock: Callable[[], float] = time.monotonic
-    requests: float = field(init=False)
     stored: tuple[int, int] | None = None
+    rate: Rate = field(init=False)
 
     def __post_init__(self) -> None:
-        self.requests, self._counted_at = float(self.limits.per_minute), self.clock()
+        self.rate = Rate(self.limits.per_minute, self.clock)
 
     def take_request(self) -> None:
         """Counts a request.
@@ -44,12 +65,12 @@ class Allowance:
         Raises:
             RefusedError: too many within a minute.
         """
-        now, rate = self.clock(), self.limits.per_minute
-        self.requests = min(float(rate), self.requests + (now - self._counted_at) * rate / 60)
-        self._counted_at = now
-        if self.requests < 1:
-            raise RefusedError(429, "rate", f"device {self.name!r}: more than {rate} reports a minute, try again later")
-        self.requests -= 1
+        if not self.rate.takes():
+            raise RefusedError(
+                429,
+                "rate",
+                f"device {self.name!r}: more than {self.limits.per_minute} reports a minute, try again later",
+            )
 
     def require_room(self, store: ObjectStore, size_bytes: int) -> None:
         """Asks whether a report of this size may be stored.

@@ -1,4 +1,5 @@
-"""The ingest's one request: `PUT /reports/<device>/<release_id>/<target>-<started_at>.json`, the body a latency report.
+"""What the ingest takes: tokens of new devices (`infra.ingest.enrolment`), and reports by
+`PUT /reports/<device>/<release_id>/<target>-<started_at>.json`, the body a latency report.
 
 What is asked, in this order; nothing of the body is read before the fourth, and no more than MAX_BODIES at a time:
 
@@ -27,7 +28,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -37,11 +38,13 @@ from infra.device.shown import shown
 from infra.device.stores.object_store import ObjectStore
 from infra.ingest.allowance import Allowance, Limits
 from infra.ingest.devices import Device, DeviceRegistry
+from infra.ingest.enrolment import Enrolment
 from infra.ingest.identity import device_of_request
+from infra.ingest.invitations import Invitations
 from infra.ingest.refusal import RefusedError
+from infra.ingest.requests import body, header, length, refusal
 
 MAX_BODIES = 8
-READ_WITHIN_S = 30.0
 TURN_WITHIN_S = 10.0
 _PATH = re.compile(r"/reports/([A-Za-z0-9][A-Za-z0-9._-]*)/[0-9a-f]{12}/[A-Za-z0-9._-]+\.json")
 
@@ -54,6 +57,7 @@ class Ingest:
     Args:
         store: where they go.
         registry: of the devices.
+        invitations: to new devices.
         tell: called once for each report that was stored.
         limits: of each device.
     """
@@ -62,10 +66,12 @@ class Ingest:
         self,
         store: ObjectStore,
         registry: DeviceRegistry,
+        invitations: Invitations,
         tell: Callable[[LatencyReport], None],
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self._store, self._registry, self._tell, self._limits = store, registry, tell, limits
+        self._enrolment = Enrolment(registry, invitations)
         self._allowances: dict[str, Allowance] = {}
         self._sending: set[str] = set()
         self._bodies = asyncio.Semaphore(MAX_BODIES)
@@ -73,16 +79,19 @@ class Ingest:
 
     def app(self) -> Starlette:
         """What uvicorn serves."""
-        routes = [Route("/{path:path}", self._put, methods=["PUT"])]
+        routes = [
+            Route("/enrol", self._enrolment.answer, methods=["POST"]),
+            Route("/{path:path}", self._put, methods=["PUT"]),
+        ]
         return Starlette(routes=routes, exception_handlers={HTTPException: _other})
 
     async def _put(self, request: Request) -> JSONResponse:
         try:
             key, sha256 = await self._stored(request)
-        except RefusedError as refusal:
-            path, status, code = shown(request.url.path)[:300], refusal.status, refusal.code
-            _log.warning("%s: %d %s: %s", path, status, code, shown(refusal))
-            return _refusal(status, code, str(refusal))
+        except RefusedError as refused:
+            path, status, code = shown(request.url.path)[:300], refused.status, refused.code
+            _log.warning("%s: %d %s: %s", path, status, code, shown(refused))
+            return refusal(status, code, str(refused))
         return JSONResponse({"stored": key, "sha256": sha256})
 
     async def _stored(self, request: Request) -> tuple[str, str]:
@@ -91,7 +100,7 @@ class Ingest:
         named = _PATH.fullmatch(path)
         if named is None or request.scope["query_string"]:
             raise RefusedError(404, "path", "wanted PUT /reports/<device>/<release_id>/<target>-<started_at>.json")
-        size_bytes = _length(request)
+        size_bytes = length(request, "report", MAX_SENT_BYTES)
         device = self._device(request, path)
         if device.name != named[1]:
             raise RefusedError(
@@ -125,26 +134,26 @@ class Ingest:
         return device_of_request(
             request.method,
             path,
-            host=_header(request, "host"),
-            signed_at=_header(request, "x-amz-date"),
-            body_sha256=_header(request, "x-amz-content-sha256"),
-            signature=_header(request, "authorization"),
+            host=header(request, "host"),
+            signed_at=header(request, "x-amz-date"),
+            body_sha256=header(request, "x-amz-content-sha256"),
+            signature=header(request, "authorization"),
             devices=devices,
         )
 
     async def _take(self, request: Request, size_bytes: int, key: str, allowance: Allowance) -> tuple[str, str]:
-        body = await _body(request, size_bytes)
-        sha256 = hashlib.sha256(body).hexdigest()
-        if sha256 != _header(request, "x-amz-content-sha256"):
+        data = await body(request, size_bytes)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 != header(request, "x-amz-content-sha256"):
             raise RefusedError(400, "cut", f"body: has SHA-256 {sha256}, which is not what was signed")
         try:
             async with self._parsing:
-                report = await run_in_threadpool(LatencyReport.from_json, body)
+                report = await run_in_threadpool(LatencyReport.from_json, data)
         except ContractError as error:
             raise RefusedError(422, "malformed", str(error)) from error
         if report.key() != key:
             raise RefusedError(422, "name", f"got {key!r}, wanted {report.key()!r}, as the report says")
-        if await run_in_threadpool(self._write, key, body, allowance):
+        if await run_in_threadpool(self._write, key, data, allowance):
             self._tell(report)
         return key, sha256
 
@@ -188,36 +197,4 @@ class Ingest:
 async def _other(request: Request, error: Exception) -> JSONResponse:
     """Starlette's own refusal of another method."""
     assert isinstance(error, HTTPException)
-    return _refusal(error.status_code, "method", "wanted PUT")
-
-
-def _refusal(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"error": code, "message": message}, status, {"Connection": "close"})
-
-
-def _header(request: Request, name: str) -> str:
-    """A header that stands there once, and else an empty text, which no signature is right with."""
-    values = request.headers.getlist(name)
-    return values[0] if len(values) == 1 else ""
-
-
-def _length(request: Request) -> int:
-    text = _header(request, "content-length")
-    if not (text.isascii() and text.isdigit()):
-        raise RefusedError(411, "length", "wanted one Content-Length")
-    if len(text) > 9 or int(text) > MAX_SENT_BYTES:
-        raise RefusedError(413, "large", f"report: has {text[:20]} bytes, wanted at most {MAX_SENT_BYTES}")
-    return int(text)
-
-
-async def _body(request: Request, size_bytes: int) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(READ_WITHIN_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > size_bytes:
-                    raise RefusedError(400, "cut", f"body: has more than the {size_bytes} bytes of Content-Length")
-    except (ClientDisconnect, TimeoutError) as error:
-        raise RefusedError(400, "cut", f"body: ends after {len(body)} of {size_bytes} bytes") from error
-    return bytes(body)
+    return refusal(error.status_code, "method", "wanted PUT, or POST /enrol")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +12,8 @@ from typing import Any
 
 from infra.device.documents.checks import check_name, check_time, utc_now
 from infra.device.errors import ContractError, SettingsError
-from infra.device.files.atomic_file import atomic_file
 from infra.device.files.local_errors import local_errors
+from infra.ingest.private_file import only_writer, private_stat, write_private
 
 REGISTRY_VERSION = 1
 READ_BY_DEVICES = ("releases/", "targets/", "tuf/")
@@ -56,22 +54,16 @@ class DeviceRegistry:
         Raises:
             SettingsError: it is cut off, malformed, of another version, or others may read it.
         """
-        with local_errors(str(self._path)):
-            try:
-                found = os.stat(self._path)
-            except FileNotFoundError:
-                self._seen, self._devices = (), {}
-                return self._devices
-            if found.st_mode & 0o077:
-                raise SettingsError(
-                    f"{self._path}: open to other users (mode {found.st_mode & 0o777:03o}, wanted 600); make it 600, "
-                    "and give every device a new key if others use this machine"
-                )
-            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
-            if seen != self._seen:
-                self._devices = _read(self._path)
-                self._seen = seen
+        found = private_stat(self._path)
+        if found is None:
+            self._seen, self._devices = (), {}
             return self._devices
+        seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if seen != self._seen:
+            with local_errors(str(self._path)):
+                self._devices = _read(self._path)
+            self._seen = seen
+        return self._devices
 
     def add(self, name: str, key: tuple[str, str] | None = None) -> Device:
         """A new device, or a new key for one that was revoked.
@@ -115,15 +107,11 @@ class DeviceRegistry:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Device]]:
         """The devices, for one writer at a time; what the block leaves is written, whole or not at all."""
-        with local_errors(str(self._path)):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._path.with_suffix(".lock"), "wb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                devices = dict(self.devices())
-                yield devices
-                content = {"version": REGISTRY_VERSION, "devices": [asdict(one) for one in devices.values()]}
-                with atomic_file(self._path) as partial:  # a temporary file is born with mode 0600
-                    partial.write(json.dumps(content, indent=1).encode())
+        with only_writer(self._path):
+            devices = dict(self.devices())
+            yield devices
+            content = {"version": REGISTRY_VERSION, "devices": [asdict(one) for one in devices.values()]}
+            write_private(self._path, content)
 
 
 def _read(path: Path) -> dict[str, Device]:

@@ -27,6 +27,7 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
         "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.1",  # else the last lines of a short flow are lost
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "infra.patience",  # who waits for a store shall read so in the run's log
         **inherited,
         **_store_client_environ(folder, state, "pipeline", state.secrets["pipeline"]),
         **_without_proxy(caller),

@@ -11,6 +11,7 @@ import uuid
 from base64 import b64encode
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from infra.errors import StackError
@@ -59,6 +60,25 @@ class PrefectApi:
         """A worker of this name has told the server that it is there."""
         workers = self._call("POST", f"/work_pools/{work_pool}/workers/filter", {})
         return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in workers)
+
+    def deployment_id(self, flow: str, name: str) -> str | None:
+        """Id of a flow's deployment; None where there is none."""
+        where = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
+        return next((str(one["id"]) for one in self._call("POST", "/deployments/filter", where)), None)
+
+    def keep_automation(self, automation: dict[str, Any]) -> None:
+        """Makes an automation, or changes the one of its name where it says something else; others of it are removed.
+
+        One that somebody has disabled stays disabled.
+        """
+        where = {"automations": {"name": {"any_": [automation["name"]]}}}
+        found = self._call("POST", "/automations/filter", where)
+        for one in found[1:]:
+            self._call("DELETE", f"/automations/{one['id']}")
+        if not found:
+            self._call("POST", "/automations/", automation)
+        elif not _says(found[0], automation):
+            self._call("PUT", f"/automations/{found[0]['id']}", {**automation, "enabled": found[0]["enabled"]})
 
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Id of a new flow run of `flow/deployment`, due now."""
@@ -155,7 +175,7 @@ class PrefectApi:
         while True:
             try:
                 with self._open(request, timeout=_TIMEOUT_S) as answer:
-                    return json.loads(answer.read())
+                    return None if answer.status == HTTPStatus.NO_CONTENT else json.loads(answer.read())
             except urllib.error.HTTPError as error:
                 with error:
                     reason = error.read(4000).decode(errors="replace")
@@ -169,3 +189,12 @@ class PrefectApi:
 def _children_of(run_ids: Collection[str]) -> dict[str, Any]:
     """Filter of the flow runs that these flow runs have started."""
     return {"flow_runs": {"parent_flow_run_id": {"any_": list(run_ids)}}, "limit": _PAGE}
+
+
+def _says(found: object, wanted: object) -> bool:
+    """All of `wanted` stands in `found`, which may say more: the server adds ids and defaults."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return all(name in found and _says(found[name], value) for name, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(_says, found, wanted))
+    return found == wanted

@@ -10,7 +10,13 @@ from typing import Any
 
 from infra.device.files.atomic_file import atomic_file
 
-_FILES = {"report": "report.html", "pareto": "plot.png", "sheet": "sheet.png"}  # by key of the artifact
+_FILES = {
+    "report": "report.html",
+    "data": "data.html",
+    "pareto": "plot.png",
+    "sheet": "sheet.png",
+    "fleet": "fleet.html",
+}  # by key of the artifact
 _LINK = re.compile(r"\[(.*)\]\((\S+)\)")
 _ANSWERS_WITHIN_S = 30.0
 _MAX_BYTES = 100_000_000
@@ -18,7 +24,7 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # the
 
 
 def save_report(artifacts: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
-    """Puts page, plot and sheet of a run into a folder; returns a line for each, with the path or what went wrong.
+    """Puts pages, plot and sheet of a run into a folder; returns a line for each, with the path or what went wrong.
 
     Args:
         artifacts: of the run, as Prefect gives them; those without a file are left out.

@@ -11,7 +11,8 @@ from modnet.configs.evaluation import WinnerLimits
 from modnet.configs.export import ExportConfig
 from modnet.configs.iteration import IterationConfig
 from modnet.configs.pruning import PruningConfig
-from modnet.configs.release import ReleaseConfig
+from modnet.configs.release import ReleaseConfig, Share
+from modnet.configs.rollout import RolloutConfig
 from modnet.configs.sensitivity import SensitivityConfig
 from modnet.configs.training import RetrainConfig, Seed, SparsityConfig, TrainingConfig
 from modnet.configs.workload import WorkloadSettings

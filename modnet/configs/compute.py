@@ -13,4 +13,7 @@ class ComputeConfig(Config):
     training_gpus: float = Field(
         0, ge=0, le=1, description="GPUs, or a share of one, that each training reserves; 0 trains on the CPU."
     )
+    store_wait_s: float = Field(
+        3600, ge=0, le=7 * 24 * 3600, description="How long work waits for a store that does not answer, in seconds."
+    )
     timeout_s: float = Field(12 * 3600, gt=0, description="Longest computation of one piece of work, in seconds.")

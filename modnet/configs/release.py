@@ -1,6 +1,8 @@
-"""What people say of a release."""
+"""What people say of a release, and who gets it first."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -25,8 +27,12 @@ def spdx_expression(text: str) -> str:
         ) from error
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+"""Of the devices of a target."""
+
+
 class ReleaseConfig(Config):
-    """What people say of a release."""
+    """What people say of a release, and who gets it first."""
 
     licence: str | None = Field(
         None,
@@ -34,6 +40,11 @@ class ReleaseConfig(Config):
         description="Under which the network may be used: an SPDX identifier as Apache-2.0, LicenseRef-NAME for one of "
         "your own, or an expression of these. Empty: Apache-2.0 where nothing but the project's own networks and "
         "rendered images is in it, else the release states none.",
+    )
+    share: Share = Field(
+        1.0,
+        description="So many of a target's devices get the release at first, as 0.2. The flow rollout gives it to all, "
+        "or stops it by what devices report. 1: all get it at once.",
     )
 
     @field_validator("licence")

@@ -1,7 +1,8 @@
 """What a stage reports: small, frozen, JSON; never a tensor, never a path of one machine."""
 
 from modnet.records.choice import Choice, HostLatencies, TimedForms
-from modnet.records.export import ExportRecord, LayerDecision, LegacyCheck, QuantisationDecision
+from modnet.records.data_check import DataFinding, DatasetCheck, SplitSizes, StoredCheck
+from modnet.records.export import ExportRecord, GoldenFile, LayerDecision, LegacyCheck, QuantisationDecision
 from modnet.records.networks import BaseRecord, Candidate, DatasetRecord, Failure, NetworkScores, RetrainReport
 from modnet.records.record import FileDigest, Record, StoredFile
 from modnet.records.release import (

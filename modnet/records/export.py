@@ -75,6 +75,14 @@ class LegacyCheck(Record):
     stages: int | None = Field(None, ge=1, description="steps of what the compiler made")
 
 
+class GoldenFile(Record):
+    """What a device compares before it measures a target: golden images, and how far it may be off."""
+
+    name: str = Field(description="of the file, among those of the export")
+    tolerance: float = Field(gt=0, lt=1, description="largest mean absolute difference of an image's output")
+    difference: float = Field(ge=0, description="likewise, what it was where the form was made")
+
+
 class ExportRecord(Record):
     """The deployable forms of one network in the store, keys by file name."""
 
@@ -95,6 +103,7 @@ class ExportRecord(Record):
     int8_turned: QuantisationDecision | None = Field(None, description="likewise, of the IR of the turned shape")
     val: dict[str, dict[str, float]] = Field(description="errors by name of what is released, and of torch")
     legacy: dict[Target, tuple[LegacyCheck, ...]] = Field(description="empty where old runtimes were not asked")
+    golden: dict[Target, GoldenFile] = Field({}, description="empty where the workload has no golden images")
     versions: dict[str, str] = Field({}, description="of the software that made the forms; `sbom.cdx.json` has it all")
     seconds: float
 

@@ -92,3 +92,12 @@ class TrainingState:
         pairs = {name: (question.get(name), self.question.get(name)) for name in {**self.question, **question}}
         found = [f"{name}: got {got}, wanted {wanted}" for name, (got, wanted) in pairs.items() if got != wanted]
         return f"of another run, {', '.join(found)}" if found else ""
+
+
+def step_of(saved: bytes) -> int | None:
+    """How many steps are done in a state that `to_bytes` gave; None where it is damaged, or none of ours."""
+    try:
+        step = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)["step"]
+    except Exception:  # torch raises many kinds for damaged or foreign content
+        return None
+    return step if isinstance(step, int) else None

@@ -49,6 +49,11 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "dataset fetch": Verb("dataset:fetch_dataset", "Fetches, verifies and indexes a data set."),
+    "dataset check": Verb(
+        "dataset:check_dataset",
+        "Looks at every image of a data set: broken files, copies between its splits, wrong mattes. Exits with 1 when "
+        "it finds errors.",
+    ),
     "dataset pseudo-label": Verb(
         "dataset:pseudo_label",
         "Adds images without mattes to a data set, with mattes that a teacher makes.",
@@ -90,8 +95,19 @@ VERBS: Mapping[str, Verb] = {
         flags="light_verbs",
     ),
     "device add": Verb("device:add_device", "Gives a device a key of its own, and prints what to set on the device."),
+    "device invite": Verb(
+        "device:invite_device", "Makes a token, by which the device gets its key and its settings itself, once."
+    ),
     "device list": Verb("device:list_devices", "Shows every device, and when it was added and revoked."),
+    "device reports": Verb(
+        "reports:list_reports",
+        "Shows what devices have measured, as last collected.",
+        "take a store in a folder",
+        flags="light_verbs",
+    ),
     "device revoke": Verb("device:revoke_device", "Makes a device's key worthless, at once. Its reports stay."),
+    "device pin": Verb("device_pins:pin_device", "Has one device run a release, whatever its target runs."),
+    "device unpin": Verb("device_pins:unpin_device", "Has a device run what its target runs again."),
     "device policy": Verb("device:show_policy", "Prints what a device may do in the store, as a policy for AWS's IAM."),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
     "release show": Verb(
@@ -113,7 +129,7 @@ VERBS: Mapping[str, Verb] = {
     "keys show": Verb("keys:show_keys", "Shows which keys count, and until when the root does."),
 }
 _GROUPS = {
-    "dataset": "Fetches a data set, or adds images to one.",
+    "dataset": "Fetches a data set, looks at it, or adds images to one.",
     "release": "Looks after what devices run.",
     "keys": "Looks after the keys that sign releases.",
     "device": "Devices that may read releases and send reports.",

@@ -1,13 +1,15 @@
-"""`modnet dataset fetch` and `pseudo-label`."""
+"""`modnet dataset fetch`, `check` and `pseudo-label`."""
 
 import argparse
 from pathlib import Path
 
 from modnet.data.download import sha256_of_file
+from modnet.workloads import workload_named
 from modnet.workloads.matting.data.indexing import index_dataset
-from tasks.cli.exit_codes import UsageError
-from tasks.cli.flags import Options, Result
+from tasks.cli.exit_codes import PartlyDoneError, UsageError
+from tasks.cli.flags import Options, Result, require_free, write_result
 from tasks.cli.given import given_folder, given_predictor
+from tasks.tables import markdown_table
 
 
 def fetch_dataset(options: Options) -> Result:
@@ -22,6 +24,32 @@ def fetch_dataset(options: Options) -> Result:
         "tune": len(index.split("tune")),
         "val": len(index.val),
     }
+
+
+def check_dataset(options: Options) -> Result:
+    """Looks at every image of a data set.
+
+    Raises:
+        PartlyDoneError: there are errors.
+    """
+    from modnet.evaluation.data_check import check_folder
+    from modnet.report.data_tables import finding_rows, split_rows
+    from tasks.data_page import data_page
+
+    require_free(options, options.page)
+    check, thumbnails = check_folder(workload_named(None).open, given_folder(options.source))
+    found: Result = {"data": check.summary}
+    if options.page is not None:
+        write_result(options.page, data_page(f"Data set {options.source}", check, thumbnails))
+        found["page"] = str(options.page)
+    if options.json:
+        found |= check.model_dump(mode="json")
+    else:
+        tables = [rows for rows in (split_rows(check), finding_rows(check)) if rows]
+        found["table"] = "\n\n".join(map(markdown_table, tables))
+    if check.errors:
+        raise PartlyDoneError("; ".join(one.sentence for one in check.errors), found)
+    return found
 
 
 def pseudo_label(options: Options) -> Result:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 from infra.device.errors import SettingsError
 from infra.ingest.devices import POLICIES, Device
+from infra.ingest.invitations import Place
 from infra.local_stack.services import BUCKET
 from infra.local_stack.stack import Stack
 from infra.settings import Settings
@@ -27,6 +29,25 @@ def add_device(options: Options) -> Result:
         return {"device": device.name, "environment": environ, "command": command}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environ.items()]
     return {"device": f"{device.name}, added; on it set and start:", "table": "\n".join([*lines, command])}
+
+
+def invite_device(options: Options) -> Result:
+    """Makes a token with which the device gets its key by itself; adds the device where it is new or was revoked."""
+    key = None if options.aws is None else _aws_key(options.aws)
+    stack = _stack(options)
+    endpoint, store, ingest = _addresses(None if key else stack)
+    root = (options.root or stack.keys / "root.json").read_bytes()
+    with stack.changing_devices() as devices:
+        known = devices.devices().get(options.name)
+        if key is not None or known is None or known.revoked_at is not None:
+            devices.add(options.name, key)
+        place = Place(store, endpoint, os.environ.get("AWS_DEFAULT_REGION"), tuple(options.targets), root)
+        token = stack.invitations.add(options.name, place, lasts=timedelta(hours=options.hours))
+    command = shlex.join(["python3", "modnet-agent.pyz", "enrol", ingest, token])
+    if options.json:
+        return {"device": options.name, "token": token, "command": command}
+    says = f"{options.name}, invited; on it type this once, within {options.hours} h:"
+    return {"device": says, "table": command}
 
 
 def list_devices(options: Options) -> Result:
@@ -69,16 +90,19 @@ def _aws_key(path: Path) -> tuple[str, str]:
         ) from error
 
 
-def _on_the_device(device: Device, stack: Stack | None) -> tuple[dict[str, str], str]:
-    """Variables and command: of the stack once it was started, else of the store that this environment names.
+def _addresses(stack: Stack | None) -> tuple[str | None, str, str]:
+    """Endpoint, store and ingest: of the stack once it was started, else of the store that this environment names.
 
     None for a stack where another store has made the key.
-
-    `root.json` is that of the keys, copied to the device.
     """
-    endpoint, store, ingest = os.environ.get("AWS_ENDPOINT_URL"), Settings.from_env().store_url, "https://INGEST"
     if stack is not None and stack.was_started:
-        endpoint, store, ingest = stack.store_endpoint, f"s3://{BUCKET}", stack.ingest_url
+        return stack.store_endpoint, f"s3://{BUCKET}", stack.ingest_url
+    return os.environ.get("AWS_ENDPOINT_URL"), Settings.from_env().store_url, "https://INGEST"
+
+
+def _on_the_device(device: Device, stack: Stack | None) -> tuple[dict[str, str], str]:
+    """Variables and command; `root.json` is that of the keys, copied to the device."""
+    endpoint, store, ingest = _addresses(stack)
     environ = {"AWS_ACCESS_KEY_ID": device.key_id, "AWS_SECRET_ACCESS_KEY": device.secret}
     if endpoint is not None:
         environ = {"AWS_ENDPOINT_URL": endpoint, **environ}

@@ -20,7 +20,7 @@ class UsageError(Exception):
 
 
 class PartlyDoneError(Exception):
-    """A verb did what could be done, not all: `result` is shown as ever, then this."""
+    """A verb did what could be done, not all, or found errors in what it looked at: `result` is shown, then this."""
 
     def __init__(self, message: str, result: dict[str, Any]) -> None:
         super().__init__(message)

@@ -7,7 +7,7 @@ from infra.publishing.repository import Publisher
 from infra.settings import Settings
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
-from tasks.stored import this_store
+from tasks.stored import prompt_store
 
 
 def make_keys(options: Options) -> Result:
@@ -32,7 +32,7 @@ def rotate_keys(options: Options) -> Result:
 
 
 def _new_root(options: Options, rotated: str | None) -> None:
-    store, folder = this_store(), options.keys or Settings.from_env().keys_folder
+    store, folder = prompt_store(), options.keys or Settings.from_env().keys_folder
     with Keys(folder).locked():
         publisher = Publisher(store, Keys(folder))  # read again, since another command may have changed them
         publisher.require_signed()

@@ -62,6 +62,15 @@ def benchmark(verb: ArgumentParser) -> None:
     flags.overwrite(verb)
 
 
+def list_reports(verb: ArgumentParser) -> None:
+    """Of `modnet device reports`; the store is that of MODNET_STORE."""
+    add_flag(verb, "--device", "Its reports alone.", without="all devices")
+    add_flag(verb, "--target", "Reports on this target alone.", without="all targets")
+    add_flag(verb, "--release", "Reports on this release alone.", without="all releases")
+    says = "The newest reports to show."
+    add_flag(verb, "--last", says, type=values.Whole(1), default=100)
+
+
 def _metrics(text: str) -> tuple[Metric, ...]:
     chosen = values.texts(text)
     if text != "all" and (unknown := set(chosen) - {*ALL_METRICS}):

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from infra.device.documents.manifest import Manifest
+from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import read_current, read_manifest
-from infra.device.stores.object_store import open_store
 from infra.device.trust import Trust
-from infra.settings import Settings
+from infra.publishing.rollouts import percent
 from modnet.configs.release import spdx_expression
 from modnet.errors import ConfigError
 from modnet.export.bill_of_materials import FILE_NAME
@@ -21,6 +21,7 @@ from modnet.records import NetworkOrigin, Provenance
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
 from tasks.signed import this_trust
+from tasks.stored import prompt_store
 from tasks.tables import markdown_table
 
 _LISTED = 20
@@ -31,7 +32,8 @@ def show_release(options: Options) -> Result:
     """Shows what a release says of itself."""
     release_id, manifest, running = _read(options)
     if options.json:
-        return {"release": release_id, "running": running, "manifest": manifest.members()}
+        led_to = {target: one.release_id if isinstance(one, Pointer) else one for target, one in running.items()}
+        return {"release": release_id, "running": led_to, "manifest": manifest.members()}
     try:
         lines, tables = _told(Provenance.model_validate(manifest.provenance))
     except ValidationError:  # of an earlier or a later version than this one
@@ -42,7 +44,7 @@ def show_release(options: Options) -> Result:
             "IR": files.ir_xml if files.turned is None else f"{files.ir_xml}, {files.turned.ir_xml}",
             "input": f"{files.input_name} {'×'.join(map(str, files.input_shape))}",
             "weights": files.precision,
-            "runs now": "this release" if running[target] == release_id else str(running[target] or "nothing"),
+            "runs now": _runs_now(running[target], release_id),
         }
         for target, files in sorted(manifest.targets.items())
     ]
@@ -61,8 +63,8 @@ def show_release(options: Options) -> Result:
     }
 
 
-def _read(options: Options) -> tuple[str, Manifest, Mapping[str, str | None]]:
-    """All that is read of the store: a release's id, its manifest, and what each of its targets runs.
+def _read(options: Options) -> tuple[str, Manifest, Mapping[str, Pointer | str | None]]:
+    """All that is read of the store: a release's id, its manifest, and what each of its targets runs, see `_running`.
 
     Raises:
         UsageError: neither or both of id and target are given.
@@ -70,7 +72,7 @@ def _read(options: Options) -> tuple[str, Manifest, Mapping[str, str | None]]:
     """
     if (options.release_id is None) == (options.target is None):
         raise UsageError("wanted the id of a release, or --target, and not both")
-    trust = this_trust(open_store(options.store or Settings.from_env().store_url))
+    trust = this_trust(prompt_store(options.store))
     try:
         release_id = options.release_id or read_current(trust, options.target).release_id
         manifest = read_manifest(trust, release_id)
@@ -83,20 +85,30 @@ def _read(options: Options) -> tuple[str, Manifest, Mapping[str, str | None]]:
 
 def _listed(trust: Trust, kind: str) -> str:
     try:
-        names = [path.split("/")[1] for path in trust.paths(f"{kind}/")]
+        names = list(dict.fromkeys(path.split("/")[1] for path in trust.paths(f"{kind}/")))  # a target may have pins
     except NotStoredError:  # nothing was ever signed
         names = []
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return (", ".join(names[:_LISTED]) or "none") + more
 
 
-def _running(trust: Trust, target: str) -> str | None:
+def _running(trust: Trust, target: str) -> Pointer | str | None:
+    """A target's pointer; what is wrong with it in words; None where nothing was promoted."""
     try:
-        return read_current(trust, target).release_id
+        return read_current(trust, target)
     except NotStoredError:
         return None
     except (ContractError, DigestMismatchError) as error:
         return f"a damaged pointer: {error}"
+
+
+def _runs_now(running: Pointer | str | None, release_id: str) -> str:
+    if not isinstance(running, Pointer):
+        return running or "nothing"
+    if running.share == 1:
+        return "this release" if running.release_id == release_id else running.release_id
+    new, before = ("this release" if one == release_id else one for one in (running.release_id, running.replaces))
+    return f"{new} on {percent(running.share)} of the devices, {before} on the others"
 
 
 def _licence(licence: str | None) -> str:

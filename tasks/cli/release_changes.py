@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from pydantic import ValidationError
 
-from infra.device.stores.object_store import open_store
-from infra.publishing import releases
+from infra.device.documents.pointer import Pointer
+from infra.publishing import releases, retiring, roll_backs
 from infra.publishing.repository import Publisher
-from infra.settings import Settings
+from infra.publishing.rollouts import RolloutRow, percent, rollout_rows
 from modnet.configs import ExportConfig
 from modnet.configs.release import spdx_expression
 from modnet.errors import ConfigError
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
-from tasks.signed import this_publisher
+from tasks.signed import this_publisher, this_trust
+from tasks.stored import prompt_store
 from tasks.tables import markdown_table
 
 
 def list_releases(options: Options) -> Result:
-    """Lists every release, the newest first, and which targets run it."""
+    """Lists every release, the newest first, which targets run it on how many devices, and who is pinned to it."""
     publisher = _publisher(options)
     found = sorted(releases.published(publisher), key=lambda one: one[1].created_at, reverse=True)
-    running = {target: pointer.release_id for target, pointer in releases.pointers(publisher).items()}
+    targets = rollout_rows(this_trust(publisher.store)) if found else []
     rows = [
         {
             "release": release_id,
             "made at": manifest.created_at,
             "network": manifest.network_id,
             "targets": ", ".join(sorted(manifest.targets)),
-            "runs on": ", ".join(target for target, one in running.items() if one == release_id) or "none",
+            "runs on": ", ".join(_runs_on(release_id, targets)) or "none",
         }
         for release_id, manifest in found
     ]
-    return {"releases": rows} if options.json else {"releases": len(rows), "table": markdown_table(rows)}
+    if options.json:
+        return {"releases": rows, "targets": [asdict(one) for one in targets]}
+    told = [
+        {
+            "target": one.target,
+            "release": one.release_id or "none",
+            "since": one.since or "",
+            "before": one.former or "none",
+            "state": one.state,
+            "pinned": ", ".join(f"{device} to {release_id}" for device, release_id in one.pins.items()) or "none",
+        }
+        for one in targets
+    ]
+    tables = "\n\n".join(markdown_table(table) for table in (rows, told) if table)
+    return {"releases": len(rows), "table": tables or markdown_table([])}
+
+
+def _runs_on(release_id: str, targets: Sequence[RolloutRow]) -> Iterator[str]:
+    """The targets that run a release, with the share where it is not all, and the devices that are pinned to it."""
+    for row in targets:
+        if row.release_id == release_id:
+            yield row.target if row.share == 1 else f"{row.target} ({percent(row.share)})"
+        elif row.share < 1 and row.former == release_id:
+            yield f"{row.target} ({percent(1 - row.share)})"
+        yield from (f"{device} ({row.target})" for device, pinned in row.pins.items() if pinned == release_id)
 
 
 def publish_release(options: Options) -> Result:
@@ -56,26 +83,37 @@ def promote_release(options: Options) -> Result:
     """Makes targets run a release."""
     publisher = _publisher(options)
     targets = options.targets or sorted(releases.manifest_of(publisher, options.release_id).targets)
-    pointers = [releases.promote(publisher, target, options.release_id) for target in targets]
-    return {one.target: f"runs {one.release_id}, before {one.replaces or 'nothing'}" for one in pointers}
+    pointers = [
+        releases.promote(publisher, target, options.release_id, share=options.share, is_forced=options.force)
+        for target in targets
+    ]
+    return {one.target: _promoted(one) for one in pointers}
+
+
+def _promoted(pointer: Pointer) -> str:
+    if pointer.share == 1:
+        return f"runs {pointer.release_id}, before {pointer.replaces or 'nothing'}"
+    return f"{percent(pointer.share)} of its devices run {pointer.release_id}, the others {pointer.replaces}"
 
 
 def roll_back_target(options: Options) -> Result:
     """Makes a target run what it ran before."""
-    pointer = releases.roll_back(_publisher(options), options.target)
-    return {options.target: f"runs {pointer.release_id} again, instead of {pointer.replaces}"}
+    publisher = _publisher(options)
+    current, before = roll_backs.before_of(publisher, options.target)
+    roll_backs.go_back(publisher, options.target, current, before)
+    return {options.target: f"runs {before} again, instead of {current}"}
 
 
 def retire_release(options: Options) -> Result:
     """Removes a release that nothing needs."""
-    releases.retire(_publisher(options), options.release_id)
+    retiring.retire(_publisher(options), options.release_id)
     return {"retired": options.release_id}
 
 
 def retain_releases(options: Options) -> Result:
     """Removes the oldest releases that nothing needs, and what killed publications left."""
     publisher = _publisher(options)
-    return {"retired": releases.retain(publisher, options.last), "swept": releases.sweep(publisher)}
+    return {"retired": retiring.retain(publisher, options.last), "swept": retiring.sweep(publisher)}
 
 
 def renew_signatures(options: Options) -> Result:
@@ -93,7 +131,7 @@ def import_release(options: Options) -> Result:
 
 
 def _publisher(options: Options) -> Publisher:
-    return this_publisher(open_store(options.store or Settings.from_env().store_url))
+    return this_publisher(prompt_store(options.store))
 
 
 def _export(text: str) -> ExportConfig:

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Whole:
 
 
 SEED = Whole(high=2**31 - 1)  # what the random generators take
+
+
+def share(text: str) -> float:
+    """`0.2`; ArgumentTypeError where it is not above 0 and at most 1."""
+    with suppress(ValueError):
+        if 0 < (value := float(text)) <= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number above 0, at most 1")
 
 
 def amount(text: str) -> int:

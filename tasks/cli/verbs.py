@@ -54,6 +54,14 @@ def fetch_dataset(verb: ArgumentParser) -> None:
     add_fields(verb, DatasetConfig, "sha256", without="any archive is taken")
 
 
+def check_dataset(verb: ArgumentParser) -> None:
+    """Of `modnet dataset check`."""
+    verb.add_argument("source", help=flags.DATASET.removesuffix("."))
+    says = "HTML file to write: what is wrong, with pictures of the first images that have it."
+    add_flag(verb, "--page", says, type=values.file_to_write)
+    flags.overwrite(verb)
+
+
 def pseudo_label(verb: ArgumentParser) -> None:
     """Of `modnet dataset pseudo-label`."""
     flags.dataset(verb)
@@ -161,6 +169,15 @@ def add_device(verb: ArgumentParser) -> None:
     list_devices(verb)
 
 
+def invite_device(verb: ArgumentParser) -> None:
+    """Of `modnet device invite`."""
+    add_device(verb)
+    says = f"What the device shall measure: a list of {','.join(VARIANTS)}."
+    add_flag(verb, "--targets", says, type=_targets, default=["cpu-int8"])
+    add_flag(verb, "--hours", "So long the token can be used.", type=values.Whole(1, 168), default=1)
+    add_flag(verb, "--root", "root.json of the keys.", type=Path, without="that of MODNET_KEYS, or of `make up`")
+
+
 def list_devices(verb: ArgumentParser) -> None:
     """Of `modnet device list`."""
     add_flag(verb, "--stack", "Folder of the services of `make up`.", type=Path, default=Path(".modnet"))
@@ -170,6 +187,20 @@ def revoke_device(verb: ArgumentParser) -> None:
     """Of `modnet device revoke`."""
     verb.add_argument("name", help="of the device")
     list_devices(verb)
+
+
+def pin_device(verb: ArgumentParser) -> None:
+    """Of `modnet device pin`."""
+    unpin_device(verb)
+    verb.add_argument("release_id", help="12 hexadecimal digits, as `modnet release list` names it")
+    list_devices(verb)
+
+
+def unpin_device(verb: ArgumentParser) -> None:
+    """Of `modnet device unpin`."""
+    verb.add_argument("name", help="of the device")
+    verb.add_argument("target", choices=list(VARIANTS), help="what the device is")
+    flags.store(verb)
 
 
 def show_policy(verb: ArgumentParser) -> None:
@@ -195,7 +226,7 @@ def config(verb: ArgumentParser) -> None:
         without=f"{SHIPPED_PRUNED} in a demo without --base and --pruning, else {UNPRUNED}",
     )
     add_fields(verb, WinnerLimits, "max_error_ratio")
-    add_fields(verb, ReleaseConfig, "licence")
+    add_fields(verb, ReleaseConfig, "licence", "share")
 
 
 def show_release(verb: ArgumentParser) -> None:
@@ -225,6 +256,9 @@ def promote_release(verb: ArgumentParser) -> None:
     _add_release(verb)
     says = f"A list of {','.join(VARIANTS)}."
     add_flag(verb, "--targets", says, type=_targets, without="all that the release has files for")
+    says = "Of a target's devices, so many run it, as 0.2; the others run what they ran. The flow `rollout` goes on."
+    add_flag(verb, "--share", says, type=values.share, default=1.0, limits="above 0, at most 1")
+    add_flag(verb, "--force", "Also where its rollout was stopped.", action="store_true")
 
 
 def roll_back_target(verb: ArgumentParser) -> None:

@@ -77,7 +77,7 @@ class CompressConfig(Config):
     seed: Seed = 0
     retrain: Retraining = Field(_BY_PROFILE, title="How candidates are retrained", json_schema_extra=may_be_empty)
     export: ExportConfig = Field(_BY_PROFILE, title="What is released", json_schema_extra=may_be_empty)
-    release: ReleaseConfig = Field(ReleaseConfig(), title="What the release says of itself")
+    release: ReleaseConfig = Field(ReleaseConfig(), title="What the release says, and who gets it first")
     benchmark: BenchmarkConfig = Field(_BY_PROFILE, title="Waiting for devices", json_schema_extra=may_be_empty)
     compute: ComputeConfig = Field(_BY_PROFILE, title="Machines", json_schema_extra=may_be_empty)
     min_survivors: int = Field(1, ge=1, description="The run fails with fewer retrained candidates than this.")

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,20 @@ from modnet.evaluation.selection import refused_by_runtimes, refused_targets
 from modnet.export import bill_of_materials
 from modnet.export.accuracy_control import AccuracyBound, calibration_inputs
 from modnet.export.export import export_network
+from modnet.export.golden import (
+    golden_images,
+    rounded_to_bfloat16,
+    tolerance,
+    worst_difference,
+    write_golden,
+)
 from modnet.export.legacy_runtimes import verify_on_legacy
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
-from modnet.graph_function import Pixels, TorchGraph
-from modnet.network import Input
-from modnet.records import ExportRecord, LegacyCheck, QuantisationDecision, StoredFile
+from modnet.graph_function import GraphFunction, Pixels, TorchGraph
+from modnet.network import Input, PrunableNetwork
+from modnet.records import ExportRecord, GoldenFile, LegacyCheck, QuantisationDecision, StoredFile
 from modnet.records.export import STEMS
-from modnet.targets import VARIANTS, Target
+from modnet.targets import OPEN_SIDE, VARIANTS, Shape, Target
 from tasks.remote.node import Node
 from tasks.stored import upload
 from tasks.stored_network import stored_network
@@ -96,7 +103,10 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
         sbom = Path(temporary) / bill_of_materials.FILE_NAME
         sbom.write_bytes(bill_of_materials.bill_of_materials())
         always = [Path(temporary) / "modnet" / "modnet.onnx", sbom] if graphs else []
-        paths = [*always, *xmls, *(xml.with_suffix(".bin") for xml in xmls)]
+        accepted_graphs = {target: graphs[target] for target in accepted}
+        golden = write_goldens(workload.golden, network, accepted_graphs, config, Path(temporary))
+        of_golden = {Path(temporary) / one.name for one in golden.values()}
+        paths = [*always, *of_golden, *xmls, *(xml.with_suffix(".bin") for xml in xmls)]
         files = uploaded(node.store, key, paths)
     return ExportRecord(
         network_id=network_id,
@@ -112,9 +122,41 @@ def export_stored(node: Node, network_id: str, config: ExportConfig, key: str) -
         int8_turned=decisions[1] if len(decisions) > 1 else None,
         val=val,
         legacy=legacy,
+        golden=golden,
         versions=bill_of_materials.versions(),
         seconds=time.monotonic() - began,
     )
+
+
+def write_goldens(
+    draw: Callable[[Shape], Pixels] | None,
+    network: PrunableNetwork,
+    graphs: Mapping[Target, GraphFunction],
+    config: ExportConfig,
+    folder: Path,
+) -> dict[Target, GoldenFile]:
+    """Writes golden images of the shapes that devices measure into a folder, and says how far each target may be off.
+
+    One that leaves its size open is measured at OPEN_SIDE. The IR of a turned shape is not measured. A target has none
+    where the workload draws none, one image is more than a device unpacks, or the form is off by about 1 itself, as
+    may be where outputs do not lie in [0, 1].
+    """
+    files: dict[Target, GoldenFile] = {}
+    for name, shape in {"golden.npz": config.shape, "golden-open.npz": (OPEN_SIDE, OPEN_SIDE)}.items():
+        targets = [target for target in graphs if VARIANTS[target].is_static == (name == "golden.npz")]
+        if draw is None or not targets:
+            continue
+        images = golden_images(draw(shape), TorchGraph(network))
+        if not len(images.pixels):
+            continue
+        write_golden(folder / name, images, config.input_format)
+        in_bfloat16 = worst_difference(images, rounded_to_bfloat16(network))
+        for target in targets:
+            difference = worst_difference(images, graphs[target])
+            allowed = tolerance(VARIANTS[target], difference, in_bfloat16)
+            if allowed < 1:
+                files[target] = GoldenFile(name=name, tolerance=allowed, difference=difference)
+    return files
 
 
 def export_options(config: ExportConfig, inputs: Sequence[Pixels]) -> dict[str, Any]:

@@ -7,16 +7,17 @@ from typing import Any, TypeVar
 
 import torch
 
-from infra.device.stores.object_store import ObjectStore, open_store
+from infra.device.stores.object_store import ObjectStore
 from infra.settings import Settings
 from modnet.checkpoint import Checkpoint, read_checkpoint
 from modnet.network import PrunableNetwork
 from modnet.records import Record, StoredFile
 from modnet.workload import LabelledData, Workload
 from modnet.workloads import workload_named
-from tasks.stored import fetch, once
+from tasks.stored import fetch, once, this_store
 from tasks.stored_dataset import open_dataset, read_dataset
-from tasks.stored_network import progress_key, state_key, stored_network
+from tasks.stored_network import stored_network
+from tasks.training_state import StateOfTraining
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -51,25 +52,28 @@ class Node:
         return fetch(self.store, file, self.settings.cache_folder / "objects")
 
 
-def this_node(cpus: int, gpus: float = 0.0) -> Node:
+def this_node(cpus: int, gpus: float = 0.0, store_wait_s: float | None = None) -> Node:
     """The node that this runs on; torch uses the CPUs that were asked of Ray."""
     torch.set_num_threads(cpus)
-    settings = Settings.from_env()
-    return Node(settings, open_store(settings.store_url), cpus, gpus)
+    return Node(Settings.from_env(), this_store(store_wait_s), cpus, gpus)
 
 
 def answered(
-    key: str, kind: type[Kind], function: Callable[..., Kind], args: Sequence[Any], cpus: int, gpus: float | None = None
+    key: str,
+    kind: type[Kind],
+    function: Callable[..., Kind],
+    args: Sequence[Any],
+    cpus: int,
+    gpus: float | None = None,
+    store_wait_s: float | None = None,
 ) -> Kind:
     """The record at `key`, which `function(node, *args)` of this folder makes where it is not there already.
 
     CPUs and, of a training alone, the share of a GPU are what was asked of Ray. A training keeps its state beside the
     key.
     """
-    node = this_node(cpus, gpus or 0.0)
+    node = this_node(cpus, gpus or 0.0, store_wait_s)
     record = once(node.store, key, kind, lambda: function(node, *args))
     if gpus is not None:  # until the record is written, nothing else is left of a training
-        folder = key.rpartition("/")[0]
-        for left_for_next_try in (state_key(folder), progress_key(folder)):
-            node.store.delete(left_for_next_try)
+        StateOfTraining(node.settings, key.rpartition("/")[0]).forget()
     return record

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import torch
 
-from infra.device.errors import NotStoredError
 from infra.errors import ResourcesUnavailableError
 from modnet.configs import TrainingConfig
 from modnet.network import PrunableNetwork
@@ -13,9 +12,8 @@ from modnet.records import TrainingReport
 from modnet.report.training_plots import gamma_plot, training_plot
 from modnet.targets import Shape
 from tasks.remote.node import Node
-from tasks.stored import put_record
-from tasks.stored_network import progress_key, state_key
 from tasks.training_run import run_training
+from tasks.training_state import StateOfTraining
 
 
 def trained(
@@ -31,11 +29,8 @@ def trained(
 ) -> TrainingReport:
     """Trains `network`, and puts history and plots into `folder` of the store."""
     device, store = _training_device(node.gpus), node.store
-    try:
-        saved = store.get(state_key(folder))
-    except NotStoredError:
-        saved = None
-
+    state = StateOfTraining(node.settings, folder)
+    saved, saved_in = state.read(store) or (None, "")
     report = run_training(
         network,
         node.workload(dataset_id),
@@ -43,10 +38,10 @@ def trained(
         config,
         seed=seed,
         device=device,
-        save=lambda state: store.put(state_key(folder), state.to_bytes()),
-        tell=lambda progress: put_record(store, progress_key(folder), progress),
+        save=state.save,
+        tell=state.tell,
         saved=saved,
-        saved_in=f"{store.url}/{state_key(folder)}",
+        saved_in=saved_in,
         teacher=teacher,
         shapes=shapes,
     )

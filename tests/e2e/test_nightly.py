@@ -22,6 +22,7 @@ from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
     AdaptivePolicy,
     BenchmarkConfig,
+    ComputeConfig,
     DatasetConfig,
     ExportConfig,
     PruningConfig,
@@ -116,7 +117,7 @@ def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
     assert run_nightly(stack, DEPLOYMENT, parameters(base)) == 0
     again = [key for key in store.list("") if not key.startswith("stack/")]
     assert again == keys
-    computed = [key for key in keys if not key.startswith(("runs/", "targets/", "awaited/"))]
+    computed = [key for key in keys if not key.startswith(("runs/", "targets/", "awaited/", "fleet/"))]
     assert {key: store.get_with_etag(key)[1] for key in computed} == {key: etags[key] for key in computed}
     assert not [key for key in keys if "training-state" in key]
 
@@ -190,7 +191,7 @@ def failed_here(stack: Stack, config: dict, **environ: str) -> str:
     ("environ", "reason"),
     [
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "check which identity AWS_ACCESS_KEY_ID names"),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "StoreUnavailableError"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "StoreGoneError"),
         ({"MODNET_STORE": "s3://nowhere"}, "the bucket does not exist"),
     ],
     ids=["wrong key", "store unreachable", "no bucket"],
@@ -199,7 +200,8 @@ def test_compress_fails_and_leaves_the_store_as_it_was_when_the_store_refuses(
     stack: Stack, store: ObjectStore, base: Path, environ: dict, reason: str
 ) -> None:
     before = store.list("")
-    assert reason in failed_here(stack, parameters(base, seed=3), **environ)
+    config = parameters(base, seed=3, compute=ComputeConfig(store_wait_s=1))
+    assert reason in failed_here(stack, config, **environ)
     assert store.list("") == before
 
 

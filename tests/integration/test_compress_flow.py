@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.compress import compress
@@ -17,6 +21,7 @@ from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.latency_summary import intervals, summarise
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
+from infra.fleet.rows import collected
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint, to_bytes
 from modnet.configs import (
@@ -25,12 +30,12 @@ from modnet.configs import (
     DatasetConfig,
     ExportConfig,
     PruningConfig,
-    SyntheticConfig,
     UniformPolicy,
 )
-from modnet.errors import ExportError
+from modnet.errors import DatasetError, ExportError
 from modnet.records import Candidate, EpochReport, RetrainReport, TrainingReport
 from modnet.workloads.matting.checkpoint import load
+from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.settings import MattingRetraining
@@ -78,13 +83,27 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderSto
     ray_pool.shutdown()
 
 
+def portraits(folder: Path, *, inverted: bool = False) -> str:
+    """An archive of rendered portraits whose one matte of val is a mask; `inverted` turns all mattes round."""
+    archive = write_synthetic_archive(folder / "rendered.zip", train=5, val=1, size=(96, 64), seed=0)
+    with zipfile.ZipFile(archive) as rendered, zipfile.ZipFile(folder / "portraits.zip", "w") as changed:
+        for name in rendered.namelist():
+            content = rendered.read(name)
+            if "/alpha/" in name:
+                matte = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+                matte = np.where(matte > 127, 255, 0).astype(np.uint8) if "/val/" in name else matte
+                content = cv2.imencode(".png", 255 - matte if inverted else matte)[1].tobytes()
+            changed.writestr(name, content)
+    return str(folder / "portraits.zip")
+
+
 @pytest.fixture
 def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
     """A run of two candidates, retrained already: the better one computes another matte wherever it runs."""
     torch.manual_seed(0)
     base = save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path / "tiny.safetensors", {})
     config = CompressConfig(
-        dataset=DatasetConfig(synthetic=SyntheticConfig(train=5, val=1, height=96, width=64)),
+        dataset=DatasetConfig(source=portraits(tmp_path)),
         base=BaselineConfig(checkpoint=str(base)),
         pruning=tuple(
             PRUNING.model_copy(update={"policy": UniformPolicy(ratio=ratio), "input_shape": shape})
@@ -113,6 +132,25 @@ def config(store: FolderStore, tmp_path: Path) -> CompressConfig:
 
 
 @pytest.mark.slow
+def test_compress_stops_before_anything_is_made_of_useless_data_and_shows_why(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CompressConfig(profile="demo", dataset=DatasetConfig(source=portraits(tmp_path, inverted=True)))
+    says = r"cannot be used, see checks/.*\.html in the store: mattes that look inverted in fit \(1 of 1 images\): got "
+    with pytest.raises(DatasetError, match=says):
+        compress(config)
+    assert {key.split("/")[0] for key in store.list("")} == {"checks", "datasets"}
+    with get_client(sync_client=True) as client:
+        shown = {one.key: one for one in client.read_artifacts()}
+    assert {"data", "data-check", "data-images"} <= set(shown)
+    assert "3 errors, 1 warning" in shown["data-check"].description
+    with monkeypatch.context() as patched:  # the same data again: nothing is looked at anew
+        patched.delattr("tasks.on_ray.run_on_ray")
+        with pytest.raises(DatasetError, match=says):
+            compress(config)
+
+
+@pytest.mark.slow
 def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     store: FolderStore, config: CompressConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +160,12 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     assert manifest.targets["cpu-fp32"].input_shape == (1, 3, 128, 96)  # its own, not the run's
     (best,) = {key.split("/")[1] for key in store.list("candidates/")} - {next_best}
     assert f"{best} is refused: cpu-fp32, cpu-fp16: no target is left: the output of modnet.onnx differs" in caplog.text
+    warning = "mattes of only 0 and 1 in val (1 of 1 images)"
+    assert warning in caplog.text
+    (page,) = (key for key in store.list("runs/") if key.endswith("report.html"))
+    assert b"Warnings of the data</h2>" in store.get(page)
+    assert b"6 images, 0 errors, 1 warning." in store.get(page)
+    assert store.get(page.replace("report.html", "data.html")).count(b"<figure>") == 1
     assert f"not timed: {best} as cpu-fp32: the output of modnet.onnx differs" in caplog.text
 
     # A second run, when a device has reported meanwhile: another page, and nothing is computed.
@@ -145,6 +189,8 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
         patched.delattr("tasks.on_ray.run_on_ray")
         compress(config)
     assert len([key for key in store.list("runs/") if key.endswith("report.html")]) == 2
+    assert [(row.device, row.release_id) for row in collected(store)] == [("bench", release)]
+    assert f"{release}, runs now" in store.get("fleet/fleet.html").decode()
 
     released = store.list("releases/")
     with pytest.raises(ExportError, match=f"{best} cannot be released: cpu-fp32, cpu-fp16: no target is left"):

@@ -216,7 +216,9 @@ MALFORMED = {
     "another object": b'{"schema_version": 1}',
     "cut": report().to_json()[:-20],
     "deep": b"[" * 100_000,
-    "of a later version": report().to_json().replace(b'"schema_version":1', b'"schema_version":99'),
+    "of a later version": report()
+    .to_json()
+    .replace(b'"schema_version":%d' % LatencyReport.newest, b'"schema_version":99'),
 }
 
 

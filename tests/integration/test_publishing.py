@@ -14,7 +14,8 @@ import pytest
 
 from infra.device.releases import fetch_release, read_current
 from infra.device.stores.object_store import open_store
-from infra.publishing.releases import published, sweep
+from infra.publishing.releases import published
+from infra.publishing.retiring import sweep
 from tests.signing import keys, publisher_of, trust_of
 
 ROOT = Path(__file__).parents[2]

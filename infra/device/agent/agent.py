@@ -4,13 +4,23 @@ What it does about each answer, by the error that the answer becomes:
 
     NotStoredError at the pointer                      skip    no release was promoted for this target
     UntrustedError                                     wait    what is signed is forged, replayed, mixed or out of date
-    StoreUnavailableError                              wait    no answer, 5xx, a clock that is wrong, a portal
+    StoreUnavailableError                              wait    no answer, 5xx, a wrong clock, a portal, a trickle
     StoreRefusesError                                  wait    403, no such bucket, a request that is not understood
-    DeviceMissingError                                 wait    the stick is not plugged in
     DiskFullError, other OSErrors                      wait    the disk of this machine
-    ContractError, DigestMismatchError, NotStoredError report  once for each release; a pointer that is malformed names
-                                                               none, and only says so in the log
-    SettingsError                                      stop    what nobody but the owner of this machine can mend
+    ContractError, DigestMismatchError, NotStoredError report  once for each release, which is looked at again; a
+                                                               pointer that is malformed names none, and only says so in
+                                                               the log
+
+About what becomes of the child that measures:
+
+    SettingsError                                      wait    its Python is missing, or the runtime is gone
+    DeviceMissingError                                 wait    the stick is not plugged in, or lost
+    ContractError                                      report  once for each release and runtime: the runtime refuses
+                                                               the network, or its input has another shape
+    golden images wrong                                report  once, without a latency
+    ChildLostError                                     wait    the first time: it crashed, hung, or made no sense
+                                                       report  the second time, also where the agent was killed with it
+    another runtime than it said before                wait    somebody updates it
 
 And about each answer to a report that it sends:
 
@@ -21,39 +31,44 @@ And about each answer to a report that it sends:
     ContractError                                      set aside as .damaged, told in the log: malformed, too large,
                                                                or another report is stored under its name
 
-After a wait or a report everything is tried again in the next round, and only `stop` ends a loop.
+After a wait or a report everything is tried again in the next round. Nothing here ends a loop but a signal: what only
+the owner of this machine can mend is looked for before the first round (`check_runtimes`), and stops it there.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
-from infra.device.agent.seen import SeenReleases
+from infra.device.agent.child import run_child
+from infra.device.agent.findings import Findings
+from infra.device.agent.pace import ASKED_WITHIN_S, must_move
+from infra.device.agent.runtimes import ask_runtime
+from infra.device.agent.seen import MOST_ATTEMPTS, REFUSED, REJECTED, SeenReleases
+from infra.device.agent.settings import Deadlines, RuntimeSettings
 from infra.device.agent.spool import ReportTaker, Spool
+from infra.device.agent.work import Work
 from infra.device.documents.checks import MAX_TEXT, utc_now
 from infra.device.documents.latency_report import FAILED, MEASURED, LatencyReport
-from infra.device.documents.latency_summary import intervals, percentile_note, summarise
-from infra.device.documents.manifest import TargetFiles
+from infra.device.documents.latency_summary import percentile_note, summarise
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import (
+    ChildLostError,
     ContractError,
-    DeviceMissingError,
     DigestMismatchError,
+    InfraError,
     NotStoredError,
-    StoreRefusesError,
+    SettingsError,
     UntrustedError,
 )
 from infra.device.files.local_errors import local_errors
-from infra.device.measuring.latency import measure
 from infra.device.measuring.machine import machine_conditions
-from infra.device.measuring.runtime import LoadedModel, device_of, load_ir, runtime_text
-from infra.device.releases import fetch_release, manifest_of, read_current
+from infra.device.measuring.request import MeasureSettings, Network, Request
+from infra.device.releases import current_for
 
 if TYPE_CHECKING:
     from infra.device.trust import Trust
@@ -62,26 +77,16 @@ _log = logging.getLogger(__name__)
 
 SKIPPED = "skipped"
 WAITING = "waiting"
-REJECTED = "rejected"
-_OPEN = "-dynamic"  # targets whose network takes any size, and is measured in one of the runtime's choice
-_REMEMBERED = {MEASURED: MEASURED, FAILED: REJECTED}
-
-
-@dataclass(frozen=True)
-class MeasureSettings:
-    """How a model is measured; `threads`, for models on the CPU, None leaves them to the runtime."""
-
-    warm_up: int = 5
-    repeats: int = 50
-    threads: int | None = None
+_HERE, _DEADLINES = (RuntimeSettings(),), Deadlines()
+_KILLED = f"tried {MOST_ATTEMPTS} times; at last the agent was killed together with the child"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one target.
+    """What became of one target on one runtime.
 
-    `measured`, `skipped` (nothing new), `waiting` (the store refuses, or the device is not there), or `rejected` (the
-    model cannot be used).
+    `measured`, `skipped` (nothing new), `waiting` (the store, the device or the runtime is not there, or a child was
+    lost for the first time), or `rejected` (the model cannot be used).
     """
 
     target: str
@@ -90,11 +95,11 @@ class Outcome:
 
 
 class Agent:
-    """Measures releases on this device.
+    """Measures releases on this device, in the main thread of its process.
 
     Work folder: `spool/` (reports not yet sent), `releases/` (the model being measured, removed afterwards),
-    `seen.json` (what was measured or rejected). The device may send reports but not read them, so it remembers by
-    itself what it has reported. `reports` takes them; None for the store itself.
+    `seen.json` (what was measured, rejected or tried). The device may send reports but not read them, so it remembers
+    by itself what it has reported. `reports` takes them; None for the store itself.
     """
 
     def __init__(
@@ -105,119 +110,140 @@ class Agent:
         work_folder: Path,
         settings: MeasureSettings,
         reports: ReportTaker | None = None,
-        load: Callable[..., LoadedModel] = load_ir,
+        runtimes: Sequence[RuntimeSettings] = _HERE,
+        deadlines: Deadlines = _DEADLINES,
     ) -> None:
         self._trust = trust
-        self._store = trust.store
         self._reports = trust.store if reports is None else reports
         self._device = device
-        self._settings = settings
-        self._load = load
+        self._runtimes = runtimes
+        self._deadlines = deadlines
         self._work_folder = work_folder
+        self._work = Work(trust, work_folder / "releases", settings)
         self._spool = Spool(work_folder / "spool")
-        self._releases = work_folder / "releases"
         self._seen = SeenReleases(work_folder / "seen.json")
         # A report is on the disk before the memory of it is: who was killed in between remembers by the report.
         for report in self._spool.reports():
-            question = self._question(report.release_id, report.target, report.runtime)
-            if report.device == device and self._seen.status(question) is None:
-                self._seen.add(question, _REMEMBERED[report.status])
+            if report.device == device:
+                self._seen.add_report(self._question(report.release_id, report.target, report.runtime), report)
 
     def run_once(self, targets: Sequence[str]) -> list[Outcome]:
-        """One round over the targets, in order; reports are sent as they come.
+        """One round over the targets, in order, on each runtime that runs them; reports are sent as they come.
 
         Raises:
             StoreUnavailableError: the store does not answer; what was measured stays in the spool.
             StoreRefusesError: the store takes no report of this device; they stay in the spool.
-            SettingsError: this machine has not what a target needs.
             DiskFullError: no room for the model, its report or the memory of it.
         """
         with local_errors(str(self._work_folder)):
-            self._spool.upload(self._reports)
+            self._send()
+            texts: dict[str, str] = {}  # of the runtimes, each asked once a round
             outcomes = []
-            for target in targets:
+            for target, runtime in ((one, other) for one in targets for other in self._runtimes if other.runs(one)):
                 try:
-                    outcome = self._run_target(target)
-                except (StoreRefusesError, DeviceMissingError, UntrustedError) as error:  # the others may go well
+                    outcome = self._run_target(target, runtime, texts)
+                except (SettingsError, UntrustedError, ChildLostError) as error:  # the others may go well
                     outcome = Outcome(target, WAITING, str(error))
                 outcomes.append(outcome)
                 level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
-                _log.log(level, "%s: %s (%s)", target, outcome.status, outcome.detail)
-                self._spool.upload(self._reports)
+                where = f" on {runtime.name}" if len(self._runtimes) > 1 else ""
+                _log.log(level, "%s%s: %s (%s)", target, where, outcome.status, outcome.detail)
+                self._send()
             return outcomes
 
-    def _run_target(self, target: str) -> Outcome:
+    def _send(self) -> None:
+        self._seen.keep()
+        with must_move("the reports", ASKED_WITHIN_S, lambda: len(self._spool.pending())):
+            self._spool.upload(self._reports)
+
+    def _run_target(self, target: str, runtime: RuntimeSettings, texts: dict[str, str]) -> Outcome:
         try:
-            self._trust.refresh()
-            pointer = read_current(self._trust, target)
+            with must_move("what is signed", ASKED_WITHIN_S):
+                self._trust.refresh()
+                pointer = current_for(self._trust, target, self._device)
         except NotStoredError:
             return Outcome(target, SKIPPED, "no release was promoted for it")
         except (ContractError, DigestMismatchError) as error:
             return Outcome(target, REJECTED, str(error))
-        question = self._question(pointer.release_id, target, runtime_text())
-        if self._seen.status(question) == MEASURED:
+        if runtime.name not in texts:
+            texts[runtime.name] = ask_runtime(runtime, self._deadlines)
+        question = self._question(pointer.release_id, target, texts[runtime.name])
+        status = self._seen.status(question)
+        if status == MEASURED:
             return Outcome(target, SKIPPED, f"release {pointer.release_id} was measured before")
+        if status == REFUSED:
+            return Outcome(target, REJECTED, f"release {pointer.release_id} was reported before, and is left alone")
         new_report = partial(
             LatencyReport,
             release_id=pointer.release_id,
             target=target,
             device=self._device,
-            runtime=runtime_text(),
+            runtime=texts[runtime.name],
             started_at=utc_now(),
+            conditions=machine_conditions(),
         )
-        try:
-            report = self._measure(pointer, new_report)
-        except (ContractError, DigestMismatchError, NotStoredError) as error:
-            if self._seen.status(question) != REJECTED:
-                reason = str(error)[:MAX_TEXT]
-                self._spool.add(new_report(status=FAILED, conditions=machine_conditions(), reason=reason))
-                self._seen.add(question, REJECTED)
-            return Outcome(target, REJECTED, str(error))
-        self._spool.add(report)
-        self._seen.add(question, MEASURED)
-        return Outcome(target, MEASURED, f"release {pointer.release_id}: {_in_words(report)}")
+        if self._seen.attempts(question) == MOST_ATTEMPTS:
+            new_report = partial(new_report, started_at=self._seen.attempt_at(question))
+            return self._failed(question, REFUSED, new_report, _KILLED)
+        with self._work.folder():
+            return self._measure(pointer, runtime, question, new_report)
 
     def _question(self, release_id: str, target: str, runtime: str) -> str:
-        return f"{release_id}/{target}/{self._device}/{runtime} in {self._store.address}"
+        return f"{release_id}/{target}/{self._device}/{runtime} in {self._trust.store.address}"
 
-    def _measure(self, pointer: Pointer, new_report: Callable[..., LatencyReport]) -> LatencyReport:
+    def _measure(
+        self, pointer: Pointer, runtime: RuntimeSettings, question: str, new_report: partial[LatencyReport]
+    ) -> Outcome:
+        """Lets a child measure what the pointer leads to, and keeps what became of it."""
+        before = self._seen.status(question)
         try:
-            ir_xml = fetch_release(self._store, pointer, self._releases)
-            device = device_of(pointer.target)
-            threads = self._settings.threads if device == "CPU" else None
-            model = self._load(ir_xml, device=device, threads=threads)
-            if not pointer.target.endswith(_OPEN):
-                _check_shape(model.input_shape, manifest_of(self._store, pointer).targets[pointer.target])
-            conditions = machine_conditions()
-            samples = measure(model.run_once, warm_up=self._settings.warm_up, repeats=self._settings.repeats)
-        finally:
-            shutil.rmtree(self._releases, ignore_errors=True)
-        if model.threads is not None:
-            conditions["inference_threads_count"] = model.threads
-        return new_report(
-            status=MEASURED,
-            conditions=conditions,
-            precision=model.precision,
-            input_shape=model.input_shape,
-            load_ms=model.load_ms,
-            warm_up_ms=samples.warm_up_ms,
-            samples_ms=samples.samples_ms,
-            summary=summarise(samples.samples_ms),
-            intervals_ms=intervals(samples.samples_ms),
-        )
+            network = self._work.fetch(pointer)
+        except (ContractError, DigestMismatchError, NotStoredError) as error:
+            if before is not None:  # it was told, or a child has been lost on it when it was whole
+                return Outcome(pointer.target, REJECTED, str(error))
+            return self._failed(question, REJECTED, new_report, str(error))
+        self._seen.start(question, new_report.keywords["started_at"])
+        try:
+            report = self._report_of_child(runtime, network, new_report)
+        except ContractError as error:
+            return self._failed(question, REFUSED, new_report, str(error))
+        except ChildLostError as error:
+            if self._seen.attempts(question) < MOST_ATTEMPTS:
+                return Outcome(pointer.target, WAITING, f"{error}; it is tried once more")
+            return self._failed(question, REFUSED, new_report, f"tried {MOST_ATTEMPTS} times; at last it {error}")
+        except BaseException:  # told to end, or to wait: that was no attempt
+            self._seen.add(question, before)
+            raise
+        if report.status != MEASURED:
+            return self._keep(question, REFUSED, report, str(report.reason))
+        return self._keep(question, MEASURED, report, f"release {pointer.release_id}: {_in_words(report)}")
 
+    def _report_of_child(
+        self, runtime: RuntimeSettings, network: Network, new_report: partial[LatencyReport]
+    ) -> LatencyReport:
+        """What a child found; one that is lost after it has measured costs the comparison alone."""
+        findings, error = Findings(), None
+        try:
+            run_child(runtime, Request(network=network), self._deadlines, findings.take)
+        except InfraError as raised:
+            error = raised
+        wanted = new_report.keywords["runtime"]
+        if findings.runtime not in ("", wanted):
+            raise SettingsError(f"runtime {runtime.name}: got {findings.runtime}, it was {wanted} a moment ago")
+        if error is not None and not findings.are_measured:
+            raise error
+        if error is not None:
+            _log.warning("%s: no comparison with the release before: %s", network.target, error)
+        return findings.report(new_report)
 
-def _check_shape(got: tuple[int, ...], target_files: TargetFiles) -> None:
-    """Refuses a network of another input than the manifest says: its time would be that of another network.
+    def _failed(self, question: str, status: str, new_report: partial[LatencyReport], reason: str) -> Outcome:
+        return self._keep(question, status, new_report(status=FAILED, reason=reason[:MAX_TEXT]), reason)
 
-    Raises:
-        ContractError: says both.
-    """
-    if got != target_files.input_shape:
-        raise ContractError(
-            f"{target_files.ir_xml}: got a network whose input is {list(got)}, wanted "
-            f"{list(target_files.input_shape)}, as the manifest says"
-        )
+    def _keep(self, question: str, status: str, report: LatencyReport, detail: str) -> Outcome:
+        """The report first: see `__init__`."""
+        self._spool.add(report)
+        self._seen.add(question, status)
+        return Outcome(report.target, MEASURED if status == MEASURED else REJECTED, detail)
 
 
 def _in_words(report: LatencyReport) -> str:

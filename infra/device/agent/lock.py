@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from infra.device.errors import SettingsError
 from infra.device.files.local_errors import local_errors
+
+_INSTANT_S = 0.2
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def only_agent(work_folder: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _hold(descriptor)
         except BlockingIOError as error:
             holder = os.read(descriptor, 20).decode("ascii", "replace")
             raise SettingsError(
@@ -37,3 +40,34 @@ def only_agent(work_folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def holder(work_folder: Path) -> str | None:
+    """The number of the process that holds the folder, `unknown` where it does not say; None when none does.
+
+    Raises:
+        SettingsError: not permitted to look.
+    """
+    path = work_folder / "agent.lock"
+    with local_errors(str(path)):
+        try:
+            with open(path, "rb") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return lock.read(20).decode("ascii", "replace") or "unknown"
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+    return None
+
+
+def _hold(descriptor: int) -> None:
+    """Holds the lock; tries again once, as `holder` has it for an instant.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    with suppress(BlockingIOError):
+        return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    time.sleep(_INSTANT_S)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,7 +19,17 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 
 def utc_now() -> str:
     """The time now in UTC as a fixed-width text such as `20261122T063000.000000Z`."""
-    return datetime.now(timezone.utc).strftime(_TIME_FORMAT)
+    return time_text(datetime.now(timezone.utc))
+
+
+def time_text(time: datetime) -> str:
+    """A time in UTC in the form of `utc_now`."""
+    return time.strftime(_TIME_FORMAT)
+
+
+def time_of(text: str) -> datetime:
+    """The time in UTC that `utc_now` has written."""
+    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
 
 
 def check_time(where: str, value: str) -> str:

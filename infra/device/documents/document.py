@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 
 from infra.device.documents.canonical_json import canonical_json
 from infra.device.documents.json_object import JsonObject, parse_json
-from infra.device.errors import ContractError
+from infra.device.errors import ContractError, LaterVersionError
 
 _Document = TypeVar("_Document", bound="Document")
 
@@ -53,10 +53,11 @@ class Document:
         """Refuses a version that this code cannot read.
 
         Raises:
-            ContractError: it is below 1 or above `newest`.
+            LaterVersionError: it is above `newest`.
+            ContractError: it is below 1.
         """
         if version > cls.newest:
-            raise ContractError(
+            raise LaterVersionError(
                 f"{cls.kind}.schema_version: got {version}, wanted at most {cls.newest}; "
                 "its writer is newer than its reader: update the reader"
             )

@@ -59,19 +59,25 @@ SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 INTERVALS = tuple(f"{name}_{end}" for name in SHARES for end in ("low", "high"))
 
 
-def intervals(samples_ms: Sequence[float], level: float = 0.95) -> dict[str, float]:
-    """Bootstrap intervals of p50, p90 and p99, each end one of the samples; named as in INTERVALS, milliseconds.
+def intervals(samples_ms: Sequence[float]) -> dict[str, float]:
+    """Bootstrap intervals of p50, p90 and p99, each end one of the samples; named as in INTERVALS, milliseconds."""
+    return {
+        f"{name}_{end}": value
+        for name, share in SHARES.items()
+        for end, value in zip(("low", "high"), percentile_interval(samples_ms, share))
+    }
+
+
+def percentile_interval(samples: Sequence[float], share: float) -> tuple[float, float]:
+    """The bootstrap interval, 95 %, of a percentile of at least one sample; each end is one of the samples.
 
     Nothing is drawn: what infinitely many resamples would give is known for a percentile. The k-th smallest of n drawn
     is at most the j-th smallest sample when at least k of them are among the j smallest, each with probability j/n
     (Efron, 1979, doi 10.1214/aos/1176344552).
     """
-    in_order, count = sorted(samples_ms), len(samples_ms)
-    return {
-        f"{name}_{end}": in_order[_rank_at(below, math.ceil(share * count), count) - 1]
-        for name, share in SHARES.items()
-        for end, below in (("low", (1 - level) / 2), ("high", (1 + level) / 2))
-    }
+    in_order, count = sorted(samples), len(samples)
+    low, high = (in_order[_rank_at(below, math.ceil(share * count), count) - 1] for below in (0.025, 0.975))
+    return low, high
 
 
 def _rank_at(below: float, rank: int, count: int) -> int:

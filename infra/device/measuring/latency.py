@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable
+
+from infra.device.documents.latency_summary import percentile
+
+WINDOW_RUNS = 10
+STABLE_RATIO = 1.05
+MOST_WARM_UP_RUNS = 500
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,46 @@ def measure(
         samples_ms.append(_time_ms(run_once, clock_ns))
         total_ms += samples_ms[-1]
     return LatencySamples(warm_up_ms, tuple(samples_ms))
+
+
+def warm_up(
+    run_once: Callable[[], None],
+    *,
+    least: int,
+    most_s: float,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+) -> tuple[tuple[float, ...], bool]:
+    """Runs until the times are stable (`is_stable`): caches are then full, and the clock rate has settled.
+
+    Steady state is looked for in the times themselves, as it comes sooner or later by machine (Georges, Buytaert and
+    Eeckhout, 2007, doi 10.1145/1297027.1297033). Medians stand for their coefficient of variation, which one disturbed
+    run would spoil.
+
+    Args:
+        run_once: one inference, finished when it returns.
+        least: runs that are taken in any case.
+        most_s: seconds after which it ends, stable or not, as it does after MOST_WARM_UP_RUNS.
+        clock_ns: a monotonic clock in nanoseconds.
+
+    Returns:
+        every time in milliseconds, in order; and whether they became stable.
+    """
+    start_ns = clock_ns()
+    samples_ms: list[float] = []
+    while True:
+        is_over = len(samples_ms) >= MOST_WARM_UP_RUNS or clock_ns() - start_ns >= 1e9 * most_s
+        if len(samples_ms) >= least and (is_over or is_stable(samples_ms)):
+            return tuple(samples_ms), is_stable(samples_ms)
+        samples_ms.append(_time_ms(run_once, clock_ns))
+
+
+def is_stable(samples_ms: Sequence[float]) -> bool:
+    """The medians of the last two windows of WINDOW_RUNS runs are within a factor of STABLE_RATIO."""
+    if len(samples_ms) < 2 * WINDOW_RUNS:
+        return False
+    earlier = percentile(samples_ms[-2 * WINDOW_RUNS : -WINDOW_RUNS], 0.5)
+    last = percentile(samples_ms[-WINDOW_RUNS:], 0.5)
+    return max(earlier, last) <= STABLE_RATIO * min(earlier, last)
 
 
 def measure_interleaved(

@@ -33,7 +33,7 @@ class Openvino2021(Runtime):
         properties = {}
         if asked.threads is not None:
             properties["CPU_THREADS_NUM"] = str(asked.threads)
-        if asked.precision is not None:
+        if asked.precision is not None and "ENFORCE_BF16" in self._core.get_metric("CPU", "SUPPORTED_CONFIG_KEYS"):
             properties["ENFORCE_BF16"] = "YES" if asked.precision == "bf16" else "NO"
         with _runtime_errors():
             if asked.batch is not None:

@@ -15,6 +15,8 @@ try:
 except ImportError:  # 2022
     from openvino.runtime import Core, Type, get_version
 
+_PRECISION = "INFERENCE_PRECISION_HINT"  # today's word for a property that plugins of other makers may lack
+
 
 class Openvino2022(Runtime):
     """The interface of API 2.0."""
@@ -28,8 +30,8 @@ class Openvino2022(Runtime):
         properties = {"PERFORMANCE_HINT": "LATENCY"}
         if asked.threads is not None:
             properties["INFERENCE_NUM_THREADS"] = str(asked.threads)
-        if asked.precision is not None:
-            properties["INFERENCE_PRECISION_HINT"] = asked.precision
+        if asked.precision is not None and _property(self._core, _PRECISION, asked.device) is not None:
+            properties[_PRECISION] = asked.precision
         network = self._core.read_model(str(ir_xml))
         _reshape(network, asked)
         return Compiled2022(self._core.compile_model(network, asked.device, properties))
@@ -41,7 +43,7 @@ class Compiled2022:
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
         self.input_data: np.ndarray[Any, Any] = self._request.get_input_tensor().data
-        precision = _property(compiled, "INFERENCE_PRECISION_HINT")
+        precision = _property(compiled, _PRECISION)
         self.precision: str | None = precision.get_type_name() if isinstance(precision, Type) else precision or None
         threads = _property(compiled, "INFERENCE_NUM_THREADS")
         self.threads = None if threads is None else int(threads)
@@ -73,6 +75,6 @@ def _reshape(network: Any, asked: Asked) -> None:
         network.reshape({only: sizes})
 
 
-def _property(compiled: Any, name: str) -> Any:
-    """A property of a compiled network; None when its device does not have it."""
-    return compiled.get_property(name) if name in compiled.get_property("SUPPORTED_PROPERTIES") else None
+def _property(of: Any, name: str, *device: str) -> Any:
+    """A property of a compiled network, or of a core's device; None when the device does not have it."""
+    return of.get_property(*device, name) if name in of.get_property(*device, "SUPPORTED_PROPERTIES") else None

@@ -70,11 +70,34 @@ def check_device_kind(device: str) -> None:
         raise SettingsError(what + _NO_PLUGIN.get(device, ""))
 
 
+def devices() -> list[str]:
+    """The runtime's names of the devices that are there now.
+
+    Raises:
+        SettingsError: no runtime can be imported.
+    """
+    return _runtime().devices()
+
+
+def check_device(device: str) -> None:
+    """Refuses a device that is not there now.
+
+    Raises:
+        SettingsError: as `check_device_kind`.
+        DeviceMissingError: the runtime knows this kind, and finds none.
+    """
+    check_device_kind(device)
+    if device not in {name.split(".")[0] for name in devices()}:
+        what = f"device {device}: {runtime_text()} finds only {devices()} here"
+        raise DeviceMissingError(what + _MISSING.get(device, ""))
+
+
 class LoadedModel:
     """A compiled network with its input in place.
 
     Attributes:
         input_shape: batch first.
+        input_type: as NumPy names it, `float32` or `uint8`.
         precision: of the execution, as the runtime reads it back (`f32`, `bf16`, `f16`); None when it does not say.
         threads: inference threads as the runtime reads them back; None when it does not say.
         load_ms: reading and compiling, milliseconds.
@@ -83,6 +106,7 @@ class LoadedModel:
     def __init__(self, compiled: CompiledNetwork, load_ms: float) -> None:
         self._compiled = compiled
         self.input_shape = tuple(int(size) for size in compiled.input_data.shape)
+        self.input_type = str(compiled.input_data.dtype)
         self.precision = compiled.precision
         self.threads = compiled.threads
         self.load_ms = load_ms
@@ -97,6 +121,21 @@ class LoadedModel:
             data[:] = generator.integers(0, 256, data.shape)
         else:
             data[:] = generator.uniform(-1.0, 1.0, data.shape)
+
+    def compute(self, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The output (B, …) for a batch of one image (…) alone; the input in place is afterwards what it was.
+
+        Raises:
+            DeviceMissingError, ContractError: as `run_once`.
+        """
+        data = self._compiled.input_data
+        before = data.copy()
+        data[:] = image
+        try:
+            self.run_once()
+        finally:
+            data[:] = before
+        return self.output()
 
     def run_once(self) -> None:
         """One inference on the input in place; nothing is copied in or out.
@@ -135,7 +174,9 @@ def load_ir(
         batch: images per inference; None keeps the IR's own, 1 where it is open.
         open_side: what an open height and width become, pixels.
         shape: height and width instead of the IR's own, pixels; on OpenVINO 2022.1 and newer.
-        precision: of the execution, `f32` or `bf16`, on the CPU only; None leaves it to the runtime.
+        precision: of the execution, `f32` or `bf16`, on the CPU only. None leaves it to the runtime, which takes less
+            than f32 where the CPU computes faster in it. A plugin that knows no such choice is not asked: the model's
+            `precision` is then None.
         seed: of the input.
 
     Raises:
@@ -146,10 +187,7 @@ def load_ir(
     if device != "CPU" and (threads is not None or precision is not None):
         raise SettingsError(f"device {device}: got threads or a precision, which are set for the CPU only")
     runtime = _runtime()
-    check_device_kind(device)
-    if device not in {name.split(".")[0] for name in runtime.devices()}:
-        what = f"device {device}: {runtime_text()} finds only {runtime.devices()} here"
-        raise DeviceMissingError(what + _MISSING.get(device, ""))
+    check_device(device)
     start_ns = time.perf_counter_ns()
     try:
         compiled = runtime.compile(ir_xml, Asked(device, threads, precision, batch, open_side, shape))

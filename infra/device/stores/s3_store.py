@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
@@ -20,6 +21,7 @@ from botocore.parsers import ResponseParserError
 from infra.device.documents.file_digest import CHUNK_BYTES, FileDigest, chunks_of
 from infra.device.errors import (
     ConflictError,
+    DamagedAnswerError,
     InfraError,
     NotStoredError,
     SettingsError,
@@ -32,7 +34,7 @@ from infra.device.stores.checks import check_key, check_prefix, check_size
 
 _SHA256_CHARACTERS = 44  # in base64
 _LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
-_NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError, FlexibleChecksumError)
+_NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError)
 _NOT_THE_STORE = "what answers is not the store: a portal that wants a login, a proxy, or another server"
 _PASSING_CODES = {
     *("ConditionalRequestConflict", "OperationAborted"),  # 409: somebody else is writing, nobody has written yet
@@ -63,7 +65,10 @@ class S3Store:
             signature_version="s3v4",  # boto3 presigns by the old version 2 otherwise, which servers refuse
         )
         try:
-            session = boto3.session.Session()
+            core = botocore.session.get_session()
+            # Nobody reads when objects were written, and parsing that takes most of the time of a long listing.
+            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+            session = boto3.session.Session(botocore_session=core)
             region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
             self._client = session.client("s3", region_name=region, config=config)
         except (BotoCoreError, ValueError) as error:
@@ -208,6 +213,8 @@ class S3Store:
             yield where
         except ClientError as error:
             raise _meaning(error, where) from error
+        except FlexibleChecksumError as error:
+            raise DamagedAnswerError(f"{where}: {error}") from error
         except _NETWORK_ERRORS as error:
             raise StoreUnavailableError(f"{where}: {error}") from error
         except ResponseParserError as error:

@@ -16,13 +16,22 @@ from modnet.graph_function import GraphFunction
 from modnet.network import PrunableNetwork
 from modnet.records import Scores
 from modnet.targets import STRIDE, Shape
-from modnet.workload import Split
+from modnet.workload import Looked, Split
 from modnet.workloads.matting.data.dataset import MattingDataset
-from modnet.workloads.matting.data.images import Alpha, Image, checked_alpha, read_image, read_pair
+from modnet.workloads.matting.data.images import (
+    Alpha,
+    Image,
+    check_same_size,
+    checked_alpha,
+    read_image,
+    read_matte16,
+    read_pair,
+)
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
 from modnet.workloads.matting.data.preprocessing import SIDE, input_geometry, normalise, prepare, resize
 from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.evaluate import evaluate
+from modnet.workloads.matting.matte_faults import faults_of
 from modnet.workloads.matting.metrics import mse
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS
 from modnet.workloads.matting.predict.predictors import fitting_predictor
@@ -61,6 +70,15 @@ class Portraits:
         pair = self._pair(split, position)
         return self.folder / pair.image, self.folder / pair.matte
 
+    def look(self, split: Split, position: int) -> Looked:
+        """The image beside its matte, and what is wrong with the matte."""
+        pair = self._pair(split, position)
+        image_path, matte_path = self.folder / pair.image, self.folder / pair.matte
+        image, matte = read_image(image_path), read_matte16(matte_path)
+        check_same_size(image_path, image.shape[:2], matte_path, matte.shape)
+        _require_fit(image_path, image)
+        return Looked(image, (matte >> 8).astype(np.uint8), faults_of(matte))
+
     def input_shapes(self) -> tuple[Shape, ...]:
         """Of the median of longer by shorter side over images from all along fit; square where none can be read."""
         count = len(self.names("fit"))
@@ -92,10 +110,7 @@ class Portraits:
         """
         pair = self._pair(split, position)
         image, alpha = self._read(pair)
-        try:
-            input_geometry(image.shape[0], image.shape[1], "aspect")
-        except DatasetError as error:
-            raise DatasetError(f"image {self.folder / pair.image}: {error}") from error
+        _require_fit(self.folder / pair.image, image)
         scale = short_side / min(alpha.shape)
         height, width = (max(32, round(side * scale / 32) * 32) for side in alpha.shape)
         target = torch.from_numpy(resize(alpha, height, width)).clamp(0, 1)
@@ -143,6 +158,14 @@ class Portraits:
 
     def _read(self, pair: Pair) -> tuple[Image, Alpha]:
         return read_pair(self.folder / pair.image, self.folder / pair.matte)
+
+
+def _require_fit(path: Path, image: Image) -> None:
+    """Refuses an image that is so narrow that it would be blown up."""
+    try:
+        input_geometry(image.shape[0], image.shape[1], "aspect")
+    except DatasetError as error:
+        raise DatasetError(f"image {path}: {error}") from error
 
 
 def _short_side(aspect: float) -> int:  # of an input whose longer side is `SIDE`

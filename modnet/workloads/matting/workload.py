@@ -1,6 +1,7 @@
 """Portrait matting as the engine sees it."""
 
 from modnet.workload import Workload
+from modnet.workloads.matting.data.synthetic import golden_portraits
 from modnet.workloads.matting.distillation import Distillation
 from modnet.workloads.matting.losses import matting_loss
 from modnet.workloads.matting.network.modnet import MODNet
@@ -19,6 +20,7 @@ MATTING = Workload(
     error=alpha_mse,
     open=Portraits,
     shipped=NAMED,
+    golden=golden_portraits,
     teaching=Distillation,
     read_published=read_published,
     start_from=load_folded_backbone,

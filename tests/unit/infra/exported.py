@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from infra.device.documents.file_digest import FileDigest
@@ -29,15 +28,12 @@ def exported(store: ObjectStore, files: Mapping[str, Path]) -> dict[str, str]:
 def three_releases(store: ObjectStore, folder: Path) -> list[str]:
     """Ids of published releases for two targets, the oldest first; their files are put into `folder`."""
     files = {name: folder / name for name in ("modnet.xml", "modnet.bin")}
-    for path in files.values():
-        path.write_bytes(b"content")
     target = TargetFiles("modnet.xml", "modnet.bin", "input", (1, 3, 480, 320), "fp32")
-    usual = Manifest("matting", "c" * 12, {"cpu-fp32": target, "cpu-int8": target}, digests(files), {}, {})
-    return [
-        publish_release(
-            publisher_of(store),
-            replace(usual, scores={"mse": day}, created_at=f"2026110{day}T063000.000000Z"),
-            exported(store, files),
-        )
-        for day in (1, 2, 3)
-    ]
+    made = []
+    for day in (1, 2, 3):
+        for path in files.values():
+            path.write_bytes(b"content of day %d" % day)
+        targets, created_at = {"cpu-fp32": target, "cpu-int8": target}, f"2026110{day}T063000.000000Z"
+        manifest = Manifest("matting", "c" * 12, targets, digests(files), {"mse": day}, {}, created_at=created_at)
+        made.append(publish_release(publisher_of(store), manifest, exported(store, files)))
+    return made

@@ -19,12 +19,12 @@ from modnet.config import Config
 from modnet.configs import RetrainConfig, SyntheticConfig, TrainingConfig, WorkloadSettings
 from modnet.configs.shape import shape_of
 from modnet.errors import DatasetError
-from modnet.graph_function import GraphFunction
+from modnet.graph_function import GraphFunction, pixels_of
 from modnet.network import ChannelGroup, Consumer, NetworkSpec, Producer, PrunableNetwork
 from modnet.records import ImageScore, Scores
 from modnet.report.pictures import SheetRow, sheet
 from modnet.targets import Shape, Size
-from modnet.workload import Split, Workload
+from modnet.workload import Looked, Split, Workload
 
 
 class BrightnessSpec(NetworkSpec):
@@ -147,6 +147,11 @@ class Drawings:
     def files(self, split: Split, position: int) -> tuple[Path, ...]:
         return (self.file,)
 
+    def look(self, split: Split, position: int) -> Looked:
+        sample = self.sample(split, position, 64)
+        image, brightness = ((one[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8) for one in sample)
+        return Looked(image, brightness[..., 0])
+
     def input_shapes(self) -> tuple[Shape, ...]:
         return ((256, 128), (128, 256))
 
@@ -190,6 +195,12 @@ class Drawings:
         return {"squared": float(np.square(difference).mean()), "absolute": float(np.abs(difference).mean())}
 
 
+def golden(shape: Shape) -> NDArray[np.float32]:
+    """Two images, in steps of 8 bits."""
+    images = np.random.default_rng(0).integers(0, 256, (2, *shape, 3)).astype(np.uint8)
+    return pixels_of(images)
+
+
 def draw(path: Path, config: SyntheticConfig) -> None:
     """The archive of a `Drawings`."""
     counts = {"fit": config.train, "tune": config.val, "val": config.val}
@@ -206,4 +217,5 @@ BRIGHTNESS = Workload(
     errors={"squared": "squared error", "absolute": "absolute error"},
     error=brightness_error,
     open=Drawings,
+    golden=golden,
 )

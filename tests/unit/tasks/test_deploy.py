@@ -18,6 +18,8 @@ from infra.device.errors import ConflictError
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import promote
+from infra.publishing.roll_backs import stop
+from infra.publishing.stops import read_stops
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig
@@ -97,11 +99,11 @@ def networks(exported: tuple[Path, dict[str, str]]) -> dict[str, str]:
 
 @pytest.fixture
 def deploy_network() -> Deploy:
-    def run(network_id: str, reason: str = "the fastest", *, is_forced: bool = False) -> Promotion:
+    def run(network_id: str, reason: str = "the fastest", *, is_forced: bool = False, share: float = 1.0) -> Promotion:
         with disable_run_logger():
             release_id = deploy.publish.fn(network_id, CONFIG, reason)
             (target,) = deploy.targets_of.fn(release_id)
-            return deploy.move_pointer.fn(target, release_id, network_id, CONFIG, COMPUTE, is_forced)
+            return deploy.move_pointer.fn(target, release_id, network_id, CONFIG, COMPUTE, is_forced, share)
 
     return run
 
@@ -116,7 +118,9 @@ def test_the_first_release_is_promoted_and_stays_when_it_is_deployed_again(
     assert manifest.targets[TARGET] == TargetFiles(
         *("modnet-cpu-fp32.xml", "modnet-cpu-fp32.bin", "input", (1, 3, 256, 192), "fp32"),
         TurnedFiles("modnet-turned-cpu-fp32.xml", "modnet-turned-cpu-fp32.bin", (1, 3, 192, 256)),
+        manifest.targets[TARGET].golden,
     )
+    assert manifest.targets[TARGET].golden is not None
     said = Provenance.model_validate(manifest.provenance)
     assert (said.dataset.source, said.dataset.is_synthetic, said.dataset.val) == ("synthetic", True, 1)
     assert (said.base.network_id, said.base.origin) == (networks["first"], "given as first.safetensors")
@@ -178,6 +182,44 @@ def test_a_release_that_cannot_be_used_gives_way(
     worse = deploy_network(networks["worse"])
     assert worse.is_moved
     assert worse.reason.startswith(f"release {first.release_id} cannot be used: {name}.bin: got SHA-256")
+
+
+def test_a_share_of_the_devices_gets_a_release_and_no_run_interrupts_that(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    worse = deploy_network(networks["worse"], share=0.2)
+    assert read_current(trust_of(store), TARGET).share == 1  # the first goes to all
+    first = deploy_network(networks["first"], share=0.2)
+    assert first.is_moved
+    assert first.reason.endswith("; 20 % of its devices get it first")
+    pointer = read_current(trust_of(store), TARGET)
+    assert (pointer.release_id, pointer.replaces, pointer.share) == (first.release_id, worse.release_id, 0.2)
+    again = deploy_network(networks["first"])
+    assert (again.is_moved, again.reason) == (True, "the target runs it already, on 20 % of its devices")
+    other = deploy_network(networks["first"], "of another night", share=0.2)
+    assert (other.is_moved, other.release_id) == (False, first.release_id)
+    assert other.reason == (
+        f"release {first.release_id} is on 20 % of the devices since {pointer.moved_at}, and is not on all devices"
+    )
+    forced = deploy_network(networks["first"], "of another night", is_forced=True, share=0.3)
+    pointer = read_current(trust_of(store), TARGET)
+    assert (pointer.release_id, pointer.replaces, pointer.share) == (forced.release_id, worse.release_id, 0.3)
+
+
+def test_a_run_does_not_promote_what_was_stopped_unless_forced(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    """Nor the same networks as another release; the first network would win the comparison."""
+    worse = deploy_network(networks["worse"])
+    first = deploy_network(networks["first"], share=0.2)
+    stop(publisher_of(store), TARGET, first.release_id, "device kitchen computes something else", "the flow rollout")
+    for reason in ("the fastest", "of another night"):
+        kept = deploy_network(networks["first"], reason, share=0.2)
+        assert (kept.is_moved, kept.release_id) == (False, worse.release_id)
+        assert kept.reason.startswith(f"the rollout of release {first.release_id} was stopped at 20")
+        assert kept.reason.endswith("by the flow rollout: device kitchen computes something else")
+    assert deploy_network(networks["first"], is_forced=True, share=0.2).is_moved
+    assert read_stops(trust_of(store)) == []
 
 
 def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(

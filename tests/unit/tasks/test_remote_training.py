@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,38 +14,40 @@ from prefect.logging import disable_run_logger
 
 from infra.device.errors import StoreUnavailableError
 from infra.device.stores.folder_store import FolderStore
-from infra.errors import ResourcesUnavailableError
+from infra.errors import ResourcesUnavailableError, StoreGoneError
+from infra.patience import patient
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
 from modnet.pruning.iteration import IterationStep
 from modnet.records import BaseRecord, Candidate, Record, RetrainReport
+from modnet.training.state import step_of
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import iterate, on_ray, prune, retrain, training_run
+from tasks import iterate, on_ray, prune, retrain, stored, training_run, training_state
 from tasks.configs.baseline import BaselineConfig
-from tasks.remote import bases, candidates, node
+from tasks.remote import bases, candidates
 from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, trained_base_id
+from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, state_key, trained_base_id
 
 TRAINING = RetrainConfig(epochs=1, batch_size=2, image_size=64, precision="fp32")
 PRUNING = PruningConfig(channel_multiple=2, min_channels=2)
 Train = Callable[[float], Record]
 
 
-class RecordingStore(FolderStore):
-    """A folder that remembers what is written, and does not answer when a checkpoint is written for the first time."""
+class UnsteadyStore(FolderStore):
+    """A folder that remembers what is written, and answers no put of a key that ends with one of `away`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.written: list[str] = []
+        self.away: tuple[str, ...] = ()
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        is_first = not any(one.endswith(".safetensors") for one in self.written)
+        if key.endswith(self.away):
+            raise StoreUnavailableError(f"{key}: gone for a moment")
         self.written.append(key)
-        if key.endswith(".safetensors") and is_first:
-            raise StoreUnavailableError("gone for a moment")
         return super().put(key, data, if_absent=if_absent, if_match=if_match)
 
 
@@ -72,29 +76,55 @@ def train(ids: tuple[str, str, str], request: pytest.FixtureRequest) -> Train:
         question = (dataset_id, TRAINING, 0, None)
         base_id = trained_base_id(*question)
         return lambda gpus: answered(
-            base_key(base_id), BaseRecord, bases.train_base, (*question, base_id), cpus=1, gpus=gpus
+            base_key(base_id), BaseRecord, bases.train_base, (*question, base_id), cpus=1, gpus=gpus, store_wait_s=0
         )
     key = retrained_key(candidate_id)
-    return lambda gpus: answered(key, RetrainReport, candidates.retrain_candidate, [candidate_id], cpus=1, gpus=gpus)
+    return lambda gpus: answered(
+        key, RetrainReport, candidates.retrain_candidate, [candidate_id], cpus=1, gpus=gpus, store_wait_s=0
+    )
 
 
-def test_a_finished_training_is_kept_when_its_upload_fails(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("away", [(".safetensors",), ("",)], ids=["the upload alone", "the whole training"])
+def test_a_training_goes_on_without_the_store_and_is_kept_on_its_node(
+    away: tuple[str, ...],
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    store = RecordingStore(tmp_path / "store")
-    monkeypatch.setattr(node, "open_store", lambda _: store)
+    store = UnsteadyStore(tmp_path / "store")
+    for module in (stored, training_state):
+        monkeypatch.setattr(module, "open_store", lambda _: store)
     monkeypatch.setattr(training_run, "SAVE_STATE_EVERY_S", 0.0)
-    with pytest.raises(StoreUnavailableError):
+    store.away = away
+    with pytest.raises(StoreGoneError, match="did not answer for 0 s, of 0 s that a run waits"):
         train(0)
-    (state,) = {key for key in store.written if key.endswith("training-state-2.pt")}
-    assert store.exists(state)
+    assert [path.name for path in (tmp_path / "cache" / "trainings").rglob("*") if path.is_file()] == ["state"]
 
-    store.written.clear()
-    store.written.append("earlier.safetensors")
+    store.away, store.written = (), []
     record = train(0)
-    assert state not in store.written  # not a step was taken again
+    assert not [key for key in store.written if key.endswith("training-state-2.pt")]  # not a step was taken again
     assert all(store.exists(file.key) for file in record.stored_files())
     assert not [key for key in store.list("") if key.endswith(("training-state-2.pt", "progress.json"))]
+    assert not list((tmp_path / "cache" / "trainings").rglob("state"))
+
+
+def test_a_training_goes_on_from_the_later_of_both_states_and_not_from_a_damaged_one(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = UnsteadyStore(tmp_path / "store")
+    for module in (stored, training_state):
+        monkeypatch.setattr(module, "open_store", lambda _: store)
+    monkeypatch.setattr(training_run, "SAVE_STATE_EVERY_S", 0.0)
+    store.away = (".safetensors",)
+    with pytest.raises(StoreGoneError):
+        train(0)
+    (local,) = (tmp_path / "cache" / "trainings").rglob("state")
+    local.write_bytes(local.read_bytes()[:1000])
+    store.away, store.written = (), []
+    train(0)
+    assert not [key for key in store.written if key.endswith("training-state-2.pt")]  # the store had the last one too
+    assert f"{local} is damaged" in caplog.text
 
 
 def test_a_training_stays_on_the_cpu_when_no_gpu_is_reserved(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +154,7 @@ def test_every_training_reserves_its_share_of_a_gpu(
     asked: list[float] = []
 
     def fake_ray(*arguments: object, gpus: float, **_: object) -> None:
-        asked.extend([gpus, arguments[-1]])
+        asked.extend([gpus, arguments[-2]])
         raise AskedError
 
     monkeypatch.setattr("tasks.on_ray.run_on_ray", fake_ray)
@@ -138,3 +168,35 @@ def test_every_training_reserves_its_share_of_a_gpu(
     with disable_run_logger(), pytest.raises(AskedError):
         trainings[what]()
     assert asked == [0.25, 0.25]
+
+
+def test_a_state_in_the_store_is_waited_for_and_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    store, saved = FolderStore(tmp_path / "store"), io.BytesIO()
+    torch.save({"step": 900}, saved)
+    store.put(state_key("candidates/a"), saved.getvalue())
+    answers, get = [StoreUnavailableError("gone for a moment")], store.get
+
+    def get_later(key: str, *, max_bytes: int | None = None) -> bytes:
+        if answers:
+            raise answers.pop()
+        return get(key, max_bytes=max_bytes)
+
+    monkeypatch.setattr(store, "get", get_later)
+    state = training_state.StateOfTraining(Settings.from_env(), "candidates/a")
+    found = state.read(patient(store, store.url, 60, sleep=lambda _: None))
+    assert found is not None
+    assert step_of(found[0]) == 900
+
+
+def test_a_disk_that_takes_no_state_costs_a_training_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "trainings").mkdir(parents=True)
+    (tmp_path / "cache" / "trainings" / "candidates").write_text("a file where a folder should be")
+    state = training_state.StateOfTraining(Settings.from_env(), "candidates/a")
+    state.save(SimpleNamespace(to_bytes=lambda: b"state"))  # type: ignore[arg-type]  # all that is asked of it
+    assert FolderStore(tmp_path / "store").get(state_key("candidates/a")) == b"state"

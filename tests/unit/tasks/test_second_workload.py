@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from prefect.logging import disable_run_logger
 from pydantic import ValidationError
 
+from infra.device.documents.manifest import Golden
 from infra.device.releases import read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import promote, publish_release
@@ -39,6 +42,7 @@ from modnet.records import (
     Provenance,
     RetrainReport,
     Sensitivities,
+    StoredCheck,
     StoredFile,
 )
 from modnet.targets import Shape
@@ -48,7 +52,7 @@ from modnet.workloads.matting.settings import MattingRetraining
 from modnet.workloads.matting.weights import SHIPPED_SMALL
 from tasks import deploy
 from tasks.cli import main
-from tasks.remote import bases, candidates, exports, latency, scores, sensitivity
+from tasks.remote import bases, candidates, checks, exports, latency, scores, sensitivity
 from tasks.remote.node import answered, this_node
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import (
@@ -69,6 +73,7 @@ from tests.unit.modnet.brightness import (
     Drawings,
     DrawnImages,
     Noise,
+    golden,
 )
 
 DRAWN = SyntheticConfig(train=8, val=5)
@@ -107,6 +112,9 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     cpus = torch.get_num_threads()  # a node sets what it is given, for the whole process
     assert (dataset.workload, dataset.fit, dataset.tune, dataset.val) == ("brightness", 8, 5, 5)
     assert (dataset.input_shape, dataset.turned, dataset.shapes) == ("256x128", True, SHAPES)
+    checked_at = checks.check_key(dataset.dataset_id)
+    checked = answered(checked_at, StoredCheck, checks.check_stored, [dataset.dataset_id, checked_at], cpus)
+    assert checked.check.summary == "18 images, 0 errors, 0 warnings"
     base_id = trained_base(dataset, cpus)
 
     retraining = RetrainConfig(**TRAINING.model_dump())
@@ -140,6 +148,9 @@ def test_a_second_workload_is_pruned_retrained_scored_exported_and_released(
     for target in EXPORT.targets:
         files = manifest.targets[target]
         assert (files.input_shape, files.turned.input_shape) == ((1, 3, 256, 128), (1, 3, 128, 256))
+        assert files.golden == Golden("golden.npz", export.golden[target].tolerance)
+    with np.load(io.BytesIO(store.get(export.files["golden.npz"].key))) as arrays:
+        np.testing.assert_array_equal(arrays["inputs"], golden((256, 128)))
     assert {"val_squared", "val_absolute_cpu-fp32"} <= manifest.scores.keys()
 
     with disable_run_logger():

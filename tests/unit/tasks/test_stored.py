@@ -26,8 +26,9 @@ def test_identify_is_the_same_when_the_question_is_the_same() -> None:
 def test_identify_keeps_its_name_for_a_known_question() -> None:
     """Golden: when this changes, every name in every store changes."""
     assert identify(pruning={"ratio": 0.5, "exclude": ["head"]}, seed=0) == "8626b15c6d67"
-    versions = {"dataset": 3, "base": 4, "prune": 2, "retrain": 7, "evaluate": 3, "export": 6, "sensitivity": 2}
-    assert versions == STAGE_VERSIONS
+    data = {"dataset": 3, "check": 1}
+    stages = {"base": 4, "prune": 2, "retrain": 7, "evaluate": 3, "export": 7, "sensitivity": 2}
+    assert data | stages == STAGE_VERSIONS
 
 
 def test_fetch_gives_what_was_put_and_verifies_it(store: FolderStore, tmp_path: Path) -> None:

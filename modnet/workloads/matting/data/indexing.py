@@ -80,8 +80,8 @@ def index_dataset(folder: Path) -> DatasetIndex:
     Hidden files and `__MACOSX` are left out; files that are no images are left out and logged.
 
     Raises:
-        DatasetError: no such layout or several; an image without matte or the reverse; two files with one stem; an
-            empty split. Names the first five of each.
+        DatasetError: no such layout or several; an image without matte or the reverse; two files with one stem; a
+            name that no record holds; an empty split. Names the first five of each.
     """
     root = _dataset_root(folder)
     problems: list[str] = []
@@ -142,7 +142,15 @@ def _pairs(folder: Path, split: Path, problems: list[str]) -> tuple[Pair, ...]:
         return path.relative_to(folder).as_posix()
 
     both = sorted(images.keys() & mattes.keys())
+    unusable = {stem for stem in both if path_problem(within(images[stem])) or _in_utf8(stem) != stem}
+    _report(problems, f"names in {name} that are no UTF-8 or hold a backslash", unusable)
+    both = [stem for stem in both if stem not in unusable]
     return tuple(Pair(stem=stem, image=within(images[stem]), matte=within(mattes[stem])) for stem in both)
+
+
+def _in_utf8(name: str) -> str:
+    """A file's name as it is, with bytes that are no UTF-8 escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _files_by_stem(folder: Path, suffixes: frozenset[str], problems: list[str]) -> dict[str, Path]:
@@ -164,5 +172,5 @@ def _log_left_out(folder: Path, suffixes: frozenset[str], files: Sequence[Path])
 
 
 def _report(problems: list[str], what: str, stems: Iterable[str]) -> None:
-    if ordered := sorted(stems):
+    if ordered := sorted(map(_in_utf8, stems)):
         problems.append(f"{what}: {len(ordered)} ({', '.join(ordered[:5])}{', …' if len(ordered) > 5 else ''})")

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from modnet.configs import SyntheticConfig
 from modnet.errors import ConfigError, DatasetError
 from modnet.files import write_atomically
+from modnet.graph_function import Pixels, pixels_of
+from modnet.targets import Shape
 from modnet.workloads.matting.data.synthetic_background import draw_background
 from modnet.workloads.matting.data.synthetic_layers import Layers
 from modnet.workloads.matting.data.synthetic_person import draw_person
@@ -25,6 +27,8 @@ Float = NDArray[np.float32]
 
 SMALLEST_SIDE = 64  # pixels; below it a face is a few dots
 JPEG_QUALITY = 95
+GOLDEN_PORTRAITS = 3
+LARGEST_DRAWN = 512  # pixels on the longer side: drawn four times as large, more would take gigabytes
 
 
 def render_portrait(rng: np.random.Generator, size: tuple[int, int] = (384, 288)) -> tuple[NDArray[np.uint8], Float]:
@@ -43,6 +47,19 @@ def render_portrait(rng: np.random.Generator, size: tuple[int, int] = (384, 288)
     colour = np.minimum(person.colour * _light(rng, height, width), 255.0 * alpha) + (1.0 - alpha) * background
     colour += rng.standard_normal(colour.shape, dtype=np.float32) * np.float32(rng.uniform(0.5, 2.5))  # of the sensor
     return np.clip(np.rint(colour), 0, 255).astype(np.uint8), person.alpha
+
+
+def golden_portraits(shape: Shape) -> Pixels:
+    """Three drawn portraits as a network of this height and width reads them, (3, 3, *shape); see `Workload.golden`.
+
+    Colours go in steps of 8: that flattens the noise, and the three pack into a third.
+    """
+    scale = min(1.0, LARGEST_DRAWN / max(shape))
+    size = max(SMALLEST_SIDE, round(scale * shape[0])), max(SMALLEST_SIDE, round(scale * shape[1]))
+    drawn = [render_portrait(np.random.default_rng(seed), size)[0] for seed in range(GOLDEN_PORTRAITS)]
+    images = np.stack([cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR) for image in drawn])
+    flat: NDArray[np.uint8] = (images // 8 * 8 + 4).astype(np.uint8)
+    return pixels_of(flat)
 
 
 def write_synthetic_archive(

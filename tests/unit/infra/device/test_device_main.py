@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.device.__main__ import main, wait_s
+from infra.device.__main__ import main
+from infra.device.cli.run import wait_s
 from infra.device.documents.manifest import Manifest
 from infra.device.errors import ContractError
 from infra.device.stores.folder_store import FolderStore
@@ -19,14 +19,7 @@ from infra.publishing.releases import promote, publish_release
 from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import exported
 
-
-@pytest.fixture(autouse=True)
-def keep_signal_handlers() -> Iterator[None]:
-    """`main` takes SIGTERM and SIGINT over; the tests give them back."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("children_in_process")
 
 
 def _arguments(work_folder: Path, store_url: str, *more: str) -> list[str]:
@@ -116,11 +109,11 @@ def test_main_logs_what_a_store_says_on_one_line(
     def refuse(*arguments: object, **more: object) -> None:
         raise ContractError(f"pointer: {forged}")
 
-    monkeypatch.setattr("infra.device.agent.agent.read_current", refuse)
+    monkeypatch.setattr("infra.device.agent.agent.current_for", refuse)
     monkeypatch.setattr("infra.device.trust.Trust.refresh", lambda trust: None)
     monkeypatch.setattr(logging.root, "handlers", [])
     assert main(_arguments(tmp_path, store.url, "--once")) == 5
-    (line,) = capsys.readouterr().err.splitlines()
+    _, line = capsys.readouterr().err.splitlines()  # the first names the runtime
     assert "cpu-fp32: rejected (pointer: gone\\x1b]0;title\\x07\\r\\n2026" in line
 
 
@@ -167,7 +160,7 @@ def test_main_goes_on_when_the_disk_is_full(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(time, "sleep", room_after_the_first_wait)
+    monkeypatch.setattr("infra.device.cli.run.pause", room_after_the_first_wait)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
     try:
         assert main(_arguments(tmp_path / "work", store.url, "--once")) == 3

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from infra.device.documents.manifest import Manifest, TurnedFiles, manifest_key, manifest_path, release_file_key
-from infra.device.documents.pointer import Pointer, pointer_path
+from infra.device.documents.pointer import Pointer, pin_path, pointer_path
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
-from infra.device.releases import fetch_release, read_current, read_manifest
+from infra.device.releases import current_for, fetch_release, read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import promote, publish_release
 from tests.signing import publisher_of, sign, trust_of
@@ -105,3 +105,51 @@ def test_read_current_refuses_the_pointer_of_another_target(store: FolderStore) 
     sign(store, pointer_path("cpu-fp32"), Pointer("cpu-int8", "0123456789ab", "0" * 64).to_json())
     with pytest.raises(ContractError, match="cpu-int8"):
         read_current(trust_of(store), "cpu-fp32")
+
+
+@pytest.fixture
+def rolling_out(store: FolderStore, manifest: Manifest, release_files: dict[str, Path]) -> tuple[Pointer, Pointer]:
+    """The pointer before, and the one that reaches half of the devices."""
+    before, new = (
+        publish_release(publisher_of(store), one, exported(store, release_files))
+        for one in (manifest, replace(manifest, scores={"mse": 0.02}))
+    )
+    first = promote(publisher_of(store), "cpu-fp32", before)
+    half = replace(promote(publisher_of(store), "cpu-fp32", new), share=0.5)
+    sign(store, pointer_path("cpu-fp32"), half.to_json())
+    return first, half
+
+
+def test_current_for_gives_a_share_of_the_devices_the_release_and_all_others_the_one_before(
+    store: FolderStore, rolling_out: tuple[Pointer, Pointer]
+) -> None:
+    first, half = rolling_out
+    found = {device: current_for(trust_of(store), "cpu-fp32", device) for device in map(str, range(8))}
+    for device, pointer in found.items():
+        assert pointer.leads_where(half if half.is_for(device) else first)
+    assert {pointer.release_id for pointer in found.values()} == {first.release_id, half.release_id}
+
+
+def test_current_for_gives_a_device_its_own_pin(store: FolderStore, rolling_out: tuple[Pointer, Pointer]) -> None:
+    first, half = rolling_out
+    inside = next(device for device in map(str, range(100)) if half.is_for(device))
+    sign(store, pin_path("cpu-fp32", inside), first.to_json())
+    assert current_for(trust_of(store), "cpu-fp32", inside) == first
+    sign(store, pin_path("cpu-fp32", inside), replace(first, target="cpu-int8").to_json())
+    with pytest.raises(ContractError, match="got one of 'cpu-int8'"):
+        current_for(trust_of(store), "cpu-fp32", inside)
+
+
+def test_current_for_refuses_a_share_of_what_replaces_a_release_that_nobody_signed(
+    store: FolderStore, rolling_out: tuple[Pointer, Pointer]
+) -> None:
+    _, half = rolling_out
+    outside = next(device for device in map(str, range(100)) if not half.is_for(device))
+    sign(store, pointer_path("cpu-fp32"), replace(half, replaces="0123456789ab").to_json())
+    with pytest.raises(ContractError, match="replaces release 0123456789ab, which is not signed"):
+        current_for(trust_of(store), "cpu-fp32", outside)
+
+
+def test_current_for_has_nothing_where_nothing_was_promoted(store: FolderStore, published: str) -> None:
+    with pytest.raises(NotStoredError):
+        current_for(trust_of(store), "cpu-fp32", "pi")

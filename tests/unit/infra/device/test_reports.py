@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from infra.device.documents.latency_report import LatencyReport
-from infra.device.reports import counted_once, read_reports
+import pytest
+
+from infra.device.documents.latency_report import MAX_SENT_BYTES, LatencyReport
+from infra.device.documents.latency_summary import summarise
+from infra.device.errors import ContractError
+from infra.device.reports import counted_once, read_report, read_reports
 from infra.device.stores.folder_store import FolderStore
 
 MakeReport = Callable[..., LatencyReport]
@@ -53,3 +57,17 @@ def test_each_question_is_counted_once_by_what_was_measured_first(
     other = make_report(started_at=times[3], device="attic-pi")
     twice = [make_failed_report(started_at=time, device="cellar-pi") for time in times[3:]]
     assert counted_once([failed, first, again, other, *twice]) == [first, other, twice[1]]
+
+
+def test_a_large_report_of_an_earlier_version_is_read_and_other_large_json_is_refused_unparsed(
+    store: FolderStore, make_report: MakeReport
+) -> None:
+    samples = tuple(float(number) for number in range(1, 300_001))
+    large = make_report(samples_ms=samples, summary=summarise(samples), intervals_ms={}, schema_version=1)
+    assert len(large.to_json()) > MAX_SENT_BYTES
+    store.put(large.earlier_key(), large.to_json())
+    assert read_report(store, large.earlier_key()) == large
+    for bomb in (b"[" * (8 << 20), b"[" + b"[]," * 2_000_000 + b"[]]", b'{"a":"' + b'\\"' * 1_000_000 + b'"}'):
+        store.put(large.key(), bomb)
+        with pytest.raises(ContractError, match=r'of \[, \{ and ", wanted at most 10000'):
+            read_report(store, large.key())

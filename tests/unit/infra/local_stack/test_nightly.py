@@ -12,7 +12,7 @@ import pytest
 
 from infra.errors import StackError
 from infra.local_stack import nightly
-from infra.local_stack.nightly import RunFollower, run_nightly, summary, table_lines
+from infra.local_stack.nightly import MAY_BE_CUT, RunFollower, run_nightly, summary, table_lines
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.services import SERVICES
 from infra.local_stack.stack import Stack
@@ -49,7 +49,7 @@ class ScriptedApi(PrefectApi):
     def open_runs(self) -> list[dict[str, Any]]:
         if self.is_gone:
             raise StackError("no answer")
-        return [{"id": run_id} for run_id in self.open]
+        return [{"id": run_id, "tags": [MAY_BE_CUT] if run_id == "rollout" else []} for run_id in self.open]
 
     def artifacts(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
         return []
@@ -225,12 +225,21 @@ def test_run_nightly_leaves_the_services_up_and_says_so_while_others_have_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     api = ScriptedApi(("Completed", []))
-    api.open = ["run", "of another terminal", "of the schedule"]
+    api.open = ["run", "of another terminal", "of the schedule", "rollout"]
     stack = FakeStack(api)
     assert run_nightly(stack, "f/d", {}) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "services stay up: other flow runs are pending or running (2); `make down` ends them"
     assert stack.runs == set(SERVICES)
+
+
+def test_a_run_that_may_be_cut_keeps_no_services_up(capsys: pytest.CaptureFixture[str]) -> None:
+    api = ScriptedApi(("Completed", []))
+    api.open = ["run", "rollout"]
+    stack = FakeStack(api)
+    assert run_nightly(stack, "f/d", {}) == 0
+    assert "services stay up" not in capsys.readouterr().out
+    assert stack.runs == set()
 
 
 def test_run_nightly_cancels_its_run_and_ends_the_services_when_interrupted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,13 @@ from uuid import uuid4
 
 import pytest
 from prefect.client.schemas import actions, filters, sorting
+from prefect.server.events.filters import AutomationFilter
+from prefect.server.events.schemas.automations import AutomationCreate
 from pydantic import BaseModel
 
 from infra.errors import StackError
 from infra.local_stack import prefect_api
+from infra.local_stack.automations import collect_after_reports
 from infra.local_stack.prefect_api import PrefectApi
 
 Answers = dict[str, Callable[[Any], tuple[int, Any]]]
@@ -40,7 +43,7 @@ def api(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectAp
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -182,8 +185,48 @@ def test_has_worker_wants_the_named_worker_online(api: PrefectApi, answers: Answ
     assert not api.has_worker("pool", "none")
 
 
+def test_keep_automation_makes_one_changes_what_differs_and_removes_others(api: PrefectApi, answers: Answers) -> None:
+    there: list[dict[str, Any]] = []
+    sent: list[tuple[str, Any]] = []
+    answers["POST /api/automations/filter"] = lambda _: (200, there)
+    for method, path in (("POST", ""), ("PUT", "a1"), ("DELETE", "a2")):
+        says = f"{method} /api/automations/{path}"
+        answers[says] = lambda body, says=says: (sent.append((says, body)), (204, b""))[1]
+    wanted = {"name": "n", "trigger": {"after": ["e"], "within": 20.0}, "actions": [{"type": "run-deployment"}]}
+    api.keep_automation(wanted)
+    assert sent == [("POST /api/automations/", wanted)]
+
+    # As the server gives it back: with ids, defaults, and disabled by a person.
+    kept = {"id": "a1", "enabled": False, "name": "n", "actions": [{"type": "run-deployment", "parameters": None}]}
+    kept["trigger"] = {"id": "t1", "after": ["e"], "within": 20, "threshold": 1}
+    there[:] = [kept]
+    api.keep_automation(wanted)
+    assert len(sent) == 1
+
+    there.append({**kept, "id": "a2"})
+    changed = {**wanted, "trigger": {"after": ["e"], "within": 30.0}}
+    api.keep_automation(changed)
+    assert sent[1:] == [
+        ("DELETE /api/automations/a2", None),
+        ("PUT /api/automations/a1", {**changed, "enabled": False}),
+    ]
+    there[:] = [{**kept, "actions": []}]
+    api.keep_automation(wanted)
+    assert len(sent) == 4
+
+
+def test_deployment_id_is_none_where_there_is_none(api: PrefectApi, answers: Answers) -> None:
+    found: list[dict[str, Any]] = []
+    answers["POST /api/deployments/filter"] = lambda _: (200, found)
+    assert api.deployment_id("collect", "stage") is None
+    found.append({"id": "d1"})
+    assert api.deployment_id("collect", "stage") == "d1"
+
+
 FILTERS: dict[str, type[BaseModel]] = {
     "flows": filters.FlowFilter,
+    "deployments": filters.DeploymentFilter,
+    "automations": AutomationFilter,
     "flow_runs": filters.FlowRunFilter,
     "task_runs": filters.TaskRunFilter,
     "artifacts": filters.ArtifactFilter,
@@ -197,6 +240,7 @@ SORTS = {
 ACTIONS: dict[str, type[BaseModel]] = {
     "/create_flow_run": actions.DeploymentFlowRunCreate,
     "/work_pools/": actions.WorkPoolCreate,
+    "/automations/": AutomationCreate,
 }
 
 
@@ -229,7 +273,9 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.progress([run])
     list(api.logs([run], datetime.now(UTC)))
     api.artifacts([run])
-    assert len(api.asked) == 16
+    api.deployment_id("collect", "stage")
+    api.keep_automation(collect_after_reports(str(uuid4())))
+    assert len(api.asked) == 19
     for path, body in api.asked:
         if path.endswith("/filter"):
             for name in body.keys() - {"sort", "limit", "offset"}:

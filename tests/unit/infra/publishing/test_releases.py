@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.manifest import Manifest, manifest_path, release_file_key, release_id_of
 from infra.device.documents.pointer import pointer_path
 from infra.device.errors import (
@@ -21,9 +20,13 @@ from infra.device.errors import (
 from infra.device.releases import fetch_release, read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing import releases
-from infra.publishing.releases import promote, publish_release, retain, retire, roll_back, sweep
+from infra.publishing.marks import await_reports
+from infra.publishing.releases import promote, publish_release
+from infra.publishing.retiring import retain, retire, sweep
+from infra.publishing.roll_backs import before_of, roll_back
 from tests.signing import publisher_of, sign, trust_of
 from tests.unit.infra.exported import exported
+from tests.unit.infra.publishing.stores import KilledStore, RacedStore
 
 LATER = "20261123T063000.000000Z"
 Publish = Callable[[float], str]
@@ -182,25 +185,11 @@ def test_promote_replaces_a_pointer_that_is_damaged(store: FolderStore, publishe
     assert read_current(trust_of(store), "cpu-fp32").release_id == published
 
 
-class _RacedStore(FolderStore):
-    """A store in which something happens just before the timestamp is written for the first time."""
-
-    def __init__(self, folder: Path, happens: Callable[[], object]) -> None:
-        super().__init__(folder)
-        self._happens: Callable[[], object] | None = happens
-
-    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        if key == "tuf/timestamp.json" and self._happens is not None:
-            happens, self._happens = self._happens, None
-            happens()
-        return super().put(key, data, if_absent=if_absent, if_match=if_match)
-
-
 def test_promote_loses_and_says_so_when_somebody_moved_the_pointer_first(
     store: FolderStore, published: str, publish: Publish
 ) -> None:
     other = publish(2)
-    raced = _RacedStore(store.folder, lambda: promote(publisher_of(store), "cpu-fp32", other))
+    raced = RacedStore(store.folder, lambda: promote(publisher_of(store), "cpu-fp32", other))
     with pytest.raises(ConflictError, match="somebody moved it from None; look again"):
         promote(publisher_of(raced), "cpu-fp32", published)
     assert read_current(trust_of(store), "cpu-fp32").release_id == other
@@ -209,7 +198,7 @@ def test_promote_loses_and_says_so_when_somebody_moved_the_pointer_first(
 def test_promote_goes_on_when_somebody_else_changed_something_else(
     store: FolderStore, published: str, publish: Publish
 ) -> None:
-    raced = _RacedStore(store.folder, lambda: publish(2))
+    raced = RacedStore(store.folder, lambda: publish(2))
     promote(publisher_of(raced), "cpu-fp32", published)
     assert read_current(trust_of(store), "cpu-fp32").release_id == published
     assert len(releases.published(publisher_of(store))) == 2
@@ -227,33 +216,6 @@ def test_promote_succeeds_when_its_own_write_arrived_twice(store: FolderStore, p
     assert read_current(trust_of(store), "cpu-fp32").release_id == published
 
 
-class _KilledStore(FolderStore):
-    """A store that is gone after this many writes."""
-
-    def __init__(self, folder: Path, writes: int) -> None:
-        super().__init__(folder)
-        self._left = writes
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._left == 0:
-            raise StoreUnavailableError("killed")
-        yield
-        self._left -= 1
-
-    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        with self._counted():
-            return super().put(key, data, if_absent=if_absent, if_match=if_match)
-
-    def copy(self, source: str, key: str, digest: FileDigest, *, if_absent: bool = False) -> None:
-        with self._counted():
-            super().copy(source, key, digest, if_absent=if_absent)
-
-    def delete(self, key: str) -> None:
-        with self._counted():
-            super().delete(key)
-
-
 def test_whoever_is_killed_after_any_write_leaves_the_old_state_or_the_new_one(
     store: FolderStore, manifest: Manifest, release_files: dict[str, Path], published: str, tmp_path: Path
 ) -> None:
@@ -262,7 +224,7 @@ def test_whoever_is_killed_after_any_write_leaves_the_old_state_or_the_new_one(
     sources, trust = exported(store, release_files), trust_of(store)
     seen = []
     for writes in range(30):
-        killed = _KilledStore(store.folder, writes)
+        killed = KilledStore(store.folder, writes)
         with suppress(StoreUnavailableError):
             promote(publisher_of(killed), "cpu-fp32", publish_release(publisher_of(killed), new, sources))
         trust.refresh()
@@ -289,7 +251,7 @@ def test_roll_back_says_what_is_missing(store: FolderStore, published: str) -> N
     with pytest.raises(NotStoredError, match="runs no release"):
         roll_back(publisher_of(store), "cpu-fp32")
     promote(publisher_of(store), "cpu-fp32", published)
-    with pytest.raises(NotStoredError, match=f"runs {published}, the first that it was given"):
+    with pytest.raises(NotStoredError, match=f"runs {published}, and knows none before"):
         roll_back(publisher_of(store), "cpu-fp32")
 
 
@@ -309,7 +271,7 @@ def test_retire_keeps_what_a_target_runs_or_ran_before_and_what_reports_are_awai
     second, awaited = publish(2), publish(3)
     for release in (published, second):
         promote(publisher_of(store), "cpu-fp32", release)
-    releases.await_reports(store, awaited, datetime.now(UTC) + timedelta(hours=1))
+    await_reports(store, awaited, datetime.now(UTC) + timedelta(hours=1))
     for release, why in ((published, "ran it before"), (second, "runs it"), (awaited, "are awaited")):
         with pytest.raises(ConflictError, match=why):
             retire(publisher_of(store), release)
@@ -332,7 +294,7 @@ def test_sweep_removes_what_a_killed_publication_left_after_a_day(
     new = replace(manifest, scores={"mse": 3})
     sources = exported(store, release_files)
     with pytest.raises(StoreUnavailableError):
-        publish_release(publisher_of(_KilledStore(store.folder, 3)), new, sources)
+        publish_release(publisher_of(KilledStore(store.folder, 3)), new, sources)
     left = store.list(f"releases/{release_id_of(new)}/")
     assert len(left) == 2
     assert sweep(publisher_of(store)) == []
@@ -350,7 +312,7 @@ def test_promote_asked_again_after_its_answer_was_lost_says_the_same(
     other = publish(2)
     for release in (published, other):
         promote(publisher_of(store), "cpu-fp32", release)
-    current, before = releases.before_of(publisher_of(store), "cpu-fp32")
+    current, before = before_of(publisher_of(store), "cpu-fp32")
     for _ in range(2):
         pointer = promote(publisher_of(store), "cpu-fp32", before, instead_of=current)
         assert (pointer.release_id, pointer.replaces) == (published, other)
@@ -393,7 +355,7 @@ def test_a_retirement_that_was_killed_is_finished_by_sweep(
     other = publish(2)
     for writes in range(2, 6):
         with suppress(StoreUnavailableError):
-            retire(publisher_of(_KilledStore(store.folder, writes)), other)
+            retire(publisher_of(KilledStore(store.folder, writes)), other)
         if not is_signed(store, manifest_path(other)):
             break
     assert store.list(f"releases/{other}/") != []
@@ -404,7 +366,7 @@ def test_a_retirement_that_was_killed_is_finished_by_sweep(
 
 def test_a_shorter_wait_does_not_end_a_longer_one(store: FolderStore, published: str) -> None:
     for hours in (24, 0):
-        releases.await_reports(store, published, datetime.now(UTC) + timedelta(hours=hours))
+        await_reports(store, published, datetime.now(UTC) + timedelta(hours=hours))
     with pytest.raises(ConflictError, match="are awaited"):
         retire(publisher_of(store), published)
 

@@ -41,8 +41,9 @@ def test_config_refuses_files_that_are_not_there(flags: tuple[str, ...], message
 
 
 def test_config_states_a_licence_that_there_is(run: Run, refuse: Refuse) -> None:
-    assert run("config", "--licence", "mit")["config"]["release"] == {"licence": "MIT"}
-    assert run("config")["config"]["release"] == {"licence": None}
+    assert run("config", "--licence", "mit")["config"]["release"] == {"licence": "MIT", "share": 1.0}
+    assert run("config", "--share", "0.2")["config"]["release"] == {"licence": None, "share": 0.2}
+    assert run("config")["config"]["release"] == {"licence": None, "share": 1.0}
     code, error = refuse("config", "--licence", "mine")
     assert (code, "--licence mine: unknown licence: got 'mine', wanted an identifier of" in error) == (3, True), error
 

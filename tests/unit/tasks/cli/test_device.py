@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.device.documents.grant import SECRET_DIGITS
+from infra.ingest.devices import DeviceRegistry
+from infra.ingest.invitations import Invitations
 from infra.local_stack.state import StackState
 from tasks.cli import main
 
@@ -61,6 +65,29 @@ def test_a_key_of_aws_is_for_the_store_that_is_set_also_where_a_stack_was_starte
     of_stack = run("device", "add", "cellar")
     assert of_stack["environment"]["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8333"
     assert "--store s3://modnet --root root.json --ingest http://127.0.0.1:8343" in of_stack["command"]
+
+
+def test_a_device_is_invited_by_a_token_that_gives_its_key(folder: Path, run: Any, refuse: Any) -> None:
+    root = folder / "root.json"
+    root.write_text('{"signed": {}}')
+    invited = run("device", "invite", "kitchen-1", "--root", root, "--targets", "cpu-int8,ncs2-fp16")
+    token = invited["token"]
+    assert invited["command"] == f"python3 modnet-agent.pyz enrol https://INGEST {token}"
+    assert token[SECRET_DIGITS:] == hashlib.sha256(root.read_bytes()).hexdigest()[:32]
+    registry = DeviceRegistry(folder / ".modnet" / "devices.json")
+    secret = registry.devices()["kitchen-1"].secret
+    again = run("device", "invite", "kitchen-1", "--root", root, "--targets", "cpu-int8,ncs2-fp16")["token"]
+    grant = Invitations(folder / ".modnet" / "invitations.json").redeem(again[:SECRET_DIGITS], registry)
+    assert (grant.device, grant.secret, grant.store) == ("kitchen-1", secret, "s3://models/of-us")
+    assert grant.targets == ("cpu-int8", "ncs2-fp16")
+    run("device", "revoke", "kitchen-1")
+    run("device", "invite", "kitchen-1", "--root", root)
+    assert registry.devices()["kitchen-1"].secret != secret
+    code, words = refuse("device", "invite", "кухня", "--root", root)
+    assert (code, "got 'кухня', wanted 1 to 128 of A-Z a-z" in words) == (3, True)
+    code, words = refuse("device", "invite", "attic", "--root", folder / "gone.json")
+    assert (code != 0, "gone.json" in words) == (True, True)
+    assert "attic" not in registry.devices()
 
 
 @pytest.mark.parametrize(

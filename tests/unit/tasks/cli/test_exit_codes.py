@@ -40,6 +40,9 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
     "TrainingDivergedError",
     "UntrustedError",
     "WorkerLostError",
+    "ChildLostError",
+    "DamagedAnswerError",
+    "StoreGoneError",
 }
 
 

@@ -49,13 +49,16 @@ for verb in VERBS.values():
 print(json.dumps([name for name in sys.modules if "." not in name]))
 """)
     assert HEAVY.union({"pydantic"}).isdisjoint(names)
-    assert [name for name, verb in VERBS.items() if verb.flags == "light_verbs"] == ["evaluate", "infer", "benchmark"]
+    assert [name for name, verb in VERBS.items() if verb.flags == "light_verbs"] == [
+        *("evaluate", "infer", "benchmark", "device reports")
+    ]
 
 
 @pytest.mark.parametrize(
     ("verbs", "allowed"),
     [
         (["config"], set()),
+        (["device reports"], {"numpy"}),
         (["release show", "release list", "keys show"], {"numpy", "boto3"}),  # tuf looks for key services of clouds
         (["dataset fetch"], {"numpy", "cv2"}),
         (["benchmark"], {"numpy", "openvino"}),

@@ -15,7 +15,7 @@ from infra.publishing.releases import promote, publish_release
 from modnet.configs import ExportConfig, PruningConfig
 from modnet.records import DataOrigin, LegacyCheck, NetworkOrigin, Provenance, PruningStep
 from tasks.cli import main
-from tests.signing import keys, publisher_of, sign
+from tests.signing import publisher_of, sign
 from tests.unit.infra.exported import digests, exported
 
 VERSION_1 = Path(__file__).parents[2] / "infra/device/documents/version_1/manifest.json"
@@ -51,11 +51,8 @@ Show = Callable[..., str]
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
-    return FolderStore(tmp_path / "store")
+def store(own_store: FolderStore) -> FolderStore:
+    return own_store
 
 
 @pytest.fixture
@@ -123,7 +120,7 @@ def test_json_holds_the_manifest_and_what_its_targets_run(store: FolderStore, pu
     promote(publisher_of(store), "cpu-fp32", first)
     found = run("release", "show", second)
     assert (found["release"], found["running"]) == (second, {"cpu-fp32": first})
-    assert (found["manifest"]["licence"], found["manifest"]["schema_version"]) == ("MIT", 4)
+    assert (found["manifest"]["licence"], found["manifest"]["schema_version"]) == ("MIT", 5)
     assert Provenance.model_validate(found["manifest"]["provenance"]) == PROVENANCE
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.repository import Publisher
-from tasks.cli import main
+from tasks.cli import device_pins, main
 from tests.signing import keys, trust_of
 from tests.unit.infra.exported import three_releases
 
@@ -19,10 +19,8 @@ Ran = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    return FolderStore(tmp_path / "store")
+def store(own_store: FolderStore) -> FolderStore:
+    return own_store
 
 
 @pytest.fixture
@@ -59,6 +57,70 @@ def test_a_release_is_promoted_rolled_back_and_retired_by_hand(ran: Ran, release
     assert (code, f"release {first} is kept: target cpu-int8 runs it" in said) == (1, True)
     assert ran("release", "retire", third)[0] == 0
     assert json.loads(ran("release", "retain", "--last", "1", "--json")[1]) == {"retired": [], "swept": []}
+
+
+def test_a_share_of_the_devices_gets_a_release(ran: Ran, releases: list[str]) -> None:
+    first, second, _ = releases
+    words = ("release", "promote", second, "--targets", "cpu-int8", "--share", "0.2")
+    code, _, said = ran(*words)
+    assert (code, "got a share of 0.2, wanted 1: there is no other release" in said) == (3, True)
+    ran("release", "promote", first)
+    assert ran(*words)[1] == f"cpu-int8: 20 % of its devices run {second}, the others {first}\n"
+    assert ran("device", "pin", "kitchen", "cpu-fp32", second)[0] == 0
+    listed = json.loads(ran("release", "list", "--json")[1])
+    on = {one["release"]: one["runs on"] for one in listed["releases"]}
+    assert on[first] == "cpu-fp32, cpu-int8 (80 %)"
+    assert on[second] == "kitchen (cpu-fp32), cpu-int8 (20 %)"
+    whole, moved = listed["targets"]
+    assert (whole["target"], whole["pins"]) == ("cpu-fp32", {"kitchen": second})
+    assert (moved["release_id"], moved["former"], moved["share"]) == (second, first, 0.2)
+    told = ran("release", "list")[1]
+    assert f"20 % of the devices run it, the others {first}" in told
+    assert f"kitchen to {second}" in told
+    shown = ran("release", "show", second)[1]
+    assert f"this release on 20 % of the devices, {first} on the others" in shown
+    assert json.loads(ran("release", "show", second, "--json")[1])["running"]["cpu-int8"] == second
+    assert ran("release", "roll-back", "cpu-int8")[1] == f"cpu-int8: runs {first} again, instead of {second}\n"
+    assert f"the rollout of release {second} was stopped at 20" in ran("release", "list")[1]
+    code, _, said = ran(*words)
+    assert (code, "was stopped at 20" in said) == (1, True)
+    assert ran(*words, "--force")[0] == 0
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "-0.1", "nan", "half", "20%"])
+def test_what_is_no_share_is_refused(ran: Ran, share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        ran("release", "promote", "0" * 12, f"--share={share}")
+    assert ended.value.code == 2
+    assert "wanted a number above 0, at most 1" in capsys.readouterr().err
+
+
+def test_a_device_is_pinned_by_its_name(
+    ran: Ran, releases: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A store in a folder has no keys of devices; elsewhere the device must have one."""
+    first = releases[0]
+    code, out, _ = ran("device", "pin", "kitchen", "cpu-int8", first)
+    assert (code, out) == (0, f"device: kitchen runs {first} as cpu-int8, until it is unpinned\n")
+    assert ran("device", "unpin", "kitchen", "cpu-int8")[:2] == (0, "device: kitchen runs what cpu-int8 runs\n")
+    for words, exit_code, wanted in (
+        (("unpin", "kitchen", "cpu-int8"), 1, "device 'kitchen' on target 'cpu-int8': is not pinned"),
+        (("pin", "kitchen", "cpu-int8", "0" * 12), 1, "0" * 12),
+        (("pin", "kitchen", "ncs2-fp16", first), 3, f"release {first}: no files for target 'ncs2-fp16'"),
+        (("pin", "кухня", "cpu-int8", first), 3, "device: got 'кухня'"),
+        (("pin", "kitchen", "cpu-int8", "релиз"), 3, "release_id: got 'релиз'"),
+    ):
+        code, _, said = ran("device", *words)
+        assert (code, wanted in said) == (exit_code, True), said
+    monkeypatch.setattr(device_pins, "FolderStore", type(None))  # as if the store had keys
+    stack = tmp_path / ".modnet"
+    for name in ("attic", "cellar"):
+        ran("device", "add", name, "--stack", str(stack))
+    ran("device", "revoke", "cellar", "--stack", str(stack))
+    for name, exit_code in (("attic", 0), ("cellar", 3), ("kitchen", 3)):
+        code, _, said = ran("device", "pin", name, "cpu-int8", first, "--stack", str(stack))
+        assert code == exit_code
+        assert code == 0 or f"device {name!r}: unknown or revoked, wanted one of ['attic']" in said
 
 
 def test_what_is_not_there_is_said(ran: Ran, store: FolderStore, releases: list[str]) -> None:

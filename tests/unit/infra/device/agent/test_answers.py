@@ -1,5 +1,7 @@
 """What the agent does about each answer: one row each. A loop goes on after all of them, and measures once all is well.
 
+An answer is the store's or the ingest's, or what becomes of a child.
+
 The store is a small server that speaks as much S3 as the agent asks for, over a folder, and takes reports as the ingest
 does; it gives one wrong answer until the agent waits for the first time.
 """
@@ -11,6 +13,7 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,10 +24,22 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import infra.device.__main__ as main_module
+import infra.device.agent.agent as agent_module
+import infra.device.agent.work as work_module
 from infra.device.__main__ import main
+from infra.device.agent.child import Take
+from infra.device.agent.settings import Deadlines, RuntimeSettings
+from infra.device.cli import run as run_module
+from infra.device.documents.json_object import parse_json
 from infra.device.documents.manifest import Manifest, TargetFiles
-from infra.device.errors import NotStoredError
+from infra.device.errors import (
+    ChildLostError,
+    ContractError,
+    DeviceMissingError,
+    NotStoredError,
+    SettingsError,
+)
+from infra.device.measuring.request import Request
 from infra.device.reports import read_reports
 from infra.device.stores.folder_store import FolderStore
 from infra.device.stores.s3_store import S3Store
@@ -32,6 +47,7 @@ from infra.publishing.releases import promote, publish_release
 from tests.signing import publisher_of, root_file
 from tests.unit.infra.exported import digests, exported
 
+pytestmark = pytest.mark.usefixtures("children_in_process")
 PAGE = b"<!doctype html><html><body>Please log in<br></body></html>"
 POINTER, WEIGHTS, REPORT, TIMESTAMP = "GET targets/", ".bin", "PUT reports/", "GET tuf/timestamp"
 
@@ -49,13 +65,18 @@ def refusal(status: int, code: str) -> Answer:
 
 @dataclass(frozen=True)
 class Answer:
-    """One wrong answer; `chunked` sends it without a Content-Length, `cut` closes the connection before its end."""
+    """One wrong answer.
+
+    `chunked` sends it without a Content-Length, `cut` closes the connection before its end, `stalls` neither sends nor
+    closes anything before the agent waits.
+    """
 
     status: int
     body: bytes | None
     headers: dict[str, str]
     chunked: bool = False
     cut: bool = False
+    stalls: bool = False
 
 
 def page(status: int, **headers: str) -> Answer:
@@ -90,6 +111,15 @@ ANSWERS = {
         "exceeding the maximum allowed length",
         0,
     ),
+    "pointer stalls": (
+        POINTER,
+        Answer(200, b"12", ETAG, cut=True, stalls=True),
+        4,
+        "what is signed: nothing came for 2 s",
+        0,
+    ),
+    "weights stall": (WEIGHTS, Answer(200, b"12", ETAG, cut=True, stalls=True), 4, "nothing came for 2 s", 0),
+    "report stalls": (REPORT, Answer(200, b"", {}, cut=True, stalls=True), 4, "the reports: nothing came for 2 s", 0),
     "page for a timestamp": (TIMESTAMP, page(200), 4, "not the store", 0),
     "nothing signed": (TIMESTAMP, error(404, "NoSuchKey"), 0, "no release was promoted", 0),
     "no metadata": (TIMESTAMP, Answer(200, b'{"signed": 1}', ETAG), 3, "waiting (tuf/ in s3://bucket", 0),
@@ -169,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with suppress(BrokenPipeError, ConnectionResetError):  # the agent has read enough
             self.wfile.write(body[:4] if answer.cut else body)
+            while answer.stalls and self.server.wrong is not None:
+                time.sleep(0.01)
         self.close_connection = True
 
     def log_message(self, format: str, *arguments: object) -> None:
@@ -207,22 +239,26 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
     server, s3 = server_and_store
     server.folder, server.asked, server.wrong = store, asked, answer
     release = _promoted(store, ir_xml)
-    codes, log_of_first_round = [], []
+    codes: list[int] = []
+    log_of_first_round = []
 
     def run_round(*arguments: object) -> int:
         codes.append(real_run_round(*arguments))  # type: ignore[arg-type]
         return codes[-1]
 
-    def sleep(seconds: float) -> None:
+    def pause(seconds: float) -> None:
         if server.wrong is None:
             sys.exit(0)
         server.wrong = None
         log_of_first_round.append(caplog.text)
 
-    real_run_round = main_module._run_round
-    monkeypatch.setattr(main_module, "_run_round", run_round)
-    monkeypatch.setattr(main_module, "time", SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+    if answer.stalls:
+        monkeypatch.setattr(agent_module, "ASKED_WITHIN_S", 2.0)
+        monkeypatch.setattr(work_module, "DOWNLOAD_WINDOW_S", 2.0)
+    real_run_round = run_module.run_round
+    monkeypatch.setattr(run_module, "run_round", run_round)
+    monkeypatch.setattr(run_module, "pause", pause)
+    monkeypatch.setattr(run_module, "open_store", lambda url: s3)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
 
     with pytest.raises(SystemExit):
@@ -232,6 +268,86 @@ def test_a_loop_goes_on_after_each_answer_and_measures_once_all_is_well(
     assert words in log_of_first_round[0]
     reports, refused = read_reports(store, release)
     assert [report.status for report in reports] == ["failed"] * failures + ["measured"]
+    assert refused == []
+
+
+CRASHED = ChildLostError("crashed while running the network: ended by signal 11 (Segmentation fault)")
+HUNG = ChildLostError("hung while loading the network: killed after 300 s (load_s)")
+SHAPE = ContractError("cpu-fp32.xml: got a network whose input is [1, 3, 16, 8], wanted [1, 3, 8, 8]")
+GONE = SettingsError("openvino cannot be imported here: No module named 'openvino'")
+NO_PYTHON = SettingsError("runtime here: /opt/python cannot be started: [Errno 2] No such file or directory")
+GOLDEN = {"stage": "golden", "golden": {"images_count": 2, "worst_difference": 0.5, "tolerance": 0.01}}
+OTHER = {"stage": "runtime", "text": "openvino 1.0"}
+# what becomes of the children that measure, one after the other, exit codes of three rounds, words of the log, reports
+CHILDREN = {
+    "crashed": ([CRASHED], [3, 0, 0], "Segmentation fault); it is tried once more", ["measured"]),
+    "crashed twice": ([CRASHED, CRASHED], [3, 5, 5], "tried 2 times; at last it crashed", ["failed"]),
+    "hung": ([HUNG], [3, 0, 0], "killed after 300 s (load_s); it is tried once more", ["measured"]),
+    "hung, then crashed": ([HUNG, CRASHED], [3, 5, 5], "tried 2 times; at last it crashed", ["failed"]),
+    "made no sense": ([ChildLostError("made no sense")], [3, 0, 0], "made no sense", ["measured"]),
+    "wrong golden": ([GOLDEN], [5, 5, 5], "golden images: got a mean absolute difference of 0.5", ["wrong"]),
+    "golden of no sense": ([{**GOLDEN, "golden": {}}], [3, 0, 0], "answer.golden.images_count: missing", ["measured"]),
+    "nothing found": ([{"stage": "done"}], [3, 0, 0], "neither measured nor", ["measured"]),
+    "other shape": ([SHAPE], [5, 5, 5], "whose input is [1, 3, 16, 8]", ["failed"]),
+    "runtime gone": ([GONE, GONE], [3, 3, 0], "openvino cannot be imported here", ["measured"]),
+    "python missing": ([NO_PYTHON, NO_PYTHON], [3, 3, 0], "/opt/python cannot be started", ["measured"]),
+    "other runtime": ([OTHER], [3, 0, 0], "got openvino 1.0, it was openvino", ["measured"]),
+    "unforeseen": ([KeyError("of a bug")], [3, 0, 0], "KeyError: 'of a bug'", ["measured"]),
+    "not permitted": ([PermissionError("work")], [3, 0, 0], "work: not permitted", ["measured"]),
+    "stick lost": ([DeviceMissingError("NC_ERROR")], [3, 0, 0], "NC_ERROR", ["measured"]),
+    "stick lost thrice": ([DeviceMissingError("NC_ERROR")] * 3, [3, 3, 3], "NC_ERROR", []),
+}
+
+
+@pytest.mark.parametrize(("children", "codes", "words", "statuses"), CHILDREN.values(), ids=CHILDREN)
+def test_a_loop_goes_on_whatever_becomes_of_a_child(
+    store: FolderStore,
+    ir_xml: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    children: list[Exception | dict[str, object]],
+    codes: list[int],
+    words: str,
+    statuses: list[str],
+) -> None:
+    release, found, left = _promoted(store, ir_xml), [], list(children)
+
+    def run_child(runtime: RuntimeSettings, request: Request, deadlines: Deadlines, take: Take) -> None:
+        if not left:
+            return real_run_child(runtime, request, deadlines, take)
+        first = left.pop(0)
+        if isinstance(first, Exception):
+            raise first
+        with_answer = parse_json(json.dumps(first).encode(), "answer", max_bytes=1000)
+        try:
+            if first["stage"] != "done":
+                take(str(first["stage"]), with_answer)
+        except ContractError as error:  # as of the real one
+            raise ChildLostError(str(error)) from error
+
+    def run_round(*arguments: object) -> int:
+        found.append(3)  # of what is raised
+        found[-1] = real_run_round(*arguments)  # type: ignore[arg-type]
+        return found[-1]
+
+    def pause(seconds: float) -> None:
+        if len(found) == len(codes):
+            sys.exit(0)
+
+    real_run_child, real_run_round = agent_module.run_child, run_module.run_round
+    monkeypatch.setattr(agent_module, "run_child", run_child)
+    monkeypatch.setattr(run_module, "run_round", run_round)
+    monkeypatch.setattr(run_module, "pause", pause)
+
+    options = ["--target", "cpu-fp32", "--device", "pi", "--store", store.url, "--root", str(root_file())]
+    with pytest.raises(SystemExit):
+        main([*options, "--repeats", "1", "--work-folder", str(tmp_path / "work")])
+
+    assert found == codes
+    assert words in caplog.text
+    reports, refused = read_reports(store, release)
+    assert [report.status for report in reports] == statuses
     assert refused == []
 
 
@@ -248,7 +364,7 @@ def test_a_report_that_is_never_taken_is_set_aside_and_told(
     server, s3 = server_and_store
     server.folder, server.asked, server.wrong = store, REPORT, answer
     _promoted(store, ir_xml)
-    monkeypatch.setattr(main_module, "open_store", lambda url: s3)
+    monkeypatch.setattr(run_module, "open_store", lambda url: s3)
 
     assert main([*_options(server, tmp_path), "--once"]) == 0
 

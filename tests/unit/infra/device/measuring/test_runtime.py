@@ -11,6 +11,7 @@ import pytest
 from infra.device.errors import ContractError, DeviceMissingError, SettingsError
 from infra.device.measuring import runtime
 from infra.device.measuring.interface import Asked
+from infra.device.measuring.openvino_2022 import Openvino2022
 from infra.device.measuring.runtime import LoadedModel, device_of, load_ir, runtime_text
 
 
@@ -160,3 +161,41 @@ def test_load_ir_gives_an_ir_another_height_and_width(ir_xml: Path) -> None:
     turned = load_ir(ir_xml, shape=(width * 2, height))
     assert turned.input_shape == (batch, channels, width * 2, height)
     turned.run_once()
+
+
+class _OfAnotherMaker:
+    """A core whose plugin knows no precision, and refuses properties that it does not know."""
+
+    def __init__(self) -> None:
+        self._core = openvino.Core()
+        self.read_model = self._core.read_model
+
+    def get_property(self, *_: str) -> list[str]:
+        return ["PERFORMANCE_HINT", "SUPPORTED_PROPERTIES"]
+
+    def compile_model(self, network: openvino.Model, device: str, properties: dict[str, str]) -> Any:
+        for name in properties:
+            if name not in self.get_property(device):
+                raise RuntimeError(f"[ NOT_FOUND ] Unsupported property {name} by {device} plugin")
+        return self._core.compile_model(network, device, {})
+
+
+def test_a_plugin_that_knows_no_precision_is_not_asked_for_one(ir_xml: Path) -> None:
+    here = Openvino2022()
+    here._core = _OfAnotherMaker()
+    compiled = here.compile(ir_xml, Asked("CPU", None, "f32", None, 512))
+    compiled.run_once()
+    assert compiled.output().shape == (1, 3, 8, 8)
+    with pytest.raises(RuntimeError, match="Unsupported property INFERENCE_NUM_THREADS"):
+        here.compile(ir_xml, Asked("CPU", 1, "f32", None, 512))
+
+
+def test_compute_gives_the_output_of_an_image_and_leaves_the_input(ir_xml: Path) -> None:
+    model = load_ir(ir_xml, precision="f32", batch=2)
+    model.run_once()
+    before = model.output()
+    image = np.full((3, 8, 8), 0.25, np.float32)
+    np.testing.assert_allclose(model.compute(image), np.full((2, 3, 8, 8), 0.5), atol=1e-6)
+    model.run_once()
+    np.testing.assert_array_equal(model.output(), before)
+    assert model.input_type == "float32"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.copies import MOST_DIFFERENT_BITS, fingerprint, require_no_copies
+from modnet.workloads.matting.data.copies import require_no_copies
 from modnet.workloads.matting.data.images import Image, write_png
 from modnet.workloads.matting.data.synthetic import render_portrait
 
@@ -33,7 +33,6 @@ def test_other_portraits_are_no_copies(portraits: list[Image], tmp_path: Path) -
 def test_a_smaller_picture_of_poor_quality_is_a_copy(portraits: list[Image], tmp_path: Path) -> None:
     _, encoded = cv2.imencode(".jpg", cv2.resize(portraits[4], (64, 96)), [cv2.IMWRITE_JPEG_QUALITY, 60])
     copy = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    assert np.count_nonzero(fingerprint(copy) != fingerprint(portraits[4])) <= MOST_DIFFERENT_BITS
     learnt = written(tmp_path / "learnt", [portraits[0], copy])
     scored = written(tmp_path / "scored", portraits[3:], first=10)
     with pytest.raises(DatasetError, match=r"1 of 2 unlabelled images are copies of .*: 1\.png is 11\.png; leave"):

@@ -7,9 +7,10 @@ import pytest
 
 from modnet.data.archives import extract_archive
 from modnet.errors import ConfigError, DatasetError
+from modnet.graph_function import image_of, pixels_of
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.indexing import index_dataset
-from modnet.workloads.matting.data.synthetic import render_portrait, write_synthetic_archive
+from modnet.workloads.matting.data.synthetic import golden_portraits, render_portrait, write_synthetic_archive
 from modnet.workloads.matting.data.synthetic_layers import Layers, ellipse
 
 
@@ -104,3 +105,13 @@ def test_write_synthetic_archive_names_path_when_it_cannot_be_written(tmp_path: 
     (tmp_path / "taken").write_text("")
     with pytest.raises(DatasetError, match="taken"):
         write_synthetic_archive(tmp_path / "taken" / "synthetic.zip", train=1, val=1, size=(64, 64))
+
+
+@pytest.mark.parametrize("shape", [(480, 320), (32, 64), (1024, 1536)])
+def test_golden_portraits_are_the_same_whole_steps_in_any_shape(shape: tuple[int, int]) -> None:
+    pixels = golden_portraits(shape)
+    assert (pixels.shape, pixels.dtype) == ((3, 3, *shape), np.float32)
+    assert set(np.unique(image_of(pixels)) % 8) == {4}
+    np.testing.assert_array_equal(pixels_of(image_of(pixels)), pixels)
+    np.testing.assert_array_equal(golden_portraits(shape), pixels)
+    assert min(np.abs(pixels[0] - pixels[1]).mean(), np.abs(pixels[1] - pixels[2]).mean()) > 0.1

@@ -1,0 +1,1 @@
+"""Faults on purpose: a fleet of agents against one store and one ingest."""
