@@ -12,6 +12,7 @@ cd "$(dirname "$0")"
 [ ! -e secrets ] || { echo "$PWD/secrets is there already: secrets are made once, change them by hand" >&2; exit 1; }
 authorities=/etc/ssl/certs/ca-certificates.crt  # Debian's place; Fedora and others have it elsewhere
 [ -r $authorities ] || { echo "$authorities is missing: install ca-certificates" >&2; exit 1; }
+command -v openssl >/dev/null || { echo "openssl is missing: install it" >&2; exit 1; }
 uid=$(id -u) gid=$(id -g)
 if [ "$uid" = 0 ]; then uid=10001 gid=10001; fi
 
@@ -54,5 +55,7 @@ cat > secrets.new/store.json <<END
 {"pipeline": "$pipeline", "ingest": "$ingest"}
 END
 cp $authorities secrets.new/authorities.pem
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=modnet ray" \
+  -keyout secrets.new/ray-authority.key -out secrets.new/ray-authority.pem 2>/dev/null  # of Ray's nodes in Kubernetes
 chown -R "$uid:$gid" secrets.new "$data"
 mv secrets.new secrets  # last: secrets that are there are whole

@@ -2,7 +2,7 @@
 
 There is one worker, and its flows are its processes. So when it starts, no flow of before computes any more: those runs
 become `Crashed`, and runs that a schedule wanted meanwhile are skipped, as `make up` does it. The flows of this image
-are deployed. With RAY_ADDRESS the container also becomes a node of that cluster, without CPUs: flows reach Ray by the
+are deployed, and reports are collected soon after they come. With RAY_ADDRESS the container also becomes a node of that cluster, without CPUs: flows reach Ray by the
 node that they run on.
 """
 
@@ -19,6 +19,7 @@ from infra.deploy.children import run_together
 from infra.device.errors import InfraError, SettingsError
 from infra.device.shown import ShownParser, shown
 from infra.errors import StackError
+from infra.local_stack.automations import automate
 from infra.local_stack.deployment import run_prefect
 from infra.local_stack.lost_runs import begun_runs, crash_runs, skip_missed_runs
 from infra.local_stack.prefect_api import PrefectApi
@@ -87,6 +88,7 @@ def _prepare(api: PrefectApi) -> None:
     if WORK_POOL not in api.work_pools():
         api.make_work_pool(WORK_POOL)
     run_prefect(("--no-prompt", "deploy", "--all"), project=Path.cwd(), environ=os.environ)
+    automate(api)
 
 
 if __name__ == "__main__":

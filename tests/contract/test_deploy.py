@@ -16,11 +16,12 @@ import yaml
 
 from infra import NO_STATISTICS
 from infra.deploy.worker import ray_node_command
-from infra.local_stack.environments import pipeline_environ
+from infra.local_stack.automations import COLLECT
+from infra.local_stack.environments import MARKER, pipeline_environ
 from infra.local_stack.services import BUCKET, WORK_POOL, ingest_command, prefect_command
 from infra.local_stack.state import StackState
 from infra.ray_pool import OBJECT_STORE_BYTES
-from tests.deployment import DEPLOY, compose, image_environ, kubernetes
+from tests.deployment import DEPLOY, ROOT, compose, image_environ, kubernetes
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 IMAGES = {service["image"] for service in SERVICES.values()}
@@ -59,9 +60,13 @@ def kustomization() -> dict[str, Any]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_service_is_watched_limited_restarted_and_locked_in(name: str) -> None:
     service = SERVICES[name]
-    assert service["healthcheck"]["test"][0] == "CMD"
-    assert service["restart"] == "unless-stopped"
+    if name == "admin":  # people start it, for one command
+        assert (service["profiles"], service["restart"]) == (["admin"], "no")
+    else:
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert service["restart"] == "unless-stopped"
     assert service["mem_limit"]
+    assert service["pids_limit"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
@@ -109,14 +114,14 @@ def test_each_service_is_given_its_own_secrets_only(made: Path) -> None:
         "ingest": {"PREFECT_API_AUTH_STRING", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     }
     for name, service in SERVICES.items():
-        wanted = {"ray-head": "ray", "ray-worker": "ray"}.get(name, name)
+        wanted = {"ray-head": "ray", "ray-worker": "ray", "admin": "worker"}.get(name, name)
         assert service.get("env_file") in (None, f"secrets/{wanted}.env")
     assert "keys" not in str([SERVICES[name]["volumes"] for name in ("ingest", "store", *RAY)])
     assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o600}
     assert made.stat().st_mode & 0o777 == 0o700
     # Kubernetes takes the same files.
-    taken = [file for one in kustomization()["secretGenerator"] for file in one["envs"]]
-    assert {Path(file).stem for file in taken} <= set(variables)
+    taken = [file for one in kustomization()["secretGenerator"] for file in one.get("envs", one.get("files"))]
+    assert {Path(file).name for file in taken} <= {path.name for path in made.iterdir()}
 
 
 def test_image_and_services_have_the_settings_of_the_local_stack(tmp_path: Path) -> None:
@@ -128,10 +133,28 @@ def test_image_and_services_have_the_settings_of_the_local_stack(tmp_path: Path)
     assert here.items() >= NO_STATISTICS.items()
     assert here["MODNET_STORE"] == f"s3://{BUCKET}"
     # What is local's alone names services and secrets, which every place has its own of.
-    elsewhere = {"MODNET_STACK", "MODNET_LEGACY", "no_proxy", "NO_PROXY", "AWS_ENDPOINT_URL", "PREFECT_API_URL"}
+    elsewhere = {MARKER, "MODNET_LEGACY", "no_proxy", "NO_PROXY", "AWS_ENDPOINT_URL", "PREFECT_API_URL"}
     secrets = {name for name in local if SECRET.search(name)}
     in_compose = set(SERVICES["prefect"]["environment"])
     assert local.keys() - here.keys() == elsewhere | secrets | ({"PREFECT_SERVER_CORS_ALLOWED_ORIGINS"} & in_compose)
+
+
+def test_registry_of_devices_is_where_its_readers_look_and_written_by_two_alone() -> None:
+    """Worker: whose reports decide no rollout. Ingest: which invitations were used. Store: whose keys count."""
+    mounts = {name: [str(one) for one in service.get("volumes", [])] for name, service in SERVICES.items()}
+    modes = {name: one for name, volumes in mounts.items() for one in volumes if ":/data/devices" in one}
+    folder = "${MODNET_DATA}/devices:/data/devices"
+    assert modes == {"store": f"{folder}:ro", "ingest": folder, "worker": f"{folder}:ro", "admin": folder}
+    assert {SERVICES[name]["environment"][MARKER] for name in ("worker", "admin")} == {"/data/devices"}
+
+
+def test_every_deployment_is_served_by_the_worker_from_what_the_image_holds() -> None:
+    copied = re.findall(r"^COPY (?!--)(\S+) ", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert {one["work_pool"]["name"] for one in deployments} == {WORK_POOL}
+    assert {one["entrypoint"].partition("/")[0] for one in deployments} == {"flows"}
+    assert {"prefect.yaml", "flows"} <= set(copied)
+    assert [one["name"] for one in deployments if "collect.py" in one["entrypoint"]] == [COLLECT[1]]
 
 
 def test_services_are_started_as_those_of_the_local_stack() -> None:
@@ -143,7 +166,6 @@ def test_services_are_started_as_those_of_the_local_stack() -> None:
     assert begins("ingest", ingest_command(8343, Path("/data/devices/devices.json")))
     assert SERVICES["worker"]["command"][1:] == ["-m", "infra.deploy.worker"]
     assert SERVICES["store"]["command"][1:3] == ["-m", "infra.deploy.store"]
-    assert WORK_POOL == "modnet"  # as prefect.yaml has it
 
 
 def test_every_node_of_ray_asks_for_the_token_and_starts_no_web_server() -> None:
@@ -181,6 +203,9 @@ def test_pod_runs_as_a_user_and_is_reached_by_its_own_alone(name: str) -> None:
     assert security["runAsNonRoot"] is True
     assert security["runAsUser"] == 10001
     assert pod["spec"]["automountServiceAccountToken"] is False
+    # Each node makes a certificate of its own, by an authority whose key the container itself does not see.
+    assert "infra.deploy.ray_certificate" in pod["spec"]["initContainers"][-1]["command"]
+    assert "ray-authority" not in str(pod["spec"]["containers"])
     policy = next(one for one in kubernetes() if one["kind"] == "NetworkPolicy")["spec"]
     assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert policy["ingress"] == [{"from": [{"podSelector": policy["podSelector"]}]}]
@@ -216,6 +241,17 @@ def test_docker_compose_reads_the_file(made: Path) -> None:
     assert shown.keys() == SERVICES.keys()
     assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]) for service in shown.values())
     assert "https://prefect.example.org/api" in shown["worker"]["environment"].values()
+
+
+def test_no_machine_speaks_to_another_in_plain_text() -> None:
+    literals = [line for one in kustomization()["configMapGenerator"] for line in one.get("literals", [])]
+    settings = dict(line.split("=", 1) for line in literals)
+    assert settings["RAY_USE_TLS"] == "1"
+    assert {settings["PREFECT_API_URL"][:8], settings["AWS_ENDPOINT_URL"][:8]} == {"https://"}
+    mounted = [mount["mountPath"] for mount in containers()["head/ray"]["volumeMounts"]]
+    files = [value for name, value in settings.items() if name.startswith("RAY_TLS_")]
+    assert len(files) == 3
+    assert {str(Path(file).parent) for file in files} == {"/run/ray-tls"} <= set(mounted)
 
 
 def test_secrets_are_made_once(made: Path) -> None:
