@@ -22,6 +22,14 @@ def kubernetes() -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
 
 
+def ray_in_kubernetes() -> tuple[list[str], dict[str, str]]:
+    """The command that makes a node's certificate, and the variables by which Ray uses it."""
+    cluster = next(one for one in kubernetes() if one["kind"] == "RayCluster")
+    pod = cluster["spec"]["headGroupSpec"]["template"]["spec"]
+    (certificate,), (container,) = pod["initContainers"], pod["containers"]
+    return list(certificate["command"]), {one["name"]: one["value"] for one in container["env"] if "value" in one}
+
+
 def image_environ() -> dict[str, str]:
     """The variables that the image sets, PATH left out."""
     text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")

@@ -23,7 +23,9 @@ def main() -> int:
     """Writes the files and returns the exit code."""
     parser = ShownParser(prog="python -m infra.deploy.ray_certificate", description="Makes a node's certificate.")
     parser.add_argument("--authority", type=Path, required=True, help="folder of ray-authority.pem and .key")
-    parser.add_argument("--folder", type=Path, required=True, help="where authority.pem, node.pem and node.key are written")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where authority.pem, node.pem and node.key are written"
+    )
     parser.add_argument("names", nargs="+", metavar="NAME", help="host names and IP addresses of the node")
     options = parser.parse_args()
     try:

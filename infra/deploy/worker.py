@@ -2,8 +2,9 @@
 
 There is one worker, and its flows are its processes. So when it starts, no flow of before computes any more: those runs
 become `Crashed`, and runs that a schedule wanted meanwhile are skipped, as `make up` does it. The flows of this image
-are deployed, and reports are collected soon after they come. With RAY_ADDRESS the container also becomes a node of that cluster, without CPUs: flows reach Ray by the
-node that they run on.
+are deployed, reports are collected soon after they come, and signatures whose time is half over are made anew. With
+RAY_ADDRESS the container also becomes a node of that cluster, without CPUs: flows reach Ray by the node that they run
+on.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ def _prepare(api: PrefectApi) -> None:
         api.make_work_pool(WORK_POOL)
     run_prefect(("--no-prompt", "deploy", "--all"), project=Path.cwd(), environ=os.environ)
     automate(api)
+    from infra.local_stack import renew  # its packages would take the health check longer than the rest
+
+    renew.main()  # signs what the nights would have meanwhile; what hinders it is said, and no more
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from infra.local_stack.environments import MARKER, pipeline_environ
 from infra.local_stack.services import BUCKET, WORK_POOL, ingest_command, prefect_command
 from infra.local_stack.state import StackState
 from infra.ray_pool import OBJECT_STORE_BYTES
-from tests.deployment import DEPLOY, ROOT, compose, image_environ, kubernetes
+from tests.deployment import DEPLOY, ROOT, compose, image_environ, kubernetes, ray_in_kubernetes
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 IMAGES = {service["image"] for service in SERVICES.values()}
@@ -94,7 +94,8 @@ def test_images_are_pinned() -> None:
 
 def test_no_secret_stands_in_a_file() -> None:
     variables = [name for service in SERVICES.values() for name in service.get("environment", {})]
-    variables += [entry["name"] for container in containers().values() for entry in container.get("env", [])]
+    entries = [entry for container in containers().values() for entry in container.get("env", [])]
+    variables += [entry["name"] for entry in entries if "value" in entry]
     literals = [line for one in kustomization()["configMapGenerator"] for line in one.get("literals", [])]
     variables += [line.partition("=")[0] for line in literals]
     assert [name for name in [*variables, *image_environ()] if SECRET.search(name)] == []
@@ -226,6 +227,32 @@ def test_kubernetes_takes_the_resources() -> None:
             kubernetes_validate.validate(misspelt, newest, strict=True)
 
 
+def test_kustomize_joins_resources_secrets_and_the_image_of_the_registry(made: Path) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl: install it")
+    for name in ("kubernetes.yaml", "kustomization.yaml"):
+        shutil.copy(DEPLOY / name, made.parent)
+    done = subprocess.run(["kubectl", "kustomize", made.parent], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (renamed,) = kustomization()["images"]
+    assert len(re.findall(r" image: ", done.stdout)) == len(containers())
+    assert len(re.findall(rf" image: {renamed['newName']}:{version('modnet-edge')}$", done.stdout, re.M)) == len(
+        containers()
+    )
+    found = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
+    newest = kubernetes_validate.latest_version()
+    for (kind, name), one in found.items():
+        if kind != "RayCluster":
+            kubernetes_validate.validate(one, newest, strict=True)
+        assert one["metadata"]["namespace"] == "modnet", name
+    # What pods name is there under this very name, also in RayCluster, whose words Kustomize does not know.
+    named = re.findall(
+        r"'(?:configMapRef|secretRef|configMap)': {'name': '([^']+)'|'secretName': '([^']+)'", str(pods())
+    )
+    there = {name for kind, name in found if kind in ("ConfigMap", "Secret")}
+    assert {"".join(both) for both in named} == there
+
+
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     done = subprocess.run([BIN / "hadolint", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -245,13 +272,22 @@ def test_docker_compose_reads_the_file(made: Path) -> None:
 
 def test_no_machine_speaks_to_another_in_plain_text() -> None:
     literals = [line for one in kustomization()["configMapGenerator"] for line in one.get("literals", [])]
-    settings = dict(line.split("=", 1) for line in literals)
-    assert settings["RAY_USE_TLS"] == "1"
-    assert {settings["PREFECT_API_URL"][:8], settings["AWS_ENDPOINT_URL"][:8]} == {"https://"}
-    mounted = [mount["mountPath"] for mount in containers()["head/ray"]["volumeMounts"]]
-    files = [value for name, value in settings.items() if name.startswith("RAY_TLS_")]
-    assert len(files) == 3
-    assert {str(Path(file).parent) for file in files} == {"/run/ray-tls"} <= set(mounted)
+    assert [line for line in literals if "http://" in line] == []
+    _, settings = ray_in_kubernetes()
+    assert settings.pop("RAY_USE_TLS") == "1"
+    assert settings.keys() == {"RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT"}
+    for name in ("head/ray", "cpu/ray", "modnet-worker/worker"):
+        given = {one["name"]: one.get("value") for one in containers()[name]["env"]}
+        assert given.items() >= settings.items()
+        mounted = {mount["mountPath"] for mount in containers()[name]["volumeMounts"]}
+        assert {str(Path(file).parent) for file in settings.values()} <= mounted
+
+
+def test_what_waits_for_rays_head_is_given_the_token() -> None:
+    """KubeRay 1.7 adds that init container, with `env` and volumes of the container and without its `envFrom`."""
+    for name in ("head/ray", "cpu/ray"):
+        token = next(one for one in containers()[name]["env"] if one["name"] == "RAY_AUTH_TOKEN")
+        assert token["valueFrom"] == {"secretKeyRef": {"name": "modnet-ray", "key": "RAY_AUTH_TOKEN"}}
 
 
 def test_secrets_are_made_once(made: Path) -> None:

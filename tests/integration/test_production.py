@@ -1,7 +1,8 @@
 """The services of infra/deploy/ without containers, as compose.yaml starts them, by a user without a name or a home.
 
 Commands, variables and the Caddyfile are those of the files. Only addresses and paths are replaced: everything listens
-on loopback, at free ports. Postgres is that of the system. Flows have a Ray of their own.
+on loopback, at free ports. Postgres is that of the system. Flows have a Ray of their own. The tests are steps of one
+story, in their order.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from infra.device.errors import InfraError, NotStoredError, StoreRefusesError
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.local_stack.ports import LOOPBACK
 from infra.local_stack.prefect_api import PrefectApi
-from tests.deployment import DEPLOY, ROOT, compose, image_environ
+from tests.deployment import DEPLOY, ROOT, compose, image_environ, ray_in_kubernetes
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,19 @@ WITH_OWN_TMP = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && 
 BIN = Path(sys.executable).parent
 SITES = ("prefect", "s3", "ingest")
 PORTS = (*SITES, *(f"{name}-site" for name in SITES), "health", "postgres")
+PAGE = "fleet/fleet.html"
+# Speaks TLS with Ray and has no certificate.
+STRANGER = """
+import socket, ssl, sys
+trust = ssl.create_default_context(cafile=sys.argv[2])
+trust.set_alpn_protocols(["h2"])
+host, port = sys.argv[1].split(":")
+with socket.create_connection((host, int(port))) as plain, trust.wrap_socket(plain, server_hostname=host) as link:
+    try:
+        print("heard", link.recv(1))
+    except ssl.SSLError as error:
+        print("refused", error.reason)
+"""
 ON_RAY = """
 import os, sys
 from infra.ray_pool import run_on_ray, shutdown
@@ -73,6 +87,7 @@ DEPLOYMENTS = """
 name: production
 deployments:
   - {name: on-demand, entrypoint: "tiny.py:tiny", work_pool: {name: modnet}}
+  - {name: stage, entrypoint: "fleet.py:collect", work_pool: {name: modnet}}
 """
 
 
@@ -109,6 +124,7 @@ class Production:
     folder: Path
     ports: Mapping[str, int]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    commands_seen: set[str] = field(default_factory=set)
 
     @property
     def data(self) -> Path:
@@ -150,7 +166,8 @@ class Production:
         found = {key: self.here(str(value)) for key, value in wanted.items() if key not in ("HOME", "RAY_ADDRESS")}
         own = str(self.folder / "tmp")
         of_the_image = {"PATH": f"{BIN}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "TMPDIR": own, "XDG_DATA_HOME": own}
-        return {**found, **(self.secrets_of(name) if "env_file" in service else {}), **of_the_image}
+        secrets = self.secrets_of(Path(service["env_file"]).stem) if "env_file" in service else {}
+        return {**found, **secrets, **of_the_image}
 
     def command(self, name: str) -> list[str]:
         return [self.here(str(word)) for word in compose()["services"][name]["command"]]
@@ -186,12 +203,12 @@ class Production:
             process.kill()
             process.wait()
 
-    def run(self, command: Sequence[str | Path], **variables: str) -> str:
-        """What a program prints that the services' user runs with the worker's variables."""
+    def run(self, command: Sequence[str | Path], service: str = "worker", **variables: str) -> str:
+        """What a program prints that the services' user runs with the variables of a service."""
         done = subprocess.run(
             [*as_number(), *(str(word) for word in command)],
             cwd=self.folder / "project",
-            env={**self.environ("worker"), **variables},
+            env={**self.environ(service), **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -213,11 +230,15 @@ class Production:
                     environment.setenv(name, value)
             yield open_store("s3://modnet")
 
-    def complete(self, key: str) -> None:
-        """Runs the flow, which writes an object, and waits for it."""
-        run = self.api.start_run("tiny/on-demand", {"key": key})
-        self.wait(f"run {key}", lambda: self.api.state(run)["type"] in ("COMPLETED", "FAILED", "CRASHED"))
+    def complete(self, deployment: str, **parameters: str) -> None:
+        """Runs a flow and waits for it."""
+        run = self.api.start_run(deployment, parameters)
+        self.wait(deployment, lambda: self.api.state(run)["type"] in ("COMPLETED", "FAILED", "CRASHED"))
         assert self.api.state(run)["type"] == "COMPLETED", self.api.state(run)
+
+    def admin(self, *arguments: str | Path) -> Any:
+        """What `docker compose run --rm admin modnet …` answers, with --json."""
+        return json.loads(self.run([BIN / "modnet", *arguments, "--json"], "admin"))
 
     def log(self, name: str) -> Path:
         return self.folder / "log" / name
@@ -225,6 +246,7 @@ class Production:
     def wait(self, what: str, is_so: Callable[[], Any]) -> None:
         deadline = time.monotonic() + WITHIN_S
         while not is_so():
+            self.commands_seen |= commands_of(NUMBER, pwd.getpwnam("postgres").pw_uid)
             ended = [name for name, process in self.processes.items() if process.poll() is not None]
             late = time.monotonic() >= deadline
             logs = {name: self.log(name).read_text(errors="replace")[-3000:] for name in ended or self.processes}
@@ -245,18 +267,40 @@ def production() -> Iterator[Production]:
             environment.setenv("SSL_CERT_FILE", str(here.secrets / "authorities.pem"))
             for name in ("postgres", "proxy", "store"):
                 here.start(name)
-            here.wait("Postgres", lambda: answers(lambda: here.psql("psql", "-d", "postgres", "-c", "SELECT 1")))
-            here.psql("psql", "-d", "postgres", "-c", "CREATE DATABASE modnet")
-            for name in ("prefect", "ingest", "worker"):
-                here.start(name)
-            is_online = [*here.command("worker"), "--is-online"]
-            here.wait("the worker", lambda: answers(lambda: here.run(is_online)))
+            make_database(here)
+            start_the_rest(here)
             yield here
     finally:
+        if "store" in here.processes:
+            here.processes["store"].kill()  # in good order it takes 16 s
         for name in ("worker", "ingest", "prefect", "proxy", "store", "postgres"):
             if name in here.processes:
                 here.stop(name)
         shutil.rmtree(here.folder)
+
+
+def make_database(here: Production) -> None:
+    """What the image of Postgres does once in an empty folder; it runs by then."""
+    here.wait("Postgres", lambda: answers(lambda: here.psql("psql", "-d", "postgres", "-c", "SELECT 1")))
+    here.psql("psql", "-d", "postgres", "-c", "CREATE DATABASE modnet")
+
+
+def start_the_rest(here: Production) -> None:
+    """Starts what depends on Postgres, proxy and store, and waits for the worker's health check."""
+    for name in ("prefect", "ingest", "worker"):
+        here.start(name)
+    is_online = [*here.command("worker"), "--is-online"]
+    here.wait("the worker", lambda: answers(lambda: here.run(is_online)))
+
+
+def commands_of(*users: int) -> set[str]:
+    """Command lines of all processes of these users, as everybody on this machine can read them."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if folder.stat().st_uid in users:
+                found.add((folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " "))
+    return found
 
 
 def prepare(here: Production) -> None:
@@ -265,6 +309,7 @@ def prepare(here: Production) -> None:
     for name in ("project", "log", "tmp"):
         (here.folder / name).mkdir()
     (here.folder / "project" / "tiny.py").write_text(FLOW)
+    (here.folder / "project" / "fleet.py").write_text("from flows.collect import collect\n")
     (here.folder / "project" / "prefect.yaml").write_text(DEPLOYMENTS)
     (here.folder / "deploy").mkdir()
     shutil.copy(DEPLOY / "make_secrets.sh", here.folder / "deploy")
@@ -273,6 +318,11 @@ def prepare(here: Production) -> None:
     made = [here.folder / "deploy" / "make_secrets.sh", "example.org", here.data]
     subprocess.run([*as_number(), *made], env={"PATH": "/usr/bin:/bin"}, check=True)
     make_certificate(here.secrets)
+    make_cluster(here)
+
+
+def make_cluster(here: Production) -> None:
+    """An empty folder of Postgres, with the password of secrets/."""
     (here.folder / "postgres").mkdir()
     shutil.chown(here.folder / "postgres", "postgres", "postgres")
     password = here.folder / "postgres-password"
@@ -329,7 +379,7 @@ def answers(question: Callable[[], Any]) -> bool:
 
 
 def test_a_flow_completes_through_the_proxy(production: Production) -> None:
-    production.complete("tiny/first")
+    production.complete("tiny/on-demand", key="tiny/first")
     with production.store(production.secrets_of("worker")) as store:
         assert store.get("tiny/first") == str(NUMBER).encode()
 
@@ -352,26 +402,46 @@ def test_each_door_asks_for_its_secret(production: Production) -> None:
         assert not is_given(store, "tiny/first")
 
 
-def test_store_and_ingest_know_a_device_as_soon_as_it_is_added_or_revoked(production: Production) -> None:
-    modnet = [BIN / "modnet", "device"]
-    stack = ["--stack", production.data / "devices"]
-    added = json.loads(production.run([*modnet, "add", "kitchen-1", *stack, "--json"]))
-    assert added["environment"]["AWS_ENDPOINT_URL"] == production.url("s3")
+def test_a_device_enrols_reports_and_is_seen_until_it_is_revoked(production: Production) -> None:
+    """The page of the fleet is written soon after the report: nobody starts that flow."""
+    root, devices, device = production.folder / "tmp", ["--stack", production.data / "devices"], production.folder / "d"
+    production.admin("keys", "new", "--keys", production.data / "keys", "--root-folder", root)
+    token = production.admin("device", "invite", "kitchen-1", *devices)["token"]
+    enrol = [sys.executable, "-m", "infra.device", "enrol", production.url("ingest"), token, "--config"]
+    trust = {"AWS_CA_BUNDLE": str(production.secrets / "authorities.pem"), "PATH": "/usr/bin:/bin"}
+    first, second = (
+        subprocess.run([*enrol, folder / "agent.toml"], cwd=ROOT, env=trust, capture_output=True, text=True)
+        for folder in (device, production.folder / "thief")
+    )
+    assert first.returncode == 0, first.stderr
+    assert "was used at" in second.stderr
+    settings = (device / "agent.toml").read_text()
+    assert f'endpoint = "{production.url("s3")}"' in settings
+    assert (device / "root.json").read_bytes() == (production.data / "keys" / "root.json").read_bytes()
+    key = dict(re.findall(r"^(aws_\w+) = (\S+)$", (device / "key").read_text(), re.MULTILINE))
+    key = {name.upper(): value for name, value in key.items()}
+
     report = LatencyReport(
         "0123456789ab", "cpu-fp32", "kitchen-1", "openvino 2026.4.1", "failed", utc_now(), {}, reason="no"
     )
     with production.store(production.secrets_of("worker")) as store:
         store.put("releases/seen", b"seen")
-    with production.store(added["environment"]) as store:
+    with production.store(key) as store:
         production.wait("the store knows the device", lambda: is_given(store, "releases/seen"))
         assert not is_given(store, "tiny/first")
         Ingest(production.url("ingest")).put(report.key(), report.to_json())
-        production.run([*modnet, "revoke", "kitchen-1", *stack])
+    with production.store(production.secrets_of("worker")) as store:
+        assert store.get(report.key()) == report.to_json()
+        production.wait("the page of the fleet", lambda: store.exists(PAGE))
+        assert b"kitchen-1" in store.get(PAGE)
+    production.admin("device", "revoke", "kitchen-1", *devices)
+    with production.store(key) as store:
         production.wait("the store has forgotten the device", lambda: not is_given(store, "releases/seen"))
         with pytest.raises(StoreRefusesError, match="revoked"):
             Ingest(production.url("ingest")).put(report.key(), report.to_json())
+    production.complete("collect/stage")
     with production.store(production.secrets_of("worker")) as store:
-        assert store.get(report.key()) == report.to_json()
+        assert b"kitchen-1" not in store.get(PAGE)
 
 
 def is_given(store: ObjectStore, key: str) -> bool:
@@ -390,69 +460,122 @@ def test_the_proxy_says_when_to_come_again_and_the_worker_does(production: Produ
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     production.start("prefect")
     production.wait("Prefect", production.api.is_healthy)
-    production.complete("tiny/after-the-server-was-away")
+    production.complete("tiny/on-demand", key="tiny/after-the-server-was-away")
     assert production.processes["worker"].poll() is None
 
 
-def test_a_copy_of_database_and_store_holds_what_was_there(production: Production) -> None:
-    """The commands of docs/production.md."""
-    with production.store(production.secrets_of("worker")) as store:
-        store.put("kept", b"kept")
-    asked = ("-At", "-c", "SELECT count(*) FROM deployment")
-    dump = production.folder / "tmp" / "prefect.dump"
+def test_an_empty_machine_is_brought_back_from_a_backup(production: Production) -> None:
+    """The commands of docs/production.md. What is kept elsewhere: the dump, the archive, `.env` and `secrets/`."""
+    devices = ("--stack", production.data / "devices")
+    counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("deployment", "automation", "flow_run"))
+    asked = ("psql", "-d", "modnet", "-At", "-c", f"SELECT {counts}")
+    key = production.admin("device", "add", "shelf-2", *devices)["environment"]
+    with production.store(key) as store:
+        production.wait("the store knows the device", lambda: is_given(store, "releases/seen"))
+    dump, archive = production.folder / "tmp" / "prefect.dump", production.folder / "tmp" / "modnet.tar"
+    before = production.psql(*asked)
     production.psql("pg_dump", "-Fc", "-f", str(dump), "modnet")
-    production.psql("psql", "-d", "postgres", "-c", "CREATE DATABASE restored")
-    production.psql("pg_restore", "--exit-on-error", "-d", "restored", str(dump))
-    counts = [int(production.psql("psql", "-d", name, *asked)) for name in ("restored", "modnet")]
-    assert counts[0] == counts[1] > 0
+    for name in ("worker", "ingest", "store"):
+        production.stop(name)
+    production.run(["tar", "-C", production.data, "-cf", archive, "store", "devices", "keys", "prefect"])
 
-    production.stop("store")
-    archive = production.folder / "tmp" / "store.tar"
-    production.run(["tar", "-C", production.data, "-cf", archive, "store"])
-    shutil.rmtree(production.data / "store")
+    for name in ("prefect", "postgres"):
+        production.stop(name)
+    shutil.rmtree(production.data)
+    shutil.rmtree(production.folder / "postgres")
+    for folder in (production.data, production.data / "cache"):
+        folder.mkdir(mode=0o700)
+        os.chown(folder, NUMBER, NUMBER)
+
     production.run(["tar", "-C", production.data, "-xf", archive])
+    make_cluster(production)
+    production.start("postgres")
+    make_database(production)
+    production.psql("pg_restore", "--exit-on-error", "-d", "modnet", str(dump))
+    assert production.psql(*asked) == before
     production.start("store")
+    start_the_rest(production)
+    production.complete("tiny/on-demand", key="tiny/restored")
+    with production.store(key) as store:
+        production.wait("the store knows the device", lambda: is_given(store, "releases/seen"))
     with production.store(production.secrets_of("worker")) as store:
-        production.wait("the store", lambda: is_given(store, "kept"))
+        assert store.get("tiny/first") == str(NUMBER).encode()
+    assert production.psql(*asked).split("|")[:2] == before.split("|")[:2]  # deployed anew, and none is twice
 
 
-def test_a_cluster_of_ray_takes_who_has_its_token() -> None:
-    """Head, worker and the node of the Prefect worker, as compose.yaml starts them, in a network of their own.
+def test_no_secret_stands_in_a_command_line_or_a_log(production: Production) -> None:
+    files = [
+        *production.secrets.glob("*.env"),
+        production.secrets / "store.json",
+        production.data / "devices/devices.json",
+    ]
+    found = [re.findall(r"[\w-]{40,}", path.read_text()) for path in files]
+    secrets = {secret for of_one in found for secret in of_one}
+    assert len(secrets) >= 7  # five of make_secrets.sh, two of devices
+    assert len(production.commands_seen) > 10
+    said = {path.name: path.read_text(errors="replace") for path in (production.folder / "log").iterdir()}
+    said |= {command: command for command in production.commands_seen}
+    assert [(name, secret) for name, text in said.items() for secret in secrets if secret in text] == []
 
-    There Ray may listen on every address, and at the port that it is told.
+
+def test_a_cluster_of_ray_hears_who_has_its_token_and_a_certificate() -> None:
+    """Head, worker and the node of the Prefect worker, as compose.yaml starts them, with TLS as in Kubernetes.
+
+    In a network of their own: there Ray may listen on every address, and at the port that it is told.
     """
     unshare = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no network namespace can be made here")
+    as_number()
     folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short, as Ray has sockets in it
-    os.chown(folder, NUMBER, NUMBER)
-    services = compose()["services"]
-    address = f"{LOOPBACK}:6379"
+    shutil.copy(DEPLOY / "make_secrets.sh", folder)
+    (folder / "tls").mkdir()
+    for path in (folder, folder / "tls"):
+        os.chown(path, NUMBER, NUMBER)
+    services, (certificate, settings) = compose()["services"], ray_in_kubernetes()
+    address = "modnet-head-svc:6379"
+    replaced = {
+        "ray-head:6379": address,
+        "${MODNET_RAY_CPUS:-2}": "1",
+        "$(POD_IP)": LOOPBACK,
+        "/run/ray-authority": str(folder / "secrets"),
+        "/run/ray-tls": str(folder / "tls"),
+    }
+
+    def here(word: object) -> str:
+        text = str(word)
+        for old, new in replaced.items():
+            text = text.replace(old, new)
+        return sys.executable if text == "python" else text
 
     def shell(words: Sequence[object]) -> str:
-        here = [str(word).replace("ray-head:6379", address).replace("${MODNET_RAY_CPUS:-2}", "1") for word in words]
-        return shlex.join([*as_number(), *here])
+        return shlex.join([*as_number(), *map(here, words)])
 
-    node = shell(ray_node_command(address))
     on_ray = shell([sys.executable, "-c", ON_RAY, address])
     health = shell(services["ray-head"]["healthcheck"]["test"][1:])
     script = f"""
     ip link set lo up
+    echo "{LOOPBACK} localhost modnet-head-svc" > hosts && mount --bind hosts /etc/hosts
+    {shell(["./make_secrets.sh", "example.org", folder / "data"])}
+    {shell(certificate)}
     {shell([*services["ray-head"]["command"], f"--temp-dir={folder}/head"])} > head.log 2>&1 &
     until {health} 2> health.log; do sleep 1; done
-    {node} > node.log 2>&1 &
+    {shell(ray_node_command(address))} > node.log 2>&1 &
     {shell(services["ray-worker"]["command"])} > worker.log 2>&1 &
     until {on_ray} 2> flow.log; do sleep 1; done
     RAY_AUTH_TOKEN={"0" * 60} {on_ray} 2>&1 | tail -n 1
+    {shell([sys.executable, "-c", STRANGER, address, folder / "tls" / "authority.pem"])}
     """
     token = {"RAY_AUTH_TOKEN": "1" * 60, "PATH": f"{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)}
-    environ = {**image_environ(), **token, "HOME": "/nonexistent", "TMPDIR": str(folder)}
+    tls = {name: here(value) for name, value in settings.items()}
+    environ = {**image_environ(), **token, **tls, "HOME": "/nonexistent", "TMPDIR": str(folder)}
     try:
         done = subprocess.run(
             [*unshare, "bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=WITHIN_S
         )
-        found, refused = done.stdout.splitlines()[-2:]
+        found, other_token, no_certificate = done.stdout.splitlines()[-3:]
         assert found == str(NUMBER)
-        assert "no cluster answers" in refused
+        assert "it refuses the token of this process" in other_token
+        assert no_certificate.startswith("refused")
     finally:
         shutil.rmtree(folder)
