@@ -3,6 +3,7 @@
 InfraError
 ├─ StoreGoneError              the store did not answer for as long as a run waits: worth none
 ├─ WorkerLostError             a Ray worker or node died: worth another try
+│  └─ OutOfMemoryError         it was killed for the memory that it took
 ├─ ResourcesUnavailableError   the cluster cannot give what was asked
 └─ StackError                  a local service did not start, or a port is taken
 """
@@ -16,6 +17,10 @@ class StoreGoneError(InfraError):
 
 class WorkerLostError(InfraError):
     """A Ray worker or its node died while it computed; another try may succeed."""
+
+
+class OutOfMemoryError(WorkerLostError):
+    """The computation took more memory than its node or its GPU has; with less at a time it may succeed."""
 
 
 class ResourcesUnavailableError(InfraError):

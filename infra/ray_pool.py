@@ -23,7 +23,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -36,14 +36,15 @@ from ray.exceptions import (
     LocalRayletDiedError,
     NodeDiedError,
     ObjectLostError,
-    OutOfMemoryError,
     RayTaskError,
     TaskCancelledError,
     WorkerCrashedError,
 )
+from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
 from infra.device.errors import SettingsError
-from infra.errors import ResourcesUnavailableError, WorkerLostError
+from infra.device.measuring.control_groups import cpu_quota, memory_limit
+from infra.errors import OutOfMemoryError, ResourcesUnavailableError, WorkerLostError
 from infra.ray_folder import ray_folder
 
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ _ANSWERS_WITHIN_S = 10.0
 # What decides a result besides Python and Ray, whose versions Ray compares by itself.
 _DISTRIBUTIONS = ("modnet-edge", "torch", "numpy", "opencv-python-headless", "openvino", "nncf")
 _OWN_VARIABLES = ("MODNET_KEYS", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
-_LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError, ObjectLostError)
+_LOST = (WorkerCrashedError, NodeDiedError, LocalRayletDiedError, ObjectLostError)
 
 _WRONG_TOKEN = (
     "Ray at {!r}: it refuses the token of this process: {}; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
@@ -106,6 +107,8 @@ def run_on_ray(
     *args: Any,
     cpus: float = 1,
     gpus: float = 0,
+    memory_gb: float = 0,
+    scales: bool = False,
     timeout_s: float,
     address: str | None = None,
     name: str = "",
@@ -118,13 +121,16 @@ def run_on_ray(
     Args:
         cpus: CPUs to set aside on one node.
         gpus: GPUs to set aside on one node.
+        memory_gb: memory to set aside on one node, in 10⁹ bytes; 0 sets none aside, and limits nothing.
+        scales: the cluster adds nodes when work waits, so that what no node can take is waited for.
         timeout_s: seconds that the function may compute; waiting for a free node is not counted.
         address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
         name: what log lines and errors call this computation; by default the function's name.
 
     Raises:
-        ResourcesUnavailableError: no node of the cluster is large enough.
-        WorkerLostError: the worker or its node died, was killed for memory, no cluster answers at the address, or the
+        ResourcesUnavailableError: no node of the cluster is large enough, and it does not scale.
+        OutOfMemoryError: the worker was killed for the memory that it took.
+        WorkerLostError: the worker or its node died, no cluster answers at the address, or the
             local Ray was not there in time.
         TimeoutError: it computed longer than `timeout_s`.
         CancelledError: somebody cancelled the computation in Ray.
@@ -134,11 +140,14 @@ def run_on_ray(
     """
     label = name or getattr(function, "__name__", "function")
     _connect(address)
-    _require_room(label, cpus, gpus)
-    task = (_compute_on_gpu if gpus else _compute).options(name=label, num_cpus=cpus, num_gpus=gpus)
+    room = Room(label, cpus, gpus, memory_gb * 1e9, scales)
+    room.require()
+    task = (_compute_on_gpu if gpus else _compute).options(
+        name=label, num_cpus=cpus, num_gpus=gpus, memory=int(room.memory_bytes) or None
+    )
     stream = task.remote(pickle.dumps((function, args)), _versions())
     started_at = time.monotonic()
-    place = _next_item(stream, label, math.inf, on_wait=lambda: _require_room(label, cpus, gpus))
+    place = _next_item(stream, label, math.inf, on_wait=room.require)
     _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
     result: Result = _next_item(stream, label, timeout_s)
     return result
@@ -186,6 +195,7 @@ def _init(address: str | None) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = not is_local
     if is_local:
         local["_temp_dir"] = str(ray_folder())
+        local |= _limits()
         # Ray would keep one for all of this user's Rays in the home folder, which not every user can write.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new Ray asks for the token
@@ -240,18 +250,46 @@ def _kept_from_workers() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _require_room(label: str, cpus: float, gpus: float) -> None:
-    """Refuses what no node could ever give; Ray would wait for it without end.
+def _limits() -> dict[str, Any]:
+    """What a container or a service leaves a local Ray, which by itself looks at the whole machine's groups alone."""
+    cores = len(os.sched_getaffinity(0))
+    limits: dict[str, Any] = {"num_cpus": max(1, math.floor(min(cores, cpu_quota() or cores)))}
+    if (limit := memory_limit()) is not None:
+        limits["_memory"] = max(1, limit - OBJECT_STORE_BYTES)
+    return limits
 
-    Raises:
-        ResourcesUnavailableError: no node has that many CPUs and GPUs, busy or not.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-        have = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes) or "no node"
-        raise ResourcesUnavailableError(
-            f"{label}: asked for {cpus:g} CPUs and {gpus:g} GPUs on one node, the Ray cluster has {have}"
-        )
+
+class Room:
+    """What a computation needs of one node."""
+
+    def __init__(self, label: str, cpus: float, gpus: float, memory_bytes: float, scales: bool) -> None:
+        self._label = label
+        self._wanted = {"CPU": cpus, "GPU": gpus, "memory": memory_bytes}
+        self.memory_bytes = memory_bytes
+        self._scales = scales
+        self._has_told = False
+
+    def require(self) -> None:
+        """Refuses what no node could ever give, busy or not: Ray would wait for it without end.
+
+        Raises:
+            ResourcesUnavailableError: no node has that much, and the cluster does not add any.
+        """
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        if any(all(node.get(name, 0) >= wanted for name, wanted in self._wanted.items()) for node in nodes):
+            return
+        have = "; ".join(map(_in_words, nodes)) or "no node"
+        words = f"{self._label}: asked for {_in_words(self._wanted)} on one node, the Ray cluster has {have}"
+        if not self._scales:
+            raise ResourcesUnavailableError(words)
+        if not self._has_told:
+            self._has_told = True
+            _log.warning("%s; waiting for it to add a node", words)
+
+
+def _in_words(resources: Mapping[str, float]) -> str:
+    cpus, gpus, memory = (resources.get(name, 0) for name in ("CPU", "GPU", "memory"))
+    return f"{cpus:g} CPUs, {gpus:g} GPUs and {memory / 1e9:.3g} GB"
 
 
 def _versions() -> dict[str, str]:
@@ -307,6 +345,8 @@ def _next_item(stream: Any, label: str, timeout_s: float, on_wait: Callable[[], 
     except RayTaskError as error:
         # Ray raises a class that it made up for the occasion; callers get the function's own exception.
         raise error.cause from error
+    except RayOutOfMemoryError as error:
+        raise OutOfMemoryError(f"{label}: its Ray worker was killed for memory: {error}") from error
     except TaskCancelledError as error:
         raise CancelledError(f"{label}: cancelled in Ray") from error
     except _LOST as error:

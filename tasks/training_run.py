@@ -40,6 +40,7 @@ def run_training(
     saved: bytes | None = None,
     saved_in: str = "the saved state",
     workers: int = 0,
+    parts: int = 1,
     teacher: PrunableNetwork | None = None,
     keep: Callable[[int, PrunableNetwork], None] | None = None,
     shapes: Sequence[Shape] = (),
@@ -54,7 +55,7 @@ def run_training(
             logged, once.
         saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
         saved_in: where they are from, for errors.
-        workers, teacher: see `retrain`.
+        workers, parts, teacher: see `retrain`.
         keep: called after every epoch with its number, from 1, and the averaged network, which is what *tune* scores.
             Of a run that is resumed only with the epochs that end in it.
         shapes: heights and widths that the network will read, at which *tune* is scored, see `LabelledData.error`.
@@ -86,6 +87,7 @@ def run_training(
         workload=workload,
         seed=seed,
         workers=workers,
+        parts=parts,
         teacher=None if teacher is None else teacher.to(device),
         validate=lambda averaged: tune_error(averaged, data, config, device, shapes),
         resume_from=saved,

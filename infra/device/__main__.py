@@ -26,8 +26,8 @@ from pathlib import Path
 from infra.device.cli.doctor import findings
 from infra.device.cli.enrol import enrol
 from infra.device.cli.findings import WRONG
-from infra.device.cli.read_config import FILE, KEYS, config_of_flags, read_config
-from infra.device.cli.run import EXIT_CONFIGURATION, EXIT_OK, EXIT_UNREACHABLE, once, run
+from infra.device.cli.read_config import FILE, KEYS, config_of_flags, config_path, read_config
+from infra.device.cli.run import EXIT_CONFIGURATION, EXIT_OK, EXIT_UNREACHABLE, log_to_stderr, once, run
 from infra.device.cli.status import status_lines
 from infra.device.cli.unit import unit_text
 from infra.device.cli.verify import verify
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"):
         return _of_flags(arguments)
     options = _parser().parse_args(arguments)
+    if options.verb in ("run", "once"):
+        log_to_stderr()  # before anything can go wrong
     try:
         return _done(options)
     except (InfraError, OSError) as error:
@@ -67,11 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _done(options: argparse.Namespace) -> int:
     path: Path | None = options.config
     if options.verb == "unit":
-        sys.stdout.write(unit_text(path or FILE))
+        sys.stdout.write(unit_text(path or config_path()))
         return EXIT_OK
     if options.verb == "enrol":
-        config = enrol(options.url, options.token, path or FILE)
-        _say(f"device: {config.device}", f"settings: {path or FILE}", "now: doctor, then run")
+        path = path or config_path()
+        config = enrol(options.url, options.token, path)
+        _say(f"device: {config.device}", f"settings: {path}", "now: doctor, then run")
         return EXIT_OK
     if options.verb == "doctor":
         code = EXIT_OK
@@ -99,6 +102,7 @@ def _of_flags(arguments: Sequence[str]) -> int:
     parser.add_argument("--target", action="append", dest="targets", help="as cpu-fp32; may be repeated")
     parser.add_argument("--once", action="store_true", help="one round instead of a loop")
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    log_to_stderr()
     is_once = given.pop("once")
     given["targets"] = ",".join(given.get("targets", []))
     try:

@@ -92,6 +92,15 @@ class Invitations:
             self._write([*others, invitation])
         return secret + hashlib.sha256(place.root).hexdigest()[:ROOT_DIGITS]
 
+    def withdraw(self, device: str) -> None:
+        """Makes a device's token worthless; nothing where it has none.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        with only_writer(self._path):
+            self._write([one for one in self._read() if one.device != device])
+
     def redeem(self, secret: str, devices: DeviceRegistry, *, now: datetime | None = None) -> Grant:
         """What the secret of a token gives; that it was used is on the disk before this returns.
 

@@ -13,6 +13,14 @@ class ComputeConfig(Config):
     training_gpus: float = Field(
         0, ge=0, le=1, description="GPUs, or a share of one, that each training reserves; 0 trains on the CPU."
     )
+    training_memory_gb: float = Field(
+        0, ge=0, le=10_000, description="Memory that each training reserves on its node, in GB. 0: none is reserved."
+    )
+    cluster_scales: bool = Field(
+        False,
+        description="The cluster adds nodes when work waits. Work that is too large for every node is then waited for; "
+        "otherwise it is refused.",
+    )
     store_wait_s: float = Field(
         3600, ge=0, le=7 * 24 * 3600, description="How long work waits for a store that does not answer, in seconds."
     )

@@ -43,6 +43,9 @@ class TrainingReport(Record):
     history: tuple[EpochReport, ...] = Field(description="one for every epoch; fewer than asked for after early stop")
     best_epoch: int | None = Field(ge=1, description="whose weights were kept; None: the last, without validation")
     precision: Literal["fp32", "bf16"]
+    batch_parts: int = Field(
+        1, ge=1, description="pieces that each batch was computed in; more than 1 after it took too much memory"
+    )
     seconds: float = Field(ge=0)
     scales: tuple[ScaleDistribution, ...] = Field(
         (), description="before the first epoch of sparse training and after each; empty where it was not asked for"

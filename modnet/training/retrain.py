@@ -43,6 +43,7 @@ def retrain(
     workload: Workload[PrunableNetwork],
     seed: int,
     workers: int = 0,
+    parts: int = 1,
     teacher: PrunableNetwork | None = None,
     validate: Callable[[Network], float] | None = None,
     resume_from: bytes | None = None,
@@ -59,6 +60,8 @@ def retrain(
         workload: whose loss is minimised, and who makes the teacher teach.
         seed: of the order of samples; the data set has its own for what happens inside one.
         workers: processes that compute samples beside this one; the samples are the same for any number.
+        parts: pieces that each batch is computed in, one after the other. They take less memory, and give the same
+            gradients, except that batch norms take their statistics from a piece.
         teacher: the network to learn from where `config` has a `distillation`, on the same device.
         validate: tune error of a network in evaluation mode; None keeps the last weights.
         resume_from: `to_bytes()` of the state that an earlier, cut run of the same question gave to `after_step`.
@@ -108,21 +111,24 @@ def retrain(
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * SCHEDULES[config.schedule](state.progress)
                 batch = type(batch)(*(tensor.to(device) for tensor in batch))
-                predicted, distilled = learn(network, inputs_of(network, batch), predicted_in)
-                losses = workload.loss(predicted, batch) | distilled
-                loss = torch.stack(list(losses.values())).sum()
-                if not torch.isfinite(loss):
-                    raise _diverged(loss.item(), state, config)
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                losses: dict[str, float] = {}
+                for part, share in _pieces(batch, parts):
+                    predicted, distilled = learn(network, inputs_of(network, part), predicted_in)
+                    terms = workload.loss(predicted, part) | distilled
+                    loss = share * torch.stack(list(terms.values())).sum()
+                    if not torch.isfinite(loss):
+                        raise _diverged(loss.item(), state, config)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    losses = {name: losses.get(name, 0) + share * term.item() for name, term in terms.items()}
                 if config.sparsity is not None:
                     add_penalty(sparse_scales.values(), strength_at(config.sparsity, state.progress))
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient_norm)
                 optimiser.step()
                 average.update(network, state.step)
                 state.step += 1
-                state.step_losses.append({name: term.item() for name, term in losses.items()})
-                progress.advance(loss=f"{loss.item():.3f}")
+                state.step_losses.append(losses)
+                progress.advance(loss=f"{math.fsum(losses.values()):.3f}")
                 state.seconds = time.monotonic() - began
                 if after_step is not None:
                     after_step(state)
@@ -141,6 +147,7 @@ def retrain(
         history=tuple(state.history),
         best_epoch=_best_epoch(state.history),
         precision=state.number_format,
+        batch_parts=parts,
         seconds=time.monotonic() - began,
         scales=tuple(state.scales),
     )
@@ -240,6 +247,13 @@ def _number_format(
 def _alone(student: Any, inputs: Sample, predict: Callable[[Any, Sample], Any]) -> tuple[Any, dict[str, Tensor]]:
     """As `Teaching.learn`, without a teacher."""
     return predict(student, inputs), {}
+
+
+def _pieces(batch: Any, parts: int) -> Iterator[tuple[Any, float]]:
+    """A batch of (B, ...) tensors in at most so many pieces, each with its share of the images."""
+    count = len(batch[0])
+    for piece in zip(*(tensor.chunk(parts) for tensor in batch), strict=True):
+        yield type(batch)(*piece), len(piece[0]) / count
 
 
 def _end_epoch(

@@ -60,9 +60,11 @@ def list_devices(options: Options) -> Result:
 
 
 def revoke_device(options: Options) -> Result:
-    """Makes a device's key worthless, at the store and at the ingest; its reports stay."""
-    with _stack(options).changing_devices() as devices:
+    """Makes a device's key and its token worthless, at the store and at the ingest; its reports stay."""
+    stack = _stack(options)
+    with stack.changing_devices() as devices:
         device = devices.revoke(options.name)
+        stack.invitations.withdraw(options.name)
     return {"device": f"{device.name}, revoked at {device.revoked_at}"}
 
 

@@ -30,6 +30,7 @@ class Node:
     store: ObjectStore
     cpus: int  # what was asked of Ray; torch uses as many
     gpus: float  # share of a GPU that was asked of Ray
+    batch_parts: int = 1  # pieces that a training computes each batch in
 
     def workload(self, dataset_id: str) -> Workload[PrunableNetwork]:
         """What a data set is of."""
@@ -52,10 +53,10 @@ class Node:
         return fetch(self.store, file, self.settings.cache_folder / "objects")
 
 
-def this_node(cpus: int, gpus: float = 0.0, store_wait_s: float | None = None) -> Node:
+def this_node(cpus: int, gpus: float = 0.0, store_wait_s: float | None = None, batch_parts: int = 1) -> Node:
     """The node that this runs on; torch uses the CPUs that were asked of Ray."""
     torch.set_num_threads(cpus)
-    return Node(Settings.from_env(), this_store(store_wait_s), cpus, gpus)
+    return Node(Settings.from_env(), this_store(store_wait_s), cpus, gpus, batch_parts)
 
 
 def answered(
@@ -66,13 +67,14 @@ def answered(
     cpus: int,
     gpus: float | None = None,
     store_wait_s: float | None = None,
+    batch_parts: int = 1,
 ) -> Kind:
     """The record at `key`, which `function(node, *args)` of this folder makes where it is not there already.
 
     CPUs and, of a training alone, the share of a GPU are what was asked of Ray. A training keeps its state beside the
     key.
     """
-    node = this_node(cpus, gpus or 0.0, store_wait_s)
+    node = this_node(cpus, gpus or 0.0, store_wait_s, batch_parts)
     record = once(node.store, key, kind, lambda: function(node, *args))
     if gpus is not None:  # until the record is written, nothing else is left of a training
         StateOfTraining(node.settings, key.rpartition("/")[0]).forget()

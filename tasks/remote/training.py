@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from infra.errors import ResourcesUnavailableError
+from infra.errors import OutOfMemoryError, ResourcesUnavailableError
 from modnet.configs import TrainingConfig
 from modnet.network import PrunableNetwork
 from modnet.records import TrainingReport
@@ -31,20 +31,24 @@ def trained(
     device, store = _training_device(node.gpus), node.store
     state = StateOfTraining(node.settings, folder)
     saved, saved_in = state.read(store) or (None, "")
-    report = run_training(
-        network,
-        node.workload(dataset_id),
-        node.data(dataset_id),
-        config,
-        seed=seed,
-        device=device,
-        save=state.save,
-        tell=state.tell,
-        saved=saved,
-        saved_in=saved_in,
-        teacher=teacher,
-        shapes=shapes,
-    )
+    try:
+        report = run_training(
+            network,
+            node.workload(dataset_id),
+            node.data(dataset_id),
+            config,
+            seed=seed,
+            device=device,
+            save=state.save,
+            tell=state.tell,
+            saved=saved,
+            saved_in=saved_in,
+            parts=node.batch_parts,
+            teacher=teacher,
+            shapes=shapes,
+        )
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(f"training on {platform.node()}: its GPU is too small: {error}") from error
     store.put(f"{folder}/training.jsonl", "".join(f"{one.model_dump_json()}\n" for one in report.history).encode())
     store.put(f"{folder}/training.png", training_plot(report.history, folder))
     if report.scales:

@@ -146,8 +146,24 @@ def test_run_on_ray_does_not_count_the_wait_for_a_free_cpu(tmp_path: Path) -> No
 
 
 def test_run_on_ray_refuses_when_no_node_is_large_enough() -> None:
-    with pytest.raises(ResourcesUnavailableError, match="asked for 1 CPUs and 64 GPUs on one node"):
+    with pytest.raises(ResourcesUnavailableError, match="asked for 1 CPUs, 64 GPUs and 0 GB on one node"):
         run_on_ray(os.getpid, gpus=64, timeout_s=60)
+
+
+def test_run_on_ray_refuses_memory_that_no_node_has() -> None:
+    with pytest.raises(ResourcesUnavailableError, match=r"and 1e\+06 GB on one node, the Ray cluster has \d+ CPUs"):
+        run_on_ray(os.getpid, memory_gb=1e6, timeout_s=60)
+    assert run_on_ray(os.getpid, memory_gb=0.1, timeout_s=60) > 0
+
+
+def test_run_on_ray_waits_for_a_node_where_the_cluster_scales(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = ray_pool.ray.nodes()
+    small, answers = [{**one, "Resources": {"CPU": 0.5}} for one in nodes], iter(range(3))
+    monkeypatch.setattr(ray_pool.ray, "nodes", lambda: small if next(answers, None) is not None else nodes)
+    assert run_on_ray(time.time, scales=True, timeout_s=60) > 0
+    assert caplog.text.count("has 0.5 CPUs, 0 GPUs and 0 GB; waiting for it to add a node") == 1
 
 
 def test_run_on_ray_gives_every_call_with_a_gpu_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +92,7 @@ class Outcome:
     target: str
     status: str
     detail: str
+    runtime: str = ""
 
 
 class Agent:
@@ -137,13 +138,14 @@ class Agent:
         """
         with local_errors(str(self._work_folder)):
             self._send()
-            texts: dict[str, str] = {}  # of the runtimes, each asked once a round
+            texts: dict[str, str | InfraError] = {}  # of the runtimes, each asked once a round
             outcomes = []
             for target, runtime in ((one, other) for one in targets for other in self._runtimes if other.runs(one)):
                 try:
                     outcome = self._run_target(target, runtime, texts)
                 except (SettingsError, UntrustedError, ChildLostError) as error:  # the others may go well
                     outcome = Outcome(target, WAITING, str(error))
+                outcome = replace(outcome, runtime=runtime.name)
                 outcomes.append(outcome)
                 level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
                 where = f" on {runtime.name}" if len(self._runtimes) > 1 else ""
@@ -156,7 +158,7 @@ class Agent:
         with must_move("the reports", ASKED_WITHIN_S, lambda: len(self._spool.pending())):
             self._spool.upload(self._reports)
 
-    def _run_target(self, target: str, runtime: RuntimeSettings, texts: dict[str, str]) -> Outcome:
+    def _run_target(self, target: str, runtime: RuntimeSettings, texts: dict[str, str | InfraError]) -> Outcome:
         try:
             with must_move("what is signed", ASKED_WITHIN_S):
                 self._trust.refresh()
@@ -165,9 +167,8 @@ class Agent:
             return Outcome(target, SKIPPED, "no release was promoted for it")
         except (ContractError, DigestMismatchError) as error:
             return Outcome(target, REJECTED, str(error))
-        if runtime.name not in texts:
-            texts[runtime.name] = ask_runtime(runtime, self._deadlines)
-        question = self._question(pointer.release_id, target, texts[runtime.name])
+        text = self._runtime_text(runtime, texts)
+        question = self._question(pointer.release_id, target, text)
         status = self._seen.status(question)
         if status == MEASURED:
             return Outcome(target, SKIPPED, f"release {pointer.release_id} was measured before")
@@ -178,7 +179,7 @@ class Agent:
             release_id=pointer.release_id,
             target=target,
             device=self._device,
-            runtime=texts[runtime.name],
+            runtime=text,
             started_at=utc_now(),
             conditions=machine_conditions(),
         )
@@ -188,16 +189,31 @@ class Agent:
         with self._work.folder():
             return self._measure(pointer, runtime, question, new_report)
 
+    def _runtime_text(self, runtime: RuntimeSettings, texts: dict[str, str | InfraError]) -> str:
+        if runtime.name not in texts:
+            try:
+                texts[runtime.name] = ask_runtime(runtime, self._deadlines)
+            except (SettingsError, ChildLostError) as error:
+                texts[runtime.name] = error
+        text = texts[runtime.name]
+        if isinstance(text, InfraError):
+            raise text
+        return text
+
     def _question(self, release_id: str, target: str, runtime: str) -> str:
         return f"{release_id}/{target}/{self._device}/{runtime} in {self._trust.store.address}"
+
+    def _has_refused(self, release_id: str | None, target: str, runtime: str) -> bool:
+        """It crashed, hung or was wrong here: it would take the child of the next one with it."""
+        return release_id is not None and self._seen.status(self._question(release_id, target, runtime)) == REFUSED
 
     def _measure(
         self, pointer: Pointer, runtime: RuntimeSettings, question: str, new_report: partial[LatencyReport]
     ) -> Outcome:
         """Lets a child measure what the pointer leads to, and keeps what became of it."""
-        before = self._seen.status(question)
+        before, text = self._seen.status(question), new_report.keywords["runtime"]
         try:
-            network = self._work.fetch(pointer)
+            network = self._work.fetch(pointer, compares=not self._has_refused(pointer.replaces, pointer.target, text))
         except (ContractError, DigestMismatchError, NotStoredError) as error:
             if before is not None:  # it was told, or a child has been lost on it when it was whole
                 return Outcome(pointer.target, REJECTED, str(error))

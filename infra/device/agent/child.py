@@ -50,11 +50,12 @@ _DOING = {  # after each answer
     _STARTING: "importing the runtime",
     RUNTIME: "loading the network",
     LOADED: "running the golden images",
-    GOLDEN: "running the golden images",
+    GOLDEN: "running the network",
     BEAT: "running the network",
     DONE: "loading the release before",
     COMPARED: "ending",
     NOT_COMPARED: "ending",
+    END: "ending",
 }
 
 Take = Callable[[str, JsonObject], None]
@@ -176,7 +177,7 @@ class _Conversation:
             if kind not in TOLD_ERRORS:
                 raise ContractError(f"answer.kind: got {kind[:80]!r}, wanted one of {list(TOLD_ERRORS)}")
             self._told = TOLD_ERRORS[kind](words)
-        elif stage in _DOING:
+        elif stage in _DOING and stage not in (_STARTING, END):
             self._take(stage, answer)
         elif stage != END:
             raise ContractError(f"answer.stage: got {stage[:80]!r}, wanted one of {list(_DOING)[1:]}")

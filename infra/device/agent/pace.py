@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Callable
 
 from infra.device.errors import StoreUnavailableError
+from infra.device.notify import ALIVE, notify
 
 # Stores write a file in parts of 1 MiB, so something must come every 120 s: at least 9 kB/s.
 DOWNLOAD_WINDOW_S = 120.0
@@ -39,6 +40,7 @@ def must_move(what: str, window_s: float, progress: Callable[[], int] = lambda: 
             raise StoreUnavailableError(
                 f"{what}: nothing came for {window_s:g} s; the network or the store is too slow"
             )
+        notify(ALIVE)  # a large network may take a slow line longer than the unit's WatchdogSec
 
     handler = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, window_s, window_s)

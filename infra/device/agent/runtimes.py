@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from infra.device.agent.child import run_child
 from infra.device.agent.settings import Deadlines, RuntimeSettings
-from infra.device.documents.checks import check_text
 from infra.device.documents.json_object import JsonObject
 from infra.device.errors import ChildLostError, SettingsError
 from infra.device.measuring.request import RUNTIME, Request
@@ -16,25 +15,29 @@ from infra.device.measuring.runtime import device_of
 _log = logging.getLogger(__name__)
 
 
-def ask_runtime(runtime: RuntimeSettings, deadlines: Deadlines, devices: tuple[str, ...] = ()) -> str:
+def ask_runtime(
+    runtime: RuntimeSettings, deadlines: Deadlines, *, devices: tuple[str, ...] = (), present: tuple[str, ...] = ()
+) -> str:
     """Name and version of a runtime, as `openvino 2026.4.1`.
 
     Args:
         runtime: that is asked.
         deadlines: of the child.
         devices: kinds that it must know, as `CPU`.
+        present: devices that must be there now.
 
     Raises:
         SettingsError: its Python cannot be started or cannot import it, or it can never use such a device here.
+        DeviceMissingError: a device is not there now.
         ChildLostError: it crashed or hung on that.
     """
     found: list[str] = []
 
     def take(stage: str, answer: JsonObject) -> None:
         if stage == RUNTIME:
-            found.append(check_text("runtime", answer.text("text")))
+            found.append(answer.text("text"))
 
-    run_child(runtime, Request(devices=devices), deadlines, take)
+    run_child(runtime, Request(devices=devices, present=present), deadlines, take)
     if not found:
         raise ChildLostError(f"runtime {runtime.name}: the child does not say which it is")
     return found[0]
@@ -55,7 +58,7 @@ def check_runtimes(runtimes: Sequence[RuntimeSettings], targets: Sequence[str], 
     for runtime in runtimes:
         devices = sorted({device_of(target) for target in targets if runtime.runs(target)})
         try:
-            text = ask_runtime(runtime, deadlines, tuple(devices))
+            text = ask_runtime(runtime, deadlines, devices=tuple(devices))
         except ChildLostError as error:
             _log.error("runtime %s: %s", runtime.name, error)
         else:

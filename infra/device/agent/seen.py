@@ -30,7 +30,7 @@ class SeenReleases:
         self._path = path
         for leftover in path.parent.glob(f"{PARTIAL_PREFIX}*"):
             leftover.unlink()
-        self._statuses = _read_statuses(path)
+        self._statuses = read_statuses(path)
         self._is_on_disk = True
 
     def status(self, question: str) -> str | None:
@@ -77,7 +77,7 @@ def _time_in(status: str) -> str:
     return status.rpartition(" ")[2]
 
 
-def _read_statuses(path: Path) -> dict[str, str]:
+def read_statuses(path: Path) -> dict[str, str]:
     """The remembered statuses; a damaged file is forgotten, which costs one more measurement of each release."""
     if not path.exists():
         return {}

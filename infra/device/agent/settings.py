@@ -42,3 +42,8 @@ class Deadlines:
     load_s: float = 300.0
     inference_s: float = 60.0
     all_s: float = 1800.0
+
+    @classmethod
+    def of(cls, load_s: float, inference_s: float, runs: int) -> Deadlines:
+        """Those that leave room for so many inferences, of two networks, however long each of them may take."""
+        return cls(load_s, inference_s, max(cls.all_s, 2 * (load_s + runs * inference_s)))

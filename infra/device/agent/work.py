@@ -44,8 +44,8 @@ class Work:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def fetch(self, pointer: Pointer) -> Network:
-        """Downloads and verifies what a pointer leads to, and the release before, where there is one to compare with.
+    def fetch(self, pointer: Pointer, *, compares: bool) -> Network:
+        """Downloads and verifies what a pointer leads to, and the release before, where it compares and there is one.
 
         Raises:
             DigestMismatchError, ContractError, NotStoredError, DiskFullError: as `fetch_release`.
@@ -68,7 +68,7 @@ class Work:
                 folder = self._folder / pointer.release_id / pointer.target
                 golden = target_files.golden
                 network = replace(network, golden=str(folder / golden.path), tolerance=golden.tolerance)
-            former = self._fetch_former(pointer, manifest)
+            former = self._fetch_former(pointer, manifest) if compares else None
             return network if former is None else replace(network, former_id=pointer.replaces, former_xml=str(former))
 
     def _fetch_former(self, pointer: Pointer, manifest: Manifest) -> Path | None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 
-import infra.device
 from infra.device.agent.lock import holder
-from infra.device.agent.settings import RuntimeSettings
-from infra.device.cli.config import AgentConfig, check_key_file
+from infra.device.agent.pace import ASKED_WITHIN_S, must_move
+from infra.device.agent.runtimes import ask_runtime
+from infra.device.agent.settings import Deadlines, RuntimeSettings
+from infra.device.cli.config import AgentConfig
 from infra.device.cli.findings import NOTE, OK, WRONG, Finding
 from infra.device.cli.network import clock_finding, network_finding
 from infra.device.cli.run import trust_of
@@ -29,7 +27,6 @@ from infra.device.measuring.runtime import device_of
 from infra.device.stores.object_store import open_store
 
 _ROOM_BYTES = 200 << 20  # of the work folder: some releases at a time, and reports
-_PROBED_WITHIN_S = 120.0
 _STICK = "MYRIAD"
 
 
@@ -47,6 +44,7 @@ def findings(read: Callable[[], AgentConfig]) -> Iterator[Finding]:
         yield Finding("settings", WRONG, f"{error}. Nothing behind them was looked at")
         return
     for about, look in (
+        ("packages", _packages),
         ("key", _key),
         ("work folder", _work_folder),
         ("root.json", _root),
@@ -70,7 +68,11 @@ def _guarded(about: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Find
 
 def _python() -> Iterator[Finding]:
     yield Finding("python", OK, f"{platform.python_version()}, {sys.executable}")
-    for name in ("boto3", "cryptography"):
+
+
+def _packages(config: AgentConfig) -> Iterator[Finding]:
+    is_remote = config.store.startswith("s3://") or config.ingest is not None
+    for name in ("cryptography", *["boto3"] * is_remote):
         try:
             module = importlib.import_module(name)
             yield Finding(name, OK, str(getattr(module, "__version__", "")))
@@ -80,7 +82,6 @@ def _python() -> Iterator[Finding]:
 
 def _key(config: AgentConfig) -> Iterator[Finding]:
     if config.key_file is not None:
-        check_key_file(config.key_file)
         config.set_aws()
         beside = "; AWS_ACCESS_KEY_ID is set, and goes before it" * ("AWS_ACCESS_KEY_ID" in os.environ)
         yield Finding("key", OK, f"{config.key_file}{beside}")
@@ -132,43 +133,24 @@ def _root(config: AgentConfig) -> Iterator[Finding]:
 
 def _runtimes(config: AgentConfig) -> Iterator[Finding]:
     for runtime in config.runtimes:
-        yield from _runtime(runtime)
+        yield from _runtime(runtime, filter(runtime.runs, config.targets), Deadlines(load_s=config.load_s))
     if any(device_of(target) == _STICK for target in config.targets):
         yield from stick_findings()
 
 
-def _runtime(runtime: RuntimeSettings) -> Iterator[Finding]:
+def _runtime(runtime: RuntimeSettings, targets: Iterable[str], deadlines: Deadlines) -> Iterator[Finding]:
     about = f"runtime {runtime.name}"
-    python = str(runtime.python)
-    # The package's own place, a folder or the agent's one file.
-    here = str(Path(infra.device.__file__).parents[2])
-    environ = {**os.environ, **runtime.environ}
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (here, environ.get("PYTHONPATH"))))
-    command = [python, "-m", "infra.device.cli.probe", *runtime.targets]
     try:
-        ended = subprocess.run(
-            command,
-            env=environ,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROBED_WITHIN_S,
-            check=False,
-        )
-        found = json.loads(ended.stdout)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding(about, WRONG, f"{error}: check python of this runtime")
+        yield Finding(about, OK, f"{ask_runtime(runtime, deadlines)}, {runtime.python}")
+    except InfraError as error:
+        yield Finding(about, WRONG, str(error))
         return
-    except ValueError:
-        yield Finding(about, WRONG, f"{python} ended with {ended.returncode}: {ended.stderr[-500:]}")
-        return
-    if "error" in found:
-        yield Finding(about, WRONG, found["error"])
-        return
-    yield Finding(about, OK, f"{found['runtime']}, Python {found['python']}, devices {', '.join(found['devices'])}")
-    for target in runtime.targets:
-        wrong = found["wrong"].get(target)
-        yield Finding(target, OK if wrong is None else WRONG, wrong or "can be measured")
+    for target in targets:
+        try:
+            ask_runtime(runtime, deadlines, present=(device_of(target),))
+            yield Finding(target, OK, f"can be measured by {about}")
+        except InfraError as error:
+            yield Finding(target, WRONG, str(error))
 
 
 def _network(config: AgentConfig) -> Iterator[Finding]:
@@ -186,7 +168,8 @@ def _releases(config: AgentConfig) -> Iterator[Finding]:
     config.set_aws()
     trust = trust_of(config, open_store(config.store))
     try:
-        trust.refresh()
+        with must_move("what is signed", ASKED_WITHIN_S):
+            trust.refresh()
     except NotStoredError as error:
         yield Finding("releases", NOTE, str(error))
     else:

@@ -47,8 +47,11 @@ def enrol(url: str, token: str, path: Path) -> AgentConfig:
         raise SettingsError(
             f"token: got {len(token)} characters, wanted {SECRET_DIGITS + ROOT_DIGITS} of 0-9 a-f; copy the whole of it"
         )
-    if path.exists():
-        raise SettingsError(f"{path}: is there already; remove it to enrol anew, or name another file by --config")
+    if path.name in ("key", "root.json"):
+        raise SettingsError(f"{path}: wanted another name for the settings: key and root.json stand beside them")
+    for one in (path, path.with_name("key"), path.with_name("root.json")):
+        if one.exists():
+            raise SettingsError(f"{one} is there already; remove it to enrol anew, or name another folder by --config")
     with local_errors(str(path.parent)):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()  # it can be written to: only now the token is used
@@ -88,7 +91,7 @@ def _toml(grant: Grant, door: Door) -> bytes:
         "store": grant.store,
         "endpoint": grant.endpoint,
         "region": grant.region,
-        "ca_bundle": os.environ.get("AWS_CA_BUNDLE"),
+        "ca_bundle": str(Path(bundle).absolute()) if (bundle := os.environ.get("AWS_CA_BUNDLE")) else None,
         "ingest": door.url,
         "root": "root.json",
         "key_file": "key",

@@ -24,7 +24,10 @@ def write_last_round(work_folder: Path, outcomes: Sequence[Outcome], error: Exce
     """Replaces what the round before came to; a disk that refuses it is told in the log, and stops nothing."""
     content = {
         "ended_at": utc_now(),
-        "outcomes": [[outcome.target, outcome.status, shown(outcome.detail)[:500]] for outcome in outcomes],
+        "outcomes": [
+            [f"{outcome.target} on {outcome.runtime}", outcome.status, shown(outcome.detail)[:500]]
+            for outcome in outcomes
+        ],
         "error": None if error is None else shown(error)[:500],
     }
     try:

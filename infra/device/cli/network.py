@@ -32,9 +32,13 @@ def network_finding(about: str, url: str) -> Finding:
     except (OSError, UnicodeError) as error:
         return Finding(about, WRONG, f"{host}: has no address ({error}): check its name and this machine's DNS")
     try:
+        context = _context()
+    except OSError as error:  # also an SSLError: it is no certificate
+        return Finding(about, WRONG, f"ca_bundle {os.environ.get('AWS_CA_BUNDLE')}: cannot be used ({error})")
+    try:
         with socket.create_connection((host, port), timeout=_WITHIN_S) as connection:
             if parts.scheme == "https":
-                _context().wrap_socket(connection, server_hostname=host).close()
+                context.wrap_socket(connection, server_hostname=host).close()
     except (ssl.SSLError, ssl.CertificateError) as error:
         return Finding(
             about,
@@ -73,7 +77,7 @@ def _date(url: str) -> datetime:
     except urllib.error.HTTPError as error:  # a refusal has a date as well
         with error:
             date = error.headers["Date"]
-    return parsedate_to_datetime(date)
+    return parsedate_to_datetime(date).astimezone(timezone.utc)  # `-0000` leaves it without a zone
 
 
 def _context() -> ssl.SSLContext:

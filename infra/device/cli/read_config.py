@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple
 from infra.device.agent.settings import RuntimeSettings
 from infra.device.cli.config import MOST_BYTES, AgentConfig
 from infra.device.documents.checks import check_name
+from infra.device.documents.grant import MOST_TARGETS
 from infra.device.errors import ContractError, SettingsError
 from infra.device.files.local_errors import local_errors
 from infra.device.measuring.request import MOST_RUNS
@@ -25,7 +26,7 @@ FOLDER = Path("/var/lib/modnet-agent")
 FILE = FOLDER / "agent.toml"
 PREFIX = "MODNET_AGENT_"
 _MOST_TEXT = 2000
-_MOST_NAMES = 64
+_MOST_NAMES = MOST_TARGETS
 _SHOWN = 80
 
 
@@ -120,6 +121,11 @@ _OF_RUNTIME = {
 }
 
 
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file of the settings, where no flag names another."""
+    return Path(environ.get(f"{PREFIX}CONFIG") or FILE)
+
+
 def read_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> AgentConfig:
     """The settings in a file and in the environment.
 
@@ -130,8 +136,8 @@ def read_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> A
     Raises:
         SettingsError: names each key that is wrong, what it got and what it wanted.
     """
-    named = environ.get(f"{PREFIX}CONFIG")
-    path = path or (Path(named) if named else FILE if FILE.exists() else None)
+    path = path or config_path(environ)
+    path = None if path == FILE and not FILE.exists() else path
     if path is None and not any(name.startswith(PREFIX) for name in environ):
         raise SettingsError(f"{FILE}: not there; `enrol` writes it, --config names another, and {PREFIX}* do without")
     known = {f"{PREFIX}{key.upper()}": key for key in KEYS}
@@ -147,22 +153,27 @@ def config_of_flags(texts: Mapping[str, str]) -> AgentConfig:
     Raises:
         SettingsError: as `read_config`.
     """
-    return _config(None, {}, {key: (f"--{key.replace('_', '-')}", text) for key, text in texts.items()}, [])
+    of_texts = {key: (f"--{key.replace('_', '-')}", text) for key, text in texts.items()}
+    return _config(None, {}, of_texts, [], where="flags")
 
 
 def _config(
-    path: Path | None, of_file: dict[str, Any], of_texts: Mapping[str, tuple[str, str]], wrong: list[str]
+    path: Path | None,
+    of_file: dict[str, Any],
+    of_texts: Mapping[str, tuple[str, str]],
+    wrong: list[str],
+    where: str = "",
 ) -> AgentConfig:
     tables, values = of_file.pop("runtime", []), {}
     wrong += _wrong(str(path), of_file, KEYS)
     for key, value in of_file.items():
         if key in KEYS and key not in of_texts:
-            values[key] = path.parent / value if path and KEYS[key].is_path and _is_text(value) else value
+            values[key] = value
     for key, (name, text) in of_texts.items():
         values[key] = KEYS[key].of_text(text)
         if not KEYS[key].accepts(values[key]):
             wrong.append(f"{name}: got {text[:_SHOWN]!r}, wanted {KEYS[key].wanted}")
-    where = path or f"no file, and {PREFIX}* variables"
+    where = where or str(path or f"no file, and {PREFIX}* variables")
     if "targets" in values and tables:
         wrong.append(f"{where}: got targets and [[runtime]], wanted one of them")
     runtimes = _runtimes(str(path), tables, wrong) if tables else []
@@ -174,7 +185,13 @@ def _config(
     wrong += [f"{where}: {key} is missing, wanted {KEYS[key].says}" for key in needed]
     if wrong:
         raise SettingsError("; ".join(wrong))
-    paths = {key: Path(value).expanduser() for key, value in values.items() if KEYS[key].is_path}
+    paths = {}
+    for key in [key for key in values if KEYS[key].is_path]:
+        try:
+            local = Path(values[key]).expanduser()
+        except RuntimeError as error:
+            raise SettingsError(f"{where}: {key}: got {values[key][:_SHOWN]!r}: {error}") from error
+        paths[key] = path.parent / local if path and key not in of_texts else local
     return AgentConfig(runtimes=tuple(runtimes), **{**values, **paths})
 
 
@@ -182,15 +199,22 @@ def _wrong(where: str, table: Mapping[str, Any], keys: Mapping[str, Key]) -> lis
     """What is wrong with the keys of a table."""
     unknown = [f"{where}: {key[:_SHOWN]}: unknown, wanted one of {', '.join(keys)}" for key in table if key not in keys]
     return unknown + [
-        f"{where}: {key}: got {repr(value)[:_SHOWN]}, wanted {keys[key].wanted}"
+        f"{where}: {key}: got {_shown(value)}, wanted {keys[key].wanted}"
         for key, value in table.items()
         if key in keys and not keys[key].accepts(value)
     ]
 
 
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:_SHOWN]
+    except ValueError:  # Python writes no number of thousands of digits, and TOML may have one
+        return f"a {type(value).__name__} too long to write"
+
+
 def _runtimes(where: str, tables: Any, wrong: list[str]) -> list[RuntimeSettings]:
     if not (isinstance(tables, list) and len(tables) <= _MOST_NAMES and all(isinstance(one, dict) for one in tables)):
-        wrong.append(f"{where}: runtime: got {repr(tables)[:_SHOWN]}, wanted tables, each as [[runtime]]")
+        wrong.append(f"{where}: runtime: got {_shown(tables)}, wanted tables, each as [[runtime]]")
         return []
     runtimes: list[RuntimeSettings] = []
     for number, table in enumerate(tables, 1):

@@ -53,7 +53,6 @@ def log_to_stderr() -> None:
 
 
 def _with_agent(config: AgentConfig, *, once: bool) -> int:
-    log_to_stderr()
     config.set_aws()
     with ends_when_told(EXIT_OK), only_agent(config.work_folder):
         agent = _agent(config)
@@ -63,7 +62,8 @@ def _with_agent(config: AgentConfig, *, once: bool) -> int:
         failures = 0
         while True:
             try:
-                failures = 0 if run_round(agent, config) == EXIT_OK else failures + 1
+                waits = run_round(agent, config) in (EXIT_CONFIGURATION, EXIT_UNREACHABLE)
+                failures = failures + 1 if waits else 0  # a rejected release is no reason to see the next one late
             except Exception:  # what nobody has thought of costs a round, and not the agent
                 _log.exception("this round")
                 failures += 1
@@ -76,7 +76,7 @@ def _agent(config: AgentConfig) -> Agent:
     Raises:
         SettingsError: something of this machine is not there, or a setting is wrong.
     """
-    deadlines = Deadlines(load_s=config.load_s, inference_s=config.inference_s)
+    deadlines = Deadlines.of(config.load_s, config.inference_s, config.warm_up + config.repeats)
     check_runtimes(config.runtimes, config.targets, deadlines)
     return Agent(
         trust_of(config, open_store(config.store)),
@@ -104,7 +104,14 @@ def trust_of(config: AgentConfig, store: ObjectStore) -> Trust:
             f"{error}: install cryptography with pip; without the agent's one file also tuf and "
             "securesystemslib[crypto], on Python 3.9 tuf==5.1.0 and requests"
         ) from error
-    return Trust(store, config.root.read_bytes(), config.work_folder / "trust")
+    try:
+        root = config.root.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"root {config.root}: cannot be read ({error.strerror}), wanted root.json of whoever signs the releases; "
+            "copy it here, or enrol"
+        ) from error
+    return Trust(store, root, config.work_folder / "trust")
 
 
 def run_round(agent: Agent, config: AgentConfig) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from infra.device.agent.lock import holder
+from infra.device.agent.seen import read_statuses
 from infra.device.cli.config import AgentConfig
 from infra.device.cli.last_round import read_last_round
 
@@ -31,15 +30,7 @@ def status_lines(config: AgentConfig) -> Iterator[str]:
     yield f"reports that wait: {reports['.json']}"
     if reports[".damaged"]:
         yield f"reports that nobody takes: {reports['.damaged']}, as {folder / 'spool'}/*.damaged"
-    seen = _statuses(folder / "seen.json")
+    seen = read_statuses(folder / "seen.json")
     counts = sorted(Counter(what.partition(" ")[0] for what in seen.values()).items())  # an attempt says its time
     yield f"seen: {', '.join(f'{count} {what}' for what, count in counts) or 'nothing'}"
     yield from (f"  {question}: {what}" for question, what in sorted(seen.items()))
-
-
-def _statuses(path: Path) -> dict[str, str]:
-    try:
-        content = json.loads(path.read_bytes())
-        return {str(question): str(status) for question, status in content.items()}
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from infra.device.errors import SettingsError
 
 _NAME = "modnet-agent.service"
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 _ESCAPED = {"%": "%%", "$": "$$"}  # what systemd would replace
 
 
@@ -25,5 +26,7 @@ def unit_text(config: Path) -> str:
     for word, path in (("@PYTHON@", Path(sys.executable)), ("@AGENT@", agent), ("@CONFIG@", config.absolute())):
         if not str(path).isprintable() or any(character in str(path) for character in " \"'\\"):
             raise SettingsError(f"{str(path)!r}: wanted a path without blanks, quotes and backslashes")
+        if any(str(path).startswith(f"{hidden}/") for hidden in _HIDDEN):
+            raise SettingsError(f"{path}: wanted it elsewhere: the unit hides {', '.join(_HIDDEN)} from the agent")
         text = text.replace(word, "".join(_ESCAPED.get(character, character) for character in str(path)))
     return text

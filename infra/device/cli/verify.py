@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.device.agent.pace import ASKED_WITHIN_S, DOWNLOAD_WINDOW_S, bytes_below, must_move
 from infra.device.cli.config import AgentConfig
 from infra.device.cli.run import EXIT_CONFIGURATION, EXIT_OK, EXIT_REJECTED, EXIT_UNREACHABLE, trust_of
 from infra.device.errors import (
@@ -48,11 +49,13 @@ def _made(folder: Path) -> Path:
 
 def _verified(trust: Trust, target: str, device: str, folder: Path) -> str:
     try:
-        trust.refresh()
-        pointer = current_for(trust, target, device)
+        with must_move("what is signed", ASKED_WITHIN_S):
+            trust.refresh()
+            pointer = current_for(trust, target, device)
     except NotStoredError:
         return "no release was promoted for it"
-    files = list(fetch_release(trust.store, pointer, folder).parent.iterdir())
+    with must_move(f"release {pointer.release_id}", DOWNLOAD_WINDOW_S, lambda: bytes_below(folder)):
+        files = list(fetch_release(trust.store, pointer, folder).parent.iterdir())
     size_bytes = sum(path.stat().st_size for path in files if path.is_file())
     return f"release {pointer.release_id}, {len(files)} files of {size_bytes} bytes, signatures and digests are right"
 

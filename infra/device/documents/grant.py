@@ -13,6 +13,7 @@ ROOT_DIGITS = 32
 SECRET_DIGITS = 32
 """A token is a secret, then the start of the SHA-256 of root.json, both hexadecimal: 128 bits each."""
 _PIECE = 1000
+MOST_TARGETS = 64
 _PRINTED = ("store", "key_id", "secret")
 
 
@@ -48,6 +49,8 @@ class Grant(Document):
     def __post_init__(self) -> None:
         self.check_schema_version(self.schema_version)
         check_name("grant.device", self.device)
+        if not 0 < len(self.targets) <= MOST_TARGETS or len(set(self.targets)) != len(self.targets):
+            raise ContractError(f"grant.targets: got {list(self.targets)[:8]}, wanted 1 to {MOST_TARGETS}, each once")
         for target in self.targets:
             check_name("grant.targets", target)
         for name in (*_PRINTED, *(name for name in ("endpoint", "region") if getattr(self, name) is not None)):

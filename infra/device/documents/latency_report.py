@@ -153,6 +153,10 @@ class LatencyReport(Document):
                 raise ContractError(f"report.summary.{name}: got {got}, wanted {wanted[name]} as samples_ms gives")
 
         self._check_intervals()
+        if self.golden is not None and self.golden.worst_difference > self.golden.tolerance:
+            raise ContractError(
+                f"report.golden: got {self.golden}, which is wrong, wanted it right where it is measured"
+            )
 
     def _check_intervals(self) -> None:
         if self.schema_version < 2:

@@ -43,7 +43,14 @@ from infra.device.measuring.request import (
     Network,
     Request,
 )
-from infra.device.measuring.runtime import LoadedModel, check_device_kind, device_of, load_ir, runtime_text
+from infra.device.measuring.runtime import (
+    LoadedModel,
+    check_device,
+    check_device_kind,
+    device_of,
+    load_ir,
+    runtime_text,
+)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _BEAT_EVERY_S = 1.0
@@ -89,6 +96,8 @@ def run(request: Request, answer: Answer) -> None:
     answer(RUNTIME, {"text": runtime_text()})
     for device in request.devices:
         check_device_kind(device)
+    for device in request.present:
+        check_device(device)
     if request.network is not None:
         _measure(request.network, answer)
 
@@ -113,7 +122,7 @@ def _measure(network: Network, answer: Answer) -> None:
     beat = _Beat(answer)
     gc.collect()  # `main` lets nothing be collected while it measures
     before = machine_conditions()
-    warm_up_ms, _ = warm_up(_with_beat(model, beat), least=network.warm_up, most_s=WARM_UP_WITHIN_S)
+    warm_up_ms = warm_up(_with_beat(model, beat), least=network.warm_up, most_s=WARM_UP_WITHIN_S)
     samples_ms = [_one_ms(model, beat) for _ in range(network.repeats)]
     after = machine_conditions()
     if model.threads is not None:

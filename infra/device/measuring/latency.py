@@ -55,7 +55,7 @@ def warm_up(
     least: int,
     most_s: float,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
-) -> tuple[tuple[float, ...], bool]:
+) -> tuple[float, ...]:
     """Runs until the times are stable (`is_stable`): caches are then full, and the clock rate has settled.
 
     Steady state is looked for in the times themselves, as it comes sooner or later by machine (Georges, Buytaert and
@@ -69,14 +69,14 @@ def warm_up(
         clock_ns: a monotonic clock in nanoseconds.
 
     Returns:
-        every time in milliseconds, in order; and whether they became stable.
+        every time in milliseconds, in order.
     """
     start_ns = clock_ns()
     samples_ms: list[float] = []
     while True:
         is_over = len(samples_ms) >= MOST_WARM_UP_RUNS or clock_ns() - start_ns >= 1e9 * most_s
         if len(samples_ms) >= least and (is_over or is_stable(samples_ms)):
-            return tuple(samples_ms), is_stable(samples_ms)
+            return tuple(samples_ms)
         samples_ms.append(_time_ms(run_once, clock_ns))
 
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from infra.device.documents.latency_report import Condition
+from infra.device.measuring.control_groups import cpu_quota, groups
 
 
 def machine_conditions(root: Path = Path("/")) -> dict[str, Condition]:
@@ -29,7 +30,7 @@ def machine_conditions(root: Path = Path("/")) -> dict[str, Condition]:
         "cpu_model_text": _field(root / "proc/cpuinfo", "model name"),
         "logical_cores_count": os.cpu_count(),
         "usable_cores_count": len(os.sched_getaffinity(0)),
-        "cpu_quota_count": _cpu_quota(root),
+        "cpu_quota_count": cpu_quota(root),
         "memory_total_bytes": _kibibytes(root, "MemTotal"),
         "memory_available_bytes": _kibibytes(root, "MemAvailable"),
         "cpu_governor_text": _text(cpu / "scaling_governor"),
@@ -131,57 +132,18 @@ def _integer_field(path: Path, name: str) -> int | None:
     return int(line.group(1)) if line else None
 
 
-def _cpu_quota(root: Path) -> float | None:
-    """How many CPUs the process may keep busy, as a container or a service sets it; None when it may all.
-
-    Runtimes count cores and not this, so that a limited device is slow in a way that no other condition shows.
-    """
-    quotas = map(_group_quota, _cpu_groups(root))
-    return min((quota for quota in quotas if quota is not None), default=None)
-
-
 def _group_throttling(root: Path) -> dict[str, float | None]:
     """How often, and how long, the quota of a group stopped this process or its neighbours in the group."""
-    groups = [folder / "cpu.stat" for folder in _cpu_groups(root)]
-    counts = [_integer_field(group, "nr_throttled") for group in groups]
+    found = [folder / "cpu.stat" for folder in groups("cpu", root)]
+    counts = [_integer_field(group, "nr_throttled") for group in found]
     if all(count is None for count in counts):
         return {}
     # version 2 has microseconds, version 1 nanoseconds
     seconds = [
         (_integer_field(group, "throttled_usec") or 0) / 1e6 + (_integer_field(group, "throttled_time") or 0) / 1e9
-        for group in groups
+        for group in found
     ]
     return {"group_throttled_count": sum(count or 0 for count in counts), "group_throttled_seconds": sum(seconds)}
-
-
-def _cpu_groups(root: Path) -> list[Path]:
-    """Folders of the groups that limit the CPU time of this process: a limit holds for all groups inside."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-    groups = []
-    for line in lines:  # `0::/path` of version 2, `4:cpu,cpuacct:/path` of version 1
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mounted = root / "sys/fs/cgroup" / controllers
-        group = mounted / path.strip("/")
-        # Within a container, the own group may stand where it is mounted.
-        for folder in (group, *group.parents):
-            groups.append(folder)
-            if folder == mounted:
-                break
-    return groups
-
-
-def _group_quota(folder: Path) -> float | None:
-    limit = (_text(folder / "cpu.max") or "").split()  # version 2: microseconds and the period they are for
-    if not limit:
-        limit = [_text(folder / name) or "" for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    if len(limit) != 2 or not all(re.fullmatch(r"\d{1,15}", one) for one in limit) or int(limit[1]) == 0:
-        return None  # `max`, or -1
-    return int(limit[0]) / int(limit[1])
 
 
 def _hottest_celsius(root: Path) -> float | None:
@@ -201,7 +163,8 @@ def _load_average(root: Path) -> float | None:
 
 def _power_supply(root: Path) -> str | None:
     """`mains` or `battery`; None on a machine that does not know."""
-    supplies = list((root / "sys/class/power_supply").glob("*"))
+    found = (root / "sys/class/power_supply").glob("*")
+    supplies = [supply for supply in found if _text(supply / "scope") != "Device"]  # that of a mouse says nothing here
     online = [_integer(supply / "online") for supply in supplies if _text(supply / "type") in ("Mains", "USB")]
     if 1 in online:
         return "mains"

@@ -83,10 +83,12 @@ class Request:
 
     Attributes:
         devices: kinds that the runtime must know, as `CPU`.
+        present: devices that must be there now, as `MYRIAD`.
         network: to measure; None: none.
     """
 
     devices: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
     network: Network | None = None
 
     def to_line(self) -> bytes:

@@ -23,3 +23,13 @@ def test_run_on_ray_is_worth_another_try_when_ray_was_not_there_in_time(monkeypa
         run_on_ray(os.getpid, timeout_s=60)
     assert ended == [True]
     assert ray_pool._connection is None
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [(None, 4), (0.5, 1), (2.5, 2), (64.0, 4)])
+def test_a_local_ray_has_as_many_cpus_as_its_process_may_use(
+    quota: float | None, cpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    monkeypatch.setattr(ray_pool, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(ray_pool, "memory_limit", lambda: None)
+    assert ray_pool._limits() == {"num_cpus": cpus}

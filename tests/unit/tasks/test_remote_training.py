@@ -14,7 +14,7 @@ from prefect.logging import disable_run_logger
 
 from infra.device.errors import StoreUnavailableError
 from infra.device.stores.folder_store import FolderStore
-from infra.errors import ResourcesUnavailableError, StoreGoneError
+from infra.errors import OutOfMemoryError, ResourcesUnavailableError, StoreGoneError
 from infra.patience import patient
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
@@ -146,15 +146,15 @@ class AskedError(Exception):
 
 
 @pytest.mark.parametrize("what", ["base", "candidate", "step"])
-def test_every_training_reserves_its_share_of_a_gpu(
+def test_every_training_reserves_its_share_of_a_gpu_and_of_memory(
     what: str, ids: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset_id, base_id, candidate_id = ids
-    compute = ComputeConfig(training_gpus=0.25)
-    asked: list[float] = []
+    compute = ComputeConfig(training_gpus=0.25, training_memory_gb=3, cluster_scales=True)
+    asked: list[object] = []
 
-    def fake_ray(*arguments: object, gpus: float, **_: object) -> None:
-        asked.extend([gpus, arguments[-2]])
+    def fake_ray(*arguments: object, gpus: float, memory_gb: float, scales: bool, **_: object) -> None:
+        asked.extend([gpus, arguments[-3], memory_gb, scales])
         raise AskedError
 
     monkeypatch.setattr("tasks.on_ray.run_on_ray", fake_ray)
@@ -167,7 +167,40 @@ def test_every_training_reserves_its_share_of_a_gpu(
     }
     with disable_run_logger(), pytest.raises(AskedError):
         trainings[what]()
-    assert asked == [0.25, 0.25]
+    assert asked == [0.25, 0.25, 3, True]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_training_that_is_killed_for_memory_is_tried_once_more_in_parts(
+    times: int, ids: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def small_ray(function: Callable[..., RetrainReport], *arguments: object, **_: object) -> RetrainReport:
+        asked.append(arguments[-1])
+        if len(asked) <= times:
+            raise OutOfMemoryError("killed")
+        return function(*arguments)
+
+    monkeypatch.setattr("tasks.on_ray.run_on_ray", small_ray)
+    monkeypatch.setattr(on_ray, "shown_training", lambda *_: nullcontext())
+    with disable_run_logger():
+        if times == 1:
+            report = retrain.retrain_candidate.fn(ids[2], ComputeConfig())
+            assert (report.training.batch_parts, report.training.images_seen) == (2, 3)
+        else:
+            with pytest.raises(ResourcesUnavailableError, match="killed; also with each batch in parts"):
+                retrain.retrain_candidate.fn(ids[2], ComputeConfig())
+    assert asked == [1, 2]
+
+
+def test_a_training_says_that_its_gpu_is_too_small(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("tasks.remote.training.run_training", run_out)
+    with pytest.raises(OutOfMemoryError, match="its GPU is too small: CUDA out of memory"):
+        train(0)
 
 
 def test_a_state_in_the_store_is_waited_for_and_not_written_over(

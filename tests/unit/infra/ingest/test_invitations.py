@@ -109,6 +109,15 @@ def test_a_device_that_was_revoked_since_gets_nothing(devices: DeviceRegistry, i
     assert invitations.redeem(token[:SECRET_DIGITS], devices, now=NOON).device == "kitchen-1"
 
 
+def test_a_token_that_was_withdrawn_gives_nothing_though_its_device_comes_back(
+    devices: DeviceRegistry, invitations: Invitations
+) -> None:
+    token = invitations.add("kitchen-1", PLACE, now=NOON)
+    invitations.withdraw("kitchen-2")
+    invitations.withdraw("kitchen-1")
+    assert _refused(invitations, token, devices).code == "token"
+
+
 def test_the_file_holds_no_secret_and_is_its_owners_alone(
     tmp_path: Path, devices: DeviceRegistry, invitations: Invitations
 ) -> None:

@@ -64,6 +64,25 @@ def test_retrain_gives_identical_weights_when_seed_is_the_same(portraits: Mattin
     assert not equal(networks[0], networks[2])
 
 
+def test_parts_of_a_batch_give_the_step_of_the_whole(
+    portraits: MattingDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_set_training_mode", lambda network, config: network.eval())  # norms of no batch
+    config = CONFIG.model_copy(update={"batch_size": 4, "optimiser": "sgd"})
+    networks = [fresh_network() for _ in range(3)]
+    reports = [retrain(one, portraits, config, seed=0, parts=n) for one, n in zip(networks, (1, 2, 3), strict=True)]
+    assert [report.batch_parts for report in reports] == [1, 2, 3]
+    for network, report in zip(networks[1:], reports[1:], strict=True):
+        moved, differs = (apart(networks[0], other) for other in (fresh_network(), network))
+        assert differs < 0.001 * moved  # sums in another order
+        assert report.history[0].losses == pytest.approx(reports[0].history[0].losses, rel=1e-5)
+
+
+def apart(one: MODNet, other: MODNet) -> float:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return sum((a - b).square().sum().item() for a, b in pairs) ** 0.5
+
+
 class States:
     """The saved state after every step and every epoch."""
 

@@ -12,6 +12,7 @@ import pytest
 from infra.device.documents.grant import SECRET_DIGITS
 from infra.ingest.devices import DeviceRegistry
 from infra.ingest.invitations import Invitations
+from infra.ingest.refusal import RefusedError
 from infra.local_stack.state import StackState
 from tasks.cli import main
 
@@ -80,7 +81,11 @@ def test_a_device_is_invited_by_a_token_that_gives_its_key(folder: Path, run: An
     grant = Invitations(folder / ".modnet" / "invitations.json").redeem(again[:SECRET_DIGITS], registry)
     assert (grant.device, grant.secret, grant.store) == ("kitchen-1", secret, "s3://models/of-us")
     assert grant.targets == ("cpu-int8", "ncs2-fp16")
+    unused = run("device", "invite", "kitchen-1", "--root", root)["token"]
     run("device", "revoke", "kitchen-1")
+    run("device", "add", "kitchen-1")
+    with pytest.raises(RefusedError, match="no such token"):  # whoever has it is no longer invited
+        Invitations(folder / ".modnet" / "invitations.json").redeem(unused[:SECRET_DIGITS], registry)
     run("device", "invite", "kitchen-1", "--root", root)
     assert registry.devices()["kitchen-1"].secret != secret
     code, words = refuse("device", "invite", "кухня", "--root", root)

@@ -176,6 +176,16 @@ def test_a_release_is_compared_with_the_one_before_and_measured_whatever_that_do
         assert "no comparison with the release before" in caplog.text
 
 
+def test_a_release_is_not_compared_with_one_that_was_wrong_here(store: FolderStore, tmp_path: Path) -> None:
+    refuses = "if not Path(__file__).with_name('mended').exists(): raise RuntimeError('no')"
+    promote_scripted(store, tmp_path / "a", compiled=refuses, inference=SLOW)
+    assert _round(store, tmp_path).status == "rejected"
+    (tmp_path / "openvino" / "mended").write_text("")
+    pointer = promote_scripted(store, tmp_path / "b", inference=f"{SLOW}; time.sleep(0.001)")
+    assert _round(store, tmp_path).status == "measured"
+    assert [(report.status, report.comparison) for report in _reports(store, pointer)] == [("measured", None)]
+
+
 def test_a_release_is_measured_when_the_one_before_is_gone(
     store: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

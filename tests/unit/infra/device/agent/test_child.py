@@ -125,7 +125,7 @@ def test_run_child_raises_what_the_child_says(tmp_path: Path) -> None:
 
 def test_ask_runtime_says_what_is_missing(tmp_path: Path) -> None:
     runtime = scripted_runtime(tmp_path)
-    assert ask_runtime(runtime, Deadlines(), ("CPU",)) == "openvino 2030.1.0"
+    assert ask_runtime(runtime, Deadlines(), devices=("CPU",)) == "openvino 2030.1.0"
     (tmp_path / "openvino/__init__.py").write_text("import library_of_a_stick")
     with pytest.raises(SettingsError, match="openvino cannot be imported here: No module named 'library_of_a_stick'"):
         ask_runtime(runtime, Deadlines())

@@ -59,9 +59,29 @@ def test_all_is_ok_where_all_is_there(make_config: Callable[..., AgentConfig], s
     publisher_of(store).change(lambda targets: True)
     found = _found(make_config())
     assert [finding for finding in found.values() if finding.state == WRONG] == []
-    assert {"python", "settings", "work folder", "agent", "root.json", "runtime this", "cpu-fp32"} <= found.keys()
-    assert re.search(r"openvino \d.*, Python 3\.\d+\.\d+, devices .*CPU", found["runtime this"].words)
+    assert {
+        "python",
+        "cryptography",
+        "settings",
+        "work folder",
+        "agent",
+        "root.json",
+        "runtime this",
+        "cpu-fp32",
+    } <= found.keys()
+    assert re.search(r"^openvino \d.*, /.*python", found["runtime this"].words)
     assert "signed by whom root.json names" in found["releases"].words
+    assert "boto3" not in found  # a folder does without
+
+
+def test_a_store_behind_a_network_needs_boto3(make_config: Callable[..., AgentConfig]) -> None:
+    assert _found(make_config(store="s3://models", ingest="http://127.0.0.1:9"))["boto3"].state == OK
+
+
+def test_a_device_that_is_away_is_named(make_config: Callable[..., AgentConfig]) -> None:
+    found = _found(make_config(runtimes=(RuntimeSettings("this", targets=("gpu-fp16", "cpu-fp32")),)))
+    assert (found["gpu-fp16"].state, "device GPU: openvino" in found["gpu-fp16"].words) == (WRONG, True)
+    assert found["cpu-fp32"] == Finding("cpu-fp32", OK, "can be measured by runtime this")
 
 
 def test_a_store_that_nobody_has_signed_is_a_note(make_config: Callable[..., AgentConfig]) -> None:
@@ -82,7 +102,7 @@ def test_each_runtime_is_asked_in_its_own_python(make_config: Callable[..., Agen
     config = make_config(runtimes=runtimes[:3])
     found = _found(config)
     assert "No such file or directory: '/nowhere/python'" in found["runtime gone"].words
-    assert "ended with 139: Segmentation fault" in found["runtime broken"].words
+    assert "ended by exit code 139; its last words: Segmentation fault" in found["runtime broken"].words
     assert "openvino cannot be imported here: it is broken" in found["runtime bare"].words
     found = _found(make_config(runtimes=runtimes[3:]))
     assert found["cpu-fp32"].state == OK

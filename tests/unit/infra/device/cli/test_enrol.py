@@ -157,14 +157,15 @@ def test_a_token_that_is_cut_is_not_spent(server: _Server, enrolled: Callable[..
     assert server.asked == []
 
 
-def test_settings_that_are_there_are_kept_and_the_token_is_not_spent(
-    server: _Server, enrolled: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("name", ["agent.toml", "key", "root.json"])
+def test_files_that_are_there_are_kept_and_the_token_is_not_spent(
+    server: _Server, enrolled: Callable[..., Any], tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc" / "agent.toml").write_text("mine")
-    with pytest.raises(SettingsError, match="agent.toml: is there already"):
+    (tmp_path / "etc" / name).write_text("mine")
+    with pytest.raises(SettingsError, match=f"etc/{name} is there already"):
         enrolled()
-    assert (server.asked, (tmp_path / "etc" / "agent.toml").read_text()) == ([], "mine")
+    assert (server.asked, (tmp_path / "etc" / name).read_text()) == ([], "mine")
 
 
 def test_a_folder_that_cannot_be_written_to_does_not_spend_the_token(server: _Server, tmp_path: Path) -> None:

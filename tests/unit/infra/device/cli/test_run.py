@@ -15,6 +15,7 @@ import pytest
 from infra.device.__main__ import main
 from infra.device.agent.agent import Outcome
 from infra.device.cli import run as run_module
+from infra.device.cli import unit as unit_module
 from infra.device.cli.last_round import read_last_round, write_last_round
 from infra.device.cli.run import pause
 from infra.device.cli.unit import unit_text
@@ -103,11 +104,11 @@ def test_status_says_what_was_seen_what_waits_and_how_the_last_round_ended(
     (work / "seen.json").write_text(
         '{"r1/cpu-fp32": "measured", "r2/cpu-fp32": "rejected", "r3/cpu-fp32": "measured", "r4": "started now"}'
     )
-    write_last_round(work, [Outcome("cpu-fp32", "waiting", "no\x1b[2J stick")], OSError("gone"))
+    write_last_round(work, [Outcome("cpu-fp32", "waiting", "no\x1b[2J stick", "old")], OSError("gone"))
     assert main(["status", "--config", str(config)]) == 0
     said = capsys.readouterr().out
     for words in (
-        "  cpu-fp32: waiting (no\\x1b[2J stick)",
+        "  cpu-fp32 on old: waiting (no\\x1b[2J stick)",
         "  gone",
         "reports that wait: 2",
         "reports that nobody takes: 1",
@@ -119,8 +120,8 @@ def test_status_says_what_was_seen_what_waits_and_how_the_last_round_ended(
 
 @pytest.mark.parametrize("spoilt", ["", "[]", "{", '{"ended_at": 3, "outcomes": [], "error": null}', '{"a": 1}'])
 def test_a_damaged_last_round_is_none(tmp_path: Path, spoilt: str) -> None:
-    write_last_round(tmp_path, [Outcome("cpu-fp32", "measured", "half of a pair \ud800")], None)
-    assert read_last_round(tmp_path)["outcomes"] == [["cpu-fp32", "measured", "half of a pair \\ud800"]]
+    write_last_round(tmp_path, [Outcome("cpu-fp32", "measured", "half of a pair \ud800", "old")], None)
+    assert read_last_round(tmp_path)["outcomes"] == [["cpu-fp32 on old", "measured", "half of a pair \\ud800"]]
     (tmp_path / "last_round.json").write_text(spoilt)
     assert read_last_round(tmp_path) == {}
 
@@ -154,6 +155,7 @@ def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     agent.parent.mkdir()
     agent.write_text("")
     monkeypatch.setattr(sys, "argv", [str(agent)])
+    monkeypatch.setattr(unit_module, "_HIDDEN", ())  # tests are below /tmp
     return unit_text(Path("/var/lib/modnet-agent/agent.toml"))
 
 
@@ -172,6 +174,9 @@ def test_a_unit_is_made_for_the_one_file_and_paths_that_systemd_reads(
     monkeypatch.setattr(sys, "argv", ["/opt/my agent.pyz"])
     with pytest.raises(SettingsError, match="wanted a path without blanks"):
         unit_text(Path("/agent.toml"))
+    monkeypatch.setattr(sys, "argv", ["/opt/agent.pyz"])
+    with pytest.raises(SettingsError, match=r"/home/me/agent.toml: wanted it elsewhere: the unit hides /home, /root"):
+        unit_text(Path("/home/me/agent.toml"))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.device.measuring.control_groups import memory_limit
 from infra.device.measuring.machine import machine_conditions
 
 UNITS = ("text", "count", "bytes", "khz", "celsius", "processes", "pages", "seconds")
@@ -128,6 +129,42 @@ def test_machine_conditions_say_how_many_cpus_a_container_or_a_service_may_use(
 ) -> None:
     _write_machine(tmp_path, files)
     assert machine_conditions(tmp_path).get("cpu_quota_count") == quota
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        (
+            {
+                "proc/self/cgroup": "0::/system.slice/a.service\n",
+                "sys/fs/cgroup/system.slice/a.service/memory.max": "max\n",
+                "sys/fs/cgroup/system.slice/memory.max": "4000000000\n",
+                "proc/meminfo": "MemTotal: 8000000 kB\n",
+            },
+            4_000_000_000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "3:memory:/docker/1\n2:cpu:/\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "2000000000\n",
+            },
+            2_000_000_000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "3:memory:/\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "proc/meminfo": "MemTotal: 8000000 kB\n",
+            },
+            None,
+        ),
+        ({}, None),
+    ],
+    ids=["service", "container of version 1", "no limit of version 1", "no groups"],
+)
+def test_memory_limit_is_that_of_the_narrowest_group(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
+    _write_machine(tmp_path, files)
+    assert memory_limit(tmp_path) == limit
 
 
 @pytest.mark.parametrize(
