@@ -158,6 +158,17 @@ def ingest_policy(bucket: str, prefix: str = "") -> dict[str, Any]:
     return policy(allowed, {**_statement("s3:ListBucket", arn), "Condition": {"StringLike": {"s3:prefix": [folder]}}})
 
 
+def pipeline_policy(bucket: str, prefix: str = "") -> dict[str, Any]:
+    """IAM policy of flows and Ray's nodes: all objects below the prefix. The bucket itself they cannot change."""
+    arn, keys = f"arn:aws:s3:::{bucket}", f"{prefix}*"
+    allowed = _statement("s3:GetObject", f"{arn}/{keys}")
+    allowed["Action"] += ["s3:PutObject", "s3:DeleteObject"]
+    return policy(allowed, {**_statement("s3:ListBucket", arn), "Condition": {"StringLike": {"s3:prefix": [keys]}}})
+
+
+POLICIES = {"device": device_policy, "ingest": ingest_policy, "pipeline": pipeline_policy}
+
+
 def policy(*statements: dict[str, Any]) -> dict[str, Any]:
     """A policy of these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}

@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from infra.ingest.events import REPORT_STORED, release_resource
+from infra.local_stack.prefect_api import PrefectApi
 
 COLLECT = ("collect", "stage")
 """Flow and deployment that collect reports."""
 COLLECTED_AFTER_S = 20.0
 _NEVER = "modnet.nothing"
+
+
+def automate(api: PrefectApi) -> None:
+    """Has reports collected soon after they come, where the project has a flow for it."""
+    deployment_id = api.deployment_id(*COLLECT)
+    if deployment_id is not None:
+        api.keep_automation(collect_after_reports(deployment_id))
 
 
 def collect_after_reports(deployment_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Prefect's server for one host name: `python -m infra.local_stack.prefect_server PORT`. The only importer of prefect.
+"""Prefect's server for known names: `python -m infra.local_stack.prefect_server PORT`. The only importer of prefect.
 
 As `prefect server start` runs it in the foreground (Prefect 3.8.8, `prefect.cli._server_utils._run_in_foreground`),
 with its background services. Prefect itself answers whatever host is asked for. So a web page could make its own name
@@ -7,7 +7,7 @@ mean this machine, and ask as one of the same origin.
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import uvicorn
 from prefect.server.api.server import create_app
@@ -19,12 +19,17 @@ from infra.local_stack.ports import LOOPBACK
 
 def main() -> None:
     """Serves until it is ended."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local_stack.prefect_server")
+    parser.add_argument("port", type=int, help="to listen on")
+    parser.add_argument("--address", default=LOOPBACK, help="to listen on, by default loopback")
+    parser.add_argument("--name", action="append", default=[], help="by which others ask for it; may be repeated")
+    options = parser.parse_args()
     settings = get_current_settings().server
     uvicorn.run(
         # Around the app and not within: the services within call it by a name that they made up.
-        TrustedHostMiddleware(create_app(final=True), allowed_hosts=[LOOPBACK, "localhost"]),
-        host=LOOPBACK,
-        port=int(sys.argv[1]),
+        TrustedHostMiddleware(create_app(final=True), allowed_hosts=[LOOPBACK, "localhost", *options.name]),
+        host=options.address,
+        port=options.port,
         timeout_keep_alive=settings.api.keepalive_timeout,
         ws_ping_interval=settings.api.websocket_ping_interval,
         ws_ping_timeout=settings.api.websocket_ping_timeout,

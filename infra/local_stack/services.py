@@ -22,7 +22,13 @@ DEFAULT_PORTS = {"prefect": 4200, "s3": 8333, "ingest": 8343}
 
 
 def store_command(
-    ports: Mapping[str, int], *, data: Path, identities: Path, security: Path, log_folder: Path
+    ports: Mapping[str, int],
+    *,
+    data: Path,
+    identities: Path,
+    security: Path,
+    log_folder: Path,
+    s3_address: str = LOOPBACK,
 ) -> list[str]:
     """Starts SeaweedFS.
 
@@ -32,11 +38,13 @@ def store_command(
         identities: file with the JSON of `store_identities`.
         security: folder that `write_store_security` has filled.
         log_folder: of SeaweedFS's own logs.
+        s3_address: that S3 listens on; everything else stays on loopback.
     """
     weed = Path(sys.executable).with_name("weed")
     # `-config_dir` comes before ./security.toml and ~/.seaweedfs.
     command = [str(weed), f"-logdir={log_folder}", f"-config_dir={security}", "server", f"-dir={data}", "-filer", "-s3"]
-    command += [f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.config={identities}"]
+    command += [f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.ip.bind={s3_address}"]
+    command.append(f"-s3.config={identities}")
     for name, port in ports.items():
         service, _, kind = name.partition(".")
         command.append(f"-{service}.port{'.' * bool(kind)}{kind}={port}")

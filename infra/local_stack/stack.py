@@ -21,7 +21,7 @@ from infra.device.files.atomic_file import atomic_file
 from infra.errors import StackError
 from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
 from infra.ingest.invitations import Invitations
-from infra.local_stack.automations import COLLECT, collect_after_reports
+from infra.local_stack.automations import automate
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
 from infra.local_stack.lost_runs import begun_runs, crash_runs, is_computed, skip_missed_runs
@@ -151,7 +151,7 @@ class Stack:
                 "worker", lambda: (worker_command(self._worker_name()), self.pipeline_environ())
             )
             self._deploy()
-            self._automate()
+            automate(self.api)
             self._wait_for_store()  # late: after a restart it needs longest
             self._renew()
             self._start("ingest", self._ingest)
@@ -376,12 +376,6 @@ class Stack:
             run_prefect(arguments, project=self._project, environ=self.pipeline_environ())
             self._state.deployed = digest
             self._state.write(self._state_file)
-
-    def _automate(self) -> None:
-        """Has reports collected soon after they come, where the project has a flow for it."""
-        deployment_id = self.api.deployment_id(*COLLECT)
-        if deployment_id is not None:
-            self.api.keep_automation(collect_after_reports(deployment_id))
 
     def _processes(self) -> list[Process]:
         """Every running process of this stack, started by it or by one of its own."""

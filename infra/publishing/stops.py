@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from infra.device.documents.canonical_json import canonical_json
-from infra.device.documents.checks import check_name, check_release_id, check_sha256, check_text, check_time, utc_now
+from infra.device.documents.checks import (
+    check_name,
+    check_release_id,
+    check_sha256,
+    check_text,
+    check_time,
+    time_of,
+    utc_now,
+)
 from infra.device.documents.document import Document
 from infra.device.documents.manifest import Manifest
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
@@ -63,7 +71,11 @@ class Stop(Document):
     @property
     def words(self) -> str:
         """One sentence."""
-        return f"the rollout of release {self.release_id} was stopped at {self.stopped_at} by {self.by}: {self.reason}"
+        stopped_at = time_of(self.stopped_at)
+        return (
+            f"the rollout of release {self.release_id} was stopped at {stopped_at:%Y-%m-%d %H:%M} UTC by {self.by}: "
+            f"{self.reason}"
+        )
 
 
 def stop_path(target: str, release_id: str) -> str:

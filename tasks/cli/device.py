@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from infra.device.errors import SettingsError
-from infra.ingest.devices import Device, device_policy
+from infra.ingest.devices import POLICIES, Device
 from infra.ingest.invitations import Place
 from infra.local_stack.services import BUCKET
 from infra.local_stack.stack import Stack
@@ -69,10 +69,10 @@ def revoke_device(options: Options) -> Result:
 
 
 def show_policy(options: Options) -> Result:
-    """Prints what a device may do, as a policy for AWS's IAM; it is the same for all devices."""
+    """Prints what a device, the ingest or the pipeline may do, as a policy for AWS's IAM; all devices have the same."""
     kind, _, place = Settings.from_env().store_url.partition("://")
-    bucket, _, prefix = place.partition("/")
-    policy = device_policy(bucket, f"{prefix.strip('/')}/" if prefix else "") if kind == "s3" else device_policy(BUCKET)
+    bucket, _, prefix = (place if kind == "s3" else BUCKET).partition("/")
+    policy = POLICIES[options.whose](bucket, f"{prefix.strip('/')}/" if prefix else "")
     return {"policy": policy} if options.json else {"table": json.dumps(policy, indent=2)}
 
 

@@ -12,6 +12,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from infra.ingest.devices import POLICIES
 from modnet.configs import (
     DatasetConfig,
     ExportConfig,
@@ -205,6 +206,8 @@ def unpin_device(verb: ArgumentParser) -> None:
 
 def show_policy(verb: ArgumentParser) -> None:
     """Of `modnet device policy`; the bucket is that of MODNET_STORE."""
+    says = "Whose rights: a device's, the ingest's, or those of flows and Ray's nodes."
+    add_flag(verb, "--whose", says, choices=tuple(POLICIES), default="device")
 
 
 def config(verb: ArgumentParser) -> None:

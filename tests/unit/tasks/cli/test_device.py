@@ -114,3 +114,12 @@ def test_the_policy_for_aws_is_of_the_store_that_is_set(run: Any) -> None:
     assert reads["Resource"][0] == "arn:aws:s3:::models/of-us/releases/*"
     assert lists["Condition"]["StringLike"]["s3:prefix"][0] == "of-us/releases/*"
     assert (reads["Action"], lists["Action"]) == (["s3:GetObject"], ["s3:ListBucket"])
+
+
+@pytest.mark.parametrize(("whose", "below"), [("ingest", "reports/"), ("pipeline", "")])
+def test_the_policy_may_be_that_of_a_service(whose: str, below: str, run: Any) -> None:
+    allowed, lists = run("device", "policy", "--whose", whose)["policy"]["Statement"]
+    assert allowed["Resource"] == [f"arn:aws:s3:::models/of-us/{below}*"]
+    assert "s3:PutObject" in allowed["Action"]
+    assert ("s3:DeleteObject" in allowed["Action"]) == (whose == "pipeline")
+    assert lists["Action"] == ["s3:ListBucket"]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infra.deploy import worker
+from infra.local_stack import renew
+
+
+def test_worker_says_which_variables_are_missing(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("sys.argv", ["worker"])
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.org/api")
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    assert worker.main() == 3
+    assert capsys.readouterr().err.startswith("PREFECT_API_AUTH_STRING: not set")
+
+
+def test_worker_is_not_online_where_no_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["worker", "--is-online"])
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "secret")
+    assert worker.main() == 1
+
+
+class _Server:
+    """A Prefect server that has just started."""
+
+    url = "https://prefect.example.org/api"
+
+    def __init__(self) -> None:
+        self.asked_count, self.pools = 0, []
+
+    def is_healthy(self) -> bool:
+        self.asked_count += 1
+        return self.asked_count > 1
+
+    def work_pools(self) -> list[str]:
+        return self.pools
+
+    def make_work_pool(self, name: str) -> None:
+        self.pools.append(name)
+
+
+def test_worker_settles_what_was_lost_before_it_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, steps = _Server(), []
+    monkeypatch.setattr(worker, "_POLL_S", 0.0)
+    monkeypatch.setattr(worker, "begun_runs", lambda api, pool: [{"id": "lost"}])
+    monkeypatch.setattr(worker, "crash_runs", lambda api, runs: steps.append(("crash", *runs)))
+    monkeypatch.setattr(worker, "skip_missed_runs", lambda api: steps.append("skip"))
+    monkeypatch.setattr(worker, "run_prefect", lambda arguments, **_: steps.append(arguments[1:]))
+    monkeypatch.setattr(worker, "automate", lambda api: steps.append("automate"))
+    monkeypatch.setattr(renew, "main", lambda: steps.append("renew"))
+    worker._prepare(server)
+    assert server.pools == ["modnet"]
+    assert steps == [("crash", "lost"), "skip", ("deploy", "--all"), "automate", "renew"]
