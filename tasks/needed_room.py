@@ -93,7 +93,7 @@ def dataset_bytes(config: DatasetConfig) -> int:
 
 def store_disk(store_url: str) -> Path | None:
     """Where on this machine a store's objects lie; None where they lie elsewhere."""
-    if MARKER in os.environ:
-        return Path(os.environ[MARKER]) / "seaweedfs"
+    if MARKER in os.environ and (folder := Path(os.environ[MARKER]) / "seaweedfs").is_dir():
+        return folder
     store = open_store(store_url)
     return store.folder if isinstance(store, FolderStore) else None

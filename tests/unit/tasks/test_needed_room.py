@@ -50,7 +50,10 @@ def test_more_candidates_and_images_need_more(tmp_path: Path) -> None:
 
 def test_a_stack_has_its_store_on_this_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODNET_STACK", str(tmp_path))
-    wanted = needed_room(CompressConfig(profile="demo"), settings_of(tmp_path, MODNET_STORE="s3://modnet"))
+    run = CompressConfig(profile="demo"), settings_of(tmp_path, MODNET_STORE="s3://modnet")
+    assert "the store" not in needed_room(*run)  # of a deployment, whose store is elsewhere
+    (tmp_path / "seaweedfs").mkdir()
+    wanted = needed_room(*run)
     assert wanted["the store"][0] == tmp_path / "seaweedfs"
     assert wanted["the S3 server, which takes nothing below that"][1] == 512 << 20
 
