@@ -33,6 +33,7 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
     "UnsteadyLatencyError",
     "ModnetError",
     "NotStoredError",
+    "OutOfMemoryError",
     "ParityError",
     "ResourcesUnavailableError",
     "StackError",
