@@ -25,6 +25,7 @@ SUMMED_UP = ("leaderboard", "devices", "gained")
 _POLL_S = 1.0
 _SILENT_S = 1800.0
 _MENDED_TIMES = 5
+_MEND_AGAIN_S = 30.0
 _CANCELLED_WITHIN_S = 60.0
 _LOG_OVERLAP = timedelta(seconds=5)  # lines of several flows arrive a little out of order
 
@@ -92,7 +93,7 @@ class Mended:
         """Does nothing while every service runs.
 
         Raises:
-            StackError: one does not start, or has ended once too often.
+            StackError: one has ended, or could not be started, once too often.
         """
         try:
             self._stack.check()
@@ -101,7 +102,11 @@ class Mended:
                 raise
             self._left -= 1
             print(f"{error}\nstarting again what has ended", flush=True)
-            self._stack.up()
+            try:
+                self._stack.up()
+            except StackError as trouble:  # such as another command that is starting it just now
+                print(trouble, flush=True)
+                time.sleep(_MEND_AGAIN_S)
 
 
 class RunFollower:

@@ -273,6 +273,25 @@ def test_run_nightly_starts_again_what_ended_by_itself(capsys: pytest.CaptureFix
     assert not stack.runs
 
 
+def test_run_nightly_tries_again_when_nothing_can_be_started_just_now(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nightly, "_MEND_AGAIN_S", 0.0)
+    stack = FakeStack(ScriptedApi(("Running", []), ("Running", []), ("Completed", [])), up=SERVICES)
+    up = iter([None, StackError("another command is starting this stack"), None])
+
+    def start() -> None:
+        if stack.trouble is None:
+            stack.trouble, stack.times = StackError("prefect: ended by itself"), 2
+        if (error := next(up)) is not None:
+            raise error
+
+    monkeypatch.setattr(stack, "up", start)
+    assert run_nightly(stack, "f/d", {}) == 0
+    assert "another command is starting this stack\n" in capsys.readouterr().out
+    assert next(up, "none is left") == "none is left"
+
+
 def test_run_nightly_ends_the_services_when_one_ends_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
     api = ScriptedApi(("Running", []))
     api.is_gone = True
