@@ -246,6 +246,7 @@ def test_up_sweeps_what_was_killed_with_its_server(stack: Stack, capsys: pytest.
     limited = stack.api.start_run("trivial/one-at-a-time", {"seconds": 600})
     lost = stack.api.start_run("nested/computes", {"seconds": 600})
     _wait_until(lambda: _open_tasks(stack, lost) == ["train", "retrain"] and stack.api.subflow_runs([limited]) != [])
+    _wait_until(lambda: stack.api.was_heard(lost, datetime.now(UTC) - timedelta(hours=1)))  # it starts again then
     waits = stack.api.start_run("trivial/one-at-a-time", {})
     services = stack.status()
     engines = [stack.api.run(run)["infrastructure_pid"] for run in (lost, limited)]
