@@ -26,7 +26,7 @@ SWEPT = "What a sweep has settled and ended."
 SILENT_FOR = timedelta(minutes=30)
 LISTENED_FOR_S = 420.0  # Prefect's own heartbeat comes every 180 s where nobody says otherwise
 _LOOK_EVERY_S = 15.0
-_YOUNG = timedelta(minutes=1)  # until then a process may not be there yet, and a last word be on its way
+_YOUNG = timedelta(minutes=1)  # until then a process may not be there yet, and the last events not either
 _AGAIN_WITHIN = timedelta(hours=3)
 _LEFT_GRACE_S = 5.0
 
@@ -83,7 +83,7 @@ def sweep(api: PrefectApi, folder: str | None, listened_for_s: float) -> list[Ro
             rows += _settled(api, lost, silence)
     for parent_id in api.runs_with_open_parts():
         parent = api.run(parent_id)
-        if parent["state"]["type"] in ENDED and not _is_young(parent["state"]):
+        if _is_over(parent, carriers):
             rows += _settled_below(api, parent)
     if folder is not None:
         rows += _ended_processes(api, carriers, folder)
@@ -171,6 +171,13 @@ def _ended_processes(api: PrefectApi, carriers: Carriers, folder: str) -> list[R
             because = f"left behind by flow run {run['name']}, which is {run['state']['name']}"
             rows.append(_row(f"processes {pids}", "running", "ENDED", because))
     return rows
+
+
+def _is_over(run: Run, carriers: Carriers) -> bool:
+    """A flow run has ended, and no word of what is below it can still be on its way."""
+    if run["state"]["type"] == "CRASHED":
+        return not is_computed(run, carriers)
+    return run["state"]["type"] in ENDED and not _is_young(run["state"])
 
 
 def _is_young(state: Mapping[str, Any]) -> bool:

@@ -133,6 +133,20 @@ def test_what_is_open_below_a_run_that_ended_a_while_ago_takes_its_end(parent: s
     assert (api.tasks, api.states["child"]) == ({"task": expected}, expected)
 
 
+def test_what_is_open_below_a_run_that_its_worker_has_just_called_crashed_is_settled_at_once() -> None:
+    api = _FakeApi({"parent": "CRASHED", "child": "RUNNING"})
+    api.found["parent"] = api._run("parent", "CRASHED", timedelta(seconds=5))
+    assert [row["what"] for row in sweep(api, None, 0.0)] == ["task run task", "flow run run-child"]
+
+
+def test_below_a_run_that_was_settled_and_lives_nothing_is_settled(process: Process) -> None:
+    api = _FakeApi({"parent": "CRASHED", "child": "RUNNING"})
+    carriers = {"parent": [process]}
+    api.found["parent"]["infrastructure_pid"] = str(process.pid)
+    assert not module._is_over(api.run("parent"), carriers)
+    assert module._is_over(api.run("parent"), {})
+
+
 def test_a_computing_run_starts_again_once_where_it_was_lost_of_late() -> None:
     runs = ["night", "night-of-last-week", "night-again", "stage"]
     api = _FakeApi(dict.fromkeys(runs, "CRASHED"), beats=["night", "night-again", "stage"])
