@@ -6,6 +6,7 @@ Each flow is deployed as `stage` with the defaults of its function, and `compres
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import pkgutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 import flows
 from infra.local_stack.nightly import MAY_BE_CUT
+from infra.local_stack.services import COMPUTING, ONE_COMPUTES, WORK_POOL
 from modnet.config import Config
 from modnet.configs.form import may_be_empty
 from tasks.configs.compress import CompressConfig, Profile
@@ -29,6 +31,7 @@ _HEAD = """\
 """
 _DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
 _AT_DAWN = {"schedules": [{"cron": "0 4 * * *", "timezone": "UTC", "active": True}]}
+_NEVER_WAIT = {"benchmark", "collect", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep", "tidy"}
 _EVERY_TEN_MINUTES: dict[str, Any] = {
     "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
     "tags": [MAY_BE_CUT],
@@ -40,6 +43,7 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
     "tidy": _AT_DAWN,
     "rollout": _EVERY_TEN_MINUTES,
     "collect": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
+    "sweep": _EVERY_TEN_MINUTES,
 }
 
 
@@ -71,17 +75,21 @@ def all_flows() -> list[Flow[..., Any]]:
 
 
 def _compress(name: str, profile: Profile) -> dict[str, Any]:
-    """A run in which one waits for the other; sections that are null are filled in by the profile."""
+    """Sections that are null are filled in by the profile."""
     (flow,) = (found for found in all_flows() if found.name == "compress")
     return _deployment(name, flow) | {
         "parameters": {"config": _form(CompressConfig) | {"profile": profile}},
-        **_ONE_AT_A_TIME,
     }
 
 
 def _deployment(name: str, flow: Flow[..., Any]) -> dict[str, Any]:
     path, function = flow.fn.__module__.replace(".", "/"), flow.fn.__name__
-    return {"name": name, "entrypoint": f"{path}.py:{function}", "work_pool": {"name": "modnet"}}
+    deployment = {"name": name, "entrypoint": f"{path}.py:{function}", "work_pool": {"name": WORK_POOL}}
+    if flow.name in _NEVER_WAIT:
+        return deployment
+    # A limit of the deployment instead would end a run that cannot reach Prefect's server for five minutes.
+    queue = {"name": WORK_POOL, "work_queue_name": COMPUTING}
+    return deployment | {"description": f"{inspect.getdoc(flow.fn)}\n\n{ONE_COMPUTES}", "work_pool": queue}
 
 
 def _form(config: type[Config]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from infra.device.shown import ShownParser, shown
 from infra.errors import StackError
 from infra.local_stack.automations import automate
 from infra.local_stack.deployment import run_prefect
-from infra.local_stack.lost_runs import begun_runs, crash_runs, skip_missed_runs
 from infra.local_stack.prefect_api import PrefectApi
-from infra.local_stack.services import WORK_POOL, worker_command
+from infra.local_stack.services import COMPUTING, ONE_COMPUTES, WORK_POOL, worker_command
+from infra.local_stack.sweep import as_lines, settle_begun, skip_missed_runs
 from infra.settings import Settings
 
 _READY_WITHIN_S = 300.0
@@ -84,10 +84,12 @@ def _prepare(api: PrefectApi) -> None:
         if time.monotonic() >= deadline:
             raise StackError(f"{api.url}: Prefect does not answer within {_READY_WITHIN_S:g} s")
         time.sleep(_POLL_S)
-    crash_runs(api, [str(run["id"]) for run in begun_runs(api, WORK_POOL)])
+    rows = settle_begun(api, "the worker has started anew")
+    sys.stderr.write("".join(f"swept: {line}\n" for line in as_lines(rows)))
     skip_missed_runs(api)
     if WORK_POOL not in api.work_pools():
         api.make_work_pool(WORK_POOL)
+    api.keep_work_queue(WORK_POOL, COMPUTING, 1, ONE_COMPUTES)
     run_prefect(("--no-prompt", "deploy", "--all"), project=Path.cwd(), environ=os.environ)
     automate(api)
     from infra.local_stack import renew  # its packages would take the health check longer than the rest

@@ -14,6 +14,14 @@ from infra.local_stack.state import StackState
 
 # Every process of a stack carries the stack's folder in this variable, also those that flows and Ray start.
 MARKER = "MODNET_STACK"
+# What worker and flows need so that a Prefect server that is away ends no work.
+PATIENCE = {
+    # Pauses double from 2 s: a request is made again for 68 minutes, at the latest when the server is back for as long
+    # as it was away.
+    "PREFECT_CLIENT_MAX_RETRIES": "11",
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",  # a question that Prefect asks once, and fails on
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; by them a sweep knows which runs of other machines live
+}
 _OF_INGEST = ("MODNET_STORE", "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "no_proxy", "NO_PROXY")
 # What a program needs of the caller's environment whatever it does.
 _PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
@@ -48,6 +56,7 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         # Runs that ended 90 days ago go, with their logs and artifacts; by default only events do.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
+        **PATIENCE,
         "PYTHONUNBUFFERED": "1",
     }
 

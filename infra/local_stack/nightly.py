@@ -12,17 +12,20 @@ from typing import Any
 
 from infra.device.shown import shown, shown_lines
 from infra.errors import StackError
-from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.prefect_api import ENDED, PrefectApi
 from infra.local_stack.saved_report import save_report
+from infra.local_stack.services import COMPUTING
 from infra.local_stack.stack import Stack
+from infra.local_stack.sweep import start_again
 from infra.local_stack.under_way import Screen, under_way
 
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 MAY_BE_CUT = "may-be-cut"
 """Tag of runs that keep no services up: they are short and come often, and the next one does what a cut one did not."""
 SUMMED_UP = ("leaderboard", "devices", "gained")
 _POLL_S = 1.0
-_SILENT_S = 120.0
+_SILENT_S = 1800.0
+_MENDED_TIMES = 5
+_MEND_AGAIN_S = 30.0
 _CANCELLED_WITHIN_S = 60.0
 _LOG_OVERLAP = timedelta(seconds=5)  # lines of several flows arrive a little out of order
 
@@ -45,9 +48,13 @@ def run_nightly(stack: Stack, deployment: str, parameters: dict[str, Any]) -> in
         stack.up()
         run_id = stack.api.start_run(deployment, parameters)
         print(f"{deployment}: {stack.ui_url}/runs/flow-run/{run_id}", flush=True)
-        follower = RunFollower(stack.api, run_id)
+        follower, mended = RunFollower(stack.api, run_id), Mended(stack)
         try:
-            end = follower.follow(stack.check)
+            end = follower.follow(mended.check)
+            if again := start_again(stack.api, stack.api.run(run_id)):
+                print(f"{run_id} is Crashed, and starts again: {stack.ui_url}/runs/flow-run/{again}", flush=True)
+                run_id, follower = again, RunFollower(stack.api, again)
+                end = follower.follow(mended.check)
         except KeyboardInterrupt:
             stack.api.cancel(run_id)
             follower.follow(stack.check, limit_s=_CANCELLED_WITHIN_S)
@@ -75,6 +82,33 @@ def _end_services(stack: Stack, started: Sequence[str], run_id: str | None) -> N
         stack.down(started)
 
 
+class Mended:
+    """Starts services of a stack again that have ended by themselves: a run outlives them."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._left = _MENDED_TIMES
+
+    def check(self) -> None:
+        """Does nothing while every service runs.
+
+        Raises:
+            StackError: one has ended, or could not be started, once too often.
+        """
+        try:
+            self._stack.check()
+        except StackError as error:
+            if not self._left:
+                raise
+            self._left -= 1
+            print(f"{error}\nstarting again what has ended", flush=True)
+            try:
+                self._stack.up()
+            except StackError as trouble:  # such as another command that is starting it just now
+                print(trouble, flush=True)
+                time.sleep(_MEND_AGAIN_S)
+
+
 class RunFollower:
     """Prints what a flow run and the flow runs that it starts write to their logs, each line once.
 
@@ -87,7 +121,7 @@ class RunFollower:
         self._run_ids = {run_id}
         self._seen: set[str] = set()
         self._since = datetime.now(UTC) - timedelta(minutes=1)
-        self._state = ""
+        self._state = self._waits_for = ""
         self._screen = Screen()
 
     def follow(self, check: Callable[[], None], limit_s: float | None = None) -> dict[str, Any]:
@@ -98,7 +132,7 @@ class RunFollower:
             limit_s: seconds to follow; None for as long as it takes.
 
         Raises:
-            StackError: what `check` raised, or Prefect has not answered for two minutes.
+            StackError: what `check` raised, or Prefect has not answered for half an hour.
         """
         started_at = answered_at = time.monotonic()
         while True:
@@ -126,6 +160,8 @@ class RunFollower:
         if state["name"] != self._state:
             self._state = state["name"]
             self._screen.log(f"{datetime.now():%H:%M:%S} {self._state}")
+        if state["type"] == "SCHEDULED":
+            self._say_what_it_waits_for()
         self._run_ids.update(self._api.subflow_runs(self._run_ids))
         since = self._since
         for line in self._api.logs(self._run_ids, since - _LOG_OVERLAP):
@@ -142,6 +178,15 @@ class RunFollower:
         elif self._screen.is_due():
             self._screen.show(under_way(self._api.under_way(self._run_ids), self._api.progress(self._run_ids)))
         return state
+
+    def _say_what_it_waits_for(self) -> None:
+        if self._api.run(self._run_id)["work_queue_name"] != COMPUTING:
+            return
+        for run in self._api.begun_runs(COMPUTING):
+            if run["name"] != self._waits_for:
+                self._waits_for = run["name"]
+                since = datetime.fromisoformat(run["start_time"] or run["expected_start_time"]).astimezone()
+                self._screen.log(f"{datetime.now():%H:%M:%S} waits for {run['name']}, under way since {since:%H:%M:%S}")
 
 
 def summary(artifacts: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -9,13 +9,17 @@ import urllib.error
 import urllib.request
 import uuid
 from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
 from infra.errors import StackError
 
+BEGUN = ("PENDING", "RUNNING", "CANCELLING")
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+HEARTBEAT = "prefect.flow-run.heartbeat"
+_OPEN = ("SCHEDULED", *BEGUN)
 _TIMEOUT_S = 20.0
 _BUSY = 503  # what Prefect answers while somebody else writes to its SQLite file
 _BUSY_FOR_S = 60.0  # after which a busy server counts as one that refuses
@@ -56,6 +60,13 @@ class PrefectApi:
         """
         self._call("POST", "/work_pools/", {"name": name, "type": "process"})
 
+    def keep_work_queue(self, work_pool: str, name: str, limit: int, description: str) -> None:
+        """Makes a queue of which so many runs run at a time; one that is there stays as somebody has set it."""
+        found = self._call("POST", f"/work_pools/{work_pool}/queues/filter", {})
+        if name not in [queue["name"] for queue in found]:
+            queue = {"name": name, "concurrency_limit": limit, "description": description}
+            self._call("POST", f"/work_pools/{work_pool}/queues", queue)
+
     def has_worker(self, work_pool: str, name: str) -> bool:
         """A worker of this name has told the server that it is there."""
         workers = self._call("POST", f"/work_pools/{work_pool}/workers/filter", {})
@@ -87,6 +98,18 @@ class PrefectApi:
         body = {"parameters": parameters, "idempotency_key": str(uuid.uuid4())}
         return str(self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)["id"])
 
+    def start_again(self, run: Mapping[str, Any], tags: Sequence[str]) -> str:
+        """Id of a new flow run that is asked what an ended one was asked; both have the tags then."""
+        body = {
+            "parameters": run["parameters"],
+            "idempotency_key": f"again {run['id']}",
+            "tags": tags,
+            "name": f"{run['name']}-again",
+        }
+        started = self._call("POST", f"/deployments/{run['deployment_id']}/create_flow_run", body)
+        self._call("PATCH", f"/flow_runs/{run['id']}", {"tags": tags})
+        return str(started["id"])
+
     def latest_run(self, flow: str) -> str | None:
         """Id of the flow run that completed last; None when there is none."""
         where = {
@@ -114,14 +137,63 @@ class PrefectApi:
         body = {"state": {"type": state, "message": message}, "force": True}
         self._call("POST", f"/flow_runs/{run_id}/set_state", body)
 
+    def end_task_run(self, task_run_id: str, state: str, message: str) -> None:
+        """Sets a task run to a state that is an end, whatever state it is in."""
+        body = {"state": {"type": state, "message": message}, "force": True}
+        self._call("POST", f"/task_runs/{task_run_id}/set_state", body)
+
+    def was_heard(self, run_id: str, since: datetime) -> bool:
+        """A heartbeat of a flow run has come since then."""
+        where = {
+            "occurred": {"since": since.isoformat()},
+            "event": {"name": [HEARTBEAT]},
+            "resource": {"id": [f"prefect.flow-run.{run_id}"]},
+        }
+        return bool(self._call("POST", "/events/filter", {"filter": where, "limit": 1})["events"])
+
+    def runs(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        """The flow runs of these ids that Prefect knows."""
+        return list(self._pages("/flow_runs/filter", {"flow_runs": {"id": {"any_": list(run_ids)}}}))
+
+    def crashed_runs(self, since: datetime) -> list[dict[str, Any]]:
+        """Flow runs of deployments that have ended `Crashed` since then."""
+        where = {
+            "state": {"type": {"any_": ["CRASHED"]}},
+            "end_time": {"after_": since.isoformat()},
+            "parent_task_run_id": {"is_null_": True},
+            "deployment_id": {"is_null_": False},
+        }
+        return list(self._pages("/flow_runs/filter", {"flow_runs": where}))
+
+    def runs_with_open_parts(self) -> set[str]:
+        """Ids of flow runs below which a task run or a flow run is open, and which may have ended."""
+        is_open = {"state": {"type": {"any_": list(_OPEN)}}}
+        has_ended = {"state": {"type": {"any_": list(ENDED)}}}
+        tasks = self._pages("/task_runs/filter", {"task_runs": is_open, "flow_runs": has_ended})
+        subflows = self._pages(
+            "/flow_runs/filter", {"flow_runs": {**is_open, "parent_task_run_id": {"is_null_": False}}}
+        )
+        parents = (self._call("GET", f"/task_runs/{run['parent_task_run_id']}") for run in subflows)
+        return {str(task["flow_run_id"]) for task in (*tasks, *parents) if task["flow_run_id"]}
+
+    def open_task_runs(self, run_id: str) -> list[dict[str, Any]]:
+        """Task runs of a flow run that have not ended."""
+        where = {"flow_run_id": {"any_": [run_id]}, "state": {"type": {"any_": list(_OPEN)}}}
+        return list(self._pages("/task_runs/filter", {"task_runs": where}))
+
     def open_runs(self) -> list[dict[str, Any]]:
         """Flow runs that are due or have begun and have not ended, without those that other flow runs have started."""
         where = {
-            "state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]}},
+            "state": {"type": {"any_": list(_OPEN)}},
             "expected_start_time": {"before_": (datetime.now(UTC) + _DUE_WITHIN).isoformat()},
             "parent_task_run_id": {"is_null_": True},
         }
         return list(self._pages("/flow_runs/filter", {"flow_runs": where}))
+
+    def begun_runs(self, work_queue: str | None = None) -> list[dict[str, Any]]:
+        """Those of the open runs that have begun: all, or those of a work queue."""
+        begun = [run for run in self.open_runs() if run["state"]["type"] in BEGUN]
+        return [run for run in begun if work_queue in (None, run["work_queue_name"])]
 
     def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
         """Ids of the flow runs that these flow runs have started."""
@@ -143,6 +215,11 @@ class PrefectApi:
         """Progress bars of flow runs: `task_run_id`, `data` in per cent and `description`."""
         where = {"flow_run_id": {"any_": list(run_ids)}, "type": {"any_": ["progress"]}}
         return list(self._pages("/artifacts/filter", {"artifacts": where}))
+
+    def show_table(self, key: str, rows: Sequence[Mapping[str, str]], description: str) -> None:
+        """Makes a table artifact that belongs to no run."""
+        body = {"key": key, "type": "table", "data": json.dumps(rows), "description": description}
+        self._call("POST", "/artifacts/", body)
 
     def logs(self, run_ids: Collection[str], since: datetime) -> Iterator[dict[str, Any]]:
         """Log lines of flow runs, oldest first: `id`, `timestamp`, `level` and `message`."""

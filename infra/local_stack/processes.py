@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,15 +58,22 @@ def is_running(process: Process) -> bool:
     return found == process and state not in "ZX"
 
 
-def processes_with(variable: str, value: str) -> list[Process]:
-    """Every running process of this user that was started with this environment variable, other than this one."""
-    wanted = f"{variable}={value}".encode()
-    found = []
+def processes_by(variable: str) -> dict[str, list[Process]]:
+    """Every running process of this user but this one, by the value that this environment variable had at its start."""
+    name, found = f"{variable}=".encode(), defaultdict(list)
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(_read(int(folder.name))[0])
-    return [process for process in found if process.pid != os.getpid() and is_running(process)]
+            for entry in (folder / "environ").read_bytes().split(b"\0"):
+                if entry.startswith(name):
+                    process = _read(int(folder.name))[0]
+                    if process.pid != os.getpid() and is_running(process):
+                        found[os.fsdecode(entry.removeprefix(name))].append(process)
+    return dict(found)
+
+
+def processes_with(variable: str, value: str) -> list[Process]:
+    """Every running process of this user that was started with this environment variable, other than this one."""
+    return processes_by(variable).get(value, [])
 
 
 def ask_to_reload(process: Process) -> None:

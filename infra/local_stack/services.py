@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,11 @@ SERVICES = ("store", "prefect", "worker", "ingest", "agent")
 LOCAL_DEVICE = "local"  # the agent of this machine
 BUCKET = "modnet"
 WORK_POOL = "modnet"
+COMPUTING = "computing"
+"""Work queue of the flows that compute on a cluster: one run at a time. What is in no queue by name never waits."""
+ONE_COMPUTES = "One run computes at a time. The others wait, as `Scheduled` or `Late`, until it has ended."
+WORKER = f"local-{platform.node()}-"
+"""How the names of a stack's workers begin; workers on other machines are called otherwise."""
 PACKAGES = ("boto3", "prefect", "tuf")  # of the extra `pipeline`, which brings SeaweedFS as well
 TARGETS = ("cpu-fp32", "cpu-fp16", "cpu-int8")
 AGENT_INTERVAL_S = 3

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from infra.device.files.atomic_file import atomic_file
@@ -24,18 +24,20 @@ from infra.ingest.invitations import Invitations
 from infra.local_stack.automations import automate
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
-from infra.local_stack.lost_runs import begun_runs, crash_runs, is_computed, skip_missed_runs
 from infra.local_stack.ports import choose_ports, fixed_port, listens
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.processes import Process, ask_to_reload, end_processes, is_running, processes_with, start_process
 from infra.local_stack.services import (
+    COMPUTING,
     DEFAULT_PORTS,
     LOCAL_DEVICE,
     MIN_FREE_BYTES,
+    ONE_COMPUTES,
     SERVICES,
     STORE_LISTENERS,
     TARGETS,
     WORK_POOL,
+    WORKER,
     agent_command,
     ingest_command,
     prefect_command,
@@ -45,6 +47,7 @@ from infra.local_stack.services import (
 from infra.local_stack.state import StackState
 from infra.local_stack.store_identities import store_identities
 from infra.local_stack.store_security import write_store_security
+from infra.local_stack.sweep import SWEPT, as_lines, cancel_runs, computes_here, skip_missed_runs, sweep
 from infra.settings import Settings
 
 _READY_WITHIN_S = 180.0
@@ -124,8 +127,8 @@ class Stack:
     def up(self) -> None:
         """Starts what does not run yet, waits until all of it is ready, and deploys the project's flows.
 
-        Flow runs whose processes are gone with an earlier server or worker become `Crashed`; those that a schedule
-        wanted while there was no server are skipped.
+        Flow runs whose processes are gone are swept. Those that a schedule wanted while there was no server are
+        skipped.
 
         Raises:
             StackError: a service does not start or a fixed port is taken; says which, and the end of its log. Or the
@@ -143,10 +146,12 @@ class Stack:
             self._wait("prefect", self.api.is_healthy)
             if is_new_server:
                 skip_missed_runs(self.api)
-            if is_new_server or self.status()["worker"] is None:
-                self._crash_lost_runs()
+            self._sweep()
+            if is_new_server and (worker := self.status()["worker"]) and not computes_here(self.api):
+                end_processes([worker], _WORKER_GRACE_S)  # it has lost its server, and gives up sooner or later
             if WORK_POOL not in self.api.work_pools():
                 self.api.make_work_pool(WORK_POOL)
+            self.api.keep_work_queue(WORK_POOL, COMPUTING, 1, ONE_COMPUTES)
             is_new_worker = self._start(
                 "worker", lambda: (worker_command(self._worker_name()), self.pipeline_environ())
             )
@@ -186,6 +191,9 @@ class Stack:
             running = {name: process for name, process in self.status().items() if process}
             ending = {name: process for name, process in running.items() if name in names}
             is_all = ending == running
+            if is_all and "prefect" in running:
+                with suppress(StackError):  # one that does not answer is told at the next start
+                    cancel_runs(self.api, "the services were stopped")
             last = {name: ending[name] for name in _GRACE_S if name in ending}
             first = self._processes() if is_all else ending.values()
             end_processes([one for one in first if one not in last.values()], _WORKER_GRACE_S)
@@ -282,13 +290,11 @@ class Stack:
                 "free some, or move the project to another disk"
             )
 
-    def _crash_lost_runs(self) -> None:
-        """Sets to `Crashed` what nobody computes any more; while a flow of before does, all is left to its worker."""
-        begun = begun_runs(self.api, WORK_POOL)
-        if not any(is_computed(run) for run in begun):
-            if worker := self.status()["worker"]:  # it has lost its server, and gives up sooner or later
-                end_processes([worker], _WORKER_GRACE_S)
-            crash_runs(self.api, [str(run["id"]) for run in begun])
+    def _sweep(self) -> None:
+        """Settles what nobody computes any more, and says so on the terminal and in Prefect."""
+        if rows := sweep(self.api, str(self.folder), 0.0):
+            sys.stderr.write("".join(f"swept: {line}\n" for line in as_lines(rows)))
+            self.api.show_table("sweep", rows, SWEPT)
 
     def _store(self) -> tuple[list[str], dict[str, str]]:
         ports = self._choose_ports(STORE_LISTENERS, "s3", "MODNET_S3_PORT")
@@ -336,7 +342,7 @@ class Stack:
 
     def _worker_name(self) -> str:
         """Differs after every start of the server's session, so that an old worker's entry is not taken for it."""
-        return f"local-{self._state.processes['prefect'].pid}"
+        return f"{WORKER}{self._state.processes['prefect'].pid}"
 
     def _choose_ports(self, names: Sequence[str], main: str, variable: str) -> dict[str, int]:
         """A port for each listener; `variable` of the caller's environment may fix that of the main one."""

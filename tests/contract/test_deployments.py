@@ -19,6 +19,7 @@ import modnet.configs
 from flows.deployments import FILE, written
 from infra.local_stack.automations import COLLECT
 from infra.local_stack.nightly import MAY_BE_CUT
+from infra.local_stack.services import COMPUTING, ONE_COMPUTES
 from modnet.config import Config
 from modnet.workloads.matting import settings
 from tasks.configs import baseline, compress, sections
@@ -83,19 +84,38 @@ def test_every_flow_is_deployed() -> None:
     assert deployed == {name.replace("_", "-") for name in files}
 
 
-def test_nightly_runs_at_two_one_at_a_time_with_the_standard_profile() -> None:
+def test_nightly_runs_at_two_with_the_standard_profile() -> None:
     nightly = next(one for one in DEPLOYMENTS if one["name"] == "nightly")
     assert flow_of(nightly).name == "compress"
     assert nightly["schedules"][0]["cron"] == "0 2 * * *"
     assert nightly["schedules"][0]["timezone"]
-    assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig()
+
+
+def test_flows_that_compute_wait_for_each_other_and_no_others_do() -> None:
+    """A new flow computes unless `flows/deployments.py` says otherwise."""
+    queues = {flow_of(one).name: one["work_pool"].get("work_queue_name", "default") for one in DEPLOYMENTS}
+    never = {"benchmark", "collect", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep"}
+    assert queues == {name: "default" if name in never else COMPUTING for name in queues}
+    assert never < set(queues)
+    for one in DEPLOYMENTS:
+        if flow_of(one).name not in never:
+            assert one["description"].endswith(ONE_COMPUTES)
+            # By a limit of its deployment, a run whose lease ends while the server is away is ended by Prefect.
+            assert "concurrency_limit" not in one
 
 
 def test_rollouts_are_looked_after_every_ten_minutes_by_runs_that_may_be_cut() -> None:
     found = next(one for one in DEPLOYMENTS if flow_of(one).name == "rollout")
     assert found["schedules"] == [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}]
     assert found["tags"] == [MAY_BE_CUT]
+
+
+def test_sweeps_run_every_ten_minutes_and_may_be_cut() -> None:
+    found = next(one for one in DEPLOYMENTS if flow_of(one).name == "sweep")
+    assert found["schedules"] == [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}]
+    assert found["tags"] == [MAY_BE_CUT]
+    assert "concurrency_limit" not in found  # a sweep that was killed must not hold up the next one
 
 
 def test_on_demand_runs_what_make_nightly_runs_by_default() -> None:

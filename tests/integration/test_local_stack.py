@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from infra.errors import StackError
 from infra.local_stack.__main__ import main
 from infra.local_stack.environments import MARKER, device_environ
 from infra.local_stack.nightly import RunFollower, run_nightly
-from infra.local_stack.processes import Process, end_processes, processes_with
+from infra.local_stack.processes import Process, end_processes, is_running, processes_with
 from infra.local_stack.stack import Stack
 from infra.local_stack.state import StackState
 from infra.local_stack.under_way import under_way
@@ -72,6 +73,24 @@ def train(seconds: int):
 def watched(seconds: int = 45):
     train(seconds)
 '''
+NESTED = '''
+import subprocess, sys, time
+from prefect import flow, task
+
+@task
+def train(seconds: float):
+    """Trains nothing, and leaves a process behind when it is killed, as Ray can."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    time.sleep(seconds)
+
+@flow
+def retrain(seconds: float):
+    train(seconds)
+
+@flow
+def nested(seconds: float = 0):
+    retrain(seconds)
+'''
 # Waits for a report of a release as the flow benchmark does.
 LISTENS = """
 import sys, time
@@ -96,6 +115,12 @@ deployments:
     entrypoint: trivial.py:trivial
     work_pool: {name: modnet}
     concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
+  - name: computes
+    entrypoint: nested.py:nested
+    work_pool: {name: modnet, work_queue_name: computing}
+  - name: computes-too
+    entrypoint: trivial.py:trivial
+    work_pool: {name: modnet, work_queue_name: computing}
   - name: yearly
     entrypoint: trivial.py:trivial
     work_pool: {name: modnet}
@@ -109,6 +134,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     project = tmp_path_factory.mktemp("project")
     (project / "trivial.py").write_text(FLOW)
     (project / "watched.py").write_text(WATCHED)
+    (project / "nested.py").write_text(NESTED)
     (project / "prefect.yaml").write_text(DEPLOYMENTS)
     stack = Stack(project / ".modnet", project, os.environ, targets=["cpu-fp32"])
     try:
@@ -215,28 +241,77 @@ def test_run_nightly_prints_log_results_and_end_of_its_own_run(
 
 
 @pytest.mark.slow
-def test_up_frees_the_slot_of_a_run_that_was_killed_with_its_server(stack: Stack) -> None:
+def test_up_sweeps_what_was_killed_with_its_server(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     """All dies at once but the store, as in a power cut: nobody is left who could tell Prefect."""
-    lost = stack.api.start_run("trivial/one-at-a-time", {"seconds": 600})
-    _wait_until(lambda: stack.api.state(lost)["type"] == "RUNNING" and stack.api.subflow_runs([lost]) != [])
-    second = stack.api.start_run("trivial/one-at-a-time", {})
+    limited = stack.api.start_run("trivial/one-at-a-time", {"seconds": 600})
+    lost = stack.api.start_run("nested/computes", {"seconds": 600})
+    _wait_until(lambda: _open_tasks(stack, lost) == ["train", "retrain"] and stack.api.subflow_runs([limited]) != [])
+    _wait_until(lambda: stack.api.was_heard(lost, datetime.now(UTC) - timedelta(hours=1)))  # it starts again then
+    waits = stack.api.start_run("trivial/one-at-a-time", {})
     services = stack.status()
-    for process in [services["prefect"], services["worker"], *processes_with("PREFECT__FLOW_RUN_ID", lost)]:
-        assert process is not None
-        os.kill(process.pid, signal.SIGKILL)
+    engines = [stack.api.run(run)["infrastructure_pid"] for run in (lost, limited)]
+    for pid in [*engines, *(one.pid for name, one in services.items() if one and name in ("prefect", "worker"))]:
+        os.kill(int(pid), signal.SIGKILL)
     _wait_until(lambda: stack.status()["prefect"] is stack.status()["worker"] is None)  # dying takes a moment
+    (left,) = processes_with("PREFECT__FLOW_RUN_ID", lost)
 
     stack.up()
 
-    state = stack.api.state(lost)
-    assert (state["type"], state["message"]) == ("CRASHED", "its process was gone when the services were started")
+    family = [lost, limited, *stack.api.subflow_runs([lost]), *stack.api.subflow_runs([limited])]
+    assert [stack.api.state(run)["type"] for run in family] == ["CRASHED", "CRASHED", "CRASHED", "COMPLETED"]
+    assert _open_tasks(stack, lost) == []
+    name = stack.api.run(lost)["name"]
+    swept = [line for line in capsys.readouterr().err.splitlines() if line.startswith("swept: ")]
+    gone = f"Running, Crashed now: its process is gone from {platform.node()}"
+    assert f"swept: flow run {name}: {gone}" in swept
+    assert sum(f"Running, Crashed now: its flow run {name} is Crashed" in line for line in swept) == 2
+    assert f"swept: processes {left.pid}: running, Ended now: left behind by flow run {name}, which is Crashed" in swept
+    assert not is_running(left)
+    tables = stack.api._call("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["sweep"]}}})
+    assert name in tables[0]["data"]
+    # The limited one holds no slot any more. The one that computes has started again, and is killed anew.
+    assert RunFollower(stack.api, waits).follow(stack.check, limit_s=120)["type"] == "COMPLETED"
+    (again,) = [run for run in stack.api.open_runs() if run["name"] == f"{name}-again"]
+    _wait_until(lambda: _open_tasks(stack, again["id"]) == ["train", "retrain"])
+    os.kill(int(stack.api.run(again["id"])["infrastructure_pid"]), signal.SIGKILL)
+    # Its worker waits for what it has left behind, and a sweep does not.
+    _wait_until(lambda: len(processes_with("PREFECT__FLOW_RUN_ID", again["id"])) == 1)
+    stack.up()
+    assert stack.api.state(again["id"])["type"] == "CRASHED"
+    assert stack.api.begun_runs("computing") == []
+    assert not any(run["name"].endswith("-again-again") for run in stack.api.open_runs())
+
+
+def _open_tasks(stack: Stack, run: str) -> list[str]:
+    """Names of the open task runs of a flow run and of what it has started, without their counters."""
+    runs = [*stack.api.subflow_runs([run]), run]
+    return [task["name"].rsplit("-", 1)[0] for one in runs for task in stack.api.open_task_runs(one)]
+
+
+@pytest.mark.slow
+def test_one_run_computes_at_a_time_and_others_do_not_wait(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    first = stack.api.start_run("nested/computes", {"seconds": 600})
+    _wait_until(lambda: stack.api.state(first)["type"] == "RUNNING")
+    second = stack.api.start_run("trivial/computes-too", {})
+    assert run_nightly(stack, "trivial/on-demand", {}) == 0
+    assert RunFollower(stack.api, second).follow(stack.check, limit_s=5)["type"] == "SCHEDULED"
+    assert f"waits for {stack.api.run(first)['name']}, under way since " in capsys.readouterr().out
+    stack.api.cancel(first)
     assert RunFollower(stack.api, second).follow(stack.check, limit_s=120)["type"] == "COMPLETED"
 
 
 @pytest.mark.slow
-def test_a_run_ends_well_when_the_server_that_shows_its_progress_goes_away(stack: Stack) -> None:
-    """Half a minute without Prefect, amid a training: it is shown before, and has succeeded afterwards."""
-    run = stack.api.start_run("watched/watched", {})
+def test_a_run_that_was_settled_and_lives_says_its_own_end(stack: Stack) -> None:
+    run = stack.api.start_run("trivial/on-demand", {"seconds": 10})
+    _wait_until(lambda: stack.api.subflow_runs([run]) != [])
+    stack.api.end(run, "CRASHED", "it was not heard")
+    _wait_until(lambda: stack.api.state(run)["type"] == "COMPLETED")
+
+
+@pytest.mark.slow
+def test_a_run_ends_well_when_the_server_is_away_at_its_training_s_end(stack: Stack) -> None:
+    """For longer than Prefect's client asks by its own settings."""
+    run = stack.api.start_run("watched/watched", {"seconds": 20})
 
     def shown() -> list[str]:
         return under_way(stack.api.under_way([run]), stack.api.progress([run]))
@@ -247,13 +322,13 @@ def test_a_run_ends_well_when_the_server_that_shows_its_progress_goes_away(stack
     server = stack.status()["prefect"]
     assert server is not None
     os.kill(server.pid, signal.SIGKILL)
-    time.sleep(30)
+    time.sleep(90)
 
     stack.up()
 
     assert RunFollower(stack.api, run).follow(stack.check, limit_s=240)["type"] == "COMPLETED"
+    _wait_until(lambda: _open_tasks(stack, run) == [])
     said = [line["message"] for line in stack.api.logs([run], datetime.now(UTC) - timedelta(hours=1))]
-    # Prefect's client tries for about half a minute, so that nothing may have failed at all.
     assert sum("progress of candidates/a cannot be shown, the work goes on" in line for line in said) <= 1
 
 
@@ -290,6 +365,7 @@ def test_a_renamed_project_runs(tmp_path: Path) -> None:
     before.mkdir()
     (before / "trivial.py").write_text(FLOW)
     (before / "watched.py").write_text(WATCHED)
+    (before / "nested.py").write_text(NESTED)
     (before / "prefect.yaml").write_text(DEPLOYMENTS)
     stack = Stack(before / ".modnet", before, os.environ, targets=())
     moved = Stack(after / ".modnet", after, os.environ, targets=())

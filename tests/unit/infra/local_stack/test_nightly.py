@@ -31,6 +31,17 @@ class ScriptedApi(PrefectApi):
         self.silent = silent
         self.open = ["run"]
         self.is_gone = False
+        self.work_queue = "default"
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        kind = self.steps[min(self.looks, len(self.steps)) - 1][0].upper()
+        return {"id": run_id, "work_queue_name": self.work_queue, "tags": [], "state": {"type": kind}}
+
+    def begun_runs(self, work_queue: str | None = None) -> list[dict[str, Any]]:
+        return [{"name": "night-of-yesterday", "start_time": START.isoformat()}]
+
+    def start_again(self, run: Any, tags: Any) -> str:
+        return "again"
 
     def state(self, run_id: str) -> dict[str, Any]:
         if self.silent:
@@ -38,7 +49,8 @@ class ScriptedApi(PrefectApi):
             raise StackError("no answer")
         self.looks += 1
         name = self.steps[min(self.looks, len(self.steps)) - 1][0]
-        return {"name": name, "type": name.upper(), "message": "no room" if name == "Failed" else None}
+        kind = "SCHEDULED" if name == "Late" else name.upper()
+        return {"name": name, "type": kind, "message": "no room" if name == "Failed" else None}
 
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         return "run"
@@ -65,7 +77,7 @@ class ScriptedApi(PrefectApi):
         return ["child"]
 
     def logs(self, run_ids: Collection[str], since: datetime) -> Iterator[dict[str, Any]]:
-        assert set(run_ids) == {"run", "child"}
+        assert set(run_ids) in ({"run", "child"}, {"again", "child"})
         for number, (_, lines) in enumerate(self.steps[: self.looks]):
             written_at = START + timedelta(seconds=number)
             for line in lines:
@@ -73,14 +85,17 @@ class ScriptedApi(PrefectApi):
 
 
 class FakeStack(Stack):
-    """Services without processes; `check` raises what it is told to, once."""
+    """Services without processes; `check` raises what it is told to, so many times."""
 
-    def __init__(self, api: ScriptedApi, *, up: Collection[str] = (), trouble: BaseException | None = None) -> None:
+    def __init__(
+        self, api: ScriptedApi, *, up: Collection[str] = (), trouble: BaseException | None = None, times: int = 1
+    ) -> None:
         super().__init__(Path("/nowhere"), Path("/nowhere"), {})
         self.fake_api = api
         self.before = set(up)
         self.runs = set(up)
         self.trouble = trouble
+        self.times = times
 
     @property
     def api(self) -> PrefectApi:
@@ -96,9 +111,9 @@ class FakeStack(Stack):
         self.runs -= set(names)
 
     def check(self) -> None:
-        trouble, self.trouble = self.trouble, None
-        if trouble is not None:
-            raise trouble
+        self.times -= 1
+        if self.trouble is not None and self.times >= 0:
+            raise self.trouble
 
 
 @pytest.fixture(autouse=True)
@@ -250,10 +265,57 @@ def test_run_nightly_cancels_its_run_and_ends_the_services_when_interrupted(caps
     assert not stack.runs
 
 
-def test_run_nightly_ends_the_services_when_one_ended_by_itself() -> None:
+def test_run_nightly_starts_again_what_ended_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    stack = FakeStack(ScriptedApi(("Running", []), ("Completed", [])), trouble=StackError("prefect: ended by itself"))
+    assert run_nightly(stack, "f/d", {}) == 0
+    said = capsys.readouterr().out
+    assert "prefect: ended by itself\nstarting again what has ended\n" in said
+    assert not stack.runs
+
+
+def test_run_nightly_tries_again_when_nothing_can_be_started_just_now(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nightly, "_MEND_AGAIN_S", 0.0)
+    stack = FakeStack(ScriptedApi(("Running", []), ("Running", []), ("Completed", [])), up=SERVICES)
+    up = iter([None, StackError("another command is starting this stack"), None])
+
+    def start() -> None:
+        if stack.trouble is None:
+            stack.trouble, stack.times = StackError("prefect: ended by itself"), 2
+        if (error := next(up)) is not None:
+            raise error
+
+    monkeypatch.setattr(stack, "up", start)
+    assert run_nightly(stack, "f/d", {}) == 0
+    assert "another command is starting this stack\n" in capsys.readouterr().out
+    assert next(up, "none is left") == "none is left"
+
+
+def test_run_nightly_ends_the_services_when_one_ends_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
     api = ScriptedApi(("Running", []))
     api.is_gone = True
-    stack = FakeStack(api, trouble=StackError("prefect: ended by itself"))
+    stack = FakeStack(api, trouble=StackError("prefect: ended by itself"), times=6)
     with pytest.raises(StackError, match="prefect: ended by itself"):
         run_nightly(stack, "f/d", {})
+    assert capsys.readouterr().out.count("starting again") == 5
     assert not stack.runs
+
+
+def test_run_nightly_follows_the_run_that_takes_over_from_a_lost_one(capsys: pytest.CaptureFixture[str]) -> None:
+    api = ScriptedApi(("Crashed", []), ("Crashed", []), ("Running", []), ("Completed", []))
+    api.work_queue, api.open = "computing", ["again"]
+    assert run_nightly(FakeStack(api), "f/d", {}) == 0
+    said = capsys.readouterr().out
+    assert "run is Crashed, and starts again: http://127.0.0.1:0/runs/flow-run/again" in said
+    assert said.splitlines()[-1] == "f/d: Completed"
+
+
+def test_follow_says_once_what_a_run_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
+    api = ScriptedApi(("Scheduled", []), ("Late", []), ("Scheduled", []), ("Running", []), ("Completed", []))
+    RunFollower(api, "run").follow(nothing)
+    assert "waits" not in capsys.readouterr().out  # other queues hold nobody up
+    api.looks, api.work_queue = 0, "computing"
+    RunFollower(api, "run").follow(nothing)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "waits" in line]
+    assert line[9:].startswith("waits for night-of-yesterday, under way since ")

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.client.schemas import actions, filters, sorting
+from prefect.events.filters import EventFilter
 from prefect.server.events.filters import AutomationFilter
 from prefect.server.events.schemas.automations import AutomationCreate
 from pydantic import BaseModel
@@ -43,7 +44,7 @@ def api(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectAp
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -215,6 +216,35 @@ def test_keep_automation_makes_one_changes_what_differs_and_removes_others(api: 
     assert len(sent) == 4
 
 
+def test_keep_work_queue_leaves_one_as_somebody_has_set_it(api: PrefectApi, answers: Answers) -> None:
+    there: list[dict[str, Any]] = [{"name": "default"}]
+    made: list[Any] = []
+    answers["POST /api/work_pools/modnet/queues/filter"] = lambda _: (200, there)
+    answers["POST /api/work_pools/modnet/queues"] = lambda body: (made.append(body), (201, {}))[1]
+    api.keep_work_queue("modnet", "computing", 1, "one at a time")
+    assert made == [{"name": "computing", "concurrency_limit": 1, "description": "one at a time"}]
+    there.append({"name": "computing", "concurrency_limit": 4})
+    api.keep_work_queue("modnet", "computing", 1, "one at a time")
+    assert len(made) == 1
+
+
+def test_start_again_asks_the_same_under_a_key_that_starts_no_third_run(api: PrefectApi, answers: Answers) -> None:
+    sent: list[Any] = []
+    answers["POST /api/deployments/d1/create_flow_run"] = lambda body: (sent.append(body), (201, {"id": "r2"}))[1]
+    answers["PATCH /api/flow_runs/r1"] = lambda body: (sent.append(body), (204, b""))[1]
+    lost = {"id": "r1", "name": "night", "deployment_id": "d1", "parameters": {"config": {"seed": 1}}}
+    assert api.start_again(lost, ["again"]) == "r2"
+    asked = {"parameters": {"config": {"seed": 1}}, "tags": ["again"], "name": "night-again"}
+    assert sent == [{**asked, "idempotency_key": "again r1"}, {"tags": ["again"]}]
+
+
+def test_runs_with_open_parts_are_those_of_open_tasks_and_of_open_subflows(api: PrefectApi, answers: Answers) -> None:
+    answers["POST /api/task_runs/filter"] = lambda _: (200, [{"flow_run_id": "r1"}, {"flow_run_id": None}])
+    answers["POST /api/flow_runs/filter"] = lambda _: (200, [{"parent_task_run_id": "t2"}])
+    answers["GET /api/task_runs/t2"] = lambda _: (200, {"flow_run_id": "r2"})
+    assert api.runs_with_open_parts() == {"r1", "r2"}
+
+
 def test_deployment_id_is_none_where_there_is_none(api: PrefectApi, answers: Answers) -> None:
     found: list[dict[str, Any]] = []
     answers["POST /api/deployments/filter"] = lambda _: (200, found)
@@ -230,6 +260,8 @@ FILTERS: dict[str, type[BaseModel]] = {
     "flow_runs": filters.FlowRunFilter,
     "task_runs": filters.TaskRunFilter,
     "artifacts": filters.ArtifactFilter,
+    "filter": EventFilter,
+    "work_queues": filters.WorkQueueFilter,
     "logs": filters.LogFilter,
 }
 SORTS = {
@@ -240,6 +272,9 @@ SORTS = {
 ACTIONS: dict[str, type[BaseModel]] = {
     "/create_flow_run": actions.DeploymentFlowRunCreate,
     "/work_pools/": actions.WorkPoolCreate,
+    "/queues": actions.WorkQueueCreate,
+    "/artifacts/": actions.ArtifactCreate,
+    "/flow_runs/": actions.FlowRunUpdate,
     "/automations/": AutomationCreate,
 }
 
@@ -253,6 +288,8 @@ class RecordingApi(PrefectApi):
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, patience_s: float = 0.0) -> Any:
         self.asked.append((path, body or {}))
+        if path == "/events/filter":
+            return {"events": []}
         return [] if path.endswith("/filter") else {"id": str(uuid4())}
 
 
@@ -275,7 +312,17 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.artifacts([run])
     api.deployment_id("collect", "stage")
     api.keep_automation(collect_after_reports(str(uuid4())))
-    assert len(api.asked) == 19
+    api.keep_work_queue("modnet", "computing", 1, "one at a time")
+    api.start_again({"id": run, "name": "n", "deployment_id": str(uuid4()), "parameters": {}}, ["again"])
+    api.end_task_run(run, "CRASHED", "lost")
+    api.runs([run])
+    api.crashed_runs(datetime.now(UTC))
+    api.runs_with_open_parts()
+    api.open_task_runs(run)
+    api.begun_runs("computing")
+    api.show_table("sweep", [{"what": "flow run n"}], "what a sweep has done")
+    assert not api.was_heard(run, datetime.now(UTC))
+    assert len(api.asked) == 32
     for path, body in api.asked:
         if path.endswith("/filter"):
             for name in body.keys() - {"sort", "limit", "offset"}:
@@ -286,4 +333,5 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
             assert body.keys() <= {"state", "force"}
             actions.StateCreate.model_validate(body["state"])
         elif body:
-            next(schema for end, schema in ACTIONS.items() if path.endswith(end)).model_validate(body)
+            end = path.replace(run, "")
+            next(schema for known, schema in ACTIONS.items() if end.endswith(known)).model_validate(body)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,9 +17,9 @@ from infra.device.stores.folder_store import FolderStore
 from infra.errors import StackError
 from infra.local_stack.__main__ import _print_status
 from infra.local_stack.environments import MARKER
-from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.prefect_api import ENDED, PrefectApi
 from infra.local_stack.processes import Process, end_processes, is_running, processes_with, start_process
-from infra.local_stack.services import SERVICES, WORK_POOL
+from infra.local_stack.services import SERVICES, WORKER
 from infra.local_stack.stack import Stack
 from infra.local_stack.state import StackState
 from infra.publishing.keys import development_keys
@@ -32,20 +33,30 @@ class _FakeApi(PrefectApi):
 
     def __init__(self, pid: int) -> None:
         super().__init__("http://nowhere", "secret")
-        self.run_now = {"id": RUN_ID, "infrastructure_pid": str(pid), "work_pool_name": WORK_POOL}
-        self.run_now["state"] = {"type": "RUNNING"}
+        self.run_now = {"id": RUN_ID, "name": "night", "infrastructure_pid": str(pid), "work_queue_name": "computing"}
+        self.run_now["labels"] = {"prefect.worker.name": f"{WORKER}1"}
+        self.run_now["state"] = {"type": "RUNNING", "name": "Running"}
+        self.tables: list[Any] = []
 
     def open_runs(self) -> list[dict[str, Any]]:
-        return [self.run_now]
+        return [] if self.run_now["state"]["type"] in ENDED else [self.run_now]
 
-    def state(self, run_id: str) -> dict[str, Any]:
-        return dict(self.run_now["state"])
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self.run_now
 
-    def subflow_runs(self, run_ids: Collection[str]) -> list[str]:
+    def runs(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
         return []
 
+    crashed_runs = open_task_runs = subflow_runs = lambda self, _: []
+
+    def runs_with_open_parts(self) -> set[str]:
+        return set()
+
     def end(self, run_id: str, state: str, message: str) -> None:
-        self.run_now["state"] = {"type": state}
+        self.run_now["state"] = {"type": state, "name": state.capitalize(), "message": message}
+
+    def show_table(self, key: str, rows: Any, description: str) -> None:
+        self.tables.append(rows)
 
 
 class _StackWithFakeApi(Stack):
@@ -173,16 +184,30 @@ def test_down_ends_the_named_services_and_with_the_last_one_all(stack: Stack, ru
 
 
 @pytest.mark.parametrize("is_computed", [True, False])
-def test_crash_lost_runs_ends_runs_and_an_old_worker_unless_a_flow_still_computes(
-    stack: Stack, running: dict[str, Process], is_computed: bool
+def test_a_start_sweeps_and_says_so(
+    is_computed: bool, stack: Stack, running: dict[str, Process], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    restarted = _StackWithFakeApi(stack.folder, stack.folder, {})
-    restarted.fake_api = api = _FakeApi(running["flow"].pid)
+    starting = _StackWithFakeApi(stack.folder, stack.folder, {})
+    starting.fake_api = api = _FakeApi(running["flow"].pid)
     if not is_computed:
         end_processes([running["flow"]], 0.0)
-    restarted._crash_lost_runs()
-    assert api.state(RUN_ID)["type"] == ("RUNNING" if is_computed else "CRASHED")
-    assert is_running(running["worker"]) == is_computed
+    starting._sweep()
+    said = capsys.readouterr().err
+    if is_computed:
+        assert (api.state(RUN_ID)["type"], said, api.tables) == ("RUNNING", "", [])
+    else:
+        assert api.state(RUN_ID)["type"] == "CRASHED"
+        assert said == f"swept: flow run night: Running, Crashed now: its process is gone from {platform.node()}\n"
+        assert [row["what"] for rows in api.tables for row in rows] == ["flow run night"]
+
+
+def test_down_says_that_it_ends_what_computes(stack: Stack, running: dict[str, Process]) -> None:
+    ending = _StackWithFakeApi(stack.folder, stack.folder, {})
+    ending.fake_api = api = _FakeApi(running["flow"].pid)
+    ending.down(["worker"])
+    assert api.state(RUN_ID)["type"] == "RUNNING"
+    ending.down()
+    assert api.state(RUN_ID) == {"type": "CANCELLED", "name": "Cancelled", "message": "the services were stopped"}
 
 
 def test_started_leaves_out_what_another_command_has_started(stack: Stack, running: dict[str, Process]) -> None:
