@@ -159,7 +159,8 @@ def _settled_below(api: PrefectApi, parent: Run) -> list[Row]:
     because = f"its flow run {parent['name']} is {state.capitalize()}"
     for task_run in api.open_task_runs(str(parent["id"])):
         api.end_task_run(str(task_run["id"]), state, because)
-        rows.append(_row(f"task run {task_run['name']}", task_run["state"]["name"], state, because))
+        # Not its `state`: of a task whose event came as the server was killed there may be none.
+        rows.append(_row(f"task run {task_run['name']}", task_run["state_name"] or "open", state, because))
     for run_id in api.subflow_runs([str(parent["id"])]):
         rows += _settled(api, api.run(run_id), because, state)
     return rows

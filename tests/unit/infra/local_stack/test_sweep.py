@@ -66,7 +66,7 @@ class _FakeApi(PrefectApi):
 
     def open_task_runs(self, run_id: str) -> list[dict[str, Any]]:
         open_ids = [one for one, state in self.tasks.items() if state in BEGUN and run_id == "parent"]
-        return [{"id": one, "name": one, "state": {"name": "Running"}} for one in open_ids]
+        return [{"id": one, "name": one, "state": None, "state_name": "Running"} for one in open_ids]
 
     def runs_with_open_parts(self) -> set[str]:
         return {"parent"} if self.open_task_runs("parent") or self.states.get("child") in BEGUN else set()
