@@ -82,10 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(trials[-1], file=sys.stderr)
         finally:
             stack.down()
-    print(
-        "| killed | times | completed by | s from kill to end, median and most | trained again | differs | left `Running` | left behind |"
-    )
-    print("|---|---:|---|---:|---:|---:|---:|---:|")
+    columns = ["killed", "times", "completed by", "s from kill to end, median and most"]
+    columns += ["trained again", "differs", "left `Running`", "left behind"]
+    print(f"| {' | '.join(columns)} |\n|---|---:|---|{'---:|' * 5}")
     for kind in kinds:
         print(_row(kind, [trial for trial in trials if trial.kind == kind]))
     print(f"\nUndisturbed, a night takes {usual_s:.0f} s.")

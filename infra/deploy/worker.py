@@ -10,7 +10,6 @@ on.
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Mapping
@@ -23,10 +22,11 @@ from infra.errors import StackError
 from infra.local_stack.automations import automate
 from infra.local_stack.deployment import run_prefect
 from infra.local_stack.prefect_api import PrefectApi
-from infra.local_stack.services import COMPUTING, ONE_COMPUTES, WORK_POOL, worker_command
+from infra.local_stack.services import COMPUTING, ONE_COMPUTES, WORK_POOL, WORKER, worker_command
 from infra.local_stack.sweep import as_lines, settle_begun, skip_missed_runs
 from infra.settings import Settings
 
+_NAME = f"{WORKER}container"  # by its beginning a sweep looks for lost processes here
 _READY_WITHIN_S = 300.0
 _POLL_S = 1.0
 
@@ -41,12 +41,12 @@ def main() -> int:
         settings = Settings.from_env()
         api = _api(os.environ)
         if options.is_online:
-            return 0 if api.is_healthy() and api.has_worker(WORK_POOL, platform.node()) else 1
+            return 0 if api.is_healthy() and api.has_worker(WORK_POOL, _NAME) else 1
         _prepare(api)
     except InfraError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 3 if isinstance(error, SettingsError) else 1
-    commands = [worker_command(platform.node())]
+    commands = [worker_command(_NAME)]
     if settings.ray_address is not None:
         commands.append(ray_node_command(settings.ray_address))
     return run_together(commands)
