@@ -29,7 +29,7 @@ class _Server:
     url = "https://prefect.example.org/api"
 
     def __init__(self) -> None:
-        self.asked_count, self.pools = 0, []
+        self.asked_count, self.pools, self.queues = 0, [], {}
 
     def is_healthy(self) -> bool:
         self.asked_count += 1
@@ -41,16 +41,18 @@ class _Server:
     def make_work_pool(self, name: str) -> None:
         self.pools.append(name)
 
+    def keep_work_queue(self, pool: str, name: str, limit: int, says: str) -> None:
+        self.queues[pool, name] = limit
+
 
 def test_worker_settles_what_was_lost_before_it_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     server, steps = _Server(), []
     monkeypatch.setattr(worker, "_POLL_S", 0.0)
-    monkeypatch.setattr(worker, "begun_runs", lambda api, pool: [{"id": "lost"}])
-    monkeypatch.setattr(worker, "crash_runs", lambda api, runs: steps.append(("crash", *runs)))
+    monkeypatch.setattr(worker, "settle_begun", lambda api, because: steps.append("settle") or [])
     monkeypatch.setattr(worker, "skip_missed_runs", lambda api: steps.append("skip"))
     monkeypatch.setattr(worker, "run_prefect", lambda arguments, **_: steps.append(arguments[1:]))
     monkeypatch.setattr(worker, "automate", lambda api: steps.append("automate"))
     monkeypatch.setattr(renew, "main", lambda: steps.append("renew"))
     worker._prepare(server)
-    assert server.pools == ["modnet"]
-    assert steps == [("crash", "lost"), "skip", ("deploy", "--all"), "automate", "renew"]
+    assert (server.pools, server.queues) == (["modnet"], {("modnet", "computing"): 1})
+    assert steps == ["settle", "skip", ("deploy", "--all"), "automate", "renew"]

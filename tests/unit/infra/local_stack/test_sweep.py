@@ -14,7 +14,7 @@ from infra.local_stack.environments import MARKER
 from infra.local_stack.prefect_api import BEGUN, ENDED, PrefectApi
 from infra.local_stack.processes import Process, is_running
 from infra.local_stack.services import COMPUTING, WORKER
-from infra.local_stack.sweep import cancel_runs, is_computed, skip_missed_runs, sweep
+from infra.local_stack.sweep import cancel_runs, is_computed, settle_begun, skip_missed_runs, sweep
 
 LONG_AGO = timedelta(hours=1)
 
@@ -211,6 +211,19 @@ def test_only_what_a_run_of_this_stack_has_left_behind_is_ended(
     rows = sweep(api, folder, 0.0)
     assert is_running(process) != is_ended
     assert [row["what"] for row in rows] == ([f"processes {process.pid}"] if is_ended else [])
+
+
+def test_settle_begun_takes_all_that_has_begun() -> None:
+    api = _FakeApi({"parent": "RUNNING", "child": "RUNNING", "far": "PENDING", "done": "COMPLETED", "due": "SCHEDULED"})
+    rows = settle_begun(api, "the worker has started anew")
+    assert api.states == {
+        "parent": "CRASHED",
+        "child": "CRASHED",
+        "far": "CRASHED",
+        "done": "COMPLETED",
+        "due": "SCHEDULED",
+    }
+    assert rows[0]["because"] == "the worker has started anew"
 
 
 def test_cancel_runs_takes_what_computes_here(process: Process) -> None:
