@@ -1,8 +1,8 @@
 """A Ray cluster whose machines share no disk, played on this one: `make cluster-demo`.
 
 A head, which runs the flow, Prefect and the S3 server, and two nodes, which compute. Each has a home, a cache and
-folders of temporary files of its own. They share the S3 server and Ray's token. Where the user may make namespaces, each
-has a network, a host name and mounts of its own as well, and sees no other's folder. Linux.
+folders of temporary files of its own. They share the S3 server and Ray's token. Where the user may make namespaces,
+each has a network, a host name and mounts of its own as well, and sees no other's folder. Linux.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
 from infra import NO_STATISTICS
 from infra.errors import StackError
 from infra.local_stack.ports import LOOPBACK, choose_ports
-from infra.local_stack.processes import end_processes, processes_with
+from infra.local_stack.processes import processes_with
 from infra.local_stack.services import BUCKET, STORE_LISTENERS, prefect_command, store_command
 from infra.local_stack.store_identities import store_identities
 from infra.local_stack.store_security import write_store_security
@@ -50,9 +51,10 @@ _MARKER = "MODNET_MACHINE"  # every process of a machine carries the machine's f
 _READY_WITHIN_S = 180.0
 _OBJECT_STORE_BYTES = 128 << 20
 _OWN_NAMESPACES = ("--net", "--uts", "--mount")
-# Waits for Prefect, runs the flow that stands on its standard input, and prints log and leaderboard.
+# Waits for Prefect, runs the flow with a file of settings, and prints log and leaderboard.
 _RUN = """
 import logging, os, sys, time
+from pathlib import Path
 logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
 logging.getLogger("infra.ray_pool").setLevel(logging.INFO)
 from infra.local_stack.nightly import summary
@@ -62,12 +64,12 @@ while not api.is_healthy():
     time.sleep(0.3)
 from flows.compress import compress
 from tasks.configs.compress import CompressConfig
-state = compress(CompressConfig.model_validate_json(sys.stdin.read()), return_state=True)
+state = compress(CompressConfig.model_validate_json(Path(sys.argv[1]).read_text()), return_state=True)
 run = str(state.state_details.flow_run_id)
 print("\\n".join(summary(api.artifacts([run, *api.subflow_runs([run])]))))
 sys.exit(not state.is_completed())
 """
-_STARTED = re.compile(r"retrain (\S+): started on (.+?) \(pid")
+_STARTED = re.compile(r"retrain (\S+): started on \S+ at (\S+)")
 
 
 class Machine:
@@ -84,6 +86,7 @@ class Machine:
     def __init__(self, name: str, address: str, folder: Path, environ: dict[str, str]) -> None:
         self.name, self.address, self.folder = name, address, folder
         self.enter: list[str] = []
+        self._started: list[subprocess.Popen[bytes]] = []
         own = {"HOME": "home", "TMPDIR": "tmp", "MODNET_CACHE": "cache", "MODNET_LEGACY": "legacy"}
         for part in (*own.values(), "ray"):
             (folder / part).mkdir(parents=True)
@@ -96,7 +99,7 @@ class Machine:
     def start(self, command: Sequence[str], log: str = "log", **environ: str) -> subprocess.Popen[bytes]:
         """Starts a program, whose output is appended to a log in the machine's folder."""
         with open(self.folder / log, "ab") as file:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*self.enter, *command],
                 cwd=PROJECT,
                 env={**self.environ, **environ},
@@ -105,9 +108,11 @@ class Machine:
                 stderr=file,
                 start_new_session=True,
             )
+        self._started.append(process)
+        return process
 
-    def run(self, command: Sequence[str], given: str = "", **environ: str) -> str:
-        """What a program prints that is `given` its input; waited for.
+    def run(self, command: Sequence[str]) -> str:
+        """What a program prints, which is waited for.
 
         Raises:
             CalledProcessError: it fails.
@@ -115,9 +120,9 @@ class Machine:
         done = subprocess.run(
             [*self.enter, *command],
             cwd=PROJECT,
-            env={**self.environ, **environ},
-            input=given,
-            capture_output=True,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
@@ -127,8 +132,12 @@ class Machine:
         """Kills every process of the machine at once, as when it loses its power."""
         while left := processes_with(_MARKER, str(self.folder)):
             for process in left:
-                os.kill(process.pid, signal.SIGKILL)
-            end_processes(left, 0.0)
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+            time.sleep(0.05)
+        for started in self._started:
+            started.wait()
+        self._started.clear()
 
 
 class Cluster:
@@ -208,23 +217,11 @@ class Cluster:
         self._boot(node)
         self._start_ray(node, f"--address={self.ray_address}", "--num-cpus=1", **environ)
 
-    def run_flow(self, config: CompressConfig) -> subprocess.Popen[str]:
-        """Starts the flow compress on the head; its output says where each candidate is computed."""
+    def run_flow(self, config: CompressConfig) -> subprocess.Popen[bytes]:
+        """Starts the flow compress on the head; `flow.log` there says where each candidate is computed."""
+        (self.head.folder / "config.json").write_text(config.model_dump_json())
         own = {"RAY_ADDRESS": self.ray_address, "MODNET_KEYS": str(self.head.folder / "keys"), **self._prefect}
-        flow = subprocess.Popen(
-            [*self.head.enter, sys.executable, "-c", _RUN],
-            cwd=PROJECT,
-            env={**self.head.environ, **own},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        assert flow.stdin is not None
-        flow.stdin.write(config.model_dump_json())
-        flow.stdin.close()
-        return flow
+        return self.head.start([sys.executable, "-c", _RUN, str(self.head.folder / "config.json")], "flow.log", **own)
 
     def _boot(self, machine: Machine) -> None:
         """Gives a machine its namespaces, which a process that sleeps holds, and a cable to the head."""
@@ -279,7 +276,9 @@ def tiny_run(folder: Path) -> CompressConfig:
     small = {"channel_multiple": 2, "min_channels": 2}
     return CompressConfig(
         dataset=DatasetConfig(synthetic=SyntheticConfig(train=16, val=2, height=128, width=96)),
-        base=BaselineConfig(checkpoint=str(save_checkpoint(MODNet(ModnetSpec.tiny()), folder / "tiny.safetensors", {}))),
+        base=BaselineConfig(
+            checkpoint=str(save_checkpoint(MODNet(ModnetSpec.tiny()), folder / "tiny.safetensors", {}))
+        ),
         pruning=tuple(PruningConfig(policy=UniformPolicy(ratio=ratio), **small) for ratio in (0.25, 0.5)),
         retrain=MattingRetraining(epochs=4, image_size=64, batch_size=2),
         # hardly trained networks differ more in 8 bits
@@ -291,22 +290,26 @@ def tiny_run(folder: Path) -> CompressConfig:
 
 def main() -> int:
     """Shows a run, and returns the flow's exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="modnet-", dir="/tmp") as folder, Cluster(Path(folder)) as cluster:
+    with tempfile.TemporaryDirectory(prefix="modnet-cluster-", dir="/tmp") as folder, Cluster(Path(folder)) as cluster:
         kind = "a network, host name and mounts of its own" if cluster.has_networks else "loopback: no namespaces here"
         print(f"a head and {len(NODES)} nodes, each with {kind}, are up after {time.monotonic() - began:.0f} s")
         flow = cluster.run_flow(tiny_run(cluster.head.folder))
-        assert flow.stdout is not None
-        ran_on = {}
-        for line in flow.stdout:
-            print(line, end="", flush=True)
-            if found := _STARTED.search(line):
-                ran_on[found[1]] = found[2]
+        places = {machine.address: name for name, machine in cluster.machines.items()}
+        ran_on, has_ended = {}, False
+        with open(cluster.head.folder / "flow.log") as log:
+            while not has_ended:
+                has_ended = flow.poll() is not None  # asked before the last lines are read
+                for line in log:
+                    print(line, end="", flush=True)
+                    if found := _STARTED.search(line):
+                        ran_on[found[1]] = places[found[2]]
+                time.sleep(0.2)
         for candidate, place in ran_on.items():
             print(f"candidate {candidate} was retrained on {place}")
-        print(f"flow compress: exit code {flow.wait()}, after {time.monotonic() - began:.0f} s in all")
+        print(f"flow compress: exit code {flow.returncode}, after {time.monotonic() - began:.0f} s in all")
         return flow.returncode
 
 
