@@ -112,7 +112,7 @@ def test_a_node_that_is_killed_in_an_epoch_costs_at_most_that_epoch(cluster: Clu
     config = tiny_run(cluster.head.folder)
     synthetic = config.dataset.synthetic.model_copy(update={"train": IMAGES})
     dataset = config.dataset.model_copy(update={"synthetic": synthetic})
-    retrain = config.retrain.model_copy(update={"epochs": 3, "batch_size": 1, "image_size": 96})
+    retrain = config.retrain.model_copy(update={"epochs": 2, "batch_size": 1, "image_size": 96})
     flow = cluster.run_flow(config.model_copy(update={"dataset": dataset, "retrain": retrain}))
     log, told = cluster.head.folder / "flow.log", cluster.head.folder / "told"
     for node in (KEPT, LOST):
