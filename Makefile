@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install agent legacy-runtimes nightly up down deployments test test-slow check lint format docs
+.PHONY: help install agent legacy-runtimes nightly cluster-demo up down deployments test test-slow check lint format docs
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,6 +30,9 @@ nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE=
 	  $(call given,base,BASE) $(call given,pruning,PRUNING) $(call given,start,START) \
 	  $(call given,max-mse-ratio,MAX_MSE_RATIO) $(call given,licence,LICENCE) > .modnet/parameters.json
 	@$(BIN)/python -m infra.local_stack nightly --parameters-file .modnet/parameters.json
+
+cluster-demo: install  ## a small run on a Ray head and two nodes that share no disk, played on this machine
+	@$(BIN)/python -m benchmarks.cluster
 
 up: install  ## start Prefect, SeaweedFS and worker, and say where the UI is
 	@$(BIN)/python -m infra.local_stack up

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from infra.device.errors import DamagedAnswerError, DigestMismatchError, StoreUnavailableError
+from infra.device.errors import ClockError, DamagedAnswerError, DigestMismatchError, StoreUnavailableError
 from infra.errors import StoreGoneError
 
 LONGEST_PAUSE_S = 30.0
@@ -29,7 +29,7 @@ def patient(
 
     Pauses grow from one second to LONGEST_PAUSE_S. After `wait_s` seconds a method raises StoreGoneError, which is
     worth no other try. What came damaged DAMAGED_TIMES is a DigestMismatchError: it is damaged where it is kept. A
-    method must leave nothing locked or half done when it raises StoreUnavailableError.
+    ClockError is raised at once. A method must leave nothing locked or half done when it raises StoreUnavailableError.
 
     Args:
         asked: a store, or what reads one.
@@ -55,6 +55,8 @@ class _Patient:
         while True:
             try:
                 return request(*args, **kwargs)
+            except ClockError:  # waiting sets no clock, and another node's may be right
+                raise
             except StoreUnavailableError as error:
                 damaged += isinstance(error, DamagedAnswerError)
                 if damaged == DAMAGED_TIMES:  # not on its way: the store keeps it so

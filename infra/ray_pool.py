@@ -42,7 +42,7 @@ from ray.exceptions import (
 )
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
-from infra.device.errors import SettingsError
+from infra.device.errors import ClockError, DiskFullError, InfraError, SettingsError
 from infra.device.measuring.control_groups import cpu_quota, memory_limit
 from infra.errors import OutOfMemoryError, ResourcesUnavailableError, WorkerLostError
 from infra.ray_folder import ray_folder
@@ -55,9 +55,11 @@ CALLS_PER_PROCESS = 8
 _POLL_S = 0.5
 _SETTLE_S = 15.0
 _ANSWERS_WITHIN_S = 10.0
+_AVOIDED_FOR_S = 600.0
 # What decides a result besides Python and Ray, whose versions Ray compares by itself.
 _DISTRIBUTIONS = ("modnet-edge", "torch", "numpy", "opencv-python-headless", "openvino", "nncf")
 _OWN_VARIABLES = ("MODNET_KEYS", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
+_OF_THE_NODE = (ClockError, DiskFullError)  # what another node may not have
 _LOST = (WorkerCrashedError, NodeDiedError, LocalRayletDiedError, ObjectLostError)
 
 _WRONG_TOKEN = (
@@ -100,6 +102,7 @@ class _Connection:
 
 _lock = threading.Lock()
 _connection: _Connection | None = None
+_avoided_until: dict[str, float] = {}  # of nodes by Ray's id, in monotonic seconds
 
 
 def run_on_ray(
@@ -116,7 +119,8 @@ def run_on_ray(
     """The function's result, computed by a Ray worker; may be called by many threads at once.
 
     Function and arguments travel by pickle, the function by its name in its module. The worker's OMP_NUM_THREADS is the
-    number of CPUs asked for. Whenever this call ends before the function does, the worker is killed first.
+    number of CPUs asked for. Whenever this call ends before the function does, the worker is killed first. A node
+    whose disk is full or whose clock is wrong gets nothing more for a while, as long as another node has room.
 
     Args:
         cpus: CPUs to set aside on one node.
@@ -136,20 +140,29 @@ def run_on_ray(
         CancelledError: somebody cancelled the computation in Ray.
         SettingsError: the worker has other versions than this process, the address cannot be used, the cluster wants
             another token, or a local Ray has no folder.
-        Exception: whatever the function raised, with the worker's traceback as its cause.
+        Exception: whatever the function raised, with the worker's traceback as its cause; an InfraError names the node.
     """
     label = name or getattr(function, "__name__", "function")
     _connect(address)
     room = Room(label, cpus, gpus, memory_gb * 1e9, scales)
     room.require()
+    room.avoid({node for node, until in _avoided_until.items() if until > time.monotonic()})
     task = (_compute_on_gpu if gpus else _compute).options(
-        name=label, num_cpus=cpus, num_gpus=gpus, memory=int(room.memory_bytes) or None
+        name=label,
+        num_cpus=cpus,
+        num_gpus=gpus,
+        memory=int(room.memory_bytes) or None,
+        label_selector={"ray.io/node-id": f"!in({','.join(room.avoided)})"} if room.avoided else None,
     )
     stream = task.remote(pickle.dumps((function, args)), _versions())
     started_at = time.monotonic()
-    place = _next_item(stream, label, math.inf, on_wait=room.require)
+    place, node_id = _next_item(stream, label, math.inf, on_wait=room.require)
     _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
-    result: Result = _next_item(stream, label, timeout_s)
+    try:
+        result: Result = _next_item(stream, label, timeout_s)
+    except _OF_THE_NODE:
+        _avoided_until[node_id] = time.monotonic() + _AVOIDED_FOR_S
+        raise
     return result
 
 
@@ -268,23 +281,45 @@ class Room:
         self.memory_bytes = memory_bytes
         self._scales = scales
         self._has_told = False
+        self.avoided: set[str] = set()
+
+    def avoid(self, node_ids: set[str]) -> None:
+        """Leaves these nodes out, unless no other is large enough."""
+        self.avoided = node_ids if self._able(_nodes()) - node_ids else set()
 
     def require(self) -> None:
         """Refuses what no node could ever give, busy or not: Ray would wait for it without end.
 
         Raises:
             ResourcesUnavailableError: no node has that much, and the cluster does not add any.
+            WorkerLostError: those that have it are gone, but for nodes that are left out.
         """
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        if any(all(node.get(name, 0) >= wanted for name, wanted in self._wanted.items()) for node in nodes):
+        nodes = _nodes()
+        able = self._able(nodes)
+        if able - self.avoided:
             return
-        have = "; ".join(map(_in_words, nodes)) or "no node"
+        if able:
+            raise WorkerLostError(f"{self._label}: the nodes that it waited for are gone")
+        have = "; ".join(map(_in_words, nodes.values())) or "no node"
         words = f"{self._label}: asked for {_in_words(self._wanted)} on one node, the Ray cluster has {have}"
         if not self._scales:
             raise ResourcesUnavailableError(words)
         if not self._has_told:
             self._has_told = True
             _log.warning("%s; waiting for it to add a node", words)
+
+    def _able(self, nodes: Mapping[str, Mapping[str, float]]) -> set[str]:
+        return {
+            node
+            for node, has in nodes.items()
+            if all(has.get(name, 0) >= wanted for name, wanted in self._wanted.items())
+        }
+
+
+def _nodes() -> dict[str, dict[str, float]]:
+    """What each living node has, by its id."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
 
 
 def _in_words(resources: Mapping[str, float]) -> str:
@@ -305,8 +340,8 @@ def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
 
     The call stays pickled until the versions are known to agree: reading it imports what the function needs.
     """
-    place = f"{platform.node()} (pid {os.getpid()})"
-    yield place
+    place = f"{platform.node()} at {services.get_node_ip_address()} (pid {os.getpid()})"
+    yield place, ray.get_runtime_context().get_node_id()
     here = _versions()
     if here != versions:
         differ = ", ".join(
@@ -316,7 +351,11 @@ def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
         )
         raise SettingsError(f"Ray worker on {place}: has {differ}; install the same wheel on every node")
     function, args = pickle.loads(call)
-    yield function(*args)
+    try:
+        result = function(*args)
+    except InfraError as error:
+        raise type(error)(f"on {place}: {error}") from error
+    yield result
 
 
 _compute = ray.remote(max_retries=0, max_calls=CALLS_PER_PROCESS)(_computed)

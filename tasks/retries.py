@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.tasks import Task
 
-from infra.device.errors import InfraError, StoreUnavailableError
+from infra.device.errors import DiskFullError, InfraError, StoreUnavailableError
 from infra.errors import StoreGoneError, WorkerLostError
 from modnet.errors import DownloadError, ModnetError
 
@@ -22,6 +22,7 @@ WORTH_ANOTHER_TRY: tuple[tuple[type[BaseException], bool], ...] = (
     (StoreGoneError, False),  # it has been waited for already
     (WorkerLostError, True),  # killed, out of memory, its node gone; no cluster answers yet
     (DownloadError, True),  # cut, or 5xx
+    (DiskFullError, True),  # of a node: another one may have room
     (InfraError, False),  # a wrong token, version, setting; no room; not what was signed
     (ModnetError, False),  # the same question has the same answer
     (httpx.TransportError, True),  # Prefect's server does not answer

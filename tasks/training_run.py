@@ -23,7 +23,7 @@ from modnet.workload import LabelledData, Workload
 logger = logging.getLogger(__name__)
 
 TELL_EVERY_S = 3.0
-SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this
+SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this, or an epoch where that is shorter
 STATISTICS_IMAGES = 32  # on which a folded backbone's norms are measured
 
 
@@ -50,7 +50,7 @@ def run_training(
     Args:
         network: of the workload.
         device: where to train: `cpu` or `cuda`.
-        save: called every `SAVE_STATE_EVERY_S` seconds, and after every `keep`.
+        save: called every `SAVE_STATE_EVERY_S` seconds and after every epoch.
         tell: called every `TELL_EVERY_S` seconds and after every epoch. Watching never ends work: what it raises is
             logged, once.
         saved: the bytes of a state that `save` got in an earlier, cut run of the same question.
@@ -70,13 +70,11 @@ def run_training(
         if tell_of is not None:
             tell_of(state)
         has_ended, epochs = epochs is not None and len(state.history) > epochs, len(state.history)
-        is_due = time.monotonic() - saved_at >= SAVE_STATE_EVERY_S
-        if keep is not None and has_ended:
+        if keep is not None and has_ended:  # before the state is saved, which is never ahead of what was kept
             averaged = state.modules["average"]
             assert isinstance(averaged, PrunableNetwork)
             keep(epochs, averaged)
-            is_due = True  # what was kept is never without a state to go on from, and the state never ahead of it
-        if is_due:
+        if has_ended or time.monotonic() - saved_at >= SAVE_STATE_EVERY_S:
             save(state)
             saved_at = time.monotonic()
 

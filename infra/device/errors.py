@@ -2,6 +2,7 @@
 
 InfraError
 ├─ StoreUnavailableError       network, throttling: worth another try
+│  ├─ ClockError               it refuses what is signed at another time than its own
 │  └─ DamagedAnswerError       bytes that are not what the store says they are: on their way, or on its disk
 ├─ SettingsError               an environment variable or key is missing or wrong
 │  ├─ StoreRefusesError        the store answers, and refuses this identity, bucket or request
@@ -23,6 +24,10 @@ class InfraError(Exception):
 
 class StoreUnavailableError(InfraError):
     """The object store does not answer, or not now; another try may succeed."""
+
+
+class ClockError(StoreUnavailableError):
+    """The object store refuses what is signed by the clock of this machine, which somebody may set meanwhile."""
 
 
 class DamagedAnswerError(StoreUnavailableError):

@@ -20,6 +20,7 @@ from botocore.parsers import ResponseParserError
 
 from infra.device.documents.file_digest import CHUNK_BYTES, FileDigest, chunks_of
 from infra.device.errors import (
+    ClockError,
     ConflictError,
     DamagedAnswerError,
     InfraError,
@@ -263,7 +264,7 @@ def _meaning(error: ClientError, where: str) -> InfraError:
     if code == "RequestTimeTooSkewed":
         there = metadata.get("HTTPHeaders", {}).get("date", "unknown")
         here = datetime.now(timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
-        return StoreUnavailableError(f"{where}: the clock of this machine is wrong: {here} here, {there} in the store")
+        return ClockError(f"{where}: the clock of this machine is wrong: {here} here, {there} in the store")
     if code == "NoSuchBucket":
         return StoreRefusesError(f"{where}: the bucket does not exist; make it or correct the store URL")
     # S3 names every error in XML; an answer to HEAD has no body to do it in.

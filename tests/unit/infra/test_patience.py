@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.device.errors import (
+    ClockError,
     ConflictError,
     DamagedAnswerError,
     DigestMismatchError,
@@ -61,7 +62,7 @@ def test_a_store_that_stays_away_is_given_up_in_words(tmp_path: Path) -> None:
     assert 3500 < store.now <= 3600
 
 
-@pytest.mark.parametrize("error", [NotStoredError, ConflictError, StoreRefusesError])
+@pytest.mark.parametrize("error", [NotStoredError, ConflictError, StoreRefusesError, ClockError])
 def test_every_other_answer_comes_at_once(
     error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

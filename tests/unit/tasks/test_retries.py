@@ -32,6 +32,7 @@ def answer(status: int) -> PrefectHTTPStatusError:
 MAY_PASS = [
     StoreUnavailableError("no answer"),
     WorkerLostError("killed for memory"),
+    DiskFullError("no room on this node"),
     DownloadError("cut"),
     httpx.ConnectError("refused"),
     httpx.ReadTimeout("no answer"),
@@ -44,7 +45,6 @@ WOULD_FAIL_AGAIN = [
     SettingsError("another token, another version"),
     ResourcesUnavailableError("asked for 64 CPUs"),
     StackError("the port is taken"),
-    DiskFullError("no room"),
     NotStoredError("no such key"),
     ConflictError("somebody was first"),
     DigestMismatchError("other bytes"),
