@@ -112,6 +112,7 @@ def run_on_ray(
     timeout_s: float,
     address: str | None = None,
     name: str = "",
+    on_start: Callable[[str], None] = lambda place: None,
 ) -> Result:
     """The function's result, computed by a Ray worker; may be called by many threads at once.
 
@@ -126,6 +127,7 @@ def run_on_ray(
         timeout_s: seconds that the function may compute; waiting for a free node is not counted.
         address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
         name: what log lines and errors call this computation; by default the function's name.
+        on_start: is told once where it computes, as `host (pid)`.
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough, and it does not scale.
@@ -149,6 +151,7 @@ def run_on_ray(
     started_at = time.monotonic()
     place = _next_item(stream, label, math.inf, on_wait=room.require)
     _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
+    on_start(place)
     result: Result = _next_item(stream, label, timeout_s)
     return result
 
