@@ -43,6 +43,7 @@ from ray.exceptions import (
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
 from infra.device.errors import SettingsError
+from infra.device.logs import current_fields, log_json_to_stderr, process_fields
 from infra.device.measuring.control_groups import cpu_quota, memory_limit
 from infra.errors import OutOfMemoryError, ResourcesUnavailableError, WorkerLostError
 from infra.ray_folder import ray_folder
@@ -147,7 +148,7 @@ def run_on_ray(
     task = (_compute_on_gpu if gpus else _compute).options(
         name=label, num_cpus=cpus, num_gpus=gpus, memory=int(room.memory_bytes) or None
     )
-    stream = task.remote(pickle.dumps((function, args)), _versions())
+    stream = task.remote(pickle.dumps((function, args)), _versions(), current_fields())
     started_at = time.monotonic()
     place = _next_item(stream, label, math.inf, on_wait=room.require)
     _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
@@ -303,11 +304,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
+def _computed(call: bytes, versions: dict[str, str], fields: dict[str, str]) -> Iterator[Any]:
     """On the worker: says where it runs, then yields the function's result.
 
     The call stays pickled until the versions are known to agree: reading it imports what the function needs.
     """
+    process_fields.clear()  # of the call before
+    process_fields.update(fields)
+    log_json_to_stderr()
     place = f"{platform.node()} (pid {os.getpid()})"
     yield place
     here = _versions()

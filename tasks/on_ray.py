@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from prefect import get_run_logger
 from prefect.futures import PrefectFutureList
 
+from infra.device.logs import log_fields
 from infra.device.shown import shown
 from infra.errors import OutOfMemoryError, ResourcesUnavailableError
 from infra.ray_pool import run_on_ray
@@ -14,7 +15,7 @@ from modnet.configs import ComputeConfig
 from modnet.records import Record
 from tasks.remote.node import answered
 from tasks.stored import recall, this_store
-from tasks.timeline import this_stage, this_timeline
+from tasks.timeline import this_run, this_stage, this_timeline
 from tasks.training_progress import shown_training
 
 Kind = TypeVar("Kind", bound=Record)
@@ -40,7 +41,8 @@ def recalled_or_computed(
     settings, timeline, stage = Settings.from_env(), this_timeline(), this_stage()
 
     def compute_on_ray(gpus: float | None, memory_gb: float, batch_parts: int = 1) -> Kind:
-        with timeline.computing(name, stage) as began:
+        about = log_fields(run_id=this_run(), stage=stage, computation=name)
+        with about, timeline.computing(name, stage) as began:
             computed: Kind = run_on_ray(
                 answered,
                 *(key, kind, function, args, cpus, gpus, compute.store_wait_s, batch_parts),

@@ -150,7 +150,7 @@ _roots: dict[str, str] = {}  # flow run -> the one that started it, or that one'
 
 def this_timeline() -> Timeline:
     """That of the run which this flow or task belongs to."""
-    run_id = _root(str(flow_run.id))
+    run_id = this_run()
     with _lock:
         if run_id not in _timelines:
             _timelines[run_id] = Timeline(_Artifact(run_id).draw)
@@ -162,8 +162,9 @@ def this_stage() -> str:
     return str(flow_run.flow_name or "")
 
 
-def _root(run_id: str) -> str:
-    """The flow run that a process was started for; without that, Prefect is asked who started whom."""
+def this_run() -> str:
+    """The flow run that this process was started for; without that, Prefect is asked who started whom."""
+    run_id = str(flow_run.id)
     if (started_for := os.environ.get("PREFECT__FLOW_RUN_ID")) is not None:
         return started_for
     with _lock:

@@ -18,7 +18,8 @@ from pathlib import Path
 import uvicorn
 
 from infra.device.errors import InfraError, SettingsError
-from infra.device.shown import ShownFormatter, ShownParser, shown
+from infra.device.logs import log_formatter
+from infra.device.shown import ShownParser, shown
 from infra.device.stores.object_store import open_store
 from infra.ingest.app import Ingest
 from infra.ingest.at_most import AtMost
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT, and returns the exit code."""
     options = _parser().parse_args(arguments)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(log_formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(AtMost(_LINES_A_MINUTE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)

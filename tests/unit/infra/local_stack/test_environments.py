@@ -51,6 +51,14 @@ def test_pipeline_environ_keeps_what_the_caller_has_chosen_and_names_no_service(
     assert pipeline_environ({}, tmp_path, STATE)["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
+def test_json_logs_are_asked_of_every_process(tmp_path: Path) -> None:
+    asked = {"MODNET_LOG": "json"}
+    assert pipeline_environ(asked, tmp_path, STATE)["PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"] == "json"
+    environs = [pipeline_environ(asked, tmp_path, STATE), ingest_environ(asked, tmp_path, STATE)]
+    assert [one["MODNET_LOG"] for one in [*environs, device_environ(asked, tmp_path, STATE, LOCAL)]] == ["json"] * 3
+    assert not [name for name in pipeline_environ({}, tmp_path, STATE) if "FORMATTER" in name or name == "MODNET_LOG"]
+
+
 @pytest.mark.parametrize(
     ("caller", "wanted"),
     [
