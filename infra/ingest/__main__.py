@@ -23,6 +23,7 @@ from infra.device.shown import ShownParser, shown
 from infra.device.stores.object_store import open_store
 from infra.ingest.app import Ingest
 from infra.ingest.at_most import AtMost
+from infra.ingest.counts import Counts
 from infra.ingest.devices import DeviceRegistry
 from infra.ingest.events import Events
 from infra.ingest.invitations import Invitations
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registry.devices()
         events = Events(os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_API_AUTH_STRING"))
         invitations = Invitations(options.devices.with_name("invitations.json"))
-        ingest = Ingest(open_store(Settings.from_env().store_url), registry, invitations, events.tell)
+        counts = Counts(options.devices.with_name("metrics") / "ingest.prom")
+        store = open_store(Settings.from_env().store_url)
+        ingest = Ingest(store, registry, invitations, events.tell, counts.add)
     except InfraError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 3
