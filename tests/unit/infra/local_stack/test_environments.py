@@ -18,6 +18,7 @@ FOREIGN = {
     "AWS_ENDPOINT_URL_S3": "https://elsewhere",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
     "PREFECT_API_URL": "https://elsewhere/api",
+    "PREFECT_CLIENT_METRICS_ENABLED": "true",  # a port of the worker, for everybody
     "MODNET_STORE": "s3://elsewhere",
     "RAY_ADDRESS": "elsewhere:6379",
     "EDITOR": "ed",
@@ -42,7 +43,7 @@ def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) 
         *("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
         *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
     }
-    assert "RAY_ADDRESS" not in environ
+    assert {"RAY_ADDRESS", "PREFECT_CLIENT_METRICS_ENABLED"}.isdisjoint(environ)
     assert "elsewhere" not in "".join(environ.values())
 
 

@@ -273,9 +273,11 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.progress([run])
     list(api.logs([run], datetime.now(UTC)))
     api.artifacts([run])
+    api.last_runs(20)
+    api.timelines([run])
     api.deployment_id("collect", "stage")
     api.keep_automation(collect_after_reports(str(uuid4())))
-    assert len(api.asked) == 19
+    assert len(api.asked) == 21
     for path, body in api.asked:
         if path.endswith("/filter"):
             for name in body.keys() - {"sort", "limit", "offset"}:
