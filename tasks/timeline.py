@@ -20,6 +20,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from infra.device.shown import shown
@@ -159,7 +160,8 @@ def this_timeline() -> Timeline:
 
 def this_stage() -> str:
     """Name of the flow that this is called in."""
-    return str(flow_run.flow_name or "")
+    context = FlowRunContext.get()
+    return "" if context is None or context.flow is None else context.flow.name
 
 
 def this_run() -> str:

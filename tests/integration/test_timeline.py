@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +16,9 @@ import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from infra.device.stores.folder_store import FolderStore
@@ -31,6 +38,20 @@ ANSWER = TrainingProgress(step=1, steps=1, text="")
 def computed(name: str) -> TrainingProgress:
     key, compute = f"answers/{name}.json", ComputeConfig()
     return recalled_or_computed(key, TrainingProgress, lambda node: ANSWER, cpus=1, compute=compute, name=name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def timelines(run_id: str) -> list[Artifact]:
+    of_run = ArtifactFilterFlowRunId(any_=[UUID(run_id)])
+    with get_client(sync_client=True) as client:
+        return client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[KEY]), flow_run_id=of_run)
+        )
 
 
 @flow
@@ -58,18 +79,7 @@ def test_rows_of_subflows_stand_in_the_table_of_the_run(
 
     monkeypatch.setattr(on_ray, "run_on_ray", run)
     put_record(own_store, "answers/found.json", ANSWER)
-    with prefect_test_harness(server_startup_timeout=120):
-        ids = [outer(), outer()]
-        with get_client(sync_client=True) as client:
-            found = [
-                client.read_artifacts(
-                    artifact_filter=ArtifactFilter(
-                        key=ArtifactFilterKey(any_=[KEY]), flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run_id)])
-                    )
-                )
-                for run_id in ids
-            ]
-    (first,), (second,) = found  # one each, drawn anew
+    (first,), (second,) = map(timelines, [outer(), outer()])  # one each, drawn anew
     rows = [[row["computation"], row["stage"], row["try"], row["how it ended"]] for row in json.loads(first.data)]
     again = "WorkerLostError: its node died; tried again"
     assert sorted(rows) == [
@@ -79,3 +89,38 @@ def test_rows_of_subflows_stand_in_the_table_of_the_run(
         ["found", "inner", "", "found in the store"],
     ]
     assert len(json.loads(second.data)) == 3  # nothing of the run before, though it was in the same process
+
+
+KILLED = """
+import time
+from prefect.runtime import flow_run
+from tasks import on_ray
+from tests.integration.test_timeline import computed, flow
+
+def run(*_, name, on_start, **__):
+    on_start("node-1 (pid 7)")
+    time.sleep(600)
+
+@flow
+def killed():
+    print(flow_run.id, flush=True)
+    computed("a")
+
+on_ray.run_on_ray = run
+killed()
+"""
+
+
+def test_a_killed_run_has_one(own_store: FolderStore) -> None:
+    environ = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    command = [sys.executable, "-c", KILLED]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environ, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().decode().strip()
+        deadline = time.monotonic() + 120
+        while not timelines(run_id):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.kill()
+    (row,) = json.loads(str(timelines(run_id)[0].data))
+    assert (row["computation"], row["where"], row["how it ended"]) == ("a", "node-1 (pid 7)", "under way")
