@@ -43,6 +43,7 @@ from ray.exceptions import (
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
 from infra.device.errors import ClockError, DiskFullError, InfraError, SettingsError
+from infra.device.logs import current_fields, log_json_to_stderr, process_fields
 from infra.device.measuring.control_groups import cpu_quota, memory_limit
 from infra.errors import OutOfMemoryError, ResourcesUnavailableError, WorkerLostError
 from infra.ray_folder import ray_folder
@@ -115,6 +116,7 @@ def run_on_ray(
     timeout_s: float,
     address: str | None = None,
     name: str = "",
+    on_start: Callable[[str], None] = lambda place: None,
 ) -> Result:
     """The function's result, computed by a Ray worker; may be called by many threads at once.
 
@@ -130,6 +132,7 @@ def run_on_ray(
         timeout_s: seconds that the function may compute; waiting for a free node is not counted.
         address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
         name: what log lines and errors call this computation; by default the function's name.
+        on_start: is told once where it computes, as `host (pid)`.
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough, and it does not scale.
@@ -154,10 +157,11 @@ def run_on_ray(
         memory=int(room.memory_bytes) or None,
         label_selector={"ray.io/node-id": f"!in({','.join(room.avoided)})"} if room.avoided else None,
     )
-    stream = task.remote(pickle.dumps((function, args)), _versions())
+    stream = task.remote(pickle.dumps((function, args)), _versions(), current_fields())
     started_at = time.monotonic()
     place, node_id = _next_item(stream, label, math.inf, on_wait=room.require)
     _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
+    on_start(place)
     try:
         result: Result = _next_item(stream, label, timeout_s)
     except _OF_THE_NODE:
@@ -335,12 +339,15 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
+def _computed(call: bytes, versions: dict[str, str], fields: dict[str, str]) -> Iterator[Any]:
     """On the worker: says where it runs, then yields the function's result.
 
     The call stays pickled until the versions are known to agree: reading it imports what the function needs.
     """
-    place = f"{platform.node()} at {services.get_node_ip_address()} (pid {os.getpid()})"
+    process_fields.clear()  # of the call before
+    process_fields.update(fields)
+    log_json_to_stderr()
+    place = f"{platform.node()} at {services.get_node_ip_address()} (pid {os.getpid()})"  # type: ignore[no-untyped-call]
     yield place, ray.get_runtime_context().get_node_id()
     here = _versions()
     if here != versions:

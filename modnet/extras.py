@@ -11,8 +11,8 @@ from modnet.errors import MissingExtraError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("matplotlib", "nncf", "onnx", "rich", "safetensors", "torch"),
     "pipeline": (
-        *("boto3", "botocore", "cryptography", "httpx", "prefect", "ray", "securesystemslib", "starlette", "tuf"),
-        *("uvicorn", "yaml"),
+        *("boto3", "botocore", "cryptography", "httpx", "prefect", "prometheus_client", "ray"),
+        *("securesystemslib", "starlette", "tuf", "uvicorn", "yaml"),
     ),
 }
 """Extra of pyproject.toml → the packages that it brings and that this project imports."""

@@ -18,6 +18,7 @@ from infra.local_stack.environments import MARKER
 from infra.publishing.rollouts import rollout_rows
 from tasks.artifacts import create_link_artifact, create_table_artifact
 from tasks.fleet_page import MAX_ROWS, Fleet, fleet_lead, fleet_page, fleet_tables
+from tasks.metrics import write_metrics
 from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_trust
 from tasks.stored import this_store
@@ -50,7 +51,10 @@ def read_new() -> collecting.Look:
 
 @task(retry_condition_fn=is_transient, **RETRIES)
 def publish_fleet(slower_by: float, silent_after_h: float) -> str:
-    """Writes the page of the fleet and returns its address; tables show the rows as well, when they are others."""
+    """Writes the page of the fleet and returns its address; tables show the rows as well, when they are others.
+
+    In a stack, figures for Prometheus are written as well.
+    """
     store, devices = this_store(), _devices()
     running, states = _signed()
     revoked = {name for name, device in devices.items() if device.revoked_at is not None}
@@ -71,6 +75,7 @@ def publish_fleet(slower_by: float, silent_after_h: float) -> str:
             key = f"fleet-{title.lower().replace(' ', '-')}"
             create_table_artifact(rows[:MAX_ROWS], key=key, description=f"{title}. {fleet_lead(fleet)}.")
         store.put(_SHOWN, etag.encode())
+    write_metrics(fleet, store)
     address = store.link(PAGE)
     create_link_artifact(address, key="fleet", link_text="Page of the fleet", description=PAGE)
     return address

@@ -54,8 +54,8 @@ def latency_svg(releases: Sequence[str], lines: Mapping[str, Sequence[Point]]) -
     parts = [_grid(ms, y(ms)) for ms in _ticks(bottom, top)]
     every = math.ceil(len(releases) * _NAME_WIDTH / (_WIDTH - _LEFT - _RIGHT))
     shown_columns = range(len(releases) - 1, -1, -every)  # the newest always
-    parts += [_text(x(column), _HEIGHT - _BOTTOM + 18, releases[column], "middle") for column in shown_columns]
-    parts.append(_text(4, _TOP + 4, "ms", "start"))
+    parts += [svg_text(x(column), _HEIGHT - _BOTTOM + 18, releases[column], "middle") for column in shown_columns]
+    parts.append(svg_text(4, _TOP + 4, "ms", "start"))
     ends = []
     for number, (name, line) in enumerate(lines.items()):
         if line:
@@ -88,14 +88,14 @@ def _names(ends: list[tuple[float, str, str]]) -> list[str]:
     parts, free = [], float(_TOP)
     for y, name, colour in sorted(ends):
         free = max(free, y)
-        parts.append(_text(_WIDTH - _RIGHT + 8, free + 4, name, "start", colour))
+        parts.append(svg_text(_WIDTH - _RIGHT + 8, free + 4, name, "start", colour))
         free += _LINE_HEIGHT
     return parts
 
 
 def _grid(ms: float, y: float) -> str:
     line = f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='#ddd'/>"
-    return line + _text(_LEFT - 6, y + 4, f"{ms:g}", "end")
+    return line + svg_text(_LEFT - 6, y + 4, f"{ms:g}", "end")
 
 
 def _ticks(bottom: float, top: float) -> list[float]:
@@ -112,7 +112,8 @@ def _ticks(bottom: float, top: float) -> list[float]:
     return [one for one in round_ones if bottom <= one <= top]
 
 
-def _text(x: float, y: float, text: str, anchor: str, colour: str = "#444") -> str:
+def svg_text(x: float, y: float, text: str, anchor: str, colour: str = "#444") -> str:
+    """A small text as an element of an SVG; `anchor` is `start`, `middle` or `end`."""
     return (
         f"<text x='{x:.1f}' y='{y:.1f}' font-size='11' text-anchor='{anchor}' fill='{colour}'>{_escaped(text)}</text>"
     )

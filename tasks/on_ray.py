@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from prefect import get_run_logger
 from prefect.futures import PrefectFutureList
 
+from infra.device.logs import log_fields
 from infra.device.shown import shown
 from infra.errors import OutOfMemoryError, ResourcesUnavailableError
 from infra.ray_pool import run_on_ray
@@ -14,6 +15,7 @@ from modnet.configs import ComputeConfig
 from modnet.records import Record
 from tasks.remote.node import answered
 from tasks.stored import recall, this_store
+from tasks.timeline import this_run, this_stage, this_timeline
 from tasks.training_progress import shown_training
 
 Kind = TypeVar("Kind", bound=Record)
@@ -36,25 +38,29 @@ def recalled_or_computed(
     Looking first spares a second run of the same question the start of Ray and of its workers. Of a training, `bar` is
     key and description of the artifact that shows how far it is; one that is killed for memory is tried once more.
     """
-    settings = Settings.from_env()
+    settings, timeline, stage = Settings.from_env(), this_timeline(), this_stage()
 
     def compute_on_ray(gpus: float | None, memory_gb: float, batch_parts: int = 1) -> Kind:
-        computed: Kind = run_on_ray(
-            answered,
-            *(key, kind, function, args, cpus, gpus, compute.store_wait_s, batch_parts),
-            cpus=cpus,
-            gpus=gpus or 0,
-            memory_gb=memory_gb,
-            scales=compute.cluster_scales,
-            timeout_s=compute.timeout_s,
-            address=settings.ray_address,
-            name=name,
-        )
+        about = log_fields(run_id=this_run(), stage=stage, computation=name)
+        with about, timeline.computing(name, stage) as began:
+            computed: Kind = run_on_ray(
+                answered,
+                *(key, kind, function, args, cpus, gpus, compute.store_wait_s, batch_parts),
+                cpus=cpus,
+                gpus=gpus or 0,
+                memory_gb=memory_gb,
+                scales=compute.cluster_scales,
+                timeout_s=compute.timeout_s,
+                address=settings.ray_address,
+                name=name,
+                on_start=began,
+            )
         return computed
 
     record = recall(this_store(compute.store_wait_s), key, kind)
     if record is not None:
         get_run_logger().info("%s: found in the store", name)
+        timeline.found(name, stage)
         return record
     if bar is None:
         return compute_on_ray(None, 0)

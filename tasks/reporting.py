@@ -31,6 +31,7 @@ from tasks.signed import this_trust
 from tasks.stored import get_record, identify, this_store
 from tasks.stored_network import export_key, shaped, sheet_key
 from tasks.tables import device_rows, html_page
+from tasks.timeline import this_timeline
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -76,10 +77,17 @@ def publish_report(
         compute=config.compute,
         name="draw sheet",
     )
-    pictures = {"Accuracy against latency": pareto, "Sample images": store.get(sheet.picture.key)}
+    pictures: dict[str, bytes | str] = {
+        "Accuracy against latency": pareto,
+        "Sample images": store.get(sheet.picture.key),
+    }
     tables = {"Networks": networks, "Targets of the winner": targets, "Devices": devices}
     if warnings := finding_rows(check.check):
         tables["Warnings of the data"] = warnings
+    timeline = this_timeline()
+    tables["Timeline (UTC)"] = timeline.rows()
+    if (computations := timeline.picture()) is not None:
+        pictures["Where the time went (UTC)"] = computations
     page = html_page(
         f"Compression run, {workload.name}", gained, f"{note} {run_tables.target_note(export)}", tables, pictures
     )

@@ -49,12 +49,15 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def html_page(
-    title: str, lead: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes]
+    title: str, lead: str, note: str, tables: Mapping[str, Sequence[Row]], pictures: Mapping[str, bytes | str]
 ) -> bytes:
-    """One page without anything to load: what matters first, pictures (PNG) and tables, and how it was measured."""
+    """One page without anything to load: what matters first, pictures and tables, and how it was measured.
+
+    A picture is a PNG, or an SVG element whose texts are escaped.
+    """
     sections = [f"<h1>{html.escape(title)}</h1><p><b>{html.escape(lead)}</b></p>"]
-    for heading, png in pictures.items():
-        image = f'<img alt="{heading.lower()}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    for heading, picture in pictures.items():
+        image = picture if isinstance(picture, str) else _png(heading, picture)
         sections.append(f"<h2>{html.escape(heading)}</h2>{image}")
     for heading, rows in tables.items():
         sections.append(f"<h2>{html.escape(heading)}</h2>{html_table(rows)}")
@@ -75,6 +78,10 @@ def html_table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{html.escape(column)}</th>" for column in rows[0])
     lines = "".join("<tr>" + "".join(_html_cell(cell) for cell in row.values()) + "</tr>" for row in rows)
     return f"<div><table><tr>{head}</tr>{lines}</table></div>"
+
+
+def _png(heading: str, png: bytes) -> str:
+    return f'<img alt="{heading.lower()}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
 def _html_cell(cell: str) -> str:

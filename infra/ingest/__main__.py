@@ -18,10 +18,12 @@ from pathlib import Path
 import uvicorn
 
 from infra.device.errors import InfraError, SettingsError
-from infra.device.shown import ShownFormatter, ShownParser, shown
+from infra.device.logs import log_formatter
+from infra.device.shown import ShownParser, shown
 from infra.device.stores.object_store import open_store
 from infra.ingest.app import Ingest
 from infra.ingest.at_most import AtMost
+from infra.ingest.counts import Counts
 from infra.ingest.devices import DeviceRegistry
 from infra.ingest.events import Events
 from infra.ingest.invitations import Invitations
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT, and returns the exit code."""
     options = _parser().parse_args(arguments)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(log_formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(AtMost(_LINES_A_MINUTE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -45,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registry.devices()
         events = Events(os.environ.get("PREFECT_API_URL"), os.environ.get("PREFECT_API_AUTH_STRING"))
         invitations = Invitations(options.devices.with_name("invitations.json"))
-        ingest = Ingest(open_store(Settings.from_env().store_url), registry, invitations, events.tell)
+        counts = Counts(options.devices.with_name("metrics") / "ingest.prom")
+        store = open_store(Settings.from_env().store_url)
+        ingest = Ingest(store, registry, invitations, events.tell, counts.add)
     except InfraError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 3

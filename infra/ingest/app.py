@@ -37,6 +37,7 @@ from infra.device.errors import ConflictError, ContractError, DiskFullError, Inf
 from infra.device.shown import shown
 from infra.device.stores.object_store import ObjectStore
 from infra.ingest.allowance import Allowance, Limits
+from infra.ingest.counts import STORED
 from infra.ingest.devices import Device, DeviceRegistry
 from infra.ingest.enrolment import Enrolment
 from infra.ingest.identity import device_of_request
@@ -59,6 +60,7 @@ class Ingest:
         registry: of the devices.
         invitations: to new devices.
         tell: called once for each report that was stored.
+        count: called once for each answer, with `stored` or the code of the refusal.
         limits: of each device.
     """
 
@@ -68,9 +70,11 @@ class Ingest:
         registry: DeviceRegistry,
         invitations: Invitations,
         tell: Callable[[LatencyReport], None],
+        count: Callable[[str], None],
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self._store, self._registry, self._tell, self._limits = store, registry, tell, limits
+        self._count = count
         self._enrolment = Enrolment(registry, invitations)
         self._allowances: dict[str, Allowance] = {}
         self._sending: set[str] = set()
@@ -91,7 +95,9 @@ class Ingest:
         except RefusedError as refused:
             path, status, code = shown(request.url.path)[:300], refused.status, refused.code
             _log.warning("%s: %d %s: %s", path, status, code, shown(refused))
+            self._count(code)
             return refusal(status, code, str(refused))
+        self._count(STORED)
         return JSONResponse({"stored": key, "sha256": sha256})
 
     async def _stored(self, request: Request) -> tuple[str, str]:

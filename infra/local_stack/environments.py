@@ -24,7 +24,18 @@ PATIENCE = {
 }
 _OF_INGEST = ("MODNET_STORE", "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "no_proxy", "NO_PROXY")
 # What a program needs of the caller's environment whatever it does.
-_PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
+_PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "MODNET_LOG")
+
+
+_JSON_LOGS = {
+    # Prefect's own setting for JSON, and our formatter in place of its own.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "infra.device.logs.JsonLines",
+    "PREFECT_LOGGING_COLORS": "false",
+    # Ray repeats its workers' lines in the flow's log: all of them, with nothing before them.
+    "RAY_DISABLE_WORKER_LOG_PREFIX": "1",
+    "RAY_DEDUP_LOGS": "0",
+}
 
 
 def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState) -> dict[str, str]:
@@ -36,7 +47,9 @@ def pipeline_environ(caller: Mapping[str, str], folder: Path, state: StackState)
         "GOMP_SPINCOUNT": "0",
         "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.1",  # else the last lines of a short flow are lost
         "PREFECT_LOGGING_EXTRA_LOGGERS": "infra.patience",  # who waits for a store shall read so in the run's log
+        **(_JSON_LOGS if caller.get("MODNET_LOG") == "json" else {}),
         **inherited,
+        **{name: caller[name] for name in ("MODNET_LOG",) if name in caller},
         **_store_client_environ(folder, state, "pipeline", state.secrets["pipeline"]),
         **_without_proxy(caller),
         "MODNET_STORE": f"s3://{BUCKET}",

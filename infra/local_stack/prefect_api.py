@@ -120,6 +120,15 @@ class PrefectApi:
         }
         return next((str(run["id"]) for run in self._call("POST", "/flow_runs/filter", where)), None)
 
+    def last_runs(self, count: int) -> list[dict[str, Any]]:
+        """The flow runs that were due last, newest first, without those that other flow runs have started."""
+        where = {
+            "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
+            "parent_task_run_id": {"is_null_": True},
+        }
+        body = {"flow_runs": where, "sort": "EXPECTED_START_TIME_DESC", "limit": count}
+        return list(self._call("POST", "/flow_runs/filter", body))
+
     def run(self, run_id: str) -> dict[str, Any]:
         """A flow run: `expected_start_time`, `start_time`, `end_time`, `parent_task_run_id`, `state` and more."""
         return dict(self._call("GET", f"/flow_runs/{run_id}"))
@@ -220,6 +229,11 @@ class PrefectApi:
         """Makes a table artifact that belongs to no run."""
         body = {"key": key, "type": "table", "data": json.dumps(rows), "description": description}
         self._call("POST", "/artifacts/", body)
+
+    def timelines(self, run_ids: Collection[str]) -> list[dict[str, Any]]:
+        """Tables of which computation was where (`tasks.timeline`): `flow_run_id` and `data`."""
+        where = {"flow_run_id": {"any_": list(run_ids)}, "key": {"any_": ["timeline"]}}
+        return list(self._pages("/artifacts/filter", {"artifacts": where}))
 
     def logs(self, run_ids: Collection[str], since: datetime) -> Iterator[dict[str, Any]]:
         """Log lines of flow runs, oldest first: `id`, `timestamp`, `level` and `message`."""

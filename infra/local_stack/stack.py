@@ -107,6 +107,11 @@ class Stack:
         return self._state.ui_url
 
     @property
+    def ports(self) -> Mapping[str, int]:
+        """Port of each listener, as it was when the listener was last started."""
+        return self._state.ports
+
+    @property
     def store_endpoint(self) -> str:
         """Address of the S3 server."""
         return self._state.store_endpoint

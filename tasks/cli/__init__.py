@@ -109,6 +109,11 @@ VERBS: Mapping[str, Verb] = {
     "device pin": Verb("device_pins:pin_device", "Has one device run a release, whatever its target runs."),
     "device unpin": Verb("device_pins:unpin_device", "Has a device run what its target runs again."),
     "device policy": Verb("device:show_policy", "Prints what a device may do in the store, as a policy for AWS's IAM."),
+    "support-bundle": Verb(
+        "support_bundle:support_bundle",
+        "Writes one zip for whoever helps: versions, settings, logs, runs and checks. No secret is in it.",
+        flags="light_verbs",
+    ),
     "config": Verb("config:config", "Prints the parameters of a compress run, as the Prefect deployment takes them."),
     "release show": Verb(
         "release:show_release", "Shows what a release says of itself: licence, data, how it was made, scores, files."

@@ -71,6 +71,13 @@ def list_reports(verb: ArgumentParser) -> None:
     add_flag(verb, "--last", says, type=values.Whole(1), default=100)
 
 
+def support_bundle(verb: ArgumentParser) -> None:
+    """Of `modnet support-bundle`."""
+    add_flag(verb, "--out", "Zip to write.", type=values.file_to_write, without="modnet-support-<time>.zip here")
+    add_flag(verb, "--stack", "Folder of the services of `make up`.", type=Path, default=Path(".modnet"))
+    flags.overwrite(verb)
+
+
 def _metrics(text: str) -> tuple[Metric, ...]:
     chosen = values.texts(text)
     if text != "all" and (unknown := set(chosen) - {*ALL_METRICS}):

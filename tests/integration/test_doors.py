@@ -5,6 +5,7 @@ As root that is `nobody`. Otherwise it is the same user without the secrets, for
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import socket
 import ssl
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from infra.device.stores.object_store import ObjectStore, open_store
 from infra.local_stack.environments import MARKER
 from infra.local_stack.processes import processes_with
 from infra.local_stack.stack import Stack
+from infra.local_stack.support import support_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -245,6 +248,16 @@ def test_another_user_reads_no_file_and_no_secret_of_a_process(doors: Doors) -> 
     opened, said = _as_another_user(attack)
     assert opened == []
     assert not [secret for secret in _secrets(doors) for line in said if secret in line]
+
+
+def test_a_support_bundle_has_all_parts_and_no_secret(doors: Doors) -> None:
+    content, missing = support_bundle(doors.stack.folder, os.environ)
+    assert missing == []
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert {"log/worker.log", "log/prefect.log", "metrics/ingest.prom", "runs.json"} <= files.keys()
+    assert "raylet" in files["processes.txt"]
+    assert [secret for secret in _secrets(doors) for text in files.values() if secret in text] == []
 
 
 def _as_another_user(attack: Callable[[], Any]) -> Any:

@@ -18,9 +18,10 @@ from infra.device.agent.spool import ReportTaker
 from infra.device.cli.config import AgentConfig
 from infra.device.cli.last_round import write_last_round
 from infra.device.errors import InfraError, SettingsError, StoreUnavailableError
+from infra.device.logs import log_formatter, process_fields
 from infra.device.measuring.request import MeasureSettings
 from infra.device.notify import ALIVE, READY, notify
-from infra.device.shown import ShownFormatter, shown
+from infra.device.shown import shown
 from infra.device.stores.object_store import ObjectStore, open_store
 
 if TYPE_CHECKING:
@@ -44,15 +45,16 @@ def once(config: AgentConfig) -> int:
 
 
 def log_to_stderr() -> None:
-    """Whatever happens, a line each, with control characters escaped."""
+    """Whatever happens, a line each, with control characters escaped; JSON where `MODNET_LOG` asks for it."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ShownFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(log_formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("botocore", "tuf"):  # they tell where each setting was found, and which signatures count
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _with_agent(config: AgentConfig, *, once: bool) -> int:
+    process_fields["device"] = config.device
     config.set_aws()
     with ends_when_told(EXIT_OK), only_agent(config.work_folder):
         agent = _agent(config)

@@ -18,6 +18,7 @@ FOREIGN = {
     "AWS_ENDPOINT_URL_S3": "https://elsewhere",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
     "PREFECT_API_URL": "https://elsewhere/api",
+    "PREFECT_CLIENT_METRICS_ENABLED": "true",  # a port of the worker, for everybody
     "MODNET_STORE": "s3://elsewhere",
     "RAY_ADDRESS": "elsewhere:6379",
     "EDITOR": "ed",
@@ -42,13 +43,21 @@ def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) 
         *("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
         *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
     }
-    assert "RAY_ADDRESS" not in environ
+    assert {"RAY_ADDRESS", "PREFECT_CLIENT_METRICS_ENABLED"}.isdisjoint(environ)
     assert "elsewhere" not in "".join(environ.values())
 
 
 def test_pipeline_environ_keeps_what_the_caller_has_chosen_and_names_no_service(tmp_path: Path) -> None:
     assert pipeline_environ(OF_THE_CALLER, tmp_path, STATE).items() >= OF_THE_CALLER.items()
     assert pipeline_environ({}, tmp_path, STATE)["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_json_logs_are_asked_of_every_process(tmp_path: Path) -> None:
+    asked = {"MODNET_LOG": "json"}
+    assert pipeline_environ(asked, tmp_path, STATE)["PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"] == "json"
+    environs = [pipeline_environ(asked, tmp_path, STATE), ingest_environ(asked, tmp_path, STATE)]
+    assert [one["MODNET_LOG"] for one in [*environs, device_environ(asked, tmp_path, STATE, LOCAL)]] == ["json"] * 3
+    assert not [name for name in pipeline_environ({}, tmp_path, STATE) if "FORMATTER" in name or name == "MODNET_LOG"]
 
 
 @pytest.mark.parametrize(

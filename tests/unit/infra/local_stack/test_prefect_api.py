@@ -310,6 +310,8 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.progress([run])
     list(api.logs([run], datetime.now(UTC)))
     api.artifacts([run])
+    api.last_runs(20)
+    api.timelines([run])
     api.deployment_id("collect", "stage")
     api.keep_automation(collect_after_reports(str(uuid4())))
     api.keep_work_queue("modnet", "computing", 1, "one at a time")
@@ -322,7 +324,7 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.begun_runs("computing")
     api.show_table("sweep", [{"what": "flow run n"}], "what a sweep has done")
     assert not api.was_heard(run, datetime.now(UTC))
-    assert len(api.asked) == 32
+    assert len(api.asked) == 34
     for path, body in api.asked:
         if path.endswith("/filter"):
             for name in body.keys() - {"sort", "limit", "offset"}:

@@ -50,14 +50,14 @@ print(json.dumps([name for name in sys.modules if "." not in name]))
 """)
     assert HEAVY.union({"pydantic"}).isdisjoint(names)
     assert [name for name, verb in VERBS.items() if verb.flags == "light_verbs"] == [
-        *("evaluate", "infer", "benchmark", "device reports")
+        *("evaluate", "infer", "benchmark", "device reports", "support-bundle")
     ]
 
 
 @pytest.mark.parametrize(
     ("verbs", "allowed"),
     [
-        (["config"], set()),
+        (["config", "support-bundle"], set()),
         (["device reports"], {"numpy"}),
         (["release show", "release list", "keys show"], {"numpy", "boto3"}),  # tuf looks for key services of clouds
         (["dataset fetch"], {"numpy", "cv2"}),
