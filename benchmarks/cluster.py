@@ -308,8 +308,8 @@ def main() -> int:
 def _show_run(folder: Path) -> int:
     began = time.monotonic()
     with Cluster(folder) as cluster:
-        kind = "a network, host name and mounts of its own" if cluster.has_networks else "loopback: no namespaces here"
-        print(f"a head and {len(NODES)} nodes, each with {kind}, are up after {time.monotonic() - began:.0f} s")
+        kind = "each with a network, host name and mounts of its own" if cluster.has_networks else "all on loopback"
+        print(f"a head and {len(NODES)} nodes, {kind}, are up after {time.monotonic() - began:.0f} s", flush=True)
         flow = cluster.run_flow(tiny_run(cluster.head.folder))
         places = {machine.address: name for name, machine in cluster.machines.items()}
         ran_on, has_ended = {}, False

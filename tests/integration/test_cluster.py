@@ -190,13 +190,13 @@ def test_a_node_whose_clock_is_wrong_is_named_and_left_out(cluster: Cluster, nod
 def test_a_node_whose_disk_is_full_is_named_and_left_out(cluster: Cluster, node: Machine) -> None:
     if not cluster.has_networks:
         pytest.skip("no mounts of one's own here")
-    cluster.join(LOST, MODNET_CACHE="/dev/shm/small/cache")
-    node.run(["sh", "-ec", "mkdir /dev/shm/small; mount -t tmpfs -o size=500k none /dev/shm/small"])
+    cluster.join(LOST)
+    node.run(["mount", "-t", "tmpfs", "-o", "size=500k", "none", str(node.folder / "cache")])
     *first, third, fourth = twice(cluster)
     (refused,) = set(first) - {KEPT}
     assert re.match(
-        rf"DiskFullError \(worth another try: True\): on \S+ at {node.address} \(pid \d+\): \S+/small\S+: no room to "
-        "write: ",
+        rf"DiskFullError \(worth another try: True\): on \S+ at {node.address} \(pid \d+\): {node.folder}/cache/\S+: no "
+        "room to write: ",
         refused,
     )
     assert (third, fourth) == (KEPT, KEPT)
