@@ -195,8 +195,8 @@ def test_a_node_whose_disk_is_full_is_named_and_left_out(cluster: Cluster, node:
     *first, third, fourth = twice(cluster)
     (refused,) = set(first) - {KEPT}
     assert re.match(
-        rf"DiskFullError \(worth another try: True\): on \S+ at {node.address} \(pid \d+\): {node.folder}/cache/\S+: no "
-        "room to write: ",
+        rf"DiskFullError \(worth another try: True\): on \S+ at {node.address} \(pid \d+\): {node.folder}/cache/\S+: "
+        "no room to write: ",
         refused,
     )
     assert (third, fourth) == (KEPT, KEPT)
