@@ -135,7 +135,7 @@ def test_a_node_that_is_killed_in_an_epoch_costs_at_most_that_epoch(cluster: Clu
 
 def fake(folder: Path, name: str, content: str) -> str:
     """A PYTHONPATH with a file of its own."""
-    (folder / name).parent.mkdir(parents=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(content)
     return f"{folder}:{PROJECT}"
 
