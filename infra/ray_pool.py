@@ -340,7 +340,8 @@ def _computed(call: bytes, versions: dict[str, str]) -> Iterator[Any]:
 
     The call stays pickled until the versions are known to agree: reading it imports what the function needs.
     """
-    place = f"{platform.node()} at {services.get_node_ip_address()} (pid {os.getpid()})"
+    address = services.get_node_ip_address()  # type: ignore[no-untyped-call]
+    place = f"{platform.node()} at {address} (pid {os.getpid()})"
     yield place, ray.get_runtime_context().get_node_id()
     here = _versions()
     if here != versions:
