@@ -228,7 +228,8 @@ class Cluster:
         if not self.has_networks:
             return
         is_head = machine is self.head
-        machine.enter = [] if is_head else self.head.enter
+        # Not by the head's mounts, which hide the nodes' folders.
+        machine.enter = [] if is_head else [word for word in self.head.enter if word != "--mount"]
         make = ["unshare", *["--map-root-user"] * is_head, *_OWN_NAMESPACES]
         holder = machine.start([*make, "sleep", "infinity"])
         _wait(lambda: Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n", holder, machine.folder / "log")
@@ -237,7 +238,8 @@ class Cluster:
         if is_head:
             steps += ["ip link add net0 type bridge"]
         else:
-            cable = f"ip link add {machine.name} type veth peer name net0 netns {holder.pid}"
+            cable = f"ip link delete {machine.name} 2>/dev/null || true; "  # what is left of the last one
+            cable += f"ip link add {machine.name} type veth peer name net0 netns {holder.pid}"
             self.head.run(["sh", "-ec", f"{cable}; ip link set {machine.name} master net0 up"])
         steps += [f"ip address add {machine.address}/24 dev net0", "ip link set net0 up"]
         machine.enter = ["nsenter", f"--target={holder.pid}", "--user", "--preserve-credentials", *_OWN_NAMESPACES]
@@ -289,13 +291,25 @@ def tiny_run(folder: Path) -> CompressConfig:
 
 
 def main() -> int:
-    """Shows a run, and returns the flow's exit code."""
+    """Shows a run; the exit code is the flow's, 3 where something does not start, 130 when interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    try:
+        with tempfile.TemporaryDirectory(prefix="modnet-cluster-", dir="/tmp") as folder:
+            return _show_run(Path(folder))
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _show_run(folder: Path) -> int:
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="modnet-cluster-", dir="/tmp") as folder, Cluster(Path(folder)) as cluster:
-        kind = "a network, host name and mounts of its own" if cluster.has_networks else "loopback: no namespaces here"
-        print(f"a head and {len(NODES)} nodes, each with {kind}, are up after {time.monotonic() - began:.0f} s")
+    with Cluster(folder) as cluster:
+        kind = "each with a network, host name and mounts of its own" if cluster.has_networks else "all on loopback"
+        print(f"a head and {len(NODES)} nodes, {kind}, are up after {time.monotonic() - began:.0f} s", flush=True)
         flow = cluster.run_flow(tiny_run(cluster.head.folder))
         places = {machine.address: name for name, machine in cluster.machines.items()}
         ran_on, has_ended = {}, False
@@ -307,10 +321,10 @@ def main() -> int:
                     if found := _STARTED.search(line):
                         ran_on[found[1]] = places[found[2]]
                 time.sleep(0.2)
-        for candidate, place in ran_on.items():
-            print(f"candidate {candidate} was retrained on {place}")
-        print(f"flow compress: exit code {flow.returncode}, after {time.monotonic() - began:.0f} s in all")
-        return flow.returncode
+    for candidate, place in ran_on.items():
+        print(f"candidate {candidate} was retrained on {place}")
+    print(f"flow compress: exit code {flow.returncode}, after {time.monotonic() - began:.0f} s in all")
+    return flow.returncode
 
 
 def _wait(is_so: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:

@@ -347,7 +347,8 @@ def _computed(call: bytes, versions: dict[str, str], fields: dict[str, str]) -> 
     process_fields.clear()  # of the call before
     process_fields.update(fields)
     log_json_to_stderr()
-    place = f"{platform.node()} at {services.get_node_ip_address()} (pid {os.getpid()})"  # type: ignore[no-untyped-call]
+    address = services.get_node_ip_address()  # type: ignore[no-untyped-call]
+    place = f"{platform.node()} at {address} (pid {os.getpid()})"
     yield place, ray.get_runtime_context().get_node_id()
     here = _versions()
     if here != versions:
