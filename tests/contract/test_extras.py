@@ -45,7 +45,7 @@ OF_SIGNED_RELEASES = (
     "cli.release_changes",
     "cli.store",
 )  # verbs that need `pipeline`
-BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config")
+BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config", "support-bundle")
 
 
 def declared(extra: str | None) -> list[str]:
@@ -167,6 +167,7 @@ def bare_uses(given: Path, out: Path) -> list[list[str]]:
             *("--teacher", ir[1], "--out", str(out / "more")),
         ],
         ["config"],
+        ["support-bundle", "--out", str(out / "bundle.zip"), "--stack", str(out / "none")],
     ]
 
 
@@ -205,7 +206,7 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
         "infer": [*checkpoint, *image, *out],
         "benchmark": [*ir, "--picture", str(tmp_path / "picture.png")],
     }
-    without = {"dataset fetch", "config"}
+    without = {"dataset fetch", "config", "support-bundle"}
     others = ("device ", "keys ", "release ", "store ")
     assert set(uses) == {verb for verb in VERBS if not verb.startswith(others)} - without
     uses["train "] = [*uses["train"], "--device", "cuda"]
