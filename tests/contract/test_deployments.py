@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 from pydantic import TypeAdapter
 
@@ -197,3 +201,13 @@ def test_reports_are_collected_every_ten_minutes_one_run_at_a_time() -> None:
     assert [schedule["cron"] for schedule in one["schedules"]] == ["*/10 * * * *"]
     assert one["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert one["tags"] == [MAY_BE_CUT]
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)], ids=str)
+def test_a_night_runs_once_a_day_where_summer_time_begins_or_ends(day: datetime) -> None:
+    """At two, which Berlin skips on one day of the year and has twice on another."""
+    nightly = next(one for one in DEPLOYMENTS if one["name"] == "nightly")
+    schedule = CronSchedule(cron=nightly["schedules"][0]["cron"], timezone="Europe/Berlin")
+    starts = asyncio.run(schedule.get_dates(n=5, start=day - timedelta(days=2)))
+    days = [one.astimezone(ZoneInfo("Europe/Berlin")).date() for one in starts]
+    assert days == [(day + timedelta(days=number)).date() for number in (-2, -1, 0, 1, 2)]
