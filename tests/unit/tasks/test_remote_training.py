@@ -32,6 +32,7 @@ from tasks.remote import bases, candidates
 from tasks.remote.node import answered
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, state_key, trained_base_id
+from tasks.timeline import Timeline
 
 TRAINING = RetrainConfig(epochs=1, batch_size=2, image_size=64, precision="fp32")
 PRUNING = PruningConfig(channel_multiple=2, min_channels=2)
@@ -161,6 +162,7 @@ def test_every_training_reserves_its_share_of_a_gpu_and_of_memory(
 
     monkeypatch.setattr("tasks.on_ray.run_on_ray", fake_ray)
     monkeypatch.setattr(on_ray, "shown_training", lambda *_: nullcontext())
+    monkeypatch.setattr(on_ray, "this_timeline", lambda: Timeline(lambda _: None))
     step = IterationStep(number=1, pruning=PRUNING, retrain=TRAINING)
     trainings = {
         "base": lambda: prune.put_base.fn(dataset_id, BaselineConfig(checkpoint=None), 0, compute),
@@ -186,6 +188,7 @@ def test_a_training_that_is_killed_for_memory_is_tried_once_more_in_parts(
 
     monkeypatch.setattr("tasks.on_ray.run_on_ray", small_ray)
     monkeypatch.setattr(on_ray, "shown_training", lambda *_: nullcontext())
+    monkeypatch.setattr(on_ray, "this_timeline", lambda: Timeline(lambda _: None))
     with disable_run_logger():
         if times == 1:
             report = retrain.retrain_candidate.fn(ids[2], ComputeConfig())

@@ -23,6 +23,7 @@ Refuse = Callable[..., tuple[int, str]]
 
 FAILED = {  # the others are of a setting, file or network that cannot be used: 3
     "AccuracyError",
+    "ClockError",
     "ConflictError",
     "DigestMismatchError",
     "DiskFullError",
