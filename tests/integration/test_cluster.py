@@ -153,15 +153,21 @@ def twice(cluster: Cluster) -> list[str]:
     return cluster.head.run([sys.executable, "-c", TWICE, cluster.ray_address, file]).splitlines()
 
 
+def assert_refused(first: list[str], words: str) -> None:
+    """At least one of the first calls was; whether one went to the good node is Ray's choice."""
+    refused = [one for one in first if one != KEPT]
+    assert refused
+    assert [one for one in refused if not re.match(words, one)] == []
+
+
 def test_a_node_of_another_torch_is_refused_by_its_name(cluster: Cluster, node: Machine) -> None:
     path = fake(node.folder / "torch", "torch-2.0.0.dist-info/METADATA", "Name: torch\nVersion: 2.0.0\n")
     cluster.join(LOST, PYTHONPATH=path)
     first = twice(cluster)[:2]
-    (refused,) = set(first) - {KEPT}
-    assert re.fullmatch(
+    assert_refused(
+        first,
         rf"SettingsError \(worth another try: False\): Ray worker on \S+ at {node.address} "
-        rf"\(pid \d+\): has torch 2.0.0 instead of {re.escape(version('torch'))}; install the same wheel on every node",
-        refused,
+        rf"\(pid \d+\): has torch 2.0.0 instead of {re.escape(version('torch'))}; install the same wheel on every node$",
     )
 
 
@@ -178,11 +184,10 @@ def test_a_node_of_another_ray_or_python_does_not_join(
 def test_a_node_whose_clock_is_wrong_is_named_and_left_out(cluster: Cluster, node: Machine) -> None:
     cluster.join(LOST, PYTHONPATH=fake(node.folder / "clock", "sitecustomize.py", AN_HOUR_OFF))
     *first, third, fourth = twice(cluster)
-    (refused,) = set(first) - {KEPT}
-    assert re.match(
+    assert_refused(
+        first,
         rf"ClockError \(worth another try: True\): on \S+ at {node.address} \(pid \d+\): '\S+' in s3://modnet "
         r"at \S+: the clock of this machine is wrong: .* GMT here, .* in the store",
-        refused,
     )
     assert (third, fourth) == (KEPT, KEPT)
 
@@ -193,10 +198,9 @@ def test_a_node_whose_disk_is_full_is_named_and_left_out(cluster: Cluster, node:
     cluster.join(LOST)
     node.run(["mount", "-t", "tmpfs", "-o", "size=500k", "none", str(node.folder / "cache")])
     *first, third, fourth = twice(cluster)
-    (refused,) = set(first) - {KEPT}
-    assert re.match(
+    assert_refused(
+        first,
         rf"DiskFullError \(worth another try: True\): on \S+ at {node.address} \(pid \d+\): {node.folder}/cache/\S+: "
         "no room to write: ",
-        refused,
     )
     assert (third, fourth) == (KEPT, KEPT)
