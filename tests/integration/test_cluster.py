@@ -167,7 +167,7 @@ def test_a_node_of_another_torch_is_refused_by_its_name(cluster: Cluster, node: 
     assert_refused(
         first,
         rf"SettingsError \(worth another try: False\): Ray worker on \S+ at {node.address} "
-        rf"\(pid \d+\): has torch 2.0.0 instead of {re.escape(version('torch'))}; install the same wheel on every node$",
+        rf"\(pid \d+\): has torch 2.0.0 instead of {re.escape(version('torch'))}; install the same wheel on every node",
     )
 
 
