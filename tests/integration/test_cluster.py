@@ -83,7 +83,7 @@ botocore.auth.get_current_datetime = lambda *args, **kwargs: right(*args, **kwar
 def read_file(file: str, number: int) -> str:
     """On a node: fetches a stored file, and says on which machine it is then."""
     fetch(this_store(3600), StoredFile.model_validate_json(file), Settings.from_env().cache_folder / str(number))
-    time.sleep(3.0)  # so that both nodes are asked
+    time.sleep(10.0)  # so that both nodes are asked
     return Path(os.environ["MODNET_MACHINE"]).name
 
 
