@@ -65,4 +65,4 @@ format: install  ## format and sort imports
 	$(BIN)/ruff format .
 
 docs: install  ## the pages of docs/ as a site in .modnet/site, every link checked
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build  # not --quiet: it counts no warnings then
