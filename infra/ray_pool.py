@@ -132,13 +132,13 @@ def run_on_ray(
         timeout_s: seconds that the function may compute; waiting for a free node is not counted.
         address: `host:port` of a cluster that this machine is a node of, or `auto`; None for a Ray of this process.
         name: what log lines and errors call this computation; by default the function's name.
-        on_start: is told once where it computes, as `host (pid)`.
+        on_start: is told once where it computes, as `host at address (pid 7)`.
 
     Raises:
         ResourcesUnavailableError: no node of the cluster is large enough, and it does not scale.
         OutOfMemoryError: the worker was killed for the memory that it took.
-        WorkerLostError: the worker or its node died, no cluster answers at the address, or the
-            local Ray was not there in time.
+        WorkerLostError: the worker or its node died, no cluster answers at the address, or the local Ray was not there
+            in time.
         TimeoutError: it computed longer than `timeout_s`.
         CancelledError: somebody cancelled the computation in Ray.
         SettingsError: the worker has other versions than this process, the address cannot be used, the cluster wants

@@ -47,7 +47,7 @@ class Computation:
     Attributes:
         stage: the flow that asked for it.
         number: of the try, from 1; 0 where nothing was computed.
-        place: `host (pid)`; empty while it waits for a node.
+        place: `host at address (pid 7)`; empty while it waits for a node.
         began_at: when a node had taken it.
         end: DONE, FOUND, UNDER_WAY, or what it failed by.
     """
