@@ -15,10 +15,11 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timezone
+from types import MappingProxyType
 
 from infra.device.shown import ShownFormatter
 
@@ -27,7 +28,7 @@ process_fields: dict[str, str] = {}
 
 # How Prefect's loggers call them (`get_run_logger`), which lie on the record.
 _OF_PREFECT = {"flow_run_id": "run_id", "flow_name": "stage", "task_run_name": "computation"}
-_fields: ContextVar[dict[str, str]] = ContextVar("fields", default={})  # noqa: B039 - never written to
+_fields: ContextVar[Mapping[str, str]] = ContextVar("fields", default=MappingProxyType({}))
 
 
 def log_formatter(text: str) -> logging.Formatter:

@@ -270,8 +270,9 @@ def _output(command: list[str]) -> str:
 
 
 def _parsed(data: object) -> object:
-    with suppress(ValueError, TypeError):
-        return json.loads(data)  # type: ignore[arg-type]
+    if isinstance(data, str):
+        with suppress(ValueError):
+            return json.loads(data)
     return data
 
 
