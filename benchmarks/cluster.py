@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from benchmarks.tiny import tiny_run
 from infra import NO_STATISTICS
 from infra.errors import StackError
 from infra.local_stack.ports import LOOPBACK, choose_ports
@@ -29,24 +30,12 @@ from infra.local_stack.services import BUCKET, STORE_LISTENERS, prefect_command,
 from infra.local_stack.store_identities import store_identities
 from infra.local_stack.store_security import write_store_security
 from infra.publishing.keys import development_keys
-from modnet.checkpoint import save_checkpoint
-from modnet.configs import (
-    BenchmarkConfig,
-    ComputeConfig,
-    DatasetConfig,
-    ExportConfig,
-    PruningConfig,
-    SyntheticConfig,
-    UniformPolicy,
-)
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.settings import MattingRetraining
-from tasks.configs.baseline import BaselineConfig
+from modnet.configs import ComputeConfig
 from tasks.configs.compress import CompressConfig
 
 PROJECT = Path(__file__).resolve().parents[1]
 HEAD, *NODES = MACHINES = ("head", "node-a", "node-b")
+ONE_CPU = ComputeConfig(base_cpus=1)  # what a node has
 _MARKER = "MODNET_MACHINE"  # every process of a machine carries the machine's folder in this variable
 _READY_WITHIN_S = 180.0
 _OBJECT_STORE_BYTES = 128 << 20
@@ -273,23 +262,6 @@ class Cluster:
         _wait(lambda: "Ray runtime started" in log.read_text(), process, log)
 
 
-def tiny_run(folder: Path) -> CompressConfig:
-    """A compression of a tiny network on rendered portraits, two candidates, for nodes with one CPU each."""
-    small = {"channel_multiple": 2, "min_channels": 2}
-    return CompressConfig(
-        dataset=DatasetConfig(synthetic=SyntheticConfig(train=16, val=2, height=128, width=96)),
-        base=BaselineConfig(
-            checkpoint=str(save_checkpoint(MODNet(ModnetSpec.tiny()), folder / "tiny.safetensors", {}))
-        ),
-        pruning=tuple(PruningConfig(policy=UniformPolicy(ratio=ratio), **small) for ratio in (0.25, 0.5)),
-        retrain=MattingRetraining(epochs=4, image_size=64, batch_size=2),
-        # hardly trained networks differ more in 8 bits
-        export=ExportConfig(targets=("cpu-fp32",), calibration_images=2, max_output_difference=0.02),
-        benchmark=BenchmarkConfig(wait_s=0),
-        compute=ComputeConfig(base_cpus=1),
-    )
-
-
 def main() -> int:
     """Shows a run; the exit code is the flow's, 3 where something does not start, 130 when interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -310,7 +282,7 @@ def _show_run(folder: Path) -> int:
     with Cluster(folder) as cluster:
         kind = "each with a network, host name and mounts of its own" if cluster.has_networks else "all on loopback"
         print(f"a head and {len(NODES)} nodes, {kind}, are up after {time.monotonic() - began:.0f} s", flush=True)
-        flow = cluster.run_flow(tiny_run(cluster.head.folder))
+        flow = cluster.run_flow(tiny_run(cluster.head.folder, compute=ONE_CPU))
         places = {machine.address: name for name, machine in cluster.machines.items()}
         ran_on, has_ended = {}, False
         with open(cluster.head.folder / "flow.log") as log:

@@ -2,11 +2,11 @@
 
     python -m benchmarks.faults [--times 5] [--only "flow,Ray head"]
 
-Starts a stack of its own in a temporary folder. A tiny night is under way when one of its parts is killed (SIGKILL) at
-a random moment; whatever a supervisor would start again is started again (`up`). When the run, or the one that takes
-over from it, has ended, all answers are removed, and the same question is asked again undisturbed. Exit code 1 when a
-measure is not met: the same winner and the same weights, no finished candidate trained again, nothing left `Running`,
-no process left behind.
+Starts a stack of its own in a temporary folder, and asks a question undisturbed: a tiny night. The same question is
+then asked again and again, each time without the answers of before, and one of its parts is killed (SIGKILL) at a
+random moment; whatever a supervisor would start again is started again (`up`). Exit code 1 when a measure is not met
+once the run, or the one that takes over from it, has ended: the same winner and the same weights, no finished candidate
+trained again, nothing left `Running`, no process left behind.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tiny import tiny_run
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.errors import StackError
 from infra.local_stack.environments import MARKER
@@ -32,21 +33,9 @@ from infra.local_stack.prefect_api import ENDED
 from infra.local_stack.processes import Process, processes_by, processes_with
 from infra.local_stack.services import TARGETS
 from infra.local_stack.stack import Stack
-from modnet.checkpoint import save_checkpoint
-from modnet.configs import (
-    AdaptivePolicy,
-    BenchmarkConfig,
-    DatasetConfig,
-    ExportConfig,
-    PruningConfig,
-    SyntheticConfig,
-)
+from modnet.configs import BenchmarkConfig
 from modnet.records import RetrainReport
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.settings import MattingRetraining
-from tasks.configs.baseline import BaselineConfig
-from tasks.configs.compress import CompressConfig
 from tasks.tidying import LEFT_ALONE
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -74,12 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack.up()
         try:
             bench = _Bench(stack, Path(folder))
-            usual_s = bench.undisturbed(-1)
+            bench.undisturbed()  # makes the data
+            bench.forget()
+            usual_s = bench.undisturbed()
+            wanted = bench.answers()
             bench.forget()
             print(f"undisturbed: {usual_s:.0f} s", file=sys.stderr)
             trials = []
-            for number, kind in enumerate(kinds * options.times):
-                trials.append(bench.trial(kind, number, chance.uniform(0.05, 0.6) * usual_s))
+            for kind in kinds * options.times:
+                trials.append(bench.trial(kind, chance.uniform(0.05, 0.6) * usual_s, wanted))
                 print(trials[-1], file=sys.stderr)
         finally:
             stack.down()
@@ -88,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"| {' | '.join(columns)} |\n|---|---:|---|{'---:|' * 5}")
     for kind in kinds:
         print(_row(kind, [trial for trial in trials if trial.kind == kind]))
-    print(f"\nUndisturbed, a night takes {usual_s:.0f} s.")
+    print(f"\nUndisturbed, the night takes {usual_s:.0f} s.")
     return 0 if all(trial.is_well for trial in trials) else 1
 
 
@@ -132,26 +124,30 @@ def _row(kind: str, trials: list[Trial]) -> str:
 class _Bench:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self._stack = stack
-        self._base = save_checkpoint(MODNet(ModnetSpec.tiny()), folder / "tiny.safetensors", {})
+        # The number format, which `auto` chooses by timing, would be another in some run.
+        retrain = MattingRetraining(epochs=8, image_size=64, batch_size=2, precision="fp32")
+        awaited = BenchmarkConfig(wait_s=300, min_reports=1)
+        question = tiny_run(folder, retrain=retrain, benchmark=awaited)
+        self._parameters = {"config": question.model_dump(mode="json")}
         for name, value in stack.pipeline_environ().items():
             if name.startswith("AWS_"):
                 os.environ[name] = value
         self._store: ObjectStore = open_store("s3://modnet")
 
-    def undisturbed(self, seed: int) -> float:
+    def undisturbed(self) -> float:
         """Seconds that a night takes; fails where it does not complete."""
         began = time.monotonic()
-        run_id = self._stack.api.start_run("compress/on-demand", self._parameters(seed))
+        run_id = self._stack.api.start_run("compress/on-demand", self._parameters)
         state = self._ended(run_id)
         if state["type"] != "COMPLETED":
             raise StackError(f"run {run_id}: {state['name']}: {state['message']}")
         return time.monotonic() - began
 
-    def trial(self, kind: str, seed: int, at_s: float) -> Trial:
-        """Kills something, waits for the end, and compares with an undisturbed run of the same question."""
+    def trial(self, kind: str, at_s: float, wanted: Mapping[str, str]) -> Trial:
+        """Kills something, waits for the end, and compares with the answers of the undisturbed run."""
         trial = Trial(kind, at_s)
         api = self._stack.api
-        run_id = api.start_run("compress/on-demand", self._parameters(seed))
+        run_id = api.start_run("compress/on-demand", self._parameters)
         began = time.monotonic()
         victims: list[Process] = []
         while time.monotonic() - began < at_s or not victims:  # of Ray there is nothing in the first seconds
@@ -170,17 +166,14 @@ class _Bench:
             state = self._ended(again) if (again := self._again(run_id)) else state
         if state["type"] != "COMPLETED":
             trial.by = "the next run"
-            next_id = api.start_run("compress/on-demand", self._parameters(seed))
+            next_id = api.start_run("compress/on-demand", self._parameters)
             state = self._ended(next_id)
         if state["type"] != "COMPLETED":
             trial.by = ""
         trial.end_s = time.monotonic() - killed_at
         trial.again = [key for key, etag in finished.items() if self._store.get_with_etag(key)[1] != etag]
         self._settle(trial)
-        got = self._answers()
-        self.forget()
-        self.undisturbed(seed)
-        wanted = self._answers()
+        got = self.answers()
         trial.differs = sorted(key for key in got.keys() | wanted.keys() if got.get(key) != wanted.get(key))
         self.forget()
         return trial
@@ -226,7 +219,7 @@ class _Bench:
         keys = [key for key in self._store.list("candidates/") if key.endswith("/retrained.json")]
         return {key: self._store.get_with_etag(key)[1] for key in keys}
 
-    def _answers(self) -> dict[str, str]:
+    def answers(self) -> dict[str, str]:
         """What the run has come to: the weights of each candidate, and the release of each target."""
         found = {}
         for key in self._finished():
@@ -261,25 +254,6 @@ class _Bench:
             if not (trial.running or trial.left) or time.monotonic() > ends_at:
                 return
             time.sleep(5.0)
-
-    def _parameters(self, seed: int) -> dict[str, Any]:
-        small = PruningConfig(channel_multiple=2, min_channels=2)
-        config = CompressConfig(
-            seed=seed + 1,
-            dataset=DatasetConfig(synthetic=SyntheticConfig(train=8, val=2, height=128, width=96)),
-            base=BaselineConfig(checkpoint=str(self._base)),
-            pruning=(small, small.model_copy(update={"policy": AdaptivePolicy(global_ratio=0.25)})),
-            # The number format, which `auto` chooses by timing, would be another in some run.
-            retrain=MattingRetraining(epochs=8, image_size=64, batch_size=2, precision="fp32"),
-            export=ExportConfig(
-                targets=("cpu-fp32",),
-                calibration_images=2,
-                max_relative_error_increase=1.0,
-                max_output_difference=0.02,  # these networks are hardly trained
-            ),
-            benchmark=BenchmarkConfig(wait_s=300, min_reports=1),
-        )
-        return {"config": config.model_dump(mode="json")}
 
 
 def _command(pid: int) -> str:

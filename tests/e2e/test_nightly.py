@@ -12,32 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tiny import tiny_run
 from infra.device.releases import read_current, read_manifest
 from infra.device.reports import read_reports
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.device.trust import Trust
 from infra.local_stack.nightly import run_nightly
 from infra.local_stack.stack import Stack
-from modnet.checkpoint import save_checkpoint
-from modnet.configs import (
-    AdaptivePolicy,
-    BenchmarkConfig,
-    ComputeConfig,
-    DatasetConfig,
-    ExportConfig,
-    PruningConfig,
-    SyntheticConfig,
-)
-from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.settings import MattingRetraining
+from modnet.configs import BenchmarkConfig, ComputeConfig, DatasetConfig
 from tasks.configs.baseline import BaselineConfig
-from tasks.configs.compress import CompressConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = "compress/on-demand"
-SMALL = PruningConfig(channel_multiple=2, min_channels=2)
-WIDER = SMALL.model_copy(update={"policy": AdaptivePolicy(global_ratio=0.25)})
 TARGETS = ("cpu-fp32", "cpu-int8")  # what the agent measures
 STICK = "ncs2-fp16"
 
@@ -61,33 +47,16 @@ def store(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     return open_store("s3://modnet")
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint(MODNet(ModnetSpec.tiny()), tmp_path_factory.mktemp("base") / "tiny.safetensors", {})
-
-
-def parameters(checkpoint: Path, **changes: object) -> dict:
-    config = CompressConfig(
-        dataset=DatasetConfig(synthetic=SyntheticConfig(train=8, val=2, height=128, width=96)),
-        base=BaselineConfig(checkpoint=str(checkpoint)),
-        pruning=(SMALL, WIDER),
-        retrain=MattingRetraining(epochs=2, image_size=64, batch_size=2),
-        export=ExportConfig(
-            targets=(*TARGETS, STICK),
-            verify_on_legacy=True,
-            calibration_images=2,
-            max_relative_error_increase=1.0,
-            max_output_difference=0.02,  # these networks are hardly trained
-        ),
-        benchmark=BenchmarkConfig(wait_s=120, min_reports=2),
-    )
-    return {"config": config.model_copy(update=changes).model_dump(mode="json")}
+def parameters(folder: Path, **changes: object) -> dict:
+    config = tiny_run(folder, *TARGETS, STICK, benchmark=BenchmarkConfig(wait_s=120, min_reports=2))
+    export = config.export.model_copy(update={"verify_on_legacy": True})
+    return {"config": config.model_copy(update={"export": export, **changes}).model_dump(mode="json")}
 
 
 def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
-    stack: Stack, store: ObjectStore, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    stack: Stack, store: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert run_nightly(stack, DEPLOYMENT, parameters(base)) == 0
+    assert run_nightly(stack, DEPLOYMENT, parameters(tmp_path)) == 0
     printed = capsys.readouterr().out
     assert "unpruned" in printed
     assert "winner" in printed
@@ -114,7 +83,7 @@ def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
 
     keys = [key for key in store.list("") if not key.startswith("stack/")]
     etags = {key: store.get_with_etag(key)[1] for key in keys}
-    assert run_nightly(stack, DEPLOYMENT, parameters(base)) == 0
+    assert run_nightly(stack, DEPLOYMENT, parameters(tmp_path)) == 0
     again = [key for key in store.list("") if not key.startswith("stack/")]
     assert again == keys
     computed = [key for key in keys if not key.startswith(("runs/", "targets/", "awaited/", "fleet/"))]
@@ -123,10 +92,10 @@ def test_nightly_goes_from_data_set_to_leaderboard_and_does_no_work_twice(
 
 
 def test_nightly_keeps_the_survivors_when_one_candidate_cannot_be_retrained(
-    stack: Stack, store: ObjectStore, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    stack: Stack, store: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """A candidate's pruned file is spoilt behind the run's back: it fails alone, and stands in the summary."""
-    changed = parameters(base, seed=1)
+    changed = parameters(tmp_path, seed=1)
     assert run_nightly(stack, DEPLOYMENT, changed) == 0
     candidates = {
         key: json.loads(store.get(key)) for key in store.list("candidates/") if key.endswith("candidate.json")
@@ -154,10 +123,10 @@ def test_nightly_keeps_the_survivors_when_one_candidate_cannot_be_retrained(
     ids=["no data set", "no base", "too few survivors"],
 )
 def test_nightly_fails_with_the_reason_last_and_no_release(
-    stack: Stack, store: ObjectStore, base: Path, capsys: pytest.CaptureFixture, changes: dict, reason: str
+    stack: Stack, store: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture, changes: dict, reason: str
 ) -> None:
     before = store.list("releases/") + store.list("targets/")
-    assert run_nightly(stack, DEPLOYMENT, parameters(base, seed=2, **changes)) != 0
+    assert run_nightly(stack, DEPLOYMENT, parameters(tmp_path, seed=2, **changes)) != 0
     assert reason in capsys.readouterr().out.strip().splitlines()[-1]
     assert store.list("releases/") + store.list("targets/") == before
 
@@ -197,16 +166,16 @@ def failed_here(stack: Stack, config: dict, **environ: str) -> str:
     ids=["wrong key", "store unreachable", "no bucket"],
 )
 def test_compress_fails_and_leaves_the_store_as_it_was_when_the_store_refuses(
-    stack: Stack, store: ObjectStore, base: Path, environ: dict, reason: str
+    stack: Stack, store: ObjectStore, tmp_path: Path, environ: dict, reason: str
 ) -> None:
     before = store.list("")
-    config = parameters(base, seed=3, compute=ComputeConfig(store_wait_s=1))
+    config = parameters(tmp_path, seed=3, compute=ComputeConfig(store_wait_s=1))
     assert reason in failed_here(stack, config, **environ)
     assert store.list("") == before
 
 
 def test_compress_fails_and_releases_nothing_when_the_disk_has_no_room(
-    stack: Stack, store: ObjectStore, base: Path, tmp_path: Path
+    stack: Stack, store: ObjectStore, tmp_path: Path
 ) -> None:
     """The cache lies on a file system of 64 KiB."""
     small = tmp_path / "small"
@@ -215,7 +184,7 @@ def test_compress_fails_and_releases_nothing_when_the_disk_has_no_room(
         pytest.skip("mounting a small file system is not permitted here")
     before = store.list("releases/") + store.list("targets/")
     try:
-        said = failed_here(stack, parameters(base, seed=4), MODNET_CACHE=str(small))
+        said = failed_here(stack, parameters(tmp_path, seed=4), MODNET_CACHE=str(small))
     finally:
         subprocess.run(["umount", small], check=True)
     assert "DiskFullError: got 0.00 GB of free disk, wanted " in said
