@@ -71,7 +71,8 @@ def _measure(stack: Stack, folder: Path, candidates: int) -> int:
     states = [run["state"]["type"] for run in (*api.runs(ids), *tasks)]
     unended = len([state for state in states if state not in ENDED])
     print(
-        "| candidates | retrained | flow and task runs | not ended | s | s each | flow's process, MB | Prefect's server, MB |"
+        "| candidates | retrained | flow and task runs | not ended | s | s each | "
+        "flow's process, MB | Prefect's server, MB |"
     )
     print(f"|{'---:|' * 8}")
     print(
