@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.local_stack.stack import Stack
-from modnet.configs import DatasetConfig, PruningConfig, RetrainConfig, SyntheticConfig
+from modnet.configs import DatasetConfig, PruningConfig, SyntheticConfig
 from modnet.policies import UniformPolicy
 from modnet.records import RetrainReport
+from modnet.workloads.matting.settings import MattingRetraining
 from tasks.stored_network import retrained_key
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -36,7 +37,8 @@ import sys
 from flows.prepare_dataset import prepare_dataset
 from flows.prune import prune
 from flows.train_baseline import train_baseline
-from modnet.configs import ComputeConfig, DatasetConfig, PruningConfig, RetrainConfig
+from modnet.configs import ComputeConfig, DatasetConfig, PruningConfig
+from modnet.workloads.matting.settings import MattingRetraining
 from tasks.configs.baseline import BaselineConfig
 import json
 asked = json.loads(sys.argv[1])
@@ -44,7 +46,7 @@ compute = ComputeConfig()
 dataset = prepare_dataset(DatasetConfig.model_validate(asked["dataset"]))
 base = train_baseline(dataset.dataset_id, BaselineConfig(checkpoint="shipped"), 0, compute)
 pruning = tuple(PruningConfig.model_validate(one) for one in asked["pruning"])
-found = prune(base.base_id, pruning, RetrainConfig.model_validate(asked["retrain"]), 0, compute)
+found = prune(base.base_id, pruning, MattingRetraining.model_validate(asked["retrain"]), 0, compute)
 print(json.dumps([one.candidate_id for one in found]))
 """
 BY_RAY = """
@@ -124,7 +126,7 @@ class _Bench:
         asked = {
             "dataset": DatasetConfig(synthetic=SyntheticConfig(train=32, val=2)).model_dump(mode="json"),
             "pruning": [half.model_copy(update={"seed": seed}).model_dump(mode="json") for seed in range(CANDIDATES)],
-            "retrain": RetrainConfig(epochs=epochs, precision="fp32").model_dump(mode="json"),
+            "retrain": MattingRetraining(epochs=epochs, precision="fp32").model_dump(mode="json"),
         }
         self._ids: list[str] = json.loads(self._run(PREPARED, json.dumps(asked)))
 
