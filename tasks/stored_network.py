@@ -114,7 +114,8 @@ def shaped(store: ObjectStore, network_id: str, config: ExportConfig) -> ExportC
     Turned as well where the run says so, or says nothing and the data set's images are of both orientations.
     """
     candidate = _candidate(store, network_id)
-    dataset = read_dataset(store, stored_network(store, network_id)[1])
+    dataset_id = stored_network(store, network_id)[1] if candidate is None else candidate.dataset_id
+    dataset = read_dataset(store, dataset_id)
     wanted = (candidate and candidate.pruning.input_shape) or config.input_shape or dataset.input_shape
     turned = dataset.turned if config.turned is None else config.turned
     return config.model_copy(update={"input_shape": wanted, "turned": turned})
