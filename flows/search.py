@@ -55,7 +55,9 @@ def search(
             under_way[future] = candidate_id
         if not under_way:
             return finalists(night.close(count), winner_limits, config.finalists)
+        night.require_use()
         future = next(iter(as_completed(list(under_way))))
+        future.wait()  # its state follows a moment later
         candidate_id = under_way.pop(future)
         if future.state.is_completed():
             night.end(candidate_id, future.result())

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from modnet.configs import PruningConfig, RetrainConfig
-from modnet.errors import ConfigError, HoursOverError
+from modnet.errors import ConfigError, HoursOverError, PruningError
 from modnet.records import BaseRecord, Candidate, PrunedTiming, RetrainReport, RungReport, SearchBase
 from modnet.search.proposals import pruning_of
 from modnet.search.state import Step
@@ -14,7 +14,7 @@ from modnet.workloads import settings_named
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import candidates, latency
 from tasks.retries import RETRIES, is_transient
-from tasks.search_night import REFUSED, Question
+from tasks.search_night import Question
 from tasks.stored import get_record, identify, recall, this_store
 from tasks.stored_dataset import read_dataset
 from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, shaped
@@ -49,18 +49,22 @@ def take_step(
     One that is new is pruned and timed first, and not trained where it is over a limit.
     """
     ends_at = time.monotonic() + within_s
-    candidate = _pruned(candidate_id, pruning, retrain, question)
+    try:
+        candidate = _pruned(candidate_id, pruning, retrain, question)
+    except PruningError as error:
+        get_run_logger().info("%s (%s) is not there: %s", candidate_id, pruning.label, error)
+        return {"kind": "refused", "reason": str(error)}
     timing = _timed(candidate_id, question, base)
     found: dict[str, Any] = {"latency_ratio": timing.latency_ratio}
     if reason := _over_limits(timing, question):
         get_run_logger().info("%s (%s) is not trained: %s", candidate_id, candidate.label, reason)
-        return found | {"kind": "refused", "reason": f"{REFUSED}{reason}"}
+        return found | {"kind": "refused", "reason": f"over a limit: {reason}"}
     try:
-        error, seconds = _trained_to(candidate_id, retrain, question, epochs, ends_at - time.monotonic())
+        tune_error, seconds = _trained_to(candidate_id, retrain, question, epochs, ends_at - time.monotonic())
     except HoursOverError as over:
         get_run_logger().info("%s", over)
         return found | {"kind": "paused", "reason": str(over)}
-    ratio = error / base.tune_error
+    ratio = tune_error / base.tune_error
     get_run_logger().info(
         "%s (%s): after %d epochs %.3f times the error of the base, %.3f times its latency",
         *(candidate_id, candidate.label, epochs, ratio, timing.latency_ratio),

@@ -24,7 +24,7 @@ from tasks.stored_network import candidate_key
 
 Kind = TypeVar("Kind", bound=Record)
 
-REFUSED = "over a limit: "
+MOST_USELESS = 20  # candidates in a row that are refused or fail: then the space or the limits are wrong
 _READERS = 8
 
 
@@ -91,13 +91,26 @@ class SearchNight:
                 "night %s goes on: %.2f of its %g hours are spent",
                 *(self.state.night_id, self.state.spent_s / 3600, question.config.hours),
             )
-            for name in list(self.state.under_way):
-                self._add(kind="paused", candidate_id=name, reason="the run that trained it is gone")
+        for name in list(self.state.under_way):
+            self._add(kind="paused", candidate_id=name, reason="the run that trained it is gone")
 
     @property
     def left_s(self) -> float:
         """Seconds of the night's hours that are left."""
         return max(0.0, 3600 * self._question.config.hours - self._spent_s)
+
+    def require_use(self) -> None:
+        """Ends a search that finds nothing but what it cannot use.
+
+        Raises:
+            ConfigError: says why the last one was refused, or failed.
+        """
+        if len(reasons := self.state.useless_in_a_row()) >= MOST_USELESS:
+            self._add(kind="ended")
+            raise ConfigError(
+                f"search {self._search_id}: the last {len(reasons)} candidates were refused or failed, at last: "
+                f"{reasons[-1]}; change the space or the limits of the search"
+            )
 
     def begin(self, step: Step, candidate_id: str) -> None:
         """A worker begins a step."""
@@ -176,9 +189,11 @@ class SearchNight:
         candidate = recall(self._store, candidate_key(name), Candidate)
         reached = state.reached.get(name)
         is_trained = reached is not None and len(reached.errors) == len(state.rungs)
-        reason = state.over.get(name, "")
-        if name in state.over:
-            status = "refused" if reason.startswith(REFUSED) else "failed"
+        reason = ""
+        if name in state.refused:
+            status, reason = "refused", state.refused[name]
+        elif name in state.failed:
+            status, reason = "failed", state.failed[name]
         elif is_trained:
             status = "trained"
         elif name in state.paused or name in state.under_way or reached is None:

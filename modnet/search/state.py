@@ -36,7 +36,8 @@ class SearchState:
         rungs: epochs of each.
         parameters: of every candidate, in the order in which they began.
         reached: what each came to that was timed and trained.
-        over: why one will not go on whatever happens: refused or failed.
+        refused: why one is not trained: it cannot be pruned so, or is over a limit.
+        failed: by what one failed.
         under_way: the rung that each candidate trains to which has begun and not ended.
         paused: likewise, of those that stopped as the hours were over or their run was killed, in that order.
         seconds: of computing for each.
@@ -51,7 +52,8 @@ class SearchState:
     rungs: tuple[int, ...]
     parameters: dict[str, Parameters] = field(default_factory=dict)
     reached: dict[str, Reached] = field(default_factory=dict)
-    over: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     under_way: dict[str, int] = field(default_factory=dict)
     paused: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -87,8 +89,10 @@ class SearchState:
         self.seconds[name], self.epochs[name] = event.seconds, event.epochs
         if event.kind == "paused":
             self.paused[name] = rung
-        elif event.kind in ("refused", "failed"):
-            self.over[name] = event.reason
+        elif event.kind == "refused":
+            self.refused[name] = event.reason
+        elif event.kind == "failed":
+            self.failed[name] = event.reason
         elif event.error_ratio is not None and event.latency_ratio is not None:
             before = self.reached.get(name, Reached(event.latency_ratio))
             self.reached[name] = Reached(event.latency_ratio, (*before.errors, event.error_ratio))
@@ -108,9 +112,16 @@ class SearchState:
         known = [*self.learned, *(Known(one, self._point(name)) for name, one in self.parameters.items())]
         return Step(None, 0, propose(config.space, known, seed, len(self.parameters)))
 
-    def trained(self) -> list[str]:
-        """Candidates that are trained to the end."""
-        return [name for name, one in self.reached.items() if len(one.errors) == len(self.rungs)]
+    def useless_in_a_row(self) -> list[str]:
+        """Why the last candidates of this night were refused or failed, up to one that was not; the first one first."""
+        found: list[str] = []
+        for name in reversed(self.of_night):
+            reason = self.refused.get(name) or self.failed.get(name)
+            if reason is None and name not in self.under_way:
+                break
+            if reason is not None:
+                found.insert(0, reason)
+        return found
 
     def why_stopped(self, name: str, reduction: int) -> str:
         """Of a candidate between two rungs why it does not go on, as things are."""
@@ -120,7 +131,7 @@ class SearchState:
         return f"after {self.rungs[rung]} epochs it is none of the best {best} of {among}, which go on"
 
     def _point(self, name: str) -> tuple[float, float] | None:
-        if name in self.over:
+        if name in self.refused or name in self.failed:
             return _OF_NO_USE
         one = self.reached.get(name)
         return None if one is None or not one.errors else (one.errors[-1], one.latency)
