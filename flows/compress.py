@@ -11,6 +11,7 @@ from flows.export import export
 from flows.prepare_dataset import prepare_dataset
 from flows.prune import prune
 from flows.retrain import retrain_candidates
+from flows.search import search
 from flows.train_baseline import train_baseline
 from modnet.records import Failure
 from tasks.configs.compress import CompressConfig
@@ -18,6 +19,7 @@ from tasks.evaluate import choose_winner
 from tasks.export import why_refused
 from tasks.reporting import publish_report
 from tasks.room import look_for_room
+from tasks.search import candidates_named
 from tasks.stored import wait_for_store
 
 
@@ -26,7 +28,7 @@ def compress(config: CompressConfig) -> str:
     """Makes the network small and fast: prunes it in several ways, retrains all of them, and releases the best.
 
     1. Prepare the data set, look at every image of it, and prepare the unpruned network.
-    2. Prune one candidate per entry of `pruning`, and retrain all of them side by side.
+    2. Prune one candidate per entry of `pruning`, and retrain all of them side by side. Or search for some hours.
     3. Score and time them. The fastest wins among those that err little enough.
     4. Export the winner to OpenVINO, check that it computes the same, and publish it as a release.
     5. A target gets it unless its current release is better. Edge agents then measure it.
@@ -40,11 +42,18 @@ def compress(config: CompressConfig) -> str:
     dataset = prepare_dataset(config.dataset)
     check = check_dataset(dataset.dataset_id, config.retrain.max_unreadable, config.compute)
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
-    candidates = prune(base.base_id, config.pruning, config.retrain, config.seed, config.compute, config.start)
-
-    ids = [candidate.candidate_id for candidate in candidates]
-    failed = retrain_candidates(ids, config.compute, config.min_survivors)
-    survivors = [name for name in ids if name not in failed]
+    failed: dict[str, str] = {}
+    if config.search is None:
+        candidates = prune(base.base_id, config.pruning, config.retrain, config.seed, config.compute, config.start)
+        ids = [candidate.candidate_id for candidate in candidates]
+        failed = retrain_candidates(ids, config.compute, config.min_survivors)
+        survivors = [name for name in ids if name not in failed]
+    else:
+        recipe = (config.retrain, config.export, config.seed, config.compute, config.start, config.winner_limits)
+        survivors = search(base.base_id, config.search, *recipe)
+        candidates = candidates_named(survivors)
+        if not survivors:
+            return ""  # whatever it has begun goes on the next night
 
     base_scores, scores, latencies, choice = evaluate(
         base.base_id, survivors, config.winner_limits, config.export, config.compute

@@ -21,6 +21,7 @@ from infra.local_stack.nightly import MAY_BE_CUT
 from infra.local_stack.services import COMPUTING, ONE_COMPUTES, WORK_POOL
 from modnet.config import Config
 from modnet.configs.form import may_be_empty
+from modnet.configs.search import SearchConfig
 from tasks.configs.compress import CompressConfig, Profile
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
@@ -50,7 +51,7 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
 def written() -> str:
     """What `prefect.yaml` holds."""
     deployments = [
-        _compress("nightly", "standard") | _AT_NIGHT,
+        _compress("nightly", "standard", search=_form(SearchConfig)) | _AT_NIGHT,
         _compress("on-demand", "demo"),
         *(
             _deployment("stage", flow) | _SCHEDULES.get(flow.name, {})
@@ -74,11 +75,11 @@ def all_flows() -> list[Flow[..., Any]]:
     ]
 
 
-def _compress(name: str, profile: Profile) -> dict[str, Any]:
+def _compress(name: str, profile: Profile, **changes: object) -> dict[str, Any]:
     """Sections that are null are filled in by the profile."""
     (flow,) = (found for found in all_flows() if found.name == "compress")
     return _deployment(name, flow) | {
-        "parameters": {"config": _form(CompressConfig) | {"profile": profile}},
+        "parameters": {"config": _form(CompressConfig) | {"profile": profile, **changes}},
     }
 
 
@@ -92,15 +93,16 @@ def _deployment(name: str, flow: Flow[..., Any]) -> dict[str, Any]:
     return deployment | {"description": f"{inspect.getdoc(flow.fn)}\n\n{ONE_COMPUTES}", "work_pool": queue}
 
 
-def _form(config: type[Config]) -> dict[str, Any]:
-    """A config as the run form first shows it, sections that may be empty closed."""
-    return {name: _shown(field) for name, field in config.model_fields.items()}
+def _form(config: type[Config], given: Config | None = None) -> dict[str, Any]:
+    """A config as the run form first shows it, sections that may be empty closed; by default with its defaults."""
+    fields = config.model_fields.items()
+    return {name: _shown(field, getattr(given, name, field.default)) for name, field in fields}
 
 
-def _shown(field: FieldInfo) -> Any:
+def _shown(field: FieldInfo, value: Any) -> Any:
     if field.json_schema_extra is may_be_empty:
         return None
-    return _form(type(field.default)) if isinstance(field.default, Config) else field.default
+    return _form(type(value), value) if isinstance(value, Config) else value
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from infra.device.shown import shown
 from infra.ray_pool import places
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig, Seed, WinnerLimits
-from modnet.configs.search import SearchConfig
+from modnet.configs.search import SearchConfig, require_scored
 from modnet.search.halving import rung_epochs
 from tasks.configs.baseline import UNPRUNED
 from tasks.configs.sections import USUAL, Retraining
@@ -38,6 +38,7 @@ def search(
     Returns the finalists, those of earlier nights as well: what is trained to the end, errs little enough, and is
     beaten by no other. What is under way when the hours are over is saved.
     """
+    require_scored(retrain)
     start_id = put_start(base_id, start)
     question = Question(base_id, start_id, retrain, seed, export, compute, config, patterns_of(base_id))
     base = figures_of_base(question)

@@ -8,8 +8,8 @@ from prefect import get_run_logger, task
 from modnet.configs import PruningConfig, RetrainConfig
 from modnet.errors import ConfigError, HoursOverError, PruningError
 from modnet.records import BaseRecord, Candidate, PrunedTiming, RetrainReport, RungReport, SearchBase
-from modnet.search.proposals import pruning_of
-from modnet.search.state import Step
+from tasks.search_proposals import pruning_of
+from tasks.search_state import Step
 from modnet.workloads import settings_named
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import candidates, latency
@@ -24,8 +24,9 @@ from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_k
 def figures_of_base(question: Question) -> SearchBase:
     """What errors and latencies of candidates are divided by."""
     export = shaped(this_store(), question.base_id, question.export)
-    asked = identify(shapes=export.shapes, images=question.retrain.validation_images, format=export.input_format)
-    key = f"bases/{question.base_id}/search-{asked}/figures.json"
+    images = question.retrain.validation_images
+    asked = identify(base=question.base_id, shapes=export.shapes, images=images, format=export.input_format)
+    key = f"timed/{asked}/figures.json"
     return recalled_or_computed(
         *(key, SearchBase, latency.base_figures, question.base_id, question.retrain, export, key),
         cpus=question.compute.candidate_cpus,
@@ -79,6 +80,11 @@ def asked_for(step: Step, question: Question) -> tuple[str, PruningConfig, Retra
     base_id = question.base_id if question.start_id else None
     name = step.candidate_id or pruned_id(this_store(), question.parent_id, pruning, retrain, question.seed, base_id)
     return name, pruning, retrain
+
+
+def candidates_named(candidate_ids: list[str]) -> list[Candidate]:
+    """Their records."""
+    return [get_record(this_store(), candidate_key(name), Candidate) for name in candidate_ids]
 
 
 def patterns_of(base_id: str) -> tuple[str, ...]:

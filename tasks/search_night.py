@@ -17,8 +17,8 @@ from modnet.errors import ConfigError
 from modnet.records import Candidate, FrontPoint, Learned, Night, Record, SearchEvent, Trial
 from modnet.records.nights import event_key, night_key, trial_key
 from modnet.search.hypervolume import Point, front, hypervolume
-from modnet.search.proposals import parameters_of
-from modnet.search.state import SearchState, Step, state_of
+from tasks.search_proposals import parameters_of
+from tasks.search_state import SearchState, Step, state_of
 from tasks.stored import get_record, identify, put_record, recall, this_store
 from tasks.stored_network import candidate_key
 

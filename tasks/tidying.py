@@ -48,7 +48,7 @@ _LAYOUT = {
         "latencies": (_ID, r"\.json", _NEVER),
         "challenges": (_ID, r"\.json", _NEVER),
         "scores": (_ID, r"\.json", _NEVER),
-        "timed": (f"{_ID}/", r"forms\.json", r"[^/]+\.(xml|bin)"),
+        "timed": (f"{_ID}/", r"(forms|figures)\.json", r"[^/]+\.(xml|bin)"),
         "exports": (f"{_ID}/", r"export\.json", rf"[^/]+\.(xml|bin|onnx|npz)|sbom\.cdx(-{_ID})?\.json"),
         "sensitivities": (
             f"{_ID}/",
@@ -57,7 +57,7 @@ _LAYOUT = {
         ),
         "candidates": (
             f"{_ID}/",
-            r"(candidate|retrained)\.json",
+            rf"(candidate|retrained|rung-\d+|timing-{_ID})\.json",
             rf"(pruned|retrained)(-{_ID})?\.safetensors|plan(-{_ID})?\.json|{_TRAINING}",
         ),
         "bases": (f"{_ID}/", r"base\.json", rf"base(-{_ID})?\.safetensors|{_TRAINING}"),
@@ -80,6 +80,7 @@ LEFT_ALONE: Mapping[str, str] = {
     "publishing": "a publication is under way, or `renew` removes what it has left",
     "awaited": "reports are awaited, or `renew` removes the mark",
     "fleet": "made anew in place from the reports",
+    "searches": "from what happened in a search it goes on",
     "stack": "one object, written over",
     "tidy": "one object, which says when tidying was announced",
 }

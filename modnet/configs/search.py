@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from modnet.config import Config
 from modnet.configs.shape import InputShape
+from modnet.configs.training import TrainingConfig
+from modnet.errors import ConfigError
 
 Criterion = Literal["l1", "l2", "bn_scale", "geometric_median", "taylor", "random"]
 
@@ -46,6 +48,19 @@ class SearchSpace(Config):
     learning_rate: Range = Field(
         Range(least=3e-4, most=3e-3), title="Learning rate", description="Highest learning rate of the retraining."
     )
+
+
+def require_scored(retrain: TrainingConfig) -> None:
+    """A search compares trainings epoch by epoch.
+
+    Raises:
+        ConfigError: `retrain` leaves scores out, or ends trainings early.
+    """
+    if retrain.validate_every != 1 or retrain.patience is not None:
+        raise ConfigError(
+            f"a search compares trainings epoch by epoch: got validate_every {retrain.validate_every} and patience "
+            f"{retrain.patience}, wanted 1 and none"
+        )
 
 
 class SearchConfig(Config):

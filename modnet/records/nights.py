@@ -79,7 +79,7 @@ class Decision(Record):
 
     target: str
     at: str = Field(description="UTC, ISO 8601")
-    by: str = Field(description="the flow, or a person")
+    by: str = Field(description="the flow, or somebody by hand")
     kind: Literal["first", "promoted", "kept", "stopped", "rolled back", "pinned"]
     before: str | None = Field(description="release_id that the target ran; None: none")
     after: str = Field(description="release_id that it runs now")
@@ -90,7 +90,7 @@ class Decision(Record):
 class Learned(Record):
     """A candidate of other runs that a night's proposals are made from as well."""
 
-    parameters: dict[str, Any] = Field(description="see `modnet.search.proposals`")
+    parameters: dict[str, Any] = Field(description="see `tasks.search_proposals`")
     error_ratio: float = Field(ge=0)
     latency_ratio: float = Field(gt=0)
 

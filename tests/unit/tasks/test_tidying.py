@@ -34,6 +34,7 @@ from modnet.records import (
     StoredFile,
     TimedForms,
 )
+from modnet.records.nights import event_key
 from tasks.configs.tidy import TidyConfig
 from tasks.stored import get_record, put_file, put_record, recall
 from tasks.stored_network import base_key, candidate_key, retrained_key, state_key
@@ -437,6 +438,7 @@ def test_every_kind_that_is_written_beside_runs_has_a_rule(
     for module in (tasks.collect, tasks.tidy):
         monkeypatch.setattr(module, "create_table_artifact", lambda *_, **__: None)
     monkeypatch.setattr(tasks.collect, "create_link_artifact", lambda *_, **__: None)
+    store.put(event_key(name(5), 0), b"{}")
     junk = f"liar/{name(4)}/cpu-20261122T063000.000001Z.json"
     store.put(f"reports/{junk}", b"{}")
     with disable_run_logger():

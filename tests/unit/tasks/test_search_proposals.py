@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.configs.search import Range, SearchSpace
-from modnet.search.proposals import Known, Parameters, parameters_of, propose, pruning_of
+from tasks.search_proposals import Known, Parameters, parameters_of, propose, pruning_of
 from modnet.workloads import settings_named
 
 SPACE = SearchSpace(gmacs=Range(least=1, most=9), input_shapes=("480x320", "384x256"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from modnet.configs.search import SearchConfig
 from modnet.records import SearchEvent
 from modnet.search.halving import Reached, may_go_on, next_to_go_on
-from modnet.search.proposals import Known, Parameters, propose
+from tasks.search_proposals import Known, Parameters, propose
 
 _OF_NO_USE = (4.0, 4.0)
 """What a candidate counts as that failed or is over a limit: nobody shall ask for one like it."""
@@ -109,8 +109,12 @@ class SearchState:
             return Step(goes_on, len(self.reached[goes_on].errors), self.parameters[goes_on])
         if config.candidates is not None and len(self.parameters) >= config.candidates:
             return None
-        known = [*self.learned, *(Known(one, self._point(name)) for name, one in self.parameters.items())]
+        known = [*self.learned, *self.known()]
         return Step(None, 0, propose(config.space, known, seed, len(self.parameters)))
+
+    def known(self) -> list[Known]:
+        """The candidates of this search, in the order in which they began, as proposals are made from them."""
+        return [Known(one, self._point(name)) for name, one in self.parameters.items()]
 
     def useless_in_a_row(self) -> list[str]:
         """Why the last candidates of this night were refused or failed, up to one that was not; the first one first."""
@@ -128,7 +132,7 @@ class SearchState:
         rung = len(self.reached[name].errors) - 1
         among = sum(len(one.errors) > rung for one in self.reached.values())
         best = len(may_go_on(self.reached, rung, reduction))
-        return f"after {self.rungs[rung]} epochs it is none of the best {best} of {among}, which go on"
+        return f"after epoch {self.rungs[rung]} it is none of the best {best} of {among}, which go on"
 
     def _point(self, name: str) -> tuple[float, float] | None:
         if name in self.refused or name in self.failed:
