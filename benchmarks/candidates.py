@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             bench = _Bench(stack, options.epochs)
             bare = bench.bare()
-            by_ray = [bench.by_ray(workers) for workers in (1, 2, 4)]
+            by_ray = [bench.by_ray(workers) for workers in (2, 1, 4)]  # the one that counts beside the bare one
         finally:
             stack.down()
     columns = ("who", "until the first training, s", "from then to the end, s", "a training, s", "overhead each, s")
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mean_s = sum(run.trainings_s) / len(run.trainings_s)
         times = f"{run.start_s:.1f} | {run.busy_s:.1f} | {mean_s:.1f} | {run.overhead_s:.1f}"
         print(f"| {run.who} | {times} | {bare.busy_s / run.busy_s:.2f} |")
-    two = by_ray[1]
+    two = by_ray[0]
     is_well = bare.busy_s / two.busy_s >= LEAST and two.overhead_s <= MOST_OVERHEAD_S and two.start_s <= MOST_START_S
     return 0 if is_well else 1
 
