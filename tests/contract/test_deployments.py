@@ -25,6 +25,7 @@ from infra.local_stack.automations import COLLECT
 from infra.local_stack.nightly import MAY_BE_CUT
 from infra.local_stack.services import COMPUTING, ONE_COMPUTES
 from modnet.config import Config
+from modnet.configs.search import SearchConfig
 from modnet.workloads.matting import settings
 from tasks.configs import baseline, compress, sections
 from tasks.configs.compress import CompressConfig
@@ -93,7 +94,7 @@ def test_nightly_runs_at_two_with_the_standard_profile() -> None:
     assert flow_of(nightly).name == "compress"
     assert nightly["schedules"][0]["cron"] == "0 2 * * *"
     assert nightly["schedules"][0]["timezone"]
-    assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig()
+    assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig(search=SearchConfig())
 
 
 def test_flows_that_compute_wait_for_each_other_and_no_others_do() -> None:
@@ -184,11 +185,11 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     value = next(one for one in DEPLOYMENTS if one["name"] == name)["parameters"]["config"]
     schema = CompressConfig.model_json_schema()
     shown = shown_fields(schema, schema["$defs"], value)
-    assert len(shown) <= 22
+    assert len(shown) <= 23
     changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "winner_limits.max_error_ratio", "epochs"]
     assert [field for field in shown if field in changed] == changed
     assert set(shown[: shown.index("epochs") + 1]) - set(changed) <= {
-        *("dataset.sha256", "dataset.synthetic", "dataset.workload", "base.backbone", "base.training"),
+        *("dataset.sha256", "dataset.synthetic", "dataset.workload", "base.backbone", "base.training", "search"),
         *("winner_limits.max_parameters", "winner_limits.max_macs"),
     }
     flow = flow_of(next(one for one in DEPLOYMENTS if one["name"] == name))
