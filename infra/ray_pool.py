@@ -20,12 +20,14 @@ import pickle
 import platform
 import re
 import secrets
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import ray
@@ -103,6 +105,7 @@ class _Connection:
 
 _lock = threading.Lock()
 _connection: _Connection | None = None
+_calls = 0  # that compute on it
 _avoided_until: dict[str, float] = {}  # of nodes by Ray's id, in monotonic seconds
 
 
@@ -146,28 +149,30 @@ def run_on_ray(
         Exception: whatever the function raised, with the worker's traceback as its cause; an InfraError names the node.
     """
     label = name or getattr(function, "__name__", "function")
-    _connect(address)
-    room = Room(label, cpus, gpus, memory_gb * 1e9, scales)
-    room.require()
-    room.avoid({node for node, until in _avoided_until.items() if until > time.monotonic()})
-    task = (_compute_on_gpu if gpus else _compute).options(
-        name=label,
-        num_cpus=cpus,
-        num_gpus=gpus,
-        memory=int(room.memory_bytes) or None,
-        label_selector={"ray.io/node-id": f"!in({','.join(room.avoided)})"} if room.avoided else None,
-    )
-    stream = task.remote(pickle.dumps((function, args)), _versions(), current_fields())
-    started_at = time.monotonic()
-    place, node_id = _next_item(stream, label, math.inf, on_wait=room.require)
-    _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
-    on_start(place)
-    try:
-        result: Result = _next_item(stream, label, timeout_s)
-    except _OF_THE_NODE:
-        _avoided_until[node_id] = time.monotonic() + _AVOIDED_FOR_S
-        raise
-    return result
+    with _connected(address):
+        room = Room(label, cpus, gpus, memory_gb * 1e9, scales)
+        room.require()
+        room.avoid({node for node, until in _avoided_until.items() if until > time.monotonic()})
+        task = (_compute_on_gpu if gpus else _compute).options(
+            name=label,
+            num_cpus=cpus,
+            num_gpus=gpus,
+            memory=int(room.memory_bytes) or None,
+            label_selector={"ray.io/node-id": f"!in({','.join(room.avoided)})"} if room.avoided else None,
+        )
+        stream = task.remote(pickle.dumps((function, args)), _versions(), current_fields())
+        started_at = time.monotonic()
+        place, node_id, pid = _next_item(stream, label, math.inf, on_wait=room.require)
+        _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
+        on_start(place)
+        try:
+            result: Result = _next_item(
+                stream, label, timeout_s, partial(_require_raylet, label, address, node_id, pid)
+            )
+        except _OF_THE_NODE:
+            _avoided_until[node_id] = time.monotonic() + _AVOIDED_FOR_S
+            raise
+        return result
 
 
 def places(cpus: float, address: str | None = None) -> int:
@@ -185,20 +190,34 @@ def shutdown() -> None:
             _connection = None
 
 
-def _connect(address: str | None) -> None:
-    """Connects this process, once.
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Connects this process, once, for a call. A local Ray that died is started anew once all calls on it have ended.
 
     Raises:
         SettingsError: connected already, to another address.
+        WorkerLostError: the local Ray died, and other calls on it are ending just now.
     """
-    global _connection
+    global _connection, _calls
     with _lock:
+        if _connection is not None and _connection.address is None and not _nodes():
+            if _calls:
+                raise WorkerLostError("the local Ray has died, and other computations on it are ending")
+            _log.warning("the local Ray has died, and is started anew")
+            _connection.close()
+            _connection = None
         if _connection is None:
             _connection = _Connection(address)
         if _connection.address != address:
             raise SettingsError(
                 f"Ray address {address!r}: this process is connected to {_connection.address!r} and can have one only"
             )
+        _calls += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _calls -= 1
 
 
 def _init(address: str | None) -> None:
@@ -308,7 +327,7 @@ class Room:
         able = self._able(nodes)
         if able - self.avoided:
             return
-        if able:
+        if able or not nodes:
             raise WorkerLostError(f"{self._label}: the nodes that it waited for are gone")
         have = "; ".join(map(_in_words, nodes.values())) or "no node"
         words = f"{self._label}: asked for {_in_words(self._wanted)} on one node, the Ray cluster has {have}"
@@ -355,7 +374,7 @@ def _computed(call: bytes, versions: dict[str, str], fields: dict[str, str]) -> 
     log_json_to_stderr()
     address = services.get_node_ip_address()  # type: ignore[no-untyped-call]
     place = f"{platform.node()} at {address} (pid {os.getpid()})"
-    yield place, ray.get_runtime_context().get_node_id()
+    yield place, ray.get_runtime_context().get_node_id(), os.getpid()
     here = _versions()
     if here != versions:
         differ = ", ".join(
@@ -404,6 +423,18 @@ def _next_item(stream: Any, label: str, timeout_s: float, on_wait: Callable[[], 
         raise CancelledError(f"{label}: cancelled in Ray") from error
     except _LOST as error:
         raise WorkerLostError(f"{label}: its Ray worker was lost: {error}") from error
+
+
+def _require_raylet(label: str, address: str | None, node_id: str, pid: int) -> None:
+    """Ends the worker of a local Ray whose raylet has died: nobody else does, and the next try would compute beside it.
+
+    Raises:
+        WorkerLostError: it has died.
+    """
+    if address is None and node_id not in _nodes():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        raise WorkerLostError(f"{label}: its Ray worker was lost: the raylet of this process's own Ray has died")
 
 
 def _kill(stream: Any) -> None:

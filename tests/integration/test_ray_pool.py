@@ -129,6 +129,25 @@ def test_run_on_ray_says_worker_lost_when_the_worker_is_killed() -> None:
         run_on_ray(die, timeout_s=60, name="training of abc")
 
 
+def test_a_local_ray_whose_raylet_is_killed_is_started_anew(tmp_path: Path) -> None:
+    """Calls under way are lost; the next try, as those of tasks come seconds later, has a Ray again."""
+    before = run_on_ray(os.getppid, timeout_s=60)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(run_on_ray, stay, tmp_path / "pid", timeout_s=60)
+        pid_in(tmp_path / "pid")
+        os.kill(before, signal.SIGKILL)
+        with pytest.raises(WorkerLostError):
+            waiting.result()
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            assert run_on_ray(os.getppid, timeout_s=60) != before
+            return
+        except WorkerLostError:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+
+
 def test_run_on_ray_kills_the_worker_when_the_time_is_up(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match=r"stay: not finished after 3 s"):
         run_on_ray(stay, tmp_path / "pid", timeout_s=3)
