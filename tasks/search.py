@@ -8,13 +8,13 @@ from prefect import get_run_logger, task
 from modnet.configs import PruningConfig, RetrainConfig
 from modnet.errors import ConfigError, HoursOverError, PruningError
 from modnet.records import BaseRecord, Candidate, PrunedTiming, RetrainReport, RungReport, SearchBase
-from tasks.search_proposals import pruning_of
-from tasks.search_state import Step
 from modnet.workloads import settings_named
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import candidates, latency
 from tasks.retries import RETRIES, is_transient
 from tasks.search_night import Question
+from tasks.search_proposals import pruning_of
+from tasks.search_state import Step
 from tasks.stored import get_record, identify, recall, this_store
 from tasks.stored_dataset import read_dataset
 from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, shaped

@@ -20,7 +20,7 @@ from modnet.search.hypervolume import Point, front, hypervolume
 from tasks.search_proposals import parameters_of
 from tasks.search_state import SearchState, Step, state_of
 from tasks.stored import get_record, identify, put_record, recall, this_store
-from tasks.stored_network import candidate_key
+from tasks.stored_network import candidate_key, retrained_key
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -55,9 +55,9 @@ class Question(NamedTuple):
     def search_id(self) -> str:
         """Name of the search: another space or another recipe is another search. Hours make none."""
         asked = self.config.model_dump(exclude={"hours", "candidates", "finalists"})
-        retrain, export = self.retrain.model_dump(), self.export.model_dump()
+        retrain, read = self.retrain.model_dump(), (self.export.input_shape, self.export.input_format)
         return identify(
-            base=self.base_id, start=self.start_id, search=asked, retrain=retrain, export=export, seed=self.seed
+            base=self.base_id, start=self.start_id, search=asked, retrain=retrain, read=read, seed=self.seed
         )
 
 
@@ -68,29 +68,26 @@ class SearchNight:
         self._question, self._store = question, this_store()
         self._base_id, self._search_id = question.base_id, question.search_id
         self.state = _read_state(self._store, self._search_id, rungs)
-        self._busy_s, self._began = 0.0, time.monotonic() - self.state.spent_s
+        self._began = time.monotonic() - (0.0 if self.state.night_id is None else self.state.spent_s)
         self._trials = {one.candidate_id: one for one in _read_trials(self._store, self._base_id)}
         if self.state.night_id is None:
-            self._began = time.monotonic()
-            self.state.spent_s = 0.0
             self._add(kind="began", night_id=night_id, learned=self._learned())
-            before = hypervolume(map(_point, self._trained()))
-            self._night = Night(
-                night_id=night_id,
-                base_id=self._base_id,
-                flow_run_id=flow_run_id,
-                begun_at=_now(),
-                hours=question.config.hours,
-                spent_hours=0.0,
-                hypervolume_before=before,
-            )
-            put_record(self._store, night_key(night_id), self._night)
         else:
-            self._night = get_record(self._store, night_key(self.state.night_id), Night)
             get_run_logger().info(
                 "night %s goes on: %.2f of its %g hours are spent",
                 *(self.state.night_id, self.state.spent_s / 3600, question.config.hours),
             )
+        assert self.state.night_id is not None
+        self._night = recall(self._store, night_key(self.state.night_id), Night) or Night(
+            night_id=self.state.night_id,
+            base_id=self._base_id,
+            flow_run_id=flow_run_id,
+            begun_at=_now(),
+            hours=question.config.hours,
+            spent_hours=0.0,
+            hypervolume_before=hypervolume(map(_point, self._trained())),
+        )
+        put_record(self._store, night_key(self._night.night_id), self._night)
         for name in list(self.state.under_way):
             self._add(kind="paused", candidate_id=name, reason="the run that trained it is gone")
 
@@ -120,9 +117,7 @@ class SearchNight:
 
     def end(self, candidate_id: str, outcome: Mapping[str, Any]) -> None:
         """A worker has ended a step, with `kind` and other members of an event."""
-        before = self.state.seconds.get(candidate_id, 0.0)
         self._add(candidate_id=candidate_id, **outcome)
-        self._busy_s += max(0.0, self.state.seconds[candidate_id] - before)
         self._keep_trial(candidate_id)
 
     def close(self, places: int) -> list[Trial]:
@@ -130,13 +125,13 @@ class SearchNight:
         for name in self.state.reached:
             self._keep_trial(name)
         self._add(kind="ended")
-        trained = self._trained()
+        trained = [one for one in self._trained() if self._store.exists(retrained_key(one.candidate_id))]
         best = front(map(_point, trained))
         self._night = self._night.model_copy(
             update={
                 "ended_at": _now(),
                 "spent_hours": self._spent_s / 3600,
-                "busy_share": min(1.0, self._busy_s / (places * self._spent_s)) if self._spent_s else None,
+                "busy_share": min(1.0, self.state.busy_s / (places * self._spent_s)),
                 "trials": tuple(self.state.of_night),
                 "front": tuple(_front_point(one) for one in trained if _point(one) in best),
                 "hypervolume": hypervolume(best),
@@ -216,8 +211,10 @@ class SearchNight:
             parameters=0 if cost is None else cost.parameters,
             seconds=state.seconds.get(name, 0.0),
         )
-        self._trials[name] = trial
-        put_record(self._store, trial_key(self._base_id, name), trial)
+        before = self._trials.get(name)
+        if before is None or before.model_copy(update={"at": trial.at}) != trial:
+            self._trials[name] = trial
+            put_record(self._store, trial_key(self._base_id, name), trial)
 
     def _night_id_of(self, name: str) -> str:
         if name in self.state.of_night or name not in self._trials:
@@ -269,7 +266,8 @@ def _read(store: ObjectStore, key: str, kind: type[Kind]) -> Kind:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "record"
         raise ConfigError(
-            f"{store.url}/{key} is no {kind.__name__} of this version: {where}: {first['msg']}"
+            f"{store.url}/{key} is no {kind.__name__} of this version: {where}: {first['msg']}; with another seed, a "
+            "search begins anew"
         ) from error
 
 

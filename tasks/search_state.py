@@ -44,6 +44,7 @@ class SearchState:
         epochs: that each has trained.
         learned: what candidates of other runs came to.
         of_night: the candidates of this night, or of the last one.
+        seconds_before: as `seconds`, when this night began.
         night_id: of the night that is under way; None: none is.
         spent_s: of that night.
         event_count: the number of the next event.
@@ -61,6 +62,7 @@ class SearchState:
     learned: tuple[Known, ...] = ()
     night_id: str | None = None
     of_night: dict[str, None] = field(default_factory=dict)
+    seconds_before: dict[str, float] = field(default_factory=dict)
     spent_s: float = 0.0
     event_count: int = 0
 
@@ -70,7 +72,7 @@ class SearchState:
         self.spent_s = event.spent_s
         name = event.candidate_id
         if event.kind == "began":
-            self.night_id, self.of_night = event.night_id, {}
+            self.night_id, self.of_night, self.seconds_before = event.night_id, {}, dict(self.seconds)
             self.learned = tuple(Known(one.parameters, (one.error_ratio, one.latency_ratio)) for one in event.learned)
         elif event.kind == "ended":
             self.night_id = None
@@ -86,7 +88,8 @@ class SearchState:
             self.under_way[name] = event.rung or 0
             return
         rung = self.under_way.pop(name, 0)
-        self.seconds[name], self.epochs[name] = event.seconds, event.epochs
+        self.seconds[name] = max(event.seconds, self.seconds.get(name, 0.0))  # who is paused does not say it
+        self.epochs[name] = max(event.epochs, self.epochs.get(name, 0))
         if event.kind == "paused":
             self.paused[name] = rung
         elif event.kind == "refused":
@@ -115,6 +118,11 @@ class SearchState:
     def known(self) -> list[Known]:
         """The candidates of this search, in the order in which they began, as proposals are made from them."""
         return [Known(one, self._point(name)) for name, one in self.parameters.items()]
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of training in this night, all candidates together, as far as rungs were reached."""
+        return sum(self.seconds.values()) - sum(self.seconds_before.values())
 
     def useless_in_a_row(self) -> list[str]:
         """Why the last candidates of this night were refused or failed, up to one that was not; the first one first."""
