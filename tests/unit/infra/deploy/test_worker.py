@@ -51,8 +51,8 @@ def test_worker_settles_what_was_lost_before_it_takes_anything(monkeypatch: pyte
     monkeypatch.setattr(worker, "settle_begun", lambda api, because: steps.append("settle") or [])
     monkeypatch.setattr(worker, "skip_missed_runs", lambda api: steps.append("skip"))
     monkeypatch.setattr(worker, "run_prefect", lambda arguments, **_: steps.append(arguments[1:]))
-    monkeypatch.setattr(worker, "automate", lambda api: steps.append("automate"))
+    monkeypatch.setattr(worker, "automate", lambda api, webhook: steps.append(("automate", webhook)))
     monkeypatch.setattr(renew, "main", lambda: steps.append("renew"))
-    worker._prepare(server)
+    worker._prepare(server, "https://hooks.example.org/secret")
     assert (server.pools, server.queues) == (["modnet"], {("modnet", "computing"): 1})
-    assert steps == ["settle", "skip", ("deploy", "--all"), "automate", "renew"]
+    assert steps == ["settle", "skip", ("deploy", "--all"), ("automate", "https://hooks.example.org/secret"), "renew"]
