@@ -57,7 +57,7 @@ class _Kind(NamedTuple):
     key: re.Pattern[str]
     record: type[Record]
     key_of: Callable[[Any], str]
-    time_of: Callable[[Any], str]
+    times_of: Callable[[Any], tuple[str, ...]]  # the first one orders
 
 
 _KINDS = (
@@ -66,21 +66,21 @@ _KINDS = (
         re.compile(r"nights/[^/]+\.json"),
         Night,
         lambda one: night_key(one.night_id),
-        lambda one: one.begun_at,
+        lambda one: (one.begun_at, *filter(None, [one.ended_at])),
     ),
     _Kind(
         "trials/",
         re.compile(r"trials/[^/]+/[^/]+\.json"),
         Trial,
         lambda one: trial_key(one.base_id, one.candidate_id),
-        lambda one: one.at,
+        lambda one: (one.at,),
     ),
     _Kind(
         "decisions/",
         re.compile(r"decisions/[^/]+/[^/]+\.json"),
         Decision,
         lambda one: decision_key(one.target, one.at),
-        lambda one: one.at,
+        lambda one: (one.at,),
     ),
 )
 
@@ -121,7 +121,7 @@ def moment(text: str) -> datetime:
 
 
 def _order(kind: _Kind, record: Record) -> tuple[datetime, str]:
-    return moment(kind.time_of(record)), kind.key_of(record)
+    return moment(kind.times_of(record)[0]), kind.key_of(record)
 
 
 def _read(store: ObjectStore, kind: _Kind, key: str) -> Record | LeftOut | None:
@@ -129,7 +129,8 @@ def _read(store: ObjectStore, kind: _Kind, key: str) -> Record | LeftOut | None:
         record = kind.record.model_validate_json(store.get(key, max_bytes=_MAX_BYTES))
         if kind.key_of(record) != key:
             return _left_out(key, f"it speaks of {kind.key_of(record)}")
-        moment(kind.time_of(record))
+        for time in kind.times_of(record):
+            moment(time)
     except NotStoredError:
         return None
     except ValidationError as error:

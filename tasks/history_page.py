@@ -17,14 +17,17 @@ from tasks.fleet_page import MAX_LINES, lines_of, points_of
 from tasks.fleet_plot import Point, latency_svg
 from tasks.history import Memory, moment
 from tasks.history_plots import Column, Mark, bars_svg, front_svg, line_svg, steps_svg
-from tasks.history_summary import BaseLine, Cause, FrontLine, History, NightLine, Reign, TargetLine
+from tasks.history_summary import GAINED, BaseLine, Cause, FrontLine, History, NightLine, Reign, TargetLine
 from tasks.tables import html_document, html_table, linked
 
-MAX_ROWS = 30  # of a table: the newest
+MAX_ROWS = 30  # of a table on a terminal, and of what is left out
+OPEN_ROWS = 10  # of a table on the page; a click opens the others
 MAX_RELEASES = 20  # in the plot of devices: the newest
 _MAX_SAID = 300  # characters under the mouse
 _STYLE = (
     "h2{margin-top:2.4rem;border-top:1px solid #ddd;padding-top:1.2rem}h3{margin-top:1.6rem}.lead{font-size:1.1rem}"
+    ".pair{display:flex;flex-wrap:wrap;gap:1rem;margin:.6rem 0}.pair svg{flex:1 1 22rem}"
+    "td:first-child{white-space:nowrap}.lead p:first-child{font-weight:bold}"
     ".lead p{margin:.4rem 0}.legend{font-size:.8rem;color:#444}.wrong{background:#fff4e5;padding:.1rem 1rem}"
     "svg a{cursor:pointer}td{font-variant-numeric:tabular-nums}"
 )
@@ -51,8 +54,9 @@ def history_page(memory: Memory, history: History, address: Address, now: dateti
     if not history.bases and not history.targets:
         parts.append(f"<p><b>{html.escape(_EMPTY)}</b></p>")
     parts += [_lead(history.lead), _what_is_left_out(history)]
-    for base in history.bases:
-        parts += _base_section(memory, base, address, is_only=len(history.bases) == 1)
+    for number, base in enumerate(history.bases):
+        lead = "" if number == 0 else _lead(base.lead)  # that of the first stands above
+        parts += [f"<h2>Base {html.escape(shown(base.base_id))}</h2>", lead, *_base_section(memory, base, address)]
     for target in history.targets:
         parts += _target_section(target, [row for row in memory.rows if row.target == target.target], now)
     return html_document("History of nights", "".join(parts), _STYLE)
@@ -92,10 +96,7 @@ def _left_out_rows(history: History) -> list[Row]:
     return [{"record": one.key, "why": one.reason} for one in history.left_out[:MAX_ROWS]]
 
 
-def _base_section(memory: Memory, base: BaseLine, address: Address, *, is_only: bool) -> list[str]:
-    parts = [f"<h2>Base {html.escape(base.base_id)}</h2>"]
-    if not is_only:
-        parts.append(_lead(base.lead))
+def _base_section(memory: Memory, base: BaseLine, address: Address) -> list[str]:
     trials = [trial for trial in memory.trials if trial.base_id == base.base_id]
     nights = {night.night_id: night for night in base.nights}
     last = next((night.night_id for night in reversed(base.nights) if night.ended_at is not None), None)
@@ -113,7 +114,7 @@ def _base_section(memory: Memory, base: BaseLine, address: Address, *, is_only: 
         for trial in trials
         if trial.latency_ratio is not None and trial.error_ratio is not None
     ]
-    parts.append("<h3>The front</h3>")
+    parts = ["<h3>The front</h3>"]
     if marks:
         gap = None if base.gap is None else (base.gap.latency_ratios, base.gap.error_ratios)
         parts.append(front_svg(marks, (REFERENCE[1], REFERENCE[0]), gap))
@@ -124,9 +125,9 @@ def _base_section(memory: Memory, base: BaseLine, address: Address, *, is_only: 
             "grey: stopped early, waiting or failed, where it was then. Orange ring: of the last night. Diamond: the "
             "unpruned network. Tinted: what the front beats, up to an error of "
             f"{REFERENCE[0]:g} and a latency of {REFERENCE[1]:g}; its area is the hypervolume. What lies beyond the "
-            f"axes stands at their end. A click opens the night's report{missing}.</p>"
+            f"axes stands at their ends. A click opens the night's report{missing}.</p>"
         )
-    parts.append(html_table([_front_row(line, address) for line in base.front]))
+    parts.append(_folded([_front_row(line, address) for line in base.front]))
     if base.nights:
         parts += _nights_section(base, address)
     parts.append("<h3>Not trained to the end, and why</h3>")
@@ -140,7 +141,7 @@ def _nights_section(base: BaseLine, address: Address) -> list[str]:
         day = f"{moment(night.begun_at):%Y-%m-%d}"
         return Column(day, value, share, f"{day}: {said}", _page_of(night, None, address))
 
-    parts = ["<h3>Nights</h3>"]
+    parts = ["<h3>Nights</h3><div class='pair'>"]
     if any(night.hypervolume is not None for night in base.nights):
         volumes = [
             column(one, one.hypervolume, f"hypervolume {_number(one.hypervolume, '.4f')}") for one in base.nights
@@ -156,9 +157,7 @@ def _nights_section(base: BaseLine, address: Address) -> list[str]:
         for one in base.nights
     ]
     parts.append(bars_svg("hours spent; dark: the share in which cores trained", hours))
-    parts.append(html_table([_night_row(night, address) for night in _newest(base.nights)]))
-    if (more := len(base.nights) - MAX_ROWS) > 0:
-        parts.append(f"<p>And {more} before these.</p>")
+    parts.append(f"</div>{_folded([_night_row(night, address) for night in base.nights[::-1]])}")
     return parts
 
 
@@ -172,11 +171,12 @@ def _target_section(target: TargetLine, rows: Sequence[Collected], now: datetime
         dated = [(moment(reign.since), reign) for reign in target.reigns if reign.since is not None]
         errors = [(time, reign.error) for time, reign in dated if reign.error is not None]
         latencies = [(time, reign.latency_to_first) for time, reign in dated if reign.latency_to_first is not None]
+        parts.append("<div class='pair'>")
         if errors:
-            parts.append(steps_svg("error on tune of what it ran", {"error": errors}, now))
+            parts.append(steps_svg("error on tune of what it ran", errors, now))
         if latencies:
-            parts.append(steps_svg("latency of what it ran, times the first one's", {"latency": latencies}, now))
-        parts.append(html_table([_reign_row(reign) for reign in _newest(target.reigns)]))
+            parts.append(steps_svg("latency of what it ran, times the first one's", latencies, now))
+        parts.append(f"</div>{_folded([_reign_row(reign) for reign in target.reigns[::-1]])}")
     if lines := {name: points for name, points in _device_lines(rows).items() if points}:
         releases = releases_in_order(rows)[-MAX_RELEASES:]
         parts += [
@@ -185,11 +185,15 @@ def _target_section(target: TargetLine, rows: Sequence[Collected], now: datetime
             "<p class='legend'>Median with its bootstrap interval, 95 %, in the order in which devices measured. "
             "Hollow: not to be trusted.</p>",
         ]
-    decisions = [_decision_row(one) for one in _newest(target.decisions)]
-    parts.append(f"<h3>Decisions</h3>{html_table(decisions)}")
-    if (more := len(target.decisions) - MAX_ROWS) > 0:
-        parts.append(f"<p>And {more} before these.</p>")
+    parts.append(f"<h3>Decisions</h3>{_folded([_decision_row(one) for one in target.decisions[::-1]])}")
     return parts
+
+
+def _folded(rows: Sequence[Row]) -> str:
+    """The newest rows as a table, and a line that opens the others."""
+    more = rows[OPEN_ROWS:]
+    older = f"<details><summary>And {len(more)} more</summary>{html_table(more)}</details>" if more else ""
+    return html_table(rows[:OPEN_ROWS]) + older
 
 
 def _device_lines(rows: Sequence[Collected]) -> dict[str, list[Point]]:
@@ -221,13 +225,13 @@ def _night_row(night: NightLine, address: Address | None) -> Row:
     return {
         "night": linked(shown(night.night_id), where),
         "hypervolume": _number(night.hypervolume, ".4f"),
-        "gained": _number(gained, "+.4f"),
+        "gained": "nothing" if gained is not None and gained <= GAINED else _number(gained, "+.4f"),
         "new on the front": str(len(night.new_points)),
         "tried": ", ".join(f"{count} {status}" for status, count in night.tried.items()) or "nothing",
         "hours given": _number(night.hours, ".1f") or "a list",
         "hours spent": f"{night.spent_hours:.1f}",
         "cores busy": _share(night.busy_share),
-        "ended": "under way, or killed" if night.ended_at is None else shown(night.ended_at[:16].replace("T", " ")),
+        "ended": "under way, or killed" if night.ended_at is None else f"{moment(night.ended_at):%H:%M}",
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from tasks.fleet_plot import COLOURS, even_ticks, svg_text
 
 BLUE, ORANGE, GREEN = COLOURS[:3]
 GREY = "#999"
-_WIDTH = 1000
+_WIDTH, _HALF = 1000, 490  # of a plot alone, and of one beside another
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 24, 44  # margins
 _CHARACTER, _LINE_HEIGHT = 6.2, 13  # of a small text, about
 _DATE_WIDTH = 90  # of a night's date below its column
@@ -48,25 +48,24 @@ def front_svg(
     """Errors against latencies, the base among them; what the front beats is tinted, its largest gap is dashed.
 
     Args:
-        marks: any number. What lies far beyond the reference stands at the edge.
+        marks: any number. The axes hold those that were trained to the end; what lies beyond stands at the edge.
         reference: latency and error, where the tinted area ends.
         gap: its latencies and its errors, each from low to high.
     """
     height = 460
     front = sorted((mark.x, mark.y) for mark in marks if mark.kind == "front")
-    inside = [mark for mark in marks if mark.kind != "ended"]
-    right = max(reference[0], *(mark.x for mark in inside), 1.0) * 1.08
-    top = max(reference[1], min(max((mark.y for mark in inside), default=0.0), 2 * reference[1])) * 1.08
-    low = min([0.9, *(mark.y for mark in marks)]) * 0.95
+    inside = [(1.0, 1.0), *((mark.x, mark.y) for mark in marks if mark.kind != "ended")]
+    right, top = (min(1.04 * max(place[axis] for place in inside), 1.5 * reference[axis]) + 0.02 for axis in (0, 1))
+    left, low = (0.95 * min(place[axis] for place in inside) for axis in (0, 1))
 
     def x(latency: float) -> float:
-        return _LEFT + min(latency, right) * (_WIDTH - _LEFT - _RIGHT) / right
+        return _LEFT + (max(min(latency, right), left) - left) * (_WIDTH - _LEFT - _RIGHT) / (right - left)
 
     def y(error: float) -> float:
-        return height - _BOTTOM - (min(error, top) - low) * (height - _TOP - _BOTTOM) / (top - low)
+        return height - _BOTTOM - (max(min(error, top), low) - low) * (height - _TOP - _BOTTOM) / (top - low)
 
-    parts = [_upright(x(one), height, f"{one:g}") for one in even_ticks(0.0, right)]
-    parts += [_level(y(one), f"{one:g}") for one in even_ticks(low, top)]
+    parts = [_upright(x(one), height, f"{one:g}") for one in even_ticks(left, right)]
+    parts += [_level(y(one), f"{one:g}", _WIDTH) for one in even_ticks(low, top)]
     parts.append(svg_text(_WIDTH - _RIGHT, height - 8, "latency, times the base's", "end"))
     parts.append(svg_text(4, 14, "error, times the base's", "start"))
     stairs = [(one, two) for one, two in front if one < reference[0] and two < reference[1]]
@@ -81,7 +80,7 @@ def front_svg(
         parts.append(svg_text((x(fast) + x(slow)) / 2, (y(good) + y(bad)) / 2 + 4, "largest gap", "middle", ORANGE))
     order = {"ended": 0, "beaten": 1, "front": 2}
     for mark in sorted(marks, key=lambda one: (order[one.kind], one.is_new)):
-        parts.append(_dot(mark, x(mark.x), y(mark.y), is_beyond=mark.x > right or mark.y > top))
+        parts.append(_dot(mark, x(mark.x), y(mark.y), is_beyond=not (left <= mark.x <= right and low <= mark.y <= top)))
     base = (x(1.0), y(1.0))
     parts.append(
         f"<path d='M{base[0]:.1f},{base[1] - 6:.1f} l6,6 l-6,6 l-6,-6 z'><title>The unpruned network</title></path>"
@@ -90,7 +89,7 @@ def front_svg(
     parts += _labels(
         [(base[0], base[1], "base"), *((x(m.x), y(m.y), m.label) for m in marks if m.kind == "front")], taken
     )
-    return _svg(f"Errors and latencies of {len(marks)} candidates", height, parts)
+    return _svg(f"Errors and latencies of {len(marks)} candidates", _WIDTH, height, parts)
 
 
 def _stairs(stairs: Sequence[tuple[float, float]], reference: tuple[float, float], x: _Scale, y: _Scale) -> str:
@@ -167,7 +166,7 @@ def line_svg(title: str, columns: Sequence[Column]) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
     parts = [*axes.drawn(columns, title), f"<polyline fill='none' stroke='{BLUE}' stroke-width='1.5' points='{path}'/>"]
     parts += [_linked(f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4' fill='{BLUE}'/>", one) for x, y, one in places]
-    return _svg(title, _Axes.height, parts)
+    return _svg(title, _HALF, _Axes.height, parts)
 
 
 def bars_svg(title: str, columns: Sequence[Column]) -> str:
@@ -185,16 +184,17 @@ def bars_svg(title: str, columns: Sequence[Column]) -> str:
                 f"<rect x='{left:.1f}' y='{bottom - dark:.1f}' width='{wide:.1f}' height='{dark:.1f}' fill='{BLUE}'/>"
             )
             parts.append(_linked(drawn, column))
-    return _svg(title, _Axes.height, parts)
+    return _svg(title, _HALF, _Axes.height, parts)
 
 
 class _Axes:
     """Nights from left to right, values from below."""
 
     height = 220
+    width = _HALF
 
     def __init__(self, count: int, bottom: float, top: float) -> None:
-        self.step = (_WIDTH - _LEFT - _RIGHT) / count
+        self.step = (self.width - _LEFT - _RIGHT) / count
         self._bottom, self._top = bottom, top
 
     def x(self, number: int) -> float:
@@ -205,7 +205,7 @@ class _Axes:
         return self.height - _BOTTOM - share * (self.height - _TOP - _BOTTOM)
 
     def drawn(self, columns: Sequence[Column], title: str) -> list[str]:
-        parts = [_level(self.y(one), f"{one:g}") for one in even_ticks(self._bottom, self._top)]
+        parts = [_level(self.y(one), f"{one:g}", self.width) for one in even_ticks(self._bottom, self._top)]
         every = math.ceil(_DATE_WIDTH / self.step)
         for number in range(len(columns) - 1, -1, -every):  # the newest always
             parts.append(svg_text(self.x(number), self.height - _BOTTOM + 18, columns[number].date, "middle"))
@@ -213,44 +213,37 @@ class _Axes:
         return parts
 
 
-def steps_svg(title: str, lines: Mapping[str, Sequence[tuple[datetime, float]]], until: datetime) -> str:
-    """Lines that keep their value until the next point, over time.
+def steps_svg(title: str, points: Sequence[tuple[datetime, float]], until: datetime) -> str:
+    """A line that keeps its value until the next point, over time.
 
     Args:
         title: of the values.
-        lines: name -> times and values, oldest first; at least one point in all.
-        until: where the lines end.
+        points: times and values, oldest first; at least one.
+        until: where the line ends.
     """
-    points = [point for line in lines.values() for point in line]
-    begin = min(time for time, _ in points)
+    until = max(until, points[-1][0])  # whose clock was ahead
+    begin, values = points[0][0], [value for _, value in points]
     span = max((until - begin).total_seconds(), 1.0)
-    low, high = min(value for _, value in points), max(value for _, value in points)
+    low, high = min(values), max(values)
     room = max(0.1 * (high - low), 0.05 * high, 1e-9)
     axes = _Axes(1, max(0.0, low - room), high + room)
 
     def x(time: datetime) -> float:
-        return _LEFT + (time - begin).total_seconds() / span * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (time - begin).total_seconds() / span * (_HALF - _LEFT - _RIGHT)
 
-    parts = [_level(axes.y(one), f"{one:g}") for one in even_ticks(max(0.0, low - room), high + room)]
-    parts.append(svg_text(4, 14, title, "start"))
-    bottom = _Axes.height - _BOTTOM + 18
-    parts += [
-        svg_text(_LEFT, bottom, f"{begin:%Y-%m-%d}", "start"),
-        svg_text(_WIDTH - _RIGHT, bottom, f"{until:%Y-%m-%d}", "end"),
-    ]
-    for number, (name, line) in enumerate(lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        ends = [time for time, _ in line[1:]] + [until]
-        path = " ".join(
-            f"{x(time):.1f},{axes.y(value):.1f} {x(end):.1f},{axes.y(value):.1f}"
-            for (time, value), end in zip(line, ends, strict=True)
-        )
-        parts.append(f"<polyline fill='none' stroke='{colour}' stroke-width='2' points='{path}'/>")
-        for time, value in line:
-            said = f"<title>{_escaped(f'{name}, from {time:%Y-%m-%d %H:%M}: {value:.4g}')}</title>"
-            parts.append(f"<circle cx='{x(time):.1f}' cy='{axes.y(value):.1f}' r='4' fill='{colour}'>{said}</circle>")
-        parts.append(svg_text(_WIDTH - _RIGHT, axes.y(line[-1][1]) - 6, name, "end", colour))
-    return _svg(title, _Axes.height, parts)
+    parts = [*axes.drawn([], title)]
+    for time, side in ((begin, "start"), (until, "end")):
+        parts.append(svg_text(x(time), _Axes.height - _BOTTOM + 18, f"{time:%Y-%m-%d}", side))
+    ends = [*(time for time, _ in points[1:]), until]
+    path = " ".join(
+        f"{x(time):.1f},{axes.y(value):.1f} {x(end):.1f},{axes.y(value):.1f}"
+        for (time, value), end in zip(points, ends, strict=True)
+    )
+    parts.append(f"<polyline fill='none' stroke='{BLUE}' stroke-width='2' points='{path}'/>")
+    for time, value in points:
+        said = f"<title>{_escaped(f'from {time:%Y-%m-%d %H:%M}: {value:.4g}')}</title>"
+        parts.append(f"<circle cx='{x(time):.1f}' cy='{axes.y(value):.1f}' r='4' fill='{BLUE}'>{said}</circle>")
+    return _svg(title, _HALF, _Axes.height, parts)
 
 
 def _linked(drawn: str, column: Column) -> str:
@@ -258,8 +251,8 @@ def _linked(drawn: str, column: Column) -> str:
     return group if column.address is None else f"<a href='{html.escape(column.address, quote=True)}'>{group}</a>"
 
 
-def _level(y: float, text: str) -> str:
-    line = f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='#ddd'/>"
+def _level(y: float, text: str, width: int) -> str:
+    line = f"<line x1='{_LEFT}' x2='{width - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='#ddd'/>"
     return line + svg_text(_LEFT - 6, y + 4, text, "end")
 
 
@@ -268,8 +261,8 @@ def _upright(x: float, height: int, text: str) -> str:
     return line + svg_text(x, height - _BOTTOM + 16, text, "middle")
 
 
-def _svg(described: str, height: int, parts: Sequence[str]) -> str:
-    size = f"viewBox='0 0 {_WIDTH} {height}' style='width:100%;max-width:{_WIDTH}px'"
+def _svg(described: str, width: int, height: int, parts: Sequence[str]) -> str:
+    size = f"viewBox='0 0 {width} {height}' style='width:100%;max-width:{width}px'"
     label = html.escape(described, quote=True)
     return f"<svg xmlns='http://www.w3.org/2000/svg' role='img' aria-label='{label}' {size}>{''.join(parts)}</svg>"
 

@@ -119,7 +119,7 @@ class History(Record):
 def history_of(memory: Memory) -> History:
     """Sums up what the store holds."""
     targets = sorted({decision.target for decision in memory.decisions})
-    bases = [_base_line(memory, base_id) for base_id in bases_in_order(memory)]
+    bases = [_base_line(memory, base_id, is_first=not number) for number, base_id in enumerate(bases_in_order(memory))]
     return History(
         lead=bases[0].lead if bases else (),
         bases=tuple(bases),
@@ -154,7 +154,7 @@ def _gained(night: Night | NightLine) -> float | None:
     return night.hypervolume - night.hypervolume_before
 
 
-def _base_line(memory: Memory, base_id: str) -> BaseLine:
+def _base_line(memory: Memory, base_id: str, *, is_first: bool) -> BaseLine:
     nights = [night for night in memory.nights if night.base_id == base_id]
     trials = [trial for trial in memory.trials if trial.base_id == base_id]
     pages = {night.night_id: night.page for night in nights if night.page in memory.pages}
@@ -162,7 +162,11 @@ def _base_line(memory: Memory, base_id: str) -> BaseLine:
     gap, lines = _gap(best), _night_lines(nights, trials, pages)
     without_gain = nights_without_gain(nights)
     last = next((line for line in reversed(lines) if line.ended_at is not None), None)
-    lead = [] if last is None else [_what_was_gained(last, without_gain, memory.decisions), _what_failed(last, trials)]
+    lead = [] if last is None else [_what_was_gained(last, without_gain)]
+    if last is not None and is_first:  # what is decided is of the base that is worked on now
+        lead[0] += _what_changed_hands(last, memory.decisions)
+    if last is not None:
+        lead.append(_what_failed(last, trials))
     lead.append(_what_next(gap, best))
     return BaseLine(
         base_id=base_id,
@@ -250,31 +254,30 @@ def _gap(best: Sequence[Trial]) -> Gap | None:
     return max(gaps, key=lambda gap: gap.area, default=None)
 
 
-def _what_was_gained(last: NightLine, without_gain: int, decisions: Sequence[Decision]) -> str:
+def _what_was_gained(last: NightLine, without_gain: int) -> str:
     day, gained = f"{moment(last.begun_at):%Y-%m-%d}", _gained(last)
     if gained is None or last.hypervolume is None or last.hypervolume_before is None:
-        said = f"The last night, {day}, ended without a word on the front."
-    elif gained > GAINED:
+        return f"The last night, {day}, ended without a word on the front."
+    if gained > GAINED:
         share = f" (+{100 * gained / last.hypervolume_before:.1f} %)" if last.hypervolume_before else ""
-        points = _count(len(last.new_points), "new point")
-        said = (
+        return (
             f"The last night, {day}, helped: the hypervolume of the front rose from {last.hypervolume_before:.4f} to "
-            f"{last.hypervolume:.4f}{share}, with {points} on it."
+            f"{last.hypervolume:.4f}{share}, with {_count(len(last.new_points), 'new point')} on it."
         )
-    else:
-        row = "" if without_gain < 2 else f" That makes {without_gain} nights in a row."
-        said = (
-            f"The last night, {day}, did not help: the hypervolume of the front stayed at {last.hypervolume:.4f}.{row}"
-        )
+    row = "" if without_gain < 2 else f" That makes {without_gain} nights in a row."
+    return f"The last night, {day}, did not help: the hypervolume of the front stayed at {last.hypervolume:.4f}.{row}"
+
+
+def _what_changed_hands(last: NightLine, decisions: Sequence[Decision]) -> str:
     since = moment(last.begun_at)
     moved = {one.target: one for one in decisions if one.after != one.before and moment(one.at) >= since}
     if not moved:
-        return f"{said} No target changed hands since it began."
+        return " No target changed hands since it began."
     hands = (
         f"{one.target} runs {_named(one, one.after)}" + (f" instead of {one.before}" if one.before else "")
         for one in moved.values()
     )
-    return f"{said} {shown('; '.join(hands))}."
+    return f" Since it began: {shown('; '.join(hands))}."
 
 
 def _named(decision: Decision, release_id: str) -> str:

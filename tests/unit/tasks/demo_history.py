@@ -78,6 +78,8 @@ def decision(target: str, at: str, kind: str, before: str | None, after: str, er
         latency_by="kitchen, attic",
     )
     words = f"{label} takes {100 * (1 - ratio):.0f} % less time on kitchen and attic, and does not surely err more."
+    if kind == "rolled back":
+        words = "kitchen rejected it: its output is wrong on 2 of 8 golden images."
     if kind == "kept":
         words = f"{label} surely errs more: by 0.0021 to 0.0043."
     return Decision(
@@ -85,13 +87,13 @@ def decision(target: str, at: str, kind: str, before: str | None, after: str, er
     )
 
 
-def fill(store: ObjectStore, nights: int = NIGHTS, base: str = BASE, seed: int = 7) -> None:
-    """Nights of one base, each with TRIALS_A_NIGHT trials; the last two gain nothing."""
+def fill(store: ObjectStore, nights: int = NIGHTS, base: str = BASE, seed: int = 7, until: datetime = NOW) -> None:
+    """Nights of one base, each with TRIALS_A_NIGHT trials."""
     generator = random.Random(seed)
     trained: list[Trial] = []
     volume = 0.0
     for number in range(nights):
-        begun = NOW - timedelta(days=nights - number, hours=10)
+        begun = until - timedelta(days=nights - number, hours=10)
         night_id = f"{begun:%Y%m%dT%H%M%SZ}-{number:08x}"
         tried = [
             trial(
@@ -141,7 +143,7 @@ def fill(store: ObjectStore, nights: int = NIGHTS, base: str = BASE, seed: int =
 def fill_demo(store: ObjectStore) -> None:
     """20 nights of a base and three of an older one, six decisions, two targets' devices, and four broken records."""
     fill(store)
-    fill(store, nights=3, base=OLD_BASE, seed=3)
+    fill(store, nights=3, base=OLD_BASE, seed=3, until=NOW - timedelta(days=30))
     under_way = NOW - timedelta(hours=2)
     night_id = f"{under_way:%Y%m%dT%H%M%SZ}-000000ff"
     begun = under_way.isoformat()
