@@ -51,7 +51,7 @@ def history_page(memory: Memory, history: History, address: Address, now: dateti
         now: when the page is written, UTC.
     """
     parts = [f"<h1>History of nights</h1><p class='legend'>As of {now:%Y-%m-%d %H:%M} UTC.</p>"]
-    if not history.bases and not history.targets:
+    if not history.bases:
         parts.append(f"<p><b>{html.escape(_EMPTY)}</b></p>")
     parts += [_lead(history.lead), _what_is_left_out(history)]
     for number, base in enumerate(history.bases):
@@ -151,7 +151,7 @@ def _nights_section(base: BaseLine, address: Address) -> list[str]:
         column(
             one,
             one.spent_hours,
-            f"{one.spent_hours:.1f} h, {_share(one.busy_share)} of its cores trained",
+            f"{one.spent_hours:.1f} h" + (f", cores busy {_share(one.busy_share)}" if one.busy_share else ""),
             one.busy_share,
         )
         for one in base.nights

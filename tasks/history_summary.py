@@ -17,7 +17,7 @@ from modnet.search.hypervolume import REFERENCE, front
 from tasks.history import LeftOut, Memory, moment
 
 GAINED = 1e-9  # of hypervolume: less is rounding
-_FAR = re.compile(r"[0-9a-f]{12,}|\d[\d.,]*")  # what differs in reasons that are the same
+_VARYING = re.compile(r"[0-9a-f]{12,}|\d[\d.,]*")  # what differs in reasons that are the same
 _ENDED_BADLY = ("failed", "stopped", "refused")
 
 
@@ -118,7 +118,7 @@ class History(Record):
 
 def history_of(memory: Memory) -> History:
     """Sums up what the store holds."""
-    targets = sorted({decision.target for decision in memory.decisions})
+    targets = sorted({one.target for one in memory.decisions} | {row.target for row in memory.rows})
     bases = [_base_line(memory, base_id, is_first=not number) for number, base_id in enumerate(bases_in_order(memory))]
     return History(
         lead=bases[0].lead if bases else (),
@@ -227,7 +227,7 @@ def _causes(trials: Iterable[Trial]) -> list[Cause]:
     found: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         if trial.status in _ENDED_BADLY:
-            found.setdefault((trial.status, _FAR.sub("#", trial.reason)), []).append(trial)
+            found.setdefault((trial.status, _VARYING.sub("#", trial.reason)), []).append(trial)
     causes = [
         Cause(status=status, reason=alike[-1].reason or "no reason was stated", count=len(alike), last_at=alike[-1].at)
         for (status, _), alike in found.items()
@@ -330,17 +330,16 @@ def _what_next(gap: Gap | None, best: Sequence[Trial]) -> str:
 
 def _target_line(memory: Memory, target: str) -> TargetLine:
     decisions = [one for one in memory.decisions if one.target == target]
-    return TargetLine(target=target, reigns=tuple(_reigns(decisions)), decisions=tuple(decisions))
+    reigns = _reigns(decisions) if decisions else []  # devices may have measured what nobody has decided
+    return TargetLine(target=target, reigns=tuple(reigns), decisions=tuple(decisions))
 
 
 def _reigns(decisions: Sequence[Decision]) -> list[Reign]:
     """What a target ran, from one change to the next."""
     reigns: list[Reign] = []
     known: dict[str, Contender] = {}  # by release
-    to_first: dict[str, float] = {}
     first = decisions[0]
-    if (begin := first.before or first.after) not in to_first:
-        to_first[begin] = 1.0
+    to_first = {first.before or first.after: 1.0}  # by release
     if first.before is not None:
         reigns.append(_reign(None, first.before, "", None, 1.0, "It ran before the first decision that is known."))
     for one in decisions:
@@ -350,8 +349,8 @@ def _reigns(decisions: Sequence[Decision]) -> list[Reign]:
         if ratio is not None and one.before in to_first:
             to_first.setdefault(one.after, to_first[one.before] * ratio)
         if one.after != one.before:
-            words = _reign(one.at, one.after, one.kind, known.get(one.after), to_first.get(one.after), one.words)
-            reigns.append(words if contender else words.model_copy(update=dict.fromkeys(_OF_THE_CHANGE)))
+            reign = _reign(one.at, one.after, one.kind, known.get(one.after), to_first.get(one.after), one.words)
+            reigns.append(reign if contender else reign.model_copy(update=dict.fromkeys(_OF_THE_CHANGE)))
     return reigns
 
 

@@ -21,6 +21,7 @@ from infra import NO_STATISTICS
 from infra.local_stack.automations import automate
 from infra.local_stack.ports import choose_ports
 from infra.local_stack.prefect_api import PrefectApi
+from infra.local_stack.saved_report import address_of
 from infra.local_stack.services import prefect_command
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.history import history
 from infra.device.stores.folder_store import FolderStore
 from infra.fleet.findings import Silent
 from modnet.records import Decision
@@ -60,6 +62,7 @@ def decide():
 
 
 assert decide() == "done"
+print("page:", history())
 try:
     compress()
 except ValueError:
@@ -149,9 +152,11 @@ def wait_until(is_so: Callable[[], object]) -> None:
 def run(server: Server, folder: Path) -> str:
     """Runs that tell all that there is; returns what they print."""
     (folder / "telling.py").write_text(FLOWS)
-    command = [sys.executable, str(folder / "telling.py"), str(folder / "store")]
+    store = folder / "store"
+    command = [sys.executable, str(folder / "telling.py"), str(store)]
+    environ = server.environ | {"MODNET_STORE": store.as_uri()}
     done = subprocess.run(
-        command, cwd=PROJECT, env=server.environ, capture_output=True, text=True, timeout=READY_WITHIN_S, check=False
+        command, cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=READY_WITHIN_S, check=False
     )
     assert "all runs have ended" in done.stdout, done.stderr
     return done.stdout + done.stderr
@@ -175,6 +180,12 @@ def test_people_are_told_of_all_four_and_the_address_stays_secret(server: Server
     for event, text in WANTED.items():
         assert text in told[event]
     assert all(one["at"].startswith("20") for one in hook.told)
+
+    page = tmp_path / "store" / "history" / "history.html"
+    assert f"page: {page.as_uri()}" in printed
+    assert "No night has left anything" in page.read_text()
+    (artifact,) = server.api._call("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["history"]}}})
+    assert address_of(artifact) == page.as_uri()
 
     crashed = server.api._call("POST", "/flow_runs/filter", {"limit": 1, "flows": {"name": {"any_": ["compress"]}}})[0]
     server.api.end(crashed["id"], "CRASHED", "its process is gone")

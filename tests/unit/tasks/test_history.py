@@ -17,12 +17,14 @@ import pytest
 
 from benchmarks.making.schemas import SCHEMAS
 from infra.device.stores.folder_store import FolderStore
+from infra.fleet import rows
 from modnet.records import FrontPoint, Night, Trial
 from modnet.records.nights import night_key, trial_key
 from tasks import cli, publish_history
 from tasks.history import Memory, remembered
 from tasks.history_page import history_page
 from tasks.history_summary import history_of, nights_without_gain
+from tests.unit.infra.fleet.test_findings import ROW
 from tests.unit.tasks.demo_history import BASE, BROKEN, NOW, OLD_BASE, fill, fill_demo, put
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> ' onmouseover='alert(3) \x1b[2J\u202e"
@@ -109,6 +111,14 @@ def test_an_empty_store_says_what_to_start(own_store: FolderStore) -> None:
     page = page_of(remembered(own_store), own_store)
     assert "No night has left anything" in page
     assert "make nightly" in page
+
+
+def test_devices_that_measured_before_any_night_are_shown(own_store: FolderStore) -> None:
+    rows.keep(own_store, {"reports/kitchen": ROW})
+    page = page_of(remembered(own_store), own_store)
+    assert "No night has left anything" in page
+    assert "<h2>What cpu-int8 ran</h2>" in page
+    assert "kitchen: 10 ms (9 to 11)" in page
 
 
 def test_the_lead_says_what_helped_and_what_to_try(own_store: FolderStore) -> None:
