@@ -17,5 +17,5 @@ def show_history(options: Options) -> Result:
     if options.json:
         return history.model_dump(mode="json")
     tables = [f"{title}\n\n{markdown_table(rows)}" for title, rows in history_tables(history).items()]
-    lead = " ".join(history.lead) or "no night has left anything in this store yet"
+    lead = " ".join(history.lead) or "no night has left anything in this store yet: start one by `make nightly`"
     return {"history": lead, "table": "\n\n".join(tables) or "(nothing)"}
