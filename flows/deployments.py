@@ -32,7 +32,19 @@ _HEAD = """\
 """
 _DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
 _AT_DAWN = {"schedules": [{"cron": "0 4 * * *", "timezone": "UTC", "active": True}]}
-_NEVER_WAIT = {"benchmark", "collect", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep", "tidy"}
+_NEVER_WAIT = {
+    "benchmark",
+    "collect",
+    "history",
+    "promote",
+    "renew",
+    "retain",
+    "retire",
+    "roll-back",
+    "rollout",
+    "sweep",
+    "tidy",
+}
 _EVERY_TEN_MINUTES: dict[str, Any] = {
     "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
     "tags": [MAY_BE_CUT],

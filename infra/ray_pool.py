@@ -177,8 +177,8 @@ def run_on_ray(
 
 def places(cpus: float, address: str | None = None) -> int:
     """How many computations of so many CPUs the living nodes take side by side; errors as `run_on_ray`."""
-    _connect(address)
-    return sum(int(has.get("CPU", 0) // cpus) for has in _nodes().values())
+    with _connected(address):
+        return sum(int(has.get("CPU", 0) // cpus) for has in _nodes().values())
 
 
 def shutdown() -> None:

@@ -24,6 +24,7 @@ from modnet.pruning.plan import PruningPlan
 from modnet.records import Provenance, Scores
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.configs.compress import CompressConfig
+from tasks.history_summary import History
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -68,6 +69,7 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "plan": _plan_file,
     "checkpoint-header": _checkpoint_header,
     "scores": lambda: _of(Scores),
+    "history": lambda: _of(History),
     "compress-config": lambda: _of(CompressConfig),
 }
 

@@ -100,7 +100,19 @@ def test_nightly_runs_at_two_with_the_standard_profile() -> None:
 def test_flows_that_compute_wait_for_each_other_and_no_others_do() -> None:
     """A new flow computes unless `flows/deployments.py` says otherwise."""
     queues = {flow_of(one).name: one["work_pool"].get("work_queue_name", "default") for one in DEPLOYMENTS}
-    never = {"benchmark", "collect", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep", "tidy"}
+    never = {
+        "benchmark",
+        "collect",
+        "history",
+        "promote",
+        "renew",
+        "retain",
+        "retire",
+        "roll-back",
+        "rollout",
+        "sweep",
+        "tidy",
+    }
     assert queues == {name: "default" if name in never else COMPUTING for name in queues}
     assert never < set(queues)
     for one in DEPLOYMENTS:

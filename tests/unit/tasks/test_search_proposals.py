@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.configs.search import Range, SearchSpace
-from tasks.search_proposals import Known, Parameters, parameters_of, propose, pruning_of
 from modnet.workloads import settings_named
+from tasks.search_proposals import Known, Parameters, parameters_of, propose, pruning_of
 
 SPACE = SearchSpace(gmacs=Range(least=1, most=9), input_shapes=("480x320", "384x256"))
 RETRAIN = settings_named(None).retraining()

@@ -12,6 +12,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 import tasks.collect
+import tasks.publish_history
 import tasks.tidy
 from infra.device.documents.pointer import Pointer, pin_path, pointer_path
 from infra.device.errors import ConflictError, NotStoredError
@@ -41,6 +42,7 @@ from tasks.stored_network import base_key, candidate_key, retrained_key, state_k
 from tasks.tidying import _LAYOUT, LEFT_ALONE, Fate, fates, remove, rows, units_of
 from tests.signing import keys, publisher_of, sign
 from tests.unit.infra.exported import three_releases
+from tests.unit.tasks.demo_history import fill
 from tests.unit.tasks.test_provenance import COST, TRAINING
 
 NOW = datetime.now(UTC)
@@ -437,13 +439,16 @@ def test_every_kind_that_is_written_beside_runs_has_a_rule(
     monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
     for module in (tasks.collect, tasks.tidy):
         monkeypatch.setattr(module, "create_table_artifact", lambda *_, **__: None)
-    monkeypatch.setattr(tasks.collect, "create_link_artifact", lambda *_, **__: None)
+    for module in (tasks.collect, tasks.publish_history):
+        monkeypatch.setattr(module, "create_link_artifact", lambda *_, **__: None)
+    fill(store, nights=1)
     store.put(event_key(name(5), 0), b"{}")
     junk = f"liar/{name(4)}/cpu-20261122T063000.000001Z.json"
     store.put(f"reports/{junk}", b"{}")
     with disable_run_logger():
         tasks.collect.collect_new.fn()
         tasks.collect.publish_fleet.fn(0.02, 24.0)
+        tasks.publish_history.publish_history.fn()
         tasks.tidy.tidy_store.fn(TidyConfig())
     wait_for_store(store, 60)
     known = {key for unit in units_of(store.written("")).values() for key in unit.written}
