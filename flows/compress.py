@@ -17,6 +17,8 @@ from modnet.records import Failure
 from tasks.configs.compress import CompressConfig
 from tasks.evaluate import choose_winner
 from tasks.export import why_refused
+from tasks.nights import new_night, remember_list
+from tasks.publish_history import publish_history
 from tasks.reporting import publish_report
 from tasks.room import look_for_room
 from tasks.search import candidates_named
@@ -44,16 +46,17 @@ def compress(config: CompressConfig) -> str:
     base = train_baseline(dataset.dataset_id, config.base, config.seed, config.compute)
     failed: dict[str, str] = {}
     if config.search is None:
+        night = new_night(base.base_id)
         candidates = prune(base.base_id, config.pruning, config.retrain, config.seed, config.compute, config.start)
         ids = [candidate.candidate_id for candidate in candidates]
         failed = retrain_candidates(ids, config.compute, config.min_survivors)
         survivors = [name for name in ids if name not in failed]
     else:
         recipe = (config.retrain, config.export, config.seed, config.compute, config.start, config.winner_limits)
-        survivors = search(base.base_id, config.search, *recipe)
-        candidates = candidates_named(survivors)
+        found = search(base.base_id, config.search, *recipe)
+        night, survivors, candidates = found.night, list(found.finalists), candidates_named(found.finalists)
         if not survivors:
-            return ""  # whatever it has begun goes on the next night
+            return publish_history()  # what it has begun goes on the next night
 
     base_scores, scores, latencies, choice = evaluate(
         base.base_id, survivors, config.winner_limits, config.export, config.compute
@@ -75,7 +78,9 @@ def compress(config: CompressConfig) -> str:
         for one in candidates
         if one.candidate_id in failed
     ]
-    return publish_report(
+    if config.search is None:
+        remember_list(night, base_scores, scores, latencies, candidates, failed)
+    address = publish_report(
         dataset,
         check,
         base_scores,
@@ -87,4 +92,7 @@ def compress(config: CompressConfig) -> str:
         release,
         reports,
         config,
+        night.night_id,
     )
+    publish_history(night.night_id, return_state=True)
+    return address

@@ -11,12 +11,15 @@ from infra.ray_pool import places
 from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig, Seed, WinnerLimits
 from modnet.configs.search import SearchConfig, require_scored
+from modnet.records import Found
 from modnet.search.halving import rung_epochs
 from tasks.configs.baseline import UNPRUNED
 from tasks.configs.sections import USUAL, Retraining
+from tasks.nights import name_of_night
 from tasks.prune import put_start
+from tasks.publish_history import publish_history
 from tasks.search import asked_for, figures_of_base, patterns_of, take_step
-from tasks.search_night import Question, SearchNight, finalists, name_of_night
+from tasks.search_night import Question, SearchNight, finalists
 
 
 @flow(name="search")
@@ -29,7 +32,7 @@ def search(
     compute: ComputeConfig = ComputeConfig(),
     start: str = UNPRUNED,
     winner_limits: WinnerLimits = WinnerLimits(),
-) -> list[str]:
+) -> Found:
     """Searches for networks that err little and are fast, for some hours. It goes on where earlier nights have stopped.
 
     Each candidate is pruned, timed beside the unpruned network, and trained for a few epochs. The best of them train
@@ -43,7 +46,7 @@ def search(
     question = Question(base_id, start_id, retrain, seed, export, compute, config, patterns_of(base_id))
     base = figures_of_base(question)
     rungs = rung_epochs(retrain.epochs, config.reduction, config.first_epochs)
-    night = SearchNight(question, rungs, name_of_night(str(flow_run.id)), flow_run.id)
+    night = SearchNight(question, rungs, name_of_night(flow_run.id), flow_run.id)
     count = places(compute.candidate_cpus, Settings.from_env().ray_address)
     get_run_logger().info("%d candidates at a time, compared after epochs %s", count, ", ".join(map(str, rungs)))
     under_way: dict[PrefectFuture[dict[str, Any]], str] = {}
@@ -55,7 +58,9 @@ def search(
             future = take_step.submit(candidate_id, pruning, recipe, question, base, epochs, night.left_s)
             under_way[future] = candidate_id
         if not under_way:
-            return finalists(night.close(count), winner_limits, config.finalists)
+            best = finalists(night.close(count), winner_limits, config.finalists)
+            publish_history(night.record.night_id, return_state=True)  # a page; without it, the search has not failed
+            return Found(night=night.record, finalists=tuple(best))
         night.require_use()
         future = next(iter(as_completed(list(under_way))))
         future.wait()  # its state follows a moment later

@@ -1,6 +1,7 @@
 """Tasks of the flow search."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -82,7 +83,7 @@ def asked_for(step: Step, question: Question) -> tuple[str, PruningConfig, Retra
     return name, pruning, retrain
 
 
-def candidates_named(candidate_ids: list[str]) -> list[Candidate]:
+def candidates_named(candidate_ids: Sequence[str]) -> list[Candidate]:
     """Their records."""
     return [get_record(this_store(), candidate_key(name), Candidate) for name in candidate_ids]
 

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from prefect import get_run_logger
 from pydantic import ValidationError
@@ -14,15 +13,14 @@ from infra.device.stores.object_store import ObjectStore
 from modnet.configs import ComputeConfig, ExportConfig, RetrainConfig, WinnerLimits
 from modnet.configs.search import SearchConfig
 from modnet.errors import ConfigError
-from modnet.records import Candidate, FrontPoint, Learned, Night, Record, SearchEvent, Trial
+from modnet.records import Candidate, Learned, Night, SearchEvent, Trial
 from modnet.records.nights import event_key, night_key, trial_key
-from modnet.search.hypervolume import Point, front, hypervolume
+from modnet.search.hypervolume import front
+from tasks.nights import now, point, trained, trials_of, volume, with_front
 from tasks.search_proposals import parameters_of
 from tasks.search_state import SearchState, Step, state_of
 from tasks.stored import get_record, identify, put_record, recall, this_store
 from tasks.stored_network import candidate_key, retrained_key
-
-Kind = TypeVar("Kind", bound=Record)
 
 MOST_USELESS = 20  # candidates in a row that are refused or fail: then the space or the limits are wrong
 _READERS = 8
@@ -62,14 +60,19 @@ class Question(NamedTuple):
 
 
 class SearchNight:
-    """One night of a search, under way; for one thread."""
+    """One night of a search, under way; for one thread.
+
+    Attributes:
+        state: of the search.
+        record: of the night, as it was last written.
+    """
 
     def __init__(self, question: Question, rungs: tuple[int, ...], night_id: str, flow_run_id: str | None) -> None:
         self._question, self._store = question, this_store()
         self._base_id, self._search_id = question.base_id, question.search_id
         self.state = _read_state(self._store, self._search_id, rungs)
         self._began = time.monotonic() - (0.0 if self.state.night_id is None else self.state.spent_s)
-        self._trials = {one.candidate_id: one for one in _read_trials(self._store, self._base_id)}
+        self._trials = trials_of(self._store, self._base_id)
         if self.state.night_id is None:
             self._add(kind="began", night_id=night_id, learned=self._learned())
         else:
@@ -78,16 +81,16 @@ class SearchNight:
                 *(self.state.night_id, self.state.spent_s / 3600, question.config.hours),
             )
         assert self.state.night_id is not None
-        self._night = recall(self._store, night_key(self.state.night_id), Night) or Night(
+        self.record = recall(self._store, night_key(self.state.night_id), Night) or Night(
             night_id=self.state.night_id,
             base_id=self._base_id,
             flow_run_id=flow_run_id,
-            begun_at=_now(),
+            begun_at=now(),
             hours=question.config.hours,
             spent_hours=0.0,
-            hypervolume_before=hypervolume(map(_point, self._trained())),
+            hypervolume_before=volume(self._trials.values()),
         )
-        put_record(self._store, night_key(self._night.night_id), self._night)
+        put_record(self._store, night_key(self.record.night_id), self.record)
         for name in list(self.state.under_way):
             self._add(kind="paused", candidate_id=name, reason="the run that trained it is gone")
 
@@ -125,20 +128,19 @@ class SearchNight:
         for name in self.state.reached:
             self._keep_trial(name)
         self._add(kind="ended")
-        trained = [one for one in self._trained() if self._store.exists(retrained_key(one.candidate_id))]
-        best = front(map(_point, trained))
-        self._night = self._night.model_copy(
-            update={
-                "ended_at": _now(),
-                "spent_hours": self._spent_s / 3600,
-                "busy_share": min(1.0, self.state.busy_s / (places * self._spent_s)),
-                "trials": tuple(self.state.of_night),
-                "front": tuple(_front_point(one) for one in trained if _point(one) in best),
-                "hypervolume": hypervolume(best),
-            }
-        )
-        put_record(self._store, night_key(self._night.night_id), self._night)
-        return trained
+        update = {
+            "spent_hours": self._spent_s / 3600,
+            "busy_share": min(1.0, self.state.busy_s / (places * self._spent_s)),
+            "trials": tuple(self.state.of_night),
+        }
+        there = [one for one in self._trials.values() if self._is_there(one)]
+        self.record = with_front(self.record.model_copy(update=update), there)
+        put_record(self._store, night_key(self.record.night_id), self.record)
+        return trained(there)
+
+    def _is_there(self, one: Trial) -> bool:
+        """Networks of old nights are tidied away; their trials stay."""
+        return one.status != "trained" or self._store.exists(retrained_key(one.candidate_id))
 
     @property
     def _spent_s(self) -> float:
@@ -200,8 +202,8 @@ class SearchNight:
             candidate_id=name,
             base_id=self._base_id,
             label=name if candidate is None else candidate.label,
-            night_id=self._night_id_of(name),
-            at=_now(),
+            night_id=self._night_of(name),
+            at=now(),
             status=status,
             reason=reason,
             epochs=state.epochs.get(name, 0),
@@ -216,24 +218,21 @@ class SearchNight:
             self._trials[name] = trial
             put_record(self._store, trial_key(self._base_id, name), trial)
 
-    def _night_id_of(self, name: str) -> str:
+    def _night_of(self, name: str) -> str:
         if name in self.state.of_night or name not in self._trials:
-            return self._night.night_id
+            return self.record.night_id
         return self._trials[name].night_id
 
-    def _trained(self) -> list[Trial]:
-        return [one for one in self._trials.values() if one.status == "trained"]
 
-
-def finalists(trained: Sequence[Trial], limits: WinnerLimits, count: int) -> list[str]:
+def finalists(candidates: Sequence[Trial], limits: WinnerLimits, count: int) -> list[str]:
     """The candidates that devices shall measure: the front of those that err little enough, the fastest first.
 
     Where none does, those of the whole front that err least.
     """
-    within = [one for one in trained if _point(one)[0] <= limits.max_error_ratio]
-    best = front(_point(one) for one in within or trained)
+    within = [one for one in candidates if point(one)[0] <= limits.max_error_ratio]
+    best = front(point(one) for one in within or candidates)
     chosen = sorted(
-        (_point(one)[1 if within else 0], one.candidate_id) for one in within or trained if _point(one) in best
+        (point(one)[1 if within else 0], one.candidate_id) for one in within or candidates if point(one) in best
     )
     return [name for _, name in chosen][:count]
 
@@ -241,52 +240,17 @@ def finalists(trained: Sequence[Trial], limits: WinnerLimits, count: int) -> lis
 def _read_state(store: ObjectStore, search_id: str, rungs: tuple[int, ...]) -> SearchState:
     keys = store.list(f"searches/{search_id}/")
     with ThreadPoolExecutor(_READERS) as pool:
-        return state_of(pool.map(lambda key: _read(store, key, SearchEvent), keys), rungs)
+        return state_of(pool.map(lambda key: _read(store, key), keys), rungs)
 
 
-def _read_trials(store: ObjectStore, base_id: str) -> list[Trial]:
-    """All of a base; what cannot be read is named in the log and left out."""
-
-    def read(key: str) -> Trial | None:
-        try:
-            return _read(store, key, Trial)
-        except (ConfigError, NotStoredError) as error:
-            get_run_logger().warning("left out of what the search knows: %s", error)
-            return None
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        return [one for one in pool.map(read, store.list(f"trials/{base_id}/")) if one is not None]
-
-
-def _read(store: ObjectStore, key: str, kind: type[Kind]) -> Kind:
-    """A record; unlike `get_record` it is not dated anew, as none of these is tidied away."""
+def _read(store: ObjectStore, key: str) -> SearchEvent:
+    """Unlike by `get_record` it is not dated anew, as no event is tidied away."""
     try:
-        return kind.model_validate_json(store.get(key))
+        return SearchEvent.model_validate_json(store.get(key))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "record"
         raise ConfigError(
-            f"{store.url}/{key} is no {kind.__name__} of this version: {where}: {first['msg']}; with another seed, a "
+            f"{store.url}/{key} is no SearchEvent of this version: {where}: {first['msg']}; with another seed, a "
             "search begins anew"
         ) from error
-
-
-def _point(one: Trial) -> Point:
-    """Of one that is trained."""
-    assert one.error_ratio is not None
-    assert one.latency_ratio is not None
-    return one.error_ratio, one.latency_ratio
-
-
-def _front_point(one: Trial) -> FrontPoint:
-    error, ratio = _point(one)
-    return FrontPoint(candidate_id=one.candidate_id, label=one.label, error_ratio=error, latency_ratio=ratio)
-
-
-def name_of_night(flow_run_id: str) -> str:
-    """Of a night that begins now; names sort by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{flow_run_id[:8]}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

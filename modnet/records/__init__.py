@@ -15,7 +15,7 @@ from modnet.records.networks import (
     SearchBase,
     Sheet,
 )
-from modnet.records.nights import Contender, Decision, FrontPoint, Learned, Night, SearchEvent, Trial
+from modnet.records.nights import Contender, Decision, Found, FrontPoint, Learned, Night, SearchEvent, Trial
 from modnet.records.record import FileDigest, Record, StoredFile
 from modnet.records.release import (
     Challenge,

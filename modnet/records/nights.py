@@ -87,6 +87,13 @@ class Decision(Record):
     contenders: tuple[Contender, ...] = ()
 
 
+class Found(Record):
+    """What a search has found in a night."""
+
+    night: Night
+    finalists: tuple[str, ...] = Field(description="candidate_ids that devices shall measure, see `tasks.search_night`")
+
+
 class Learned(Record):
     """A candidate of other runs that a night's proposals are made from as well."""
 

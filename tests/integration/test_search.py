@@ -68,13 +68,13 @@ def trained(store: FolderStore) -> dict[str, str]:
     return {key: store.get_with_etag(key)[1] for key in keys}
 
 
-def run(base_id: str, **changes: object) -> list[str]:
-    finalists: list[str] = search(base_id, SEARCH.model_copy(update=changes), RETRAIN, EXPORT)
+def run(base_id: str, **changes: object) -> tuple[str, ...]:
+    finalists: tuple[str, ...] = search(base_id, SEARCH.model_copy(update=changes), RETRAIN, EXPORT).finalists
     return finalists
 
 
 def test_what_is_under_way_when_the_hours_are_over_goes_on_the_next_night(store: FolderStore, base_id: str) -> None:
-    assert run(base_id, hours=1 / 3600) == []
+    assert run(base_id, hours=1 / 3600) == ()
     kinds = Counter(event.kind for event in events(store).values())
     assert kinds["began"] == kinds["ended"] == 1
     assert kinds["started"] == kinds["paused"] > 0
