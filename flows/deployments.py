@@ -31,7 +31,9 @@ _HEAD = """\
 """
 _DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
 _AT_DAWN = {"schedules": [{"cron": "0 4 * * *", "timezone": "UTC", "active": True}]}
-_NEVER_WAIT = {"benchmark", "collect", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep", "tidy"}
+_NEVER_WAIT = {
+    *("benchmark", "collect", "decide", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep", "tidy")
+}
 _EVERY_TEN_MINUTES: dict[str, Any] = {
     "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
     "tags": [MAY_BE_CUT],
@@ -43,6 +45,7 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
     "tidy": _AT_DAWN,
     "rollout": _EVERY_TEN_MINUTES,
     "collect": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
+    "decide": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
     "sweep": _EVERY_TEN_MINUTES,
 }
 

@@ -1,4 +1,4 @@
-"""What Prefect does by itself when something happens: it collects reports soon after they come."""
+"""What Prefect does by itself when something happens: soon after a report came, it collects it, and decides by it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,31 @@ from infra.local_stack.prefect_api import PrefectApi
 
 COLLECT = ("collect", "stage")
 """Flow and deployment that collect reports."""
+DECIDE = ("decide", "stage")
+"""Those that decide what becomes of releases on trial."""
 COLLECTED_AFTER_S = 20.0
 _NEVER = "modnet.nothing"
 
 
 def automate(api: PrefectApi) -> None:
-    """Has reports collected soon after they come, where the project has a flow for it."""
-    deployment_id = api.deployment_id(*COLLECT)
-    if deployment_id is not None:
-        api.keep_automation(collect_after_reports(deployment_id))
+    """Has reports collected and trials decided soon after reports come, where the project has flows for it."""
+    for deployment, automation in ((COLLECT, collect_after_reports), (DECIDE, decide_after_reports)):
+        deployment_id = api.deployment_id(*deployment)
+        if deployment_id is not None:
+            api.keep_automation(automation(deployment_id))
 
 
 def collect_after_reports(deployment_id: str) -> dict[str, Any]:
+    """An automation that has reports collected, see `_after_reports`."""
+    return _after_reports("collect reports", COLLECT, deployment_id)
+
+
+def decide_after_reports(deployment_id: str) -> dict[str, Any]:
+    """An automation that has trials decided, see `_after_reports`."""
+    return _after_reports("decide trials", DECIDE, deployment_id)
+
+
+def _after_reports(name: str, deployment: tuple[str, str], deployment_id: str) -> dict[str, Any]:
     """An automation that runs a deployment COLLECTED_AFTER_S after a report was stored, once for all that come then.
 
     Prefect's reactive trigger runs at the first event of a time span, and lets the others go by: a run might just have
@@ -29,8 +42,8 @@ def collect_after_reports(deployment_id: str) -> dict[str, Any]:
     later does.
     """
     return {
-        "name": "collect reports",
-        "description": f"Runs {'/'.join(COLLECT)} {COLLECTED_AFTER_S:g} s after a report was stored.",
+        "name": name,
+        "description": f"Runs {'/'.join(deployment)} {COLLECTED_AFTER_S:g} s after a report was stored.",
         "trigger": {
             "type": "event",
             "posture": "Proactive",

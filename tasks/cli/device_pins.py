@@ -9,6 +9,7 @@ from infra.device.stores.folder_store import FolderStore
 from infra.local_stack.stack import Stack
 from infra.publishing import pointers
 from tasks.cli.flags import Options, Result
+from tasks.decisions import A_PERSON, record_decision
 from tasks.signed import this_publisher
 from tasks.stored import prompt_store
 
@@ -19,6 +20,14 @@ def pin_device(options: Options) -> Result:
     if not isinstance(publisher.store, FolderStore):  # which has no keys of devices, so nobody knows their names
         _require_known(options)
     pointer = pointers.pin(publisher, options.target, options.name, options.release_id)
+    words = f"device {options.name} runs release {pointer.release_id}, whatever {options.target} runs"
+    record_decision(
+        *(publisher.store, "pinned", options.target),
+        before=None,
+        after=pointer.release_id,
+        words=words,
+        by=A_PERSON,
+    )
     return {"device": f"{options.name} runs {pointer.release_id} as {options.target}, until it is unpinned"}
 
 

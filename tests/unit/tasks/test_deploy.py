@@ -228,13 +228,13 @@ def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(
     deploy_network(networks["worse"])
     other = deploy_network(networks["first"], is_forced=True).release_id
     deploy_network(networks["worse"], is_forced=True)
-    challenge = deploy._challenge
+    challenge = deploy.challenged
 
     def outrun(*args: Any) -> Any:
         promote(publisher_of(store), TARGET, other)
         return challenge(*args)
 
-    monkeypatch.setattr(deploy, "_challenge", outrun)
+    monkeypatch.setattr(deploy, "challenged", outrun)
     with pytest.raises(ConflictError, match=f"leads to {other} by now"):
         deploy_network(networks["first"], "of another night")
     assert read_current(trust_of(store), TARGET).release_id == other
