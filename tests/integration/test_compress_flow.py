@@ -199,7 +199,7 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     # A year later: what the runs show is kept, what they do not goes, and still nothing is computed.
     known = {key for unit in units_of(store.written("")).values() for key in unit.written}
     others = {key.split("/")[0] for key in set(store.list("")) - known}
-    assert others == {"awaited", "fleet", "releases", "targets", "tuf"}
+    assert others == {"awaited", "decisions", "fleet", "releases", "targets", "tuf"}
     assert others < LEFT_ALONE.keys()
     times = store.written("runs/")
     for key in times:  # a page is its unit's record, so it is written last
