@@ -79,7 +79,7 @@ class Decision(Record):
 
     target: str
     at: str = Field(description="UTC, ISO 8601")
-    by: str = Field(description="the flow, or a person")
+    by: str = Field(description="the flow, or somebody by hand")
     kind: Literal["first", "promoted", "kept", "stopped", "rolled back", "pinned"]
     before: str | None = Field(description="release_id that the target ran; None: none")
     after: str = Field(description="release_id that it runs now")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from infra.device.errors import SettingsError
 from infra.device.stores.folder_store import FolderStore
 from infra.local_stack.stack import Stack
 from infra.publishing import pointers
+from infra.publishing.stops import DAMAGED
 from tasks.cli.flags import Options, Result
 from tasks.decisions import A_PERSON, record_decision
 from tasks.signed import this_publisher
@@ -21,13 +23,12 @@ def pin_device(options: Options) -> Result:
         _require_known(options)
     pointer = pointers.pin(publisher, options.target, options.name, options.release_id)
     words = f"device {options.name} runs release {pointer.release_id}, whatever {options.target} runs"
-    record_decision(
-        *(publisher.store, "pinned", options.target),
-        before=None,
-        after=pointer.release_id,
-        words=words,
-        by=A_PERSON,
-    )
+    current = None
+    with suppress(*DAMAGED):
+        current = pointers.current_of(publisher, options.target)
+    before = None if current is None else current.release_id  # which the other devices run on
+    after = before or pointer.release_id
+    record_decision(publisher.store, "pinned", options.target, before=before, after=after, words=words, by=A_PERSON)
     return {"device": f"{options.name} runs {pointer.release_id} as {options.target}, until it is unpinned"}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from prefect.logging import disable_run_logger
 
+from infra.device.documents.checks import time_of
 from infra.device.documents.manifest import TargetFiles, TurnedFiles
 from infra.device.errors import ConflictError, NotStoredError
 from infra.device.releases import read_current, read_manifest, read_trials
@@ -294,6 +296,22 @@ def test_a_target_without_a_release_gets_the_first_at_once_and_the_others_are_on
     assert challenge.difference_low <= difference <= challenge.difference_high
     assert difference > 0
     assert [one.kind for one in decisions(store)] == ["first"]  # nothing is decided of the other yet
+
+
+def test_the_flow_puts_a_release_on_trial_for_so_many_hours(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = deploy_network(networks["first"]).release_id
+    module = importlib.import_module("flows.deploy")  # the package has a flow of this name
+    for task in (deploy.publish, deploy.targets_of, trials.put_on_trial):
+        monkeypatch.setattr(module, task.fn.__name__, task.fn)
+    with disable_run_logger():
+        made = module.deploy.fn(networks["worse"], CONFIG, "trial", compute=COMPUTE, trial_hours=2)
+    (promotion,) = made.promotions
+    assert (promotion.is_moved, promotion.release_id) == (False, current)
+    signed = read_trials(trust_of(store), TARGET)
+    assert signed.release_ids == (made.release_id,)
+    assert abs(time_of(signed.decide_by) - datetime.now(UTC) - timedelta(hours=2)) < timedelta(minutes=30)
 
 
 def test_one_call_replaces_what_was_on_trial_before(

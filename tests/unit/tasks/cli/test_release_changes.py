@@ -100,7 +100,7 @@ def test_what_a_person_has_done_is_kept_as_decisions(ran: Ran, store: FolderStor
         ("first", None, first, f"cpu-int8 runs release {first}, as was asked, without a comparison"),
         ("promoted", first, second, f"20 % of cpu-int8 runs release {second}, as was asked, without a comparison"),
         ("rolled back", second, first, f"cpu-int8 runs release {first} again, instead of {second}, as was asked"),
-        ("pinned", None, second, f"device kitchen runs release {second}, whatever cpu-int8 runs"),
+        ("pinned", first, first, f"device kitchen runs release {second}, whatever cpu-int8 runs"),
     ]
     assert {one.by for one in found} == {"a person"}
 
