@@ -168,7 +168,7 @@ def _standing(publisher: Publisher, current: Pointer, release_id: str, reports: 
         by, where = f"devices {', '.join(found.devices)}", f"on {count} device{'' if count == 1 else 's'}"
         objection = objection or found.objection
     else:
-        by, where = "the host of the run, as no device has reported", "on the host, as no device has reported,"
+        by, where = "the host of the run, as no device has reported", "on the host, no device having reported"
         found = _on_host(challenge)
     ratio = found.ratio
     contender = Contender(
