@@ -35,6 +35,7 @@ _AT_DAWN = {"schedules": [{"cron": "0 4 * * *", "timezone": "UTC", "active": Tru
 _NEVER_WAIT = {
     "benchmark",
     "collect",
+    "decide",
     "history",
     "promote",
     "renew",
@@ -56,6 +57,7 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
     "tidy": _AT_DAWN,
     "rollout": _EVERY_TEN_MINUTES,
     "collect": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
+    "decide": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
     "sweep": _EVERY_TEN_MINUTES,
 }
 

@@ -76,6 +76,7 @@ LEFT_ALONE: Mapping[str, str] = {
     "releases": "`retire` and `retain` look after releases",
     "targets": "what devices run, and ran before",
     "stops": "a stopped rollout stays stopped",
+    "decisions": "what became of each target, and why; small",
     "tuf": "what is signed; `renew` removes what is far behind",
     "publishing": "a publication is under way, or `renew` removes what it has left",
     "awaited": "reports are awaited, or `renew` removes the mark",

@@ -19,6 +19,7 @@ from infra.device.documents.document import Document
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import Manifest
 from infra.device.documents.pointer import Pointer
+from infra.device.documents.trials import Trials
 from modnet.checkpoint import FORMAT
 from modnet.pruning.plan import PruningPlan
 from modnet.records import Provenance, Scores
@@ -65,6 +66,7 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "manifest": lambda: _document(Manifest),
     "provenance": lambda: _of(Provenance),
     "pointer": lambda: _document(Pointer),
+    "trials": lambda: _document(Trials),
     "report": lambda: _document(LatencyReport),
     "plan": _plan_file,
     "checkpoint-header": _checkpoint_header,

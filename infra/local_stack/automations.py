@@ -1,4 +1,4 @@
-"""What Prefect does by itself when something happens: it collects reports soon after they come, and tells people."""
+"""What Prefect does by itself when something happens: it collects reports and decides by them, and tells people."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from infra.local_stack.prefect_api import PrefectApi
 
 COLLECT = ("collect", "stage")
 """Flow and deployment that collect reports."""
+DECIDE = ("decide", "stage")
+"""Those that decide what becomes of releases on trial."""
 COLLECTED_AFTER_S = 20.0
 _NEVER = "modnet.nothing"
 
@@ -29,15 +31,18 @@ _FAILED = "tell: night failed"
 
 
 def automate(api: PrefectApi, webhook: str | None) -> None:
-    """Has reports collected soon after they come, where the project has a flow for it, and has people told.
+    """Has reports collected and trials decided soon after reports come, where the project has flows for it.
+
+    And has people told.
 
     Args:
         api: of the server that does so.
         webhook: address to tell, from `webhook_of`. Empty: nobody is told any more. None: as an earlier start said.
     """
-    deployment_id = api.deployment_id(*COLLECT)
-    if deployment_id is not None:
-        api.keep_automation(collect_after_reports(deployment_id))
+    for deployment, automation in ((COLLECT, collect_after_reports), (DECIDE, decide_after_reports)):
+        deployment_id = api.deployment_id(*deployment)
+        if deployment_id is not None:
+            api.keep_automation(automation(deployment_id))
     if webhook:
         block_id = api.keep_webhook(_BLOCK, webhook)
         for automation in tell(block_id):
@@ -67,6 +72,16 @@ def webhook_of(environ: Mapping[str, str]) -> str | None:
 
 
 def collect_after_reports(deployment_id: str) -> dict[str, Any]:
+    """An automation that has reports collected, see `_after_reports`."""
+    return _after_reports("collect reports", COLLECT, deployment_id)
+
+
+def decide_after_reports(deployment_id: str) -> dict[str, Any]:
+    """An automation that has trials decided, see `_after_reports`."""
+    return _after_reports("decide trials", DECIDE, deployment_id)
+
+
+def _after_reports(name: str, deployment: tuple[str, str], deployment_id: str) -> dict[str, Any]:
     """An automation that runs a deployment COLLECTED_AFTER_S after a report was stored, once for all that come then.
 
     Prefect's reactive trigger runs at the first event of a time span, and lets the others go by: a run might just have
@@ -75,8 +90,8 @@ def collect_after_reports(deployment_id: str) -> dict[str, Any]:
     later does.
     """
     return {
-        "name": "collect reports",
-        "description": f"Runs {'/'.join(COLLECT)} {COLLECTED_AFTER_S:g} s after a report was stored.",
+        "name": name,
+        "description": f"Runs {'/'.join(deployment)} {COLLECTED_AFTER_S:g} s after a report was stored.",
         "trigger": {
             "type": "event",
             "posture": "Proactive",

@@ -12,7 +12,7 @@ from infra.device.errors import ContractError, DigestMismatchError, NotStoredErr
 from infra.device.releases import fetch_release, manifest_of
 from modnet.configs import ExportConfig, RetrainConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
-from modnet.evaluation.intervals import median_ratio_interval
+from modnet.evaluation.intervals import difference_interval, median_ratio_interval
 from modnet.export.accuracy_control import calibration_inputs
 from modnet.export.export import export_network
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
@@ -22,6 +22,7 @@ from modnet.records import (
     ExportRecord,
     HostLatencies,
     PrunedTiming,
+    Scores,
     SearchBase,
     StoredFile,
     TimedForms,
@@ -135,16 +136,21 @@ def challenge_current(
             running = fetch_release(node.store, pointer, Path(temporary))
             if (other := manifest_of(node.store, pointer).workload) != workload:
                 return Challenge(target=target, release_id=current, workload=other, new_workload=workload)
-            current_error = _tune_error(running, data)
+            current_scores = _tune_scores(running, data)
             samples = interleaved_latencies({"current": running, "new": new}, node.cpus, CHALLENGE_ROUNDS)
         except (NotStoredError, ContractError, DigestMismatchError, ExportError, ConfigError) as error:
             return Challenge(target=target, release_id=current, problem=str(error))
-    ratio = median_ratio_interval(samples["new"], samples["current"])
+    ratio, new_scores = median_ratio_interval(samples["new"], samples["current"]), _tune_scores(new, data)
+    # Each reads images in its own shape, so protocols may differ: as each is released is what is compared.
+    as_one = new_scores.model_copy(update={"protocol": current_scores.protocol})
+    difference = difference_interval(as_one, current_scores, next(iter(current_scores.errors)))
     return Challenge(
         target=target,
         release_id=current,
-        current_error=current_error,
-        new_error=_tune_error(new, data),
+        current_error=current_scores.error,
+        new_error=new_scores.error,
+        difference_low=difference.low,
+        difference_high=difference.high,
         latency_ratio=ratio.mean,
         low=ratio.low,
         high=ratio.high,
@@ -160,7 +166,7 @@ def _fetched_ir(node: Node, files: Mapping[str, StoredFile], names: Sequence[str
     return folder / names[0]
 
 
-def _tune_error(xml: Path, data: LabelledData) -> float:
-    """The error on tune of an IR, and of the one beside it of its turned shape, at the sizes that they read."""
+def _tune_scores(xml: Path, data: LabelledData) -> Scores:
+    """Scores on tune of an IR, and of the one beside it of its turned shape, at the sizes that they read."""
     graphs = ShapedGraphs([OpenvinoGraph(one) for one in sorted(xml.parent.glob("*.xml"))])
-    return data.scores(graphs, "tune", graphs.shapes).error
+    return data.scores(graphs, "tune", graphs.shapes)

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 import modnet.configs
 from flows.deployments import FILE, written
-from infra.local_stack.automations import COLLECT
+from infra.local_stack.automations import COLLECT, DECIDE
 from infra.local_stack.nightly import MAY_BE_CUT
 from infra.local_stack.services import COMPUTING, ONE_COMPUTES
 from modnet.config import Config
@@ -103,6 +103,7 @@ def test_flows_that_compute_wait_for_each_other_and_no_others_do() -> None:
     never = {
         "benchmark",
         "collect",
+        "decide",
         "history",
         "promote",
         "renew",
@@ -208,9 +209,10 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     assert flow.validate_parameters({"config": value})["config"] == CompressConfig.model_validate(value)
 
 
-def test_reports_are_collected_every_ten_minutes_one_run_at_a_time() -> None:
-    (one,) = (deployment for deployment in DEPLOYMENTS if flow_of(deployment).name == "collect")
-    assert (flow_of(one).name, one["name"]) == COLLECT  # whose runs the ingest's events start
+@pytest.mark.parametrize("wanted", [COLLECT, DECIDE], ids=lambda one: one[0])
+def test_what_follows_reports_runs_every_ten_minutes_one_run_at_a_time(wanted: tuple[str, str]) -> None:
+    (one,) = (deployment for deployment in DEPLOYMENTS if flow_of(deployment).name == wanted[0])
+    assert (flow_of(one).name, one["name"]) == wanted  # whose runs the ingest's events start
     assert [schedule["cron"] for schedule in one["schedules"]] == ["*/10 * * * *"]
     assert one["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert one["tags"] == [MAY_BE_CUT]

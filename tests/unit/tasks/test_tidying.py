@@ -37,6 +37,7 @@ from modnet.records import (
 )
 from modnet.records.nights import event_key
 from tasks.configs.tidy import TidyConfig
+from tasks.decisions import record_decision
 from tasks.stored import get_record, put_file, put_record, recall
 from tasks.stored_network import base_key, candidate_key, retrained_key, state_key
 from tasks.tidying import _LAYOUT, LEFT_ALONE, Fate, fates, remove, rows, units_of
@@ -434,6 +435,7 @@ def test_every_kind_that_is_written_beside_runs_has_a_rule(
     pin(publisher, "cpu-int8", "desk", second)
     mark_publishing(store, name(4))
     await_reports(store, third, datetime.now(UTC) + timedelta(hours=1))
+    record_decision(store, "pinned", "cpu-int8", before=None, after=second, words="asked", by="a test")
     monkeypatch.setenv("MODNET_STORE", store.url)
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MODNET_KEYS", str(keys().folder))

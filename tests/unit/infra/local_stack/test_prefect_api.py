@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from infra.errors import StackError
 from infra.local_stack import prefect_api
-from infra.local_stack.automations import collect_after_reports
+from infra.local_stack.automations import collect_after_reports, decide_after_reports
 from infra.local_stack.prefect_api import PrefectApi
 
 Answers = dict[str, Callable[[Any], tuple[int, Any]]]
@@ -314,6 +314,7 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.timelines([run])
     api.deployment_id("collect", "stage")
     api.keep_automation(collect_after_reports(str(uuid4())))
+    api.keep_automation(decide_after_reports(str(uuid4())))
     api.keep_work_queue("modnet", "computing", 1, "one at a time")
     api.start_again({"id": run, "name": "n", "deployment_id": str(uuid4()), "parameters": {}}, ["again"])
     api.end_task_run(run, "CRASHED", "lost")
@@ -324,7 +325,7 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.begun_runs("computing")
     api.show_table("sweep", [{"what": "flow run n"}], "what a sweep has done")
     assert not api.was_heard(run, datetime.now(UTC))
-    assert len(api.asked) == 34
+    assert len(api.asked) == 36
     for path, body in api.asked:
         if path.endswith("/filter"):
             for name in body.keys() - {"sort", "limit", "offset"}:
