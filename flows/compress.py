@@ -13,6 +13,7 @@ from flows.prune import prune
 from flows.retrain import retrain_candidates
 from flows.search import search
 from flows.train_baseline import train_baseline
+from flows.trial import trial
 from modnet.records import Failure
 from tasks.configs.compress import CompressConfig
 from tasks.evaluate import choose_winner
@@ -23,6 +24,8 @@ from tasks.reporting import publish_report
 from tasks.room import look_for_room
 from tasks.search import candidates_named
 from tasks.stored import wait_for_store
+
+_FINALIST = "a finalist of the search"  # the same each night: the same network is the same release
 
 
 @flow(name="compress")
@@ -66,8 +69,14 @@ def compress(config: CompressConfig) -> str:
         refused[choice.winner] = reason
         choice = choose_winner(base_scores, scores, config.winner_limits, latencies, refused)
     export(choice.winner, config.export, config.compute)
-    reason = choice.reasons[choice.winner]
-    release = deploy(choice.winner, config.export, reason=reason, compute=config.compute, release=config.release)
+    if config.search is None:
+        reason = choice.reasons[choice.winner]
+        release = deploy(choice.winner, config.export, reason=reason, compute=config.compute, release=config.release)
+    else:
+        others = [name for name in choice.front if name not in (choice.winner, *refused)]
+        names = [choice.winner, *(one for one in others if why_refused(one, config.export, config.compute) is None)]
+        asked = (config.export, _FINALIST, config.compute, config.release, config.search.trial_hours)
+        release, *_ = trial(names, *asked)
     running = release.running.items()
     reports = [report for name, targets in running for report in benchmark(name, config.benchmark.for_targets(targets))]
 

@@ -1,26 +1,22 @@
 """Flow deploy."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
 from prefect import flow
-from pydantic import Field
 
 from modnet.configs import ComputeConfig, ExportConfig, ReleaseConfig
 from modnet.records import ReleaseRecord
 from tasks.deploy import move_pointer, publish, targets_of
-from tasks.trials import put_on_trial
 
 
 @flow(name="deploy")
 def deploy(
     network_id: str,
     config: ExportConfig = ExportConfig(),
-    promotion: Literal["if not worse", "trial", "always", "never"] = "if not worse",
+    promotion: Literal["if not worse", "always", "never"] = "if not worse",
     reason: str = "deployed by hand",
     compute: ComputeConfig = ComputeConfig(),
     release: ReleaseConfig = ReleaseConfig(),
-    trial_hours: Annotated[float, Field(gt=0, le=720)] = 24.0,
 ) -> ReleaseRecord:
     """Publishes an exported network as an immutable release, then moves the pointer of each of its targets to it.
 
@@ -29,16 +25,9 @@ def deploy(
     to all devices, and where the new one was stopped on its way. Promotion "always" looks at none of this. With "never"
     the release is only published; `promote` moves pointers later, and `roll-back` moves them back.
 
-    With "trial" devices measure the release beside the one that they run. The flow `decide` promotes it, or says why
-    not, when all have reported or `trial_hours` are over. A target without a release gets it at once.
-
     `release.share` is how many of a target's devices get it at first, see the flow `rollout`.
     """
     release_id = publish(network_id, config, reason, release.licence)
-    if promotion == "trial":
-        decide_by = datetime.now(UTC) + timedelta(hours=trial_hours)
-        became = [put_on_trial(one, [release_id], decide_by, config, compute) for one in targets_of(release_id)]
-        return ReleaseRecord(release_id=release_id, promotions=tuple(one[release_id] for one in became))
     promotions = [
         move_pointer(target, release_id, network_id, config, compute, promotion == "always", release.share)
         for target in ([] if promotion == "never" else targets_of(release_id))

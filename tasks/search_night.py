@@ -52,7 +52,7 @@ class Question(NamedTuple):
     @property
     def search_id(self) -> str:
         """Name of the search: another space or another recipe is another search. Hours make none."""
-        asked = self.config.model_dump(exclude={"hours", "candidates", "finalists"})
+        asked = self.config.model_dump(exclude={"hours", "candidates", "finalists", "trial_hours"})
         retrain, read = self.retrain.model_dump(), (self.export.input_shape, self.export.input_format)
         return identify(
             base=self.base_id, start=self.start_id, search=asked, retrain=retrain, read=read, seed=self.seed

@@ -39,10 +39,10 @@ def automate(api: PrefectApi, webhook: str | None) -> None:
         api: of the server that does so.
         webhook: address to tell, from `webhook_of`. Empty: nobody is told any more. None: as an earlier start said.
     """
-    for deployment, automation in ((COLLECT, collect_after_reports), (DECIDE, decide_after_reports)):
+    for deployment, automation_of in ((COLLECT, collect_after_reports), (DECIDE, decide_after_reports)):
         deployment_id = api.deployment_id(*deployment)
         if deployment_id is not None:
-            api.keep_automation(automation(deployment_id))
+            api.keep_automation(automation_of(deployment_id))
     if webhook:
         block_id = api.keep_webhook(_BLOCK, webhook)
         for automation in tell(block_id):

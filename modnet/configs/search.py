@@ -90,8 +90,11 @@ class SearchConfig(Config):
         description="One of so many goes on, and then trains so many times as long until it is compared.",
     )
     finalists: int = Field(
-        3,
-        ge=1,
-        le=8,
-        description="So many of the best that are trained to the end are exported for devices to measure.",
+        3, ge=1, le=8, description="So many of what is trained to the end go to devices, which measure them."
+    )
+    trial_hours: float = Field(
+        24.0,
+        gt=0,
+        le=720,
+        description="So long devices may take to measure the finalists. Then it is decided without the others.",
     )

@@ -302,11 +302,11 @@ def test_the_flow_puts_a_release_on_trial_for_so_many_hours(
     store: FolderStore, networks: dict[str, str], deploy_network: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     current = deploy_network(networks["first"]).release_id
-    module = importlib.import_module("flows.deploy")  # the package has a flow of this name
+    module = importlib.import_module("flows.trial")
     for task in (deploy.publish, deploy.targets_of, trials.put_on_trial):
         monkeypatch.setattr(module, task.fn.__name__, task.fn)
     with disable_run_logger():
-        made = module.deploy.fn(networks["worse"], CONFIG, "trial", compute=COMPUTE, trial_hours=2)
+        (made,) = module.trial.fn([networks["worse"]], CONFIG, compute=COMPUTE, hours=2)
     (promotion,) = made.promotions
     assert (promotion.is_moved, promotion.release_id) == (False, current)
     signed = read_trials(trust_of(store), TARGET)
