@@ -8,6 +8,7 @@ from pydantic import Field
 
 from modnet.configs import ComputeConfig, ExportConfig, ReleaseConfig
 from modnet.records import ReleaseRecord
+from modnet.targets import Target
 from tasks.deploy import publish, targets_of
 from tasks.trials import put_on_trial
 
@@ -29,13 +30,11 @@ def trial(
     `network_ids`: at most 8, the one that devices measure first in front.
     """
     released = [publish(network_id, config, reason, release.licence) for network_id in network_ids]
-    of_target: dict[str, list[str]] = {}
+    of_target: dict[Target, list[str]] = {}
     for release_id in dict.fromkeys(released):
         for target in targets_of(release_id):
             of_target.setdefault(target, []).append(release_id)
     decide_by = datetime.now(UTC) + timedelta(hours=hours)
     became = [put_on_trial(target, names, decide_by, config, compute) for target, names in of_target.items()]
-    return [
-        ReleaseRecord(release_id=name, promotions=tuple(one[name] for one in became if name in one))
-        for name in released
-    ]
+    promotions = {name: tuple(one[name] for one in became if name in one) for name in released}
+    return [ReleaseRecord(release_id=name, promotions=promotions[name]) for name in released]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks.tiny import tiny_run
+from flows.compress import compress
 from flows.prepare_dataset import prepare_dataset
 from flows.search import search
 from flows.train_baseline import train_baseline
 from infra import ray_pool
+from infra.device.releases import read_current
 from infra.device.stores.folder_store import FolderStore
-from modnet.configs import ExportConfig
+from modnet.configs import ExportConfig, WinnerLimits
 from modnet.configs.search import Range, SearchConfig, SearchSpace
-from modnet.records import Night, SearchEvent, Trial
+from modnet.records import Decision, Night, SearchEvent, Trial
 from modnet.workloads.matting.settings import MattingRetraining
+from tests.signing import keys, trust_of
 
 pytestmark = pytest.mark.slow
 
@@ -131,3 +135,26 @@ def test_a_limit_that_no_candidate_meets_trains_nobody_and_says_why(store: Folde
     assert len(refused) == 2
     assert "allowed 1e-06" in refused[0].reason
     assert trained(store) == before
+
+
+def test_a_night_that_searches_puts_its_finalists_on_trial_and_leaves_a_history(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
+    config = tiny_run(
+        tmp_path, search=SEARCH, retrain=RETRAIN, winner_limits=WinnerLimits(max_error_ratio=4.0), pruning=()
+    )
+    export = config.export.model_copy(update={"input_shape": "128x96"})
+    compress(config.model_copy(update={"export": export}))
+    night = [Night.model_validate_json(store.get(key)) for key in store.list("nights/")][-1]
+    assert night.page is not None
+    assert store.exists(night.page)
+    assert night.front
+    current = read_current(trust_of(store), "cpu-fp32").release_id
+    decisions = [Decision.model_validate_json(store.get(key)) for key in store.list("decisions/")]
+    assert [(one.kind, one.after) for one in decisions] == [("first", current)]
+    page = store.get("history/history.html").decode()
+    assert night.front[0].candidate_id in page
+
+    compress(config.model_copy(update={"export": export}))  # the second night finds nothing new
+    assert read_current(trust_of(store), "cpu-fp32").release_id == current
