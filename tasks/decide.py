@@ -33,6 +33,7 @@ from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_publisher
 from tasks.stored import recall, this_store
 from tasks.stored_network import evidence_key, label_of
+from tasks.telling import tell_new_champion
 
 _NAMED = 3
 """So many devices does a row name."""
@@ -125,13 +126,15 @@ def _end(
     contenders: Sequence[Contender] = (),
 ) -> Outcome:
     """Writes what was decided, and ends the trials; others that somebody published meanwhile go on."""
-    record_decision(
-        *(this_store(), kind, before.target),
-        before=before.release_id,
-        after=after,
-        words=words,
-        by="the flow decide",
-        contenders=contenders,
+    tell_new_champion(
+        record_decision(
+            *(this_store(), kind, before.target),
+            before=before.release_id,
+            after=after,
+            words=words,
+            by="the flow decide",
+            contenders=contenders,
+        )
     )
     with suppress(ConflictError):
         end_trials(publisher, before.target, signed)

@@ -29,6 +29,7 @@ from tasks.decisions import record_decision, record_promotion, record_roll_back
 from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_publisher, this_trust
 from tasks.stored import this_store
+from tasks.telling import tell_new_champion
 
 _ROOT_NEARS_ITS_END = timedelta(days=60)
 _ROLLOUT = "the flow rollout"
@@ -42,7 +43,7 @@ def promote_release(release_id: str, targets: list[Target], share: float, is_for
     wanted = targets or [target for target in VARIANTS if target in manifest.targets]
     for target in wanted:
         pointer = releases.promote(this_publisher(), target, release_id, share=share, is_forced=is_forced)
-        record_promotion(this_store(), pointer)
+        tell_new_champion(record_promotion(this_store(), pointer))
         who = target if share == 1 else f"{percent(share)} of {target}"
         get_run_logger().info("%s runs release %s, before %s", who, release_id, pointer.replaces or "none")
     return wanted
@@ -58,7 +59,7 @@ def release_before(target: Target) -> tuple[str, str]:
 def roll_back_target(target: Target, current: str, before: str) -> None:
     """Makes a target run what it ran before."""
     roll_backs.go_back(this_publisher(), target, current, before)
-    record_roll_back(this_store(), target, current, before)
+    tell_new_champion(record_roll_back(this_store(), target, current, before))
     get_run_logger().info("%s runs release %s again, instead of %s", target, before, current)
 
 
@@ -110,11 +111,19 @@ def _step(publisher: Publisher, pointer: Pointer, reports: Sequence[Collected], 
         if decided.step == "stop":
             back = roll_backs.stop(publisher, target, release_id, decided.words, _ROLLOUT).release_id
             words = f"all devices of {target} run release {back} again: {decided.words}"
-            record_decision(this_store(), "stopped", target, before=release_id, after=back, words=words, by=_ROLLOUT)
+            tell_new_champion(
+                record_decision(
+                    this_store(), "stopped", target, before=release_id, after=back, words=words, by=_ROLLOUT
+                )
+            )
         elif decided.step == "finish":
             releases.promote(publisher, target, release_id, seen_at=pointer.moved_at)
             before, words = pointer.replaces, f"all devices of {target} get release {release_id}: {decided.words}"
-            record_decision(this_store(), "promoted", target, before=before, after=release_id, words=words, by=_ROLLOUT)
+            tell_new_champion(
+                record_decision(
+                    this_store(), "promoted", target, before=before, after=release_id, words=words, by=_ROLLOUT
+                )
+            )
     except ConflictError as error:
         return Verdict("wait", f"somebody else was first: {error}")
     return decided

@@ -50,7 +50,7 @@ def test_deployment_names_a_flow_and_parameters_that_it_takes(deployment: dict[s
     missing = {
         name for name, p in signature.parameters.items() if name not in given and p.default is inspect.Parameter.empty
     }
-    assert missing <= {"dataset_id", "base_id", "candidate_ids", "network_id", "release_id", "target"}
+    assert missing <= {"dataset_id", "base_id", "candidate_ids", "network_id", "network_ids", "release_id", "target"}
     for name, value in given.items():
         annotation = inspect.get_annotations(flow.fn, eval_str=True)[name]
         if hasattr(annotation, "model_validate"):
@@ -156,7 +156,7 @@ def test_run_form_of_a_stage_refuses_seeds_that_random_generators_do_not_take(na
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one['entrypoint']}-{one['name']}")
 def test_deployment_that_has_a_base_starts_from_the_shipped_one(deployment: dict[str, Any]) -> None:
     flow, ids = flow_of(deployment), {"dataset_id": "d", "base_id": "b", "network_id": "n", "release_id": "r"}
-    ids |= {"candidate_ids": ["c"], "target": "cpu-int8"}
+    ids |= {"candidate_ids": ["c"], "network_ids": ["n"], "target": "cpu-int8"}
     needed = {name: value for name, value in ids.items() if name in inspect.signature(flow.fn).parameters}
     config = flow.validate_parameters(deployment.get("parameters", {}) | needed).get("config")
     base = getattr(config, "base", config)
