@@ -46,19 +46,23 @@ _NEVER_WAIT = {
     "sweep",
     "tidy",
 }
-_EVERY_TEN_MINUTES: dict[str, Any] = {
-    "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
-    "tags": [MAY_BE_CUT],
-}
+
+
+def _every_ten_minutes(after: int) -> dict[str, Any]:
+    """A schedule, so many minutes after each tenth one: processes that start in the same minute hinder each other."""
+    cron = "*/10 * * * *" if not after else f"{after}-59/10 * * * *"
+    return {"schedules": [{"cron": cron, "timezone": "UTC", "active": True}], "tags": [MAY_BE_CUT]}
+
+
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
 _ONE_AT_A_TIME = {"concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"}}
 _SCHEDULES: dict[str, dict[str, Any]] = {
     "renew": _DAILY,
     "tidy": _AT_DAWN,
-    "rollout": _EVERY_TEN_MINUTES,
-    "collect": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
-    "decide": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
-    "sweep": _EVERY_TEN_MINUTES,
+    "rollout": _every_ten_minutes(3),
+    "collect": _every_ten_minutes(0) | _ONE_AT_A_TIME,
+    "decide": _every_ten_minutes(5) | _ONE_AT_A_TIME,
+    "sweep": _every_ten_minutes(8),
 }
 
 

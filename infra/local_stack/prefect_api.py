@@ -281,7 +281,10 @@ class PrefectApi:
                 return
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, patience_s: float = _BUSY_FOR_S) -> Any:
-        """The answer; a server that is busy is asked again for `patience_s` seconds."""
+        """The answer; a server that is busy, or silent for _TIMEOUT_S, is asked again for `patience_s` seconds.
+
+        It may have done by then what it is asked again: a run has a key, and what is there already is refused.
+        """
         request = urllib.request.Request(
             self.url + path,
             method=method,
@@ -300,7 +303,8 @@ class PrefectApi:
                 if error.code != _BUSY or time.monotonic() >= deadline:
                     raise StackError(f"{where}: Prefect refuses ({error.code}): {reason}") from error
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise StackError(f"{where}: Prefect does not answer: {error}") from error
+                if not isinstance(error, TimeoutError) or time.monotonic() >= deadline:
+                    raise StackError(f"{where}: Prefect does not answer: {error}") from error
             time.sleep(_RETRY_AFTER_S)
 
 

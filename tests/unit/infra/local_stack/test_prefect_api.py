@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,6 +89,29 @@ def test_start_run_asks_a_busy_server_again_for_the_same_run(
     assert api.start_run("compress/on-demand", {}) == "r1"
     assert len({one["idempotency_key"] for one in sent}) == 1
     assert len(sent) == 3
+
+
+def test_start_run_asks_a_silent_server_again_for_the_same_run(
+    api: PrefectApi, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_api, "_RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr(prefect_api, "_TIMEOUT_S", 1.0)
+    sent: list[dict[str, Any]] = []
+
+    def silent_once(body: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        sent.append(body)
+        if len(sent) == 1:
+            time.sleep(2.0)
+        return 201, {"id": "r1"}
+
+    answers["GET /api/deployments/name/compress/on-demand"] = lambda _: (200, {"id": "d1"})
+    answers["POST /api/deployments/d1/create_flow_run"] = silent_once
+    assert api.start_run("compress/on-demand", {}) == "r1"
+    assert len({one["idempotency_key"] for one in sent}) == 1
+    assert len(sent) == 2
+    sent.clear()
+    with pytest.raises(StackError, match="does not answer"):
+        api._call("POST", "/deployments/d1/create_flow_run", {}, patience_s=0.0)
 
 
 def test_state_refuses_when_the_server_stays_busy(api: PrefectApi, answers: Answers) -> None:
