@@ -12,6 +12,9 @@
 | deploy | winner's export | `releases/<release_id>/{…, manifest.json}`, then `targets/<target>/current.json` |
 | benchmark | release | `reports/<device>/<release_id>/….json`, sent by the devices |
 
+With a search, `search` takes the places of `prune` and `retrain`, and `trial` that of `deploy`: it signs
+`targets/<target>/trials.json`, and `decide` moves the pointer later.
+
 Beside it, `collect` keeps a row of every report and writes the page of the fleet: `fleet/…`.
 
 Names are digests of the question: the same question finds its answer in the store, so a killed run resumes and a

@@ -21,6 +21,7 @@ from infra.local_stack.nightly import MAY_BE_CUT
 from infra.local_stack.services import COMPUTING, ONE_COMPUTES, WORK_POOL
 from modnet.config import Config
 from modnet.configs.form import may_be_empty
+from modnet.configs.search import SearchConfig
 from tasks.configs.compress import CompressConfig, Profile
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
@@ -31,26 +32,44 @@ _HEAD = """\
 """
 _DAILY = {"schedules": [{"cron": "0 1 * * *", "timezone": "UTC", "active": True}]}
 _AT_DAWN = {"schedules": [{"cron": "0 4 * * *", "timezone": "UTC", "active": True}]}
-_NEVER_WAIT = {"benchmark", "collect", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep", "tidy"}
-_EVERY_TEN_MINUTES: dict[str, Any] = {
-    "schedules": [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}],
-    "tags": [MAY_BE_CUT],
+_NEVER_WAIT = {
+    "benchmark",
+    "collect",
+    "decide",
+    "history",
+    "promote",
+    "renew",
+    "retain",
+    "retire",
+    "roll-back",
+    "rollout",
+    "sweep",
+    "tidy",
 }
+
+
+def _every_ten_minutes(after: int) -> dict[str, Any]:
+    """A schedule, so many minutes after each tenth one: processes that start in the same minute hinder each other."""
+    cron = "*/10 * * * *" if not after else f"{after}-59/10 * * * *"
+    return {"schedules": [{"cron": cron, "timezone": "UTC", "active": True}], "tags": [MAY_BE_CUT]}
+
+
 _AT_NIGHT = {"schedules": [{"cron": "0 2 * * *", "timezone": "UTC", "active": True}], "tags": ["nightly"]}
 _ONE_AT_A_TIME = {"concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"}}
 _SCHEDULES: dict[str, dict[str, Any]] = {
     "renew": _DAILY,
     "tidy": _AT_DAWN,
-    "rollout": _EVERY_TEN_MINUTES,
-    "collect": _EVERY_TEN_MINUTES | _ONE_AT_A_TIME,
-    "sweep": _EVERY_TEN_MINUTES,
+    "rollout": _every_ten_minutes(3),
+    "collect": _every_ten_minutes(0) | _ONE_AT_A_TIME,
+    "decide": _every_ten_minutes(5) | _ONE_AT_A_TIME,
+    "sweep": _every_ten_minutes(8),
 }
 
 
 def written() -> str:
     """What `prefect.yaml` holds."""
     deployments = [
-        _compress("nightly", "standard") | _AT_NIGHT,
+        _compress("nightly", "standard", search=_form(SearchConfig)) | _AT_NIGHT,
         _compress("on-demand", "demo"),
         *(
             _deployment("stage", flow) | _SCHEDULES.get(flow.name, {})
@@ -74,11 +93,11 @@ def all_flows() -> list[Flow[..., Any]]:
     ]
 
 
-def _compress(name: str, profile: Profile) -> dict[str, Any]:
+def _compress(name: str, profile: Profile, **changes: object) -> dict[str, Any]:
     """Sections that are null are filled in by the profile."""
     (flow,) = (found for found in all_flows() if found.name == "compress")
     return _deployment(name, flow) | {
-        "parameters": {"config": _form(CompressConfig) | {"profile": profile}},
+        "parameters": {"config": _form(CompressConfig) | {"profile": profile, **changes}},
     }
 
 
@@ -92,15 +111,16 @@ def _deployment(name: str, flow: Flow[..., Any]) -> dict[str, Any]:
     return deployment | {"description": f"{inspect.getdoc(flow.fn)}\n\n{ONE_COMPUTES}", "work_pool": queue}
 
 
-def _form(config: type[Config]) -> dict[str, Any]:
-    """A config as the run form first shows it, sections that may be empty closed."""
-    return {name: _shown(field) for name, field in config.model_fields.items()}
+def _form(config: type[Config], given: Config | None = None) -> dict[str, Any]:
+    """A config as the run form first shows it, sections that may be empty closed; by default with its defaults."""
+    fields = config.model_fields.items()
+    return {name: _shown(field, getattr(given, name, field.default)) for name, field in fields}
 
 
-def _shown(field: FieldInfo) -> Any:
+def _shown(field: FieldInfo, value: Any) -> Any:
     if field.json_schema_extra is may_be_empty:
         return None
-    return _form(type(field.default)) if isinstance(field.default, Config) else field.default
+    return _form(type(value), value) if isinstance(value, Config) else value
 
 
 if __name__ == "__main__":

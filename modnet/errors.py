@@ -10,6 +10,7 @@
     ├─ PruningError            a request that cannot yield a working network
     ├─ UnsteadyLatencyError    no network's latency held when it was measured again
     ├─ TrainingDivergedError   loss not finite; carries step and last finite loss
+    ├─ HoursOverError          a training that had to end in time is saved, and not done
     └─ ExportError             conversion failed
        ├─ GraphError           an ONNX file or IR that cannot be read, or is of another kind
        ├─ LoweringError        an operation that the target's runtimes do not read
@@ -68,6 +69,10 @@ class TrainingDivergedError(ModnetError):
     def __init__(self, message: str, step: int, last_finite_loss: float | None) -> None:
         super().__init__(message, step, last_finite_loss)
         self.step, self.last_finite_loss = step, last_finite_loss
+
+
+class HoursOverError(ModnetError):
+    """The time of a training was over before it was done; its state is saved, and another call goes on."""
 
 
 class ExportError(ModnetError):

@@ -11,7 +11,7 @@ from modnet.errors import MissingExtraError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("matplotlib", "nncf", "onnx", "rich", "safetensors", "torch"),
     "pipeline": (
-        *("boto3", "botocore", "cryptography", "httpx", "prefect", "prometheus_client", "ray"),
+        *("boto3", "botocore", "cryptography", "httpx", "optuna", "prefect", "prometheus_client", "ray"),
         *("securesystemslib", "starlette", "tuf", "uvicorn", "yaml"),
     ),
 }

@@ -22,6 +22,7 @@ from tasks.metrics import write_metrics
 from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_trust
 from tasks.stored import this_store
+from tasks.telling import tell_silent_devices
 
 PAGE = "fleet/fleet.html"
 _SHOWN = "fleet/shown.txt"  # the etag of the rows that Prefect's tables show
@@ -76,6 +77,7 @@ def publish_fleet(slower_by: float, silent_after_h: float) -> str:
             create_table_artifact(rows[:MAX_ROWS], key=key, description=f"{title}. {fleet_lead(fleet)}.")
         store.put(_SHOWN, etag.encode())
     write_metrics(fleet, store)
+    tell_silent_devices(store, fleet.silent())
     address = store.link(PAGE)
     create_link_artifact(address, key="fleet", link_text="Page of the fleet", description=PAGE)
     return address

@@ -14,6 +14,7 @@ from infra.publishing.stops import stops_of
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import Challenge, ExportRecord, Promotion
 from modnet.targets import VARIANTS, Target
+from tasks.decisions import Kind, record_decision
 from tasks.on_ray import recalled_or_computed
 from tasks.published import publish_network
 from tasks.remote import latency
@@ -21,6 +22,7 @@ from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_publisher, this_trust
 from tasks.stored import get_record, this_store
 from tasks.stored_network import challenge_key, export_key, shaped, stored_network
+from tasks.telling import tell_new_champion
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -40,12 +42,12 @@ def publish(network_id: str, config: ExportConfig, reason: str, licence: str | N
     return release_id
 
 
-def _is_transient_or_outrun(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+def is_transient_or_outrun(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Also where somebody else moved the pointer: the comparison was with another release, so look again."""
     return is_transient(task, run, state) or isinstance(state.result(raise_on_failure=False), ConflictError)
 
 
-@task(task_run_name="promote {target}", retry_condition_fn=_is_transient_or_outrun, **RETRIES)
+@task(task_run_name="promote {target}", retry_condition_fn=is_transient_or_outrun, **RETRIES)
 def move_pointer(
     target: Target,
     release_id: str,
@@ -60,33 +62,45 @@ def move_pointer(
     The first release goes to all devices, whatever the share. A rollout under way is not interrupted, and a release
     that was stopped is not promoted again, unless forced.
     """
+    current = current_or_first(target, release_id, is_forced=is_forced)
+    if isinstance(current, Promotion):
+        return current
+    if is_forced:
+        reason = f"promoted as asked, without a comparison with release {current.release_id}"
+    elif (why_not := why_not_now(target, current, release_id)) is not None:
+        return decided("kept", target, release_id, current.release_id, why_not)
+    else:
+        challenge = challenged(target, current, network_id, config, compute)
+        if challenge.objections:
+            return decided("kept", target, release_id, current.release_id, challenge.verdict)
+        reason = challenge.verdict
+    promote(this_publisher(), target, release_id, instead_of=current.release_id, share=share, is_forced=is_forced)
+    return decided("promoted", target, release_id, current.release_id, reason + first_to(share))
+
+
+def current_or_first(target: Target, release_id: str, *, is_forced: bool = False) -> Pointer | Promotion:
+    """What a target runs; where it runs nothing that anybody can read, or this release, what became of the release."""
     publisher = this_publisher()
     try:
         current = read_current(this_trust(), target)
     except NotStoredError:
         promote(publisher, target, release_id, instead_of=NOTHING)
-        return _told(target, release_id, release_id, "it is the first release of this target")
+        return decided("first", target, release_id, None, "it is the first release of this target")
     except (DigestMismatchError, ContractError) as error:
         promote(publisher, target, release_id, is_forced=is_forced)
-        return _told(target, release_id, release_id, f"nobody can say what it ran before: {error}")
-    if current.release_id == release_id:
-        where = "" if current.share == 1 else f", on {percent(current.share)} of its devices"
-        return _told(target, release_id, release_id, f"the target runs it already{where}")
-    if is_forced:
-        reason = f"promoted as asked, without a comparison with release {current.release_id}"
-    elif (why_not := _why_not_now(target, current, release_id)) is not None:
-        return _told(target, release_id, current.release_id, why_not)
-    else:
-        challenge = _challenge(target, current, network_id, config, compute)
-        if challenge.objections:
-            return _told(target, release_id, current.release_id, challenge.verdict)
-        reason = challenge.verdict
-    promote(publisher, target, release_id, instead_of=current.release_id, share=share, is_forced=is_forced)
-    first = "" if share == 1 else f"; {percent(share)} of its devices get it first"
-    return _told(target, release_id, release_id, f"{reason}{first}")
+        return decided("promoted", target, release_id, None, f"nobody can say what it ran before: {error}")
+    if current.release_id != release_id:
+        return current
+    where = "" if current.share == 1 else f", on {percent(current.share)} of its devices"
+    return told(target, release_id, release_id, f"the target runs it already{where}")
 
 
-def _why_not_now(target: Target, current: Pointer, release_id: str) -> str | None:
+def first_to(share: float) -> str:
+    """What is added to the reason of a promotion."""
+    return "" if share == 1 else f"; {percent(share)} of its devices get it first"
+
+
+def why_not_now(target: str, current: Pointer, release_id: str) -> str | None:
     """Why a run does not promote a release by itself; None where nothing is in its way."""
     if current.share < 1:
         since = f"since {current.moved_at}, and is not on all devices"
@@ -96,7 +110,7 @@ def _why_not_now(target: Target, current: Pointer, release_id: str) -> str | Non
     return next(iter(stops.values()), None)
 
 
-def _challenge(
+def challenged(
     target: Target, current: Pointer, network_id: str, config: ExportConfig, compute: ComputeConfig
 ) -> Challenge:
     """The new network's IR against the current release's, on Ray."""
@@ -115,7 +129,17 @@ def _challenge(
     )
 
 
-def _told(target: Target, deployed: str, running: str, reason: str) -> Promotion:
+def decided(kind: Kind, target: Target, release_id: str, before: str | None, reason: str) -> Promotion:
+    """The promotion, said in the run's log and kept as a decision; `kept` leaves what ran before."""
+    running = before if kind == "kept" and before is not None else release_id
+    words = f"release {release_id} takes {target}: {reason}" if running == release_id else reason
+    tell_new_champion(
+        record_decision(this_store(), kind, target, before=before, after=running, words=words, by="the flow deploy")
+    )
+    return told(target, release_id, running, reason)
+
+
+def told(target: Target, deployed: str, running: str, reason: str) -> Promotion:
     """The promotion, said in the run's log."""
     get_run_logger().info("%s %s release %s: %s", target, "runs" if running == deployed else "keeps", running, reason)
     return Promotion(target=target, release_id=running, is_moved=running == deployed, reason=reason)

@@ -122,14 +122,8 @@ def _target_section(fleet: Fleet, target: str) -> str:
     """Plot and table of one target: devices by releases."""
     rows = [row for row in fleet.rows if row.target == target]
     releases = releases_in_order(rows)[-MAX_RELEASES:]
-    of_device: dict[str, dict[str, Collected]] = {}
-    are_several = Counter({(row.device, row.release_id): 0 for row in rows})
-    are_several.update((row.device, row.release_id) for row in rows)
-    has_several = {device for (device, _), count in are_several.items() if count > 1}
-    for row in rows:
-        name = f"{row.device}, {row.runtime}" if row.device in has_several else row.device
-        of_device.setdefault(name, {})[row.release_id] = row
-    lines = {name: _points(releases, of_device[name]) for name in _chosen(fleet, of_device, releases)}
+    of_device = lines_of(rows)
+    lines = {name: points_of(releases, of_device[name]) for name in _chosen(fleet, of_device, releases)}
     plot = latency_svg(releases, lines) if any(lines.values()) else ""
     left_out = "" if len(of_device) <= MAX_LINES else f" {MAX_LINES} of {_count(len(of_device), 'line')} are drawn."
     pointer = fleet.running.pointers.get(target)
@@ -150,6 +144,17 @@ def _target_section(fleet: Fleet, target: str) -> str:
     )
 
 
+def lines_of(rows: Sequence[Collected]) -> dict[str, dict[str, Collected]]:
+    """Rows of one target by device, and then by release; a device with several runtimes has a line for each."""
+    of_device: dict[str, dict[str, Collected]] = {}
+    are_several = Counter((row.device, row.release_id) for row in rows)
+    has_several = {device for (device, _), count in are_several.items() if count > 1}
+    for row in rows:
+        name = f"{row.device}, {row.runtime}" if row.device in has_several else row.device
+        of_device.setdefault(name, {})[row.release_id] = row
+    return of_device
+
+
 def _chosen(fleet: Fleet, of_device: Mapping[str, Mapping[str, Collected]], releases: Sequence[str]) -> list[str]:
     """The lines to draw: who got slower comes first, then who measured the newest release."""
 
@@ -161,7 +166,8 @@ def _chosen(fleet: Fleet, of_device: Mapping[str, Mapping[str, Collected]], rele
     return sorted(sorted(of_device, key=weight)[:MAX_LINES])
 
 
-def _points(releases: Sequence[str], found: Mapping[str, Collected]) -> list[Point]:
+def points_of(releases: Sequence[str], found: Mapping[str, Collected]) -> list[Point]:
+    """A line's points in the plot of latency: the releases that were measured."""
     points = []
     for column, release in enumerate(releases):
         row = found.get(release)

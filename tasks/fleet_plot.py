@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infra.device.shown import shown
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _WIDTH, _HEIGHT = 1000, 320
 _LEAST_MS = 1e-6  # drawn of a latency: a report may say the smallest number that there is
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 190, 12, 44  # margins; on the right stand the names
@@ -59,8 +59,8 @@ def latency_svg(releases: Sequence[str], lines: Mapping[str, Sequence[Point]]) -
     ends = []
     for number, (name, line) in enumerate(lines.items()):
         if line:
-            colour = _COLOURS[number % len(_COLOURS)]
-            dash = " stroke-dasharray='5 3'" if number >= len(_COLOURS) else ""
+            colour = COLOURS[number % len(COLOURS)]
+            dash = " stroke-dasharray='5 3'" if number >= len(COLOURS) else ""
             path = " ".join(f"{x(one.column):.1f},{y(one.ms):.1f}" for one in line)
             parts.append(f"<polyline fill='none' stroke='{colour}' stroke-width='1.5'{dash} points='{path}'/>")
             parts += [_mark(x(one.column), y(one.ms), y(one.low), y(one.high), colour, name, one) for one in line]
@@ -99,17 +99,20 @@ def _grid(ms: float, y: float) -> str:
 
 
 def _ticks(bottom: float, top: float) -> list[float]:
-    """At most about eight round numbers between two."""
+    """Round numbers between two: even ones, or powers of ten with twos and fives where the two are far apart."""
+    if top / bottom < 8:
+        return even_ticks(bottom, top)
+    round_ones = (round(10.0**power * digit, 9) for power in range(-6, 10) for digit in (1, 2, 5))
+    return [one for one in round_ones if bottom <= one <= top]
+
+
+def even_ticks(bottom: float, top: float) -> list[float]:
+    """At most about eight round numbers between two, as far apart from each other."""
     step: float
     for step in (10.0**power * digit for power in range(-6, 10) for digit in (1, 2, 5)):
         if (top - bottom) / step <= 8:
             break
-    first = math.ceil(bottom / step)
-    even = [round(number * step, 9) for number in range(first, math.floor(top / step) + 1)]
-    if top / bottom < 8:
-        return even
-    round_ones = (round(10.0**power * digit, 9) for power in range(-6, 10) for digit in (1, 2, 5))
-    return [one for one in round_ones if bottom <= one <= top]
+    return [round(number * step, 9) for number in range(math.ceil(bottom / step), math.floor(top / step) + 1)]
 
 
 def svg_text(x: float, y: float, text: str, anchor: str, colour: str = "#444") -> str:

@@ -25,10 +25,14 @@ from modnet.report.run_tables import Row
 from modnet.targets import VARIANTS, Target
 from tasks.artifacts import create_table_artifact
 from tasks.collect import read_new
+from tasks.decisions import record_decision, record_promotion, record_roll_back
 from tasks.retries import RETRIES, is_transient
 from tasks.signed import this_publisher, this_trust
+from tasks.stored import this_store
+from tasks.telling import tell_new_champion
 
 _ROOT_NEARS_ITS_END = timedelta(days=60)
+_ROLLOUT = "the flow rollout"
 _STEPS = {"stop": "stopped", "finish": "all devices get it", "wait": "it waits"}
 
 
@@ -39,6 +43,7 @@ def promote_release(release_id: str, targets: list[Target], share: float, is_for
     wanted = targets or [target for target in VARIANTS if target in manifest.targets]
     for target in wanted:
         pointer = releases.promote(this_publisher(), target, release_id, share=share, is_forced=is_forced)
+        tell_new_champion(record_promotion(this_store(), pointer))
         who = target if share == 1 else f"{percent(share)} of {target}"
         get_run_logger().info("%s runs release %s, before %s", who, release_id, pointer.replaces or "none")
     return wanted
@@ -54,6 +59,7 @@ def release_before(target: Target) -> tuple[str, str]:
 def roll_back_target(target: Target, current: str, before: str) -> None:
     """Makes a target run what it ran before."""
     roll_backs.go_back(this_publisher(), target, current, before)
+    tell_new_champion(record_roll_back(this_store(), target, current, before))
     get_run_logger().info("%s runs release %s again, instead of %s", target, before, current)
 
 
@@ -99,19 +105,31 @@ def _step(publisher: Publisher, pointer: Pointer, reports: Sequence[Collected], 
     target, release_id = pointer.target, pointer.release_id
     rows = [row for row in reports if row.release_id in (release_id, pointer.replaces)]
     rules = Rules(timedelta(hours=config.hold_hours), config.slower_limit, config.min_reports)
-    without = pinned_devices(publisher, target) | _revoked()
+    without = pinned_devices(publisher, target) | revoked_devices()
     decided = verdict(pointer, counted_once(rows), without, rules, datetime.now(UTC))
     try:
         if decided.step == "stop":
-            roll_backs.stop(publisher, target, release_id, decided.words, "the flow rollout")
+            back = roll_backs.stop(publisher, target, release_id, decided.words, _ROLLOUT).release_id
+            words = f"all devices of {target} run release {back} again: {decided.words}"
+            tell_new_champion(
+                record_decision(
+                    this_store(), "stopped", target, before=release_id, after=back, words=words, by=_ROLLOUT
+                )
+            )
         elif decided.step == "finish":
             releases.promote(publisher, target, release_id, seen_at=pointer.moved_at)
+            before, words = pointer.replaces, f"all devices of {target} get release {release_id}: {decided.words}"
+            tell_new_champion(
+                record_decision(
+                    this_store(), "promoted", target, before=before, after=release_id, words=words, by=_ROLLOUT
+                )
+            )
     except ConflictError as error:
         return Verdict("wait", f"somebody else was first: {error}")
     return decided
 
 
-def _revoked() -> set[str]:
+def revoked_devices() -> set[str]:
     """Devices whose keys are worth nothing any more, where this machine's stack has a registry of them."""
     if (folder := os.environ.get(MARKER)) is None:
         return set()

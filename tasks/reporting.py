@@ -24,6 +24,7 @@ from modnet.report.pictures import pareto_plot
 from modnet.workloads import workload_named
 from tasks.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 from tasks.configs.compress import CompressConfig
+from tasks.nights import link_night
 from tasks.on_ray import recalled_or_computed
 from tasks.remote.scores import draw_sheet
 from tasks.retries import RETRIES, is_transient
@@ -47,6 +48,7 @@ def publish_report(
     release: ReleaseRecord,
     reports: list[LatencyReport],
     config: CompressConfig,
+    night_id: str,
 ) -> str:
     """Leaderboard, plot, sheet of pictures, page of the data and page of the run; returns the latter's address."""
     store = this_store()
@@ -95,6 +97,7 @@ def publish_report(
     store.put(f"{folder}/data.html", store.get(check.page.key))
     store.put(f"{folder}/report.html", page)  # last, as it says that the others are there
 
+    link_night(store, night_id, f"{folder}/report.html")
     address = store.link(f"{folder}/report.html")
     create_markdown_artifact(gained, key="gained", description="The winner against the unpruned network.")
     create_table_artifact(networks, key="leaderboard", description=note)

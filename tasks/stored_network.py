@@ -12,7 +12,7 @@ from modnet.configs import ExportConfig, PruningConfig, RetrainConfig, TrainingC
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.records import BaseRecord, Candidate, ExportRecord, RetrainReport, StoredFile, TimedForms
 from modnet.targets import VARIANTS, Shape, Target
-from tasks.stored import STAGE_VERSIONS, get_record, identify
+from tasks.stored import STAGE_VERSIONS, get_record, identify, recall
 from tasks.stored_dataset import read_dataset
 
 
@@ -35,6 +35,12 @@ def root_id(store: ObjectStore, network_id: str) -> str:
         NotStoredError: there is no such base or candidate.
     """
     return (_candidate(store, network_id) or get_record(store, base_key(network_id), BaseRecord)).base_id
+
+
+def label_of(store: ObjectStore, network_id: str) -> str:
+    """Short name of a network for tables: its candidate's; that of a base, or of one that is gone, is its id."""
+    candidate = recall(store, candidate_key(network_id), Candidate)
+    return network_id if candidate is None else candidate.label
 
 
 def _candidate(store: ObjectStore, network_id: str) -> Candidate | None:
@@ -114,7 +120,8 @@ def shaped(store: ObjectStore, network_id: str, config: ExportConfig) -> ExportC
     Turned as well where the run says so, or says nothing and the data set's images are of both orientations.
     """
     candidate = _candidate(store, network_id)
-    dataset = read_dataset(store, stored_network(store, network_id)[1])
+    dataset_id = stored_network(store, network_id)[1] if candidate is None else candidate.dataset_id
+    dataset = read_dataset(store, dataset_id)
     wanted = (candidate and candidate.pruning.input_shape) or config.input_shape or dataset.input_shape
     turned = dataset.turned if config.turned is None else config.turned
     return config.model_copy(update={"input_shape": wanted, "turned": turned})
@@ -168,6 +175,7 @@ def latencies_key(forms: Sequence[TimedForms], threads: int) -> str:
 def challenge_key(target: Target, current: Pointer, export: ExportRecord, dataset_id: str, threads: int) -> str:
     """Key of the Challenge of an export against a target's current release, on this machine."""
     question = {
+        "version": 2,  # since it has the interval of the difference of errors
         "target": target,
         "current": current.manifest_sha256,
         "new": [export.files[name].sha256 for name in export.ir_files(target)],
@@ -176,3 +184,8 @@ def challenge_key(target: Target, current: Pointer, export: ExportRecord, datase
         "host": socket.gethostname(),
     }
     return f"challenges/{identify(**question)}.json"
+
+
+def evidence_key(target: str, against: str, release_id: str) -> str:
+    """Key of the Challenge of a release on trial against the one that a target ran, on whatever machine it was."""
+    return f"challenges/{identify(target=target, against=against, release=release_id)}.json"

@@ -18,6 +18,21 @@ _STYLE = (
 )
 
 
+class Link(str):
+    """The text of a cell that leads somewhere: a page shows it so, other tables have the text alone."""
+
+    address: str
+
+
+def linked(text: str, address: str | None) -> str:
+    """A cell that leads to an address; the text alone where there is none."""
+    if address is None:
+        return text
+    link = Link(text)
+    link.address = address
+    return link
+
+
 def device_rows(reports: Sequence[LatencyReport]) -> list[Row]:
     """One row per report of a device."""
     rows = []
@@ -86,4 +101,7 @@ def _png(heading: str, png: bytes) -> str:
 
 def _html_cell(cell: str) -> str:
     room = ' class="sentence"' if len(cell) > _SENTENCE else ""  # a browser would make it a column of single words
-    return f"<td{room}>{html.escape(cell)}</td>"
+    text = html.escape(cell)
+    if isinstance(cell, Link):
+        text = f'<a href="{html.escape(cell.address, quote=True)}">{text}</a>'
+    return f"<td{room}>{text}</td>"

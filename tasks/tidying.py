@@ -48,7 +48,7 @@ _LAYOUT = {
         "latencies": (_ID, r"\.json", _NEVER),
         "challenges": (_ID, r"\.json", _NEVER),
         "scores": (_ID, r"\.json", _NEVER),
-        "timed": (f"{_ID}/", r"forms\.json", r"[^/]+\.(xml|bin)"),
+        "timed": (f"{_ID}/", r"(forms|figures)\.json", r"[^/]+\.(xml|bin)"),
         "exports": (f"{_ID}/", r"export\.json", rf"[^/]+\.(xml|bin|onnx|npz)|sbom\.cdx(-{_ID})?\.json"),
         "sensitivities": (
             f"{_ID}/",
@@ -57,7 +57,7 @@ _LAYOUT = {
         ),
         "candidates": (
             f"{_ID}/",
-            r"(candidate|retrained)\.json",
+            rf"(candidate|retrained|rung-\d+|timing-{_ID})\.json",
             rf"(pruned|retrained)(-{_ID})?\.safetensors|plan(-{_ID})?\.json|{_TRAINING}",
         ),
         "bases": (f"{_ID}/", r"base\.json", rf"base(-{_ID})?\.safetensors|{_TRAINING}"),
@@ -76,10 +76,15 @@ LEFT_ALONE: Mapping[str, str] = {
     "releases": "`retire` and `retain` look after releases",
     "targets": "what devices run, and ran before",
     "stops": "a stopped rollout stays stopped",
+    "decisions": "what became of each target, and why; small",
     "tuf": "what is signed; `renew` removes what is far behind",
     "publishing": "a publication is under way, or `renew` removes what it has left",
     "awaited": "reports are awaited, or `renew` removes the mark",
+    "nights": "what later nights and the page of the history learn from; small",
+    "trials": "what a search learns from, also when a candidate is gone; small",
+    "history": "one page, written over",
     "fleet": "made anew in place from the reports",
+    "searches": "from what happened in a search it goes on",
     "stack": "one object, written over",
     "tidy": "one object, which says when tidying was announced",
 }

@@ -27,6 +27,14 @@ SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this, or an epoch w
 STATISTICS_IMAGES = 32  # on which a folded backbone's norms are measured
 
 
+class Paused(Exception):  # noqa: N818 - no error
+    """The training has stopped where it was asked to, its state saved."""
+
+    def __init__(self, state: TrainingState) -> None:
+        super().__init__(f"paused after {len(state.history)} epochs")
+        self.history, self.seconds = tuple(state.history), state.seconds
+
+
 def run_training(
     network: PrunableNetwork,
     workload: Workload[Any],
@@ -44,6 +52,7 @@ def run_training(
     teacher: PrunableNetwork | None = None,
     keep: Callable[[int, PrunableNetwork], None] | None = None,
     shapes: Sequence[Shape] = (),
+    pauses: Callable[[int], bool] | None = None,
 ) -> TrainingReport:
     """Trains `network` on `fit`, scores it on `tune` meanwhile, and leaves it on the CPU.
 
@@ -60,6 +69,10 @@ def run_training(
             Of a run that is resumed only with the epochs that end in it.
         shapes: heights and widths that the network will read, at which *tune* is scored, see `LabelledData.error`.
             Samples have the first one.
+        pauses: asked after every step, with the number of epochs that have ended, whether the training stops here.
+
+    Raises:
+        Paused: `pauses` has said so. The state is saved, and another call with it goes on.
     """
     saved_at = time.monotonic()
     tell_of = None if tell is None else _Told(tell, config, workload.title)
@@ -74,9 +87,12 @@ def run_training(
             averaged = state.modules["average"]
             assert isinstance(averaged, PrunableNetwork)
             keep(epochs, averaged)
-        if has_ended or time.monotonic() - saved_at >= SAVE_STATE_EVERY_S:
+        has_to_pause = pauses is not None and len(state.history) < config.epochs and pauses(len(state.history))
+        if has_ended or has_to_pause or time.monotonic() - saved_at >= SAVE_STATE_EVERY_S:
             save(state)
             saved_at = time.monotonic()
+        if has_to_pause:
+            raise Paused(state)
 
     report = retrain(
         network.to(device),

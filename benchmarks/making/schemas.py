@@ -19,11 +19,13 @@ from infra.device.documents.document import Document
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import Manifest
 from infra.device.documents.pointer import Pointer
+from infra.device.documents.trials import Trials
 from modnet.checkpoint import FORMAT
 from modnet.pruning.plan import PruningPlan
 from modnet.records import Provenance, Scores
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.configs.compress import CompressConfig
+from tasks.history_summary import History
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -64,10 +66,12 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "manifest": lambda: _document(Manifest),
     "provenance": lambda: _of(Provenance),
     "pointer": lambda: _document(Pointer),
+    "trials": lambda: _document(Trials),
     "report": lambda: _document(LatencyReport),
     "plan": _plan_file,
     "checkpoint-header": _checkpoint_header,
     "scores": lambda: _of(Scores),
+    "history": lambda: _of(History),
     "compress-config": lambda: _of(CompressConfig),
 }
 

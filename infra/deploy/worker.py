@@ -19,7 +19,7 @@ from infra.deploy.children import run_together
 from infra.device.errors import InfraError, SettingsError
 from infra.device.shown import ShownParser, shown
 from infra.errors import StackError
-from infra.local_stack.automations import automate
+from infra.local_stack.automations import WEBHOOK, automate, webhook_of
 from infra.local_stack.deployment import run_prefect
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.services import COMPUTING, ONE_COMPUTES, WORK_POOL, WORKER, worker_command
@@ -42,7 +42,9 @@ def main() -> int:
         api = _api(os.environ)
         if options.is_online:
             return 0 if api.is_healthy() and api.has_worker(WORK_POOL, _NAME) else 1
-        _prepare(api)
+        webhook = webhook_of(os.environ)
+        os.environ.pop(WEBHOOK, None)  # a secret, of which flows need nothing
+        _prepare(api, webhook)
     except InfraError as error:
         sys.stderr.write(f"{shown(error)}\n")
         return 3 if isinstance(error, SettingsError) else 1
@@ -78,7 +80,7 @@ def _api(environ: Mapping[str, str]) -> PrefectApi:
     return PrefectApi(*(environ[name] for name in names))
 
 
-def _prepare(api: PrefectApi) -> None:
+def _prepare(api: PrefectApi, webhook: str | None) -> None:
     deadline = time.monotonic() + _READY_WITHIN_S
     while not api.is_healthy():
         if time.monotonic() >= deadline:
@@ -91,7 +93,7 @@ def _prepare(api: PrefectApi) -> None:
         api.make_work_pool(WORK_POOL)
     api.keep_work_queue(WORK_POOL, COMPUTING, 1, ONE_COMPUTES)
     run_prefect(("--no-prompt", "deploy", "--all"), project=Path.cwd(), environ=os.environ)
-    automate(api)
+    automate(api, webhook)
     from infra.local_stack import renew  # its packages would take the health check longer than the rest
 
     renew.main()  # signs what the nights would have meanwhile; what hinders it is said, and no more

@@ -3,6 +3,7 @@
     tuf/...                                          what the store's owner has signed (infra.device.trust)
     targets/<target>/<sha256>.current.json           which release a target runs
     targets/<target>/pins/<sha256>.<device>.json     which release one device runs instead
+    targets/<target>/<sha256>.trials.json            which releases devices measure beside it
     releases/<release_id>/<sha256>.manifest.json     the digests of its files
     releases/<release_id>/<file>                     the files, never changed
     reports/<device>/<release_id>/...                what devices measured (infra.device.reports)
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.manifest import Manifest, manifest_key, manifest_path, release_file_key, release_id_of
 from infra.device.documents.pointer import Pointer, pin_path, pointer_path
+from infra.device.documents.trials import Trials, trials_path
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.files.atomic_file import PARTIAL_PREFIX
 from infra.device.stores.object_store import ObjectStore
@@ -54,6 +56,17 @@ def current_for(trust: Trust, target: str, device: str) -> Pointer:
     except NotStoredError:
         pointer = read_current(trust, target)
     return pointer if pointer.is_for(device) else pointer_before(trust, pointer)
+
+
+def read_trials(trust: Trust, target: str) -> Trials:
+    """What is on trial for a target.
+
+    Raises:
+        NotStoredError: nothing is.
+        DigestMismatchError: its object is not what was signed.
+        ContractError: it is malformed or another target's.
+    """
+    return parse_trials(trust.read(trials_path(target), max_bytes=Trials.max_bytes), target)
 
 
 def pointer_before(trust: Trust, pointer: Pointer) -> Pointer:
@@ -149,6 +162,18 @@ def parse_pointer(data: bytes, target: str) -> Pointer:
     if pointer.target != target:
         raise ContractError(f"pointer of target {target!r}: got one of {pointer.target!r}")
     return pointer
+
+
+def parse_trials(data: bytes, target: str) -> Trials:
+    """The trials in `data`, which must be those of `target`.
+
+    Raises:
+        ContractError: they are malformed or another target's.
+    """
+    trials = Trials.from_json(data)
+    if trials.target != target:
+        raise ContractError(f"trials of target {target!r}: got those of {trials.target!r}")
+    return trials
 
 
 def parse_manifest(data: bytes, release_id: str) -> Manifest:

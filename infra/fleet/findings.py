@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from infra.device.documents.checks import time_of
 from infra.device.documents.latency_report import FAILED, MEASURED, WRONG
 from infra.device.documents.pointer import Pointer, pointer_path
+from infra.device.documents.trials import trials_path
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import parse_pointer
 from infra.fleet.rows import Collected
@@ -138,6 +139,8 @@ def read_running(trust: Trust) -> Running:
     pins: dict[tuple[str, str], Pointer] = {}
     for path in trust.paths("targets/"):
         _, target, *rest = path.split("/")
+        if path == trials_path(target):
+            continue
         try:
             pointer = parse_pointer(trust.read(path, max_bytes=Pointer.max_bytes), target)
         except (NotStoredError, DigestMismatchError, ContractError):

@@ -91,6 +91,33 @@ class PrefectApi:
         elif not _says(found[0], automation):
             self._call("PUT", f"/automations/{found[0]['id']}", {**automation, "enabled": found[0]["enabled"]})
 
+    def remove_automation(self, name: str) -> None:
+        """Removes the automations of a name."""
+        for one in self._call("POST", "/automations/filter", {"automations": {"name": {"any_": [name]}}}):
+            self._call("DELETE", f"/automations/{one['id']}")
+
+    def keep_webhook(self, name: str, address: str) -> str:
+        """Id of the block that holds the address of a webhook, which is told JSON; the server encrypts the address."""
+        data = {"method": "POST", "url": address, "headers": {"Content-Type": "application/json"}}
+        kind = self._call("GET", "/block_types/slug/webhook")
+        found = self._webhooks(name)
+        if found:
+            self._call("PATCH", f"/block_documents/{found[0]['id']}", {"data": data})
+            return str(found[0]["id"])
+        where = {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}, "limit": 1}  # the newest comes first
+        (schema,) = self._call("POST", "/block_schemas/filter", where)
+        body = {"name": name, "data": data, "block_type_id": kind["id"], "block_schema_id": schema["id"]}
+        return str(self._call("POST", "/block_documents/", body)["id"])
+
+    def remove_webhook(self, name: str) -> None:
+        """Removes the block of a webhook, with its address."""
+        for one in self._webhooks(name):
+            self._call("DELETE", f"/block_documents/{one['id']}")
+
+    def _webhooks(self, name: str) -> list[dict[str, Any]]:
+        where = {"block_documents": {"name": {"any_": [name]}}, "block_types": {"slug": {"any_": ["webhook"]}}}
+        return list(self._call("POST", "/block_documents/filter", where))
+
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Id of a new flow run of `flow/deployment`, due now."""
         found = self._call("GET", f"/deployments/name/{deployment}")
@@ -254,7 +281,10 @@ class PrefectApi:
                 return
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, patience_s: float = _BUSY_FOR_S) -> Any:
-        """The answer; a server that is busy is asked again for `patience_s` seconds."""
+        """The answer; a server that is busy, or silent for _TIMEOUT_S, is asked again for `patience_s` seconds.
+
+        It may have done by then what it is asked again: a run has a key, and what is there already is refused.
+        """
         request = urllib.request.Request(
             self.url + path,
             method=method,
@@ -273,7 +303,8 @@ class PrefectApi:
                 if error.code != _BUSY or time.monotonic() >= deadline:
                     raise StackError(f"{where}: Prefect refuses ({error.code}): {reason}") from error
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise StackError(f"{where}: Prefect does not answer: {error}") from error
+                if not isinstance(error, TimeoutError) or time.monotonic() >= deadline:
+                    raise StackError(f"{where}: Prefect does not answer: {error}") from error
             time.sleep(_RETRY_AFTER_S)
 
 

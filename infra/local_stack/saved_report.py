@@ -20,6 +20,7 @@ _FILES = {
     "pareto": "plot.png",
     "sheet": "sheet.png",
     "fleet": "fleet.html",
+    "history": "history.html",
 }  # by key of the artifact
 _LINK = re.compile(r"\[(.*)\]\((\S+)\)")
 _OF_A_RUN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")  # as `make nightly` names their folders

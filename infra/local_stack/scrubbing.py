@@ -15,7 +15,7 @@ REMOVED = "(removed)"
 _LEAST, _LEAST_OF_LETTERS = 4, 6  # characters of a secret; without these, `true` would be one
 _LINE_OF_KEY = 16  # characters of a PEM's line that count: the last may be short
 
-SECRETIVE = re.compile("SECRET|TOKEN|PASS|AUTH|CREDENTIAL|KEY|COOKIE|DSN|CONNECTION_URL", re.IGNORECASE)
+SECRETIVE = re.compile("SECRET|TOKEN|PASS|AUTH|CREDENTIAL|KEY|COOKIE|DSN|CONNECTION_URL|WEBHOOK", re.IGNORECASE)
 """Names of variables whose values are not shown."""
 PUBLIC = {"AWS_ACCESS_KEY_ID", "MODNET_KEYS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"}
 """Variables that are called so and hold none."""
@@ -74,6 +74,8 @@ def known_secrets(environs: Iterable[Mapping[str, str]], folders: Iterable[Path]
             if SECRETIVE.search(name) and name not in PUBLIC and not _is_path(value):
                 yield value
                 yield value.partition(":")[2]  # user:password
+                if "WEBHOOK" in name:
+                    yield value.partition("://")[2].partition("/")[2]  # what of the address is secret
             for both, password in _PASSWORD.findall(value):
                 yield from (both, password, unquote(password))
         if (token := environ.get("RAY_AUTH_TOKEN_PATH")) is not None:

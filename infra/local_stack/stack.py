@@ -21,7 +21,7 @@ from infra.device.files.atomic_file import atomic_file
 from infra.errors import StackError
 from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
 from infra.ingest.invitations import Invitations
-from infra.local_stack.automations import automate
+from infra.local_stack.automations import automate, webhook_of
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
 from infra.local_stack.ports import choose_ports, fixed_port, listens
@@ -138,8 +138,10 @@ class Stack:
         Raises:
             StackError: a service does not start or a fixed port is taken; says which, and the end of its log. Or the
                 disk has too little room.
+            SettingsError: MODNET_WEBHOOK_URL is no address.
         """
         with self._locked():
+            webhook = webhook_of(self._environ)
             self._require_room()
             self._make_secrets()
             self._make_keys()
@@ -161,7 +163,7 @@ class Stack:
                 "worker", lambda: (worker_command(self._worker_name()), self.pipeline_environ())
             )
             self._deploy()
-            automate(self.api)
+            automate(self.api, webhook)
             self._wait_for_store()  # late: after a restart it needs longest
             self._renew()
             self._start("ingest", self._ingest)

@@ -2,6 +2,8 @@
 
 targets/<target>/<sha256>.current.json          of a target's devices
 targets/<target>/pins/<sha256>.<device>.json    of one device
+
+Beside them lies what is on trial for a target (`infra.publishing.trials`), which leads no device.
 """
 
 from __future__ import annotations
@@ -137,7 +139,7 @@ def _signed_pointers(targets: Targets) -> Iterator[tuple[str, TargetFile, str, s
     for path, signed in sorted(targets.targets.items()):
         folder, _, rest = path.partition("/")
         target, _, name = rest.partition("/")
-        if folder == "targets":
+        if folder == "targets" and name != "trials.json":
             device = None if name == "current.json" else name.removeprefix("pins/").removesuffix(".json")
             yield path, signed, target, device
 

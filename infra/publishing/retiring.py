@@ -15,6 +15,7 @@ from infra.publishing.marks import AWAITED, PUBLISHING, is_awaited, mark_publish
 from infra.publishing.pointers import pins_among, pointers_among
 from infra.publishing.releases import published
 from infra.publishing.repository import Publisher
+from infra.publishing.trials import trials_among
 
 ABANDONED_AFTER = timedelta(days=1)
 """A publication that began longer ago, and is not signed, was killed."""
@@ -25,7 +26,7 @@ def retire(publisher: Publisher, release_id: str) -> None:
 
     Raises:
         NotStoredError: there is no such release.
-        ConflictError: a target runs it, or ran it before, or reports on it are awaited.
+        ConflictError: a target runs it, or ran it before, or it is on trial, or reports on it are awaited.
     """
     path = manifest_path(release_id)
     if publisher.signed(path) is None:
@@ -50,7 +51,7 @@ def retain(publisher: Publisher, last: int) -> list[str]:
     """Retires releases beyond the `last` newest ones that nothing needs, and returns them.
 
     Raises:
-        ConflictError: a pointer or a pin is damaged, so that nobody can say what is needed.
+        ConflictError: a pointer, a pin or what is on trial is damaged, so that nobody can say what is needed.
     """
     publisher.refresh()
     _needed(publisher, publisher.targets())
@@ -94,6 +95,9 @@ def _needed(publisher: Publisher, targets: Targets) -> dict[str, str]:
         needed[pointer.release_id] = f"target {target} runs it"
     for (target, device), pointer in pins_among(publisher, targets).items():
         needed.setdefault(pointer.release_id, f"device {device} is pinned to it on target {target}")
+    for target, trials in trials_among(publisher, targets).items():
+        for release_id in trials.release_ids:
+            needed.setdefault(release_id, f"it is on trial for target {target}")
     for release_id in marked(publisher.store, AWAITED):
         if is_awaited(publisher.store, release_id):
             needed.setdefault(release_id, "reports on it are awaited")

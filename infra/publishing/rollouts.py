@@ -15,7 +15,7 @@ from infra.device.documents.checks import time_of
 from infra.device.documents.latency_report import FAILED, WRONG, Comparison
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import NotStoredError
-from infra.device.releases import parse_pointer
+from infra.device.releases import parse_pointer, read_trials
 from infra.device.reports import Answer
 from infra.device.shown import shown
 from infra.device.trust import Trust
@@ -144,7 +144,7 @@ def _problem(report: Report, pointer: Pointer, rules: Rules) -> str | None:
 def rollout_rows(
     trust: Trust, rules: Rules | None = None, reports: Sequence[Report] = (), now: datetime | None = None
 ) -> list[RolloutRow]:
-    """What each target runs, what becomes of its rollout, and who is pinned; a damaged pointer is said in its row.
+    """What each target runs, its rollout, what is on trial and who is pinned; a damaged pointer is said in its row.
 
     Args:
         trust: what is signed.
@@ -179,6 +179,7 @@ def rollout_rows(
             state = f"{percent(pointer.share)} of the devices run it, the others {pointer.replaces}"
             if rules is not None:
                 state += f"; {verdict(pointer, reports, pins, rules, now or datetime.now(UTC)).words}"
+        state += _on_trial(trust, target)
         stopped = next((one for one in stops if one.target == target and one.back_to == pointer.release_id), None)
         rows.append(
             RolloutRow(
@@ -188,6 +189,16 @@ def rollout_rows(
             )
         )
     return rows
+
+
+def _on_trial(trust: Trust, target: str) -> str:
+    try:
+        trials = read_trials(trust, target)
+    except NotStoredError:
+        return ""
+    except DAMAGED as error:
+        return f"; what is on trial is damaged: {error}"
+    return f"; on trial until {time_of(trials.decide_by):%Y-%m-%d %H:%M} UTC: {', '.join(trials.release_ids)}"
 
 
 def percent(share: float) -> str:

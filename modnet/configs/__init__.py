@@ -15,6 +15,7 @@ from modnet.configs.release import ReleaseConfig, Share
 from modnet.configs.rollout import RolloutConfig
 from modnet.configs.sensitivity import SensitivityConfig
 from modnet.configs.training import RetrainConfig, Seed, SparsityConfig, TrainingConfig
+from modnet.configs.trial import TrialConfig
 from modnet.configs.workload import WorkloadSettings
 from modnet.policies import (
     POLICIES,

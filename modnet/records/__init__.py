@@ -3,8 +3,19 @@
 from modnet.records.choice import Choice, HostLatencies, TimedForms
 from modnet.records.data_check import DataFinding, DatasetCheck, SplitSizes, StoredCheck
 from modnet.records.export import ExportRecord, GoldenFile, LayerDecision, LegacyCheck, QuantisationDecision
-from modnet.records.networks import BaseRecord, Candidate, DatasetRecord, Failure, NetworkScores, RetrainReport, Sheet
-from modnet.records.nights import Contender, Decision, FrontPoint, Night, Trial
+from modnet.records.networks import (
+    BaseRecord,
+    Candidate,
+    DatasetRecord,
+    Failure,
+    NetworkScores,
+    PrunedTiming,
+    RetrainReport,
+    RungReport,
+    SearchBase,
+    Sheet,
+)
+from modnet.records.nights import Contender, Decision, Found, FrontPoint, Learned, Night, SearchEvent, Trial
 from modnet.records.record import FileDigest, Record, StoredFile
 from modnet.records.release import (
     Challenge,

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from modnet.configs import PruningConfig, shown_source
 from modnet.configs.shape import SQUARE, orientations, shape_in
+from modnet.records.choice import TimedForms
 from modnet.records.record import Record, StoredFile
 from modnet.records.scores import Complexity, Scores
 from modnet.records.training import TrainingReport
@@ -70,6 +71,32 @@ class RetrainReport(Record):
     candidate_id: str
     checkpoint: StoredFile
     training: TrainingReport
+
+
+class RungReport(Record):
+    """A candidate that has trained a part of its epochs, and may go on."""
+
+    candidate_id: str
+    epochs: int = Field(ge=1)
+    tune_error: float = Field(ge=0, description="of the averaged weights, on the images by which trainings are scored")
+    seconds: float = Field(ge=0, description="of training, all calls together")
+
+
+class SearchBase(Record):
+    """What errors and latencies of candidates are divided by."""
+
+    base_id: str
+    tune_error: float = Field(gt=0, description="on the images by which trainings are scored")
+    forms: TimedForms
+
+
+class PrunedTiming(Record):
+    """A pruned network, before it is trained, in turns with its base."""
+
+    candidate_id: str
+    latency_ratio: float = Field(gt=0, description="by the base's: the median of the rounds' ratios, FP32")
+    p50_ms: float = Field(gt=0)
+    size_bytes: int = Field(ge=0, description="of its weights as they are released in FP32")
 
 
 class NetworkScores(Record):

@@ -1,6 +1,6 @@
 """What nights remember: each candidate that was tried, each night, and each choice of what a target runs."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -79,12 +79,44 @@ class Decision(Record):
 
     target: str
     at: str = Field(description="UTC, ISO 8601")
-    by: str = Field(description="the flow, or a person")
+    by: str = Field(description="the flow, or somebody by hand")
     kind: Literal["first", "promoted", "kept", "stopped", "rolled back", "pinned"]
     before: str | None = Field(description="release_id that the target ran; None: none")
     after: str = Field(description="release_id that it runs now")
     words: str = Field(description="one sentence that says why, with the numbers")
     contenders: tuple[Contender, ...] = ()
+
+
+class Found(Record):
+    """What a search has found in a night."""
+
+    night: Night
+    finalists: tuple[str, ...] = Field(description="candidate_ids that devices shall measure, see `tasks.search_night`")
+
+
+class Learned(Record):
+    """A candidate of other runs that a night's proposals are made from as well."""
+
+    parameters: dict[str, Any] = Field(description="see `tasks.search_proposals`")
+    error_ratio: float = Field(ge=0)
+    latency_ratio: float = Field(gt=0)
+
+
+class SearchEvent(Record):
+    """What happened in a search, in the order in which it did: from all of them the search is made again."""
+
+    kind: Literal["began", "started", "reached", "refused", "failed", "paused", "ended"]
+    night_id: str
+    spent_s: float = Field(ge=0, description="of this night, without the time in which it was dead")
+    candidate_id: str | None = Field(None, description="None where a night began or ended")
+    parameters: dict[str, Any] | None = Field(None, description="of a candidate that starts for the first time")
+    rung: int | None = Field(None, ge=0, description="that it trains to, or has reached")
+    epochs: int = Field(0, ge=0)
+    error_ratio: float | None = Field(None, ge=0)
+    latency_ratio: float | None = Field(None, gt=0)
+    seconds: float = Field(0, ge=0, description="of computing, all its rungs together")
+    reason: str = ""
+    learned: tuple[Learned, ...] = Field((), description="when a night began")
 
 
 def trial_key(base_id: str, candidate_id: str) -> str:
@@ -100,3 +132,8 @@ def night_key(night_id: str) -> str:
 def decision_key(target: str, at: str) -> str:
     """Key of a Decision in the store."""
     return f"decisions/{target}/{at.replace(':', '').replace('-', '')}.json"
+
+
+def event_key(search_id: str, number: int) -> str:
+    """Key of a search's event in the store; they count from 0."""
+    return f"searches/{search_id}/{number:07d}.json"

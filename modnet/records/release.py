@@ -19,6 +19,8 @@ class Challenge(Record):
     problem: str | None = Field(None, description="why that release cannot be used at all; nothing was measured then")
     current_error: float | None = Field(None, ge=0, description="on tune")
     new_error: float | None = Field(None, ge=0, description="on tune")
+    difference_low: float | None = Field(None, description="of the error, new minus current, paired, 95 %")
+    difference_high: float | None = None
     workload: str | None = Field(None, description="of the current release, where the new network is of another")
     new_workload: str | None = Field(None, description="of the new network, likewise")
     latency_ratio: float | None = Field(None, gt=0, description="new by current: the median of the rounds' ratios")

@@ -105,6 +105,12 @@ VERBS: Mapping[str, Verb] = {
         "take a store in a folder",
         flags="light_verbs",
     ),
+    "history": Verb(
+        "history:show_history",
+        "Shows what nights have gained, what failed, what targets ran, and what to try next.",
+        "take a store in a folder",
+        flags="light_verbs",
+    ),
     "device revoke": Verb("device:revoke_device", "Makes a device's key worthless, at once. Its reports stay."),
     "device pin": Verb("device_pins:pin_device", "Has one device run a release, whatever its target runs."),
     "device unpin": Verb("device_pins:unpin_device", "Has a device run what its target runs again."),

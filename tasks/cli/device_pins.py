@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from infra.device.errors import SettingsError
 from infra.device.stores.folder_store import FolderStore
 from infra.local_stack.stack import Stack
 from infra.publishing import pointers
+from infra.publishing.stops import DAMAGED
 from tasks.cli.flags import Options, Result
+from tasks.decisions import A_PERSON, record_decision
 from tasks.signed import this_publisher
 from tasks.stored import prompt_store
 
@@ -19,6 +22,13 @@ def pin_device(options: Options) -> Result:
     if not isinstance(publisher.store, FolderStore):  # which has no keys of devices, so nobody knows their names
         _require_known(options)
     pointer = pointers.pin(publisher, options.target, options.name, options.release_id)
+    words = f"device {options.name} runs release {pointer.release_id}, whatever {options.target} runs"
+    current = None
+    with suppress(*DAMAGED):
+        current = pointers.current_of(publisher, options.target)
+    before = None if current is None else current.release_id  # which the other devices run on
+    after = before or pointer.release_id
+    record_decision(publisher.store, "pinned", options.target, before=before, after=after, words=words, by=A_PERSON)
     return {"device": f"{options.name} runs {pointer.release_id} as {options.target}, until it is unpinned"}
 
 

@@ -71,6 +71,10 @@ def list_reports(verb: ArgumentParser) -> None:
     add_flag(verb, "--last", says, type=values.Whole(1), default=100)
 
 
+def show_history(_: ArgumentParser) -> None:
+    """Of `modnet history`, which shows all of the store of MODNET_STORE."""
+
+
 def support_bundle(verb: ArgumentParser) -> None:
     """Of `modnet support-bundle`."""
     add_flag(verb, "--out", "Zip to write.", type=values.file_to_write, without="modnet-support-<time>.zip here")

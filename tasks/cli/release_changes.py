@@ -17,6 +17,7 @@ from modnet.configs.release import spdx_expression
 from modnet.errors import ConfigError
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.flags import Options, Result
+from tasks.decisions import record_promotion, record_roll_back
 from tasks.signed import this_publisher, this_trust
 from tasks.stored import prompt_store
 from tasks.tables import markdown_table
@@ -83,11 +84,12 @@ def promote_release(options: Options) -> Result:
     """Makes targets run a release."""
     publisher = _publisher(options)
     targets = options.targets or sorted(releases.manifest_of(publisher, options.release_id).targets)
-    pointers = [
-        releases.promote(publisher, target, options.release_id, share=options.share, is_forced=options.force)
-        for target in targets
-    ]
-    return {one.target: _promoted(one) for one in pointers}
+    told: dict[str, object] = {}
+    for target in targets:
+        pointer = releases.promote(publisher, target, options.release_id, share=options.share, is_forced=options.force)
+        record_promotion(publisher.store, pointer)
+        told[target] = _promoted(pointer)
+    return told
 
 
 def _promoted(pointer: Pointer) -> str:
@@ -101,6 +103,7 @@ def roll_back_target(options: Options) -> Result:
     publisher = _publisher(options)
     current, before = roll_backs.before_of(publisher, options.target)
     roll_backs.go_back(publisher, options.target, current, before)
+    record_roll_back(publisher.store, options.target, current, before)
     return {options.target: f"runs {before} again, instead of {current}"}
 
 

@@ -1,7 +1,7 @@
 """What a person chooses of one nightly run, and the two profiles that choose the rest."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from modnet.configs import (
     WinnerLimits,
 )
 from modnet.configs.form import may_be_empty
+from modnet.configs.search import SearchConfig, require_scored
 from modnet.shipped import SHIPPED, SHIPPED_PRUNED
 from modnet.workloads import settings_named
 from tasks.configs.baseline import TRAIN, UNPRUNED, BaselineConfig
@@ -56,6 +57,12 @@ class CompressConfig(Config):
         "(parameters) or 3.7G+1.34M, or backbone threshold and ratio, as 0.5/0.5. Behind it may stand height x width "
         "of the input, as @480x320, and the criterion, as :taylor. Joined by commas.",
         json_schema_extra=_in_words_too,
+    )
+    search: SearchConfig | None = Field(
+        None,
+        title="Search",
+        description="Instead of a list of candidates: a search asks for them, for so many hours, and learns from all "
+        "nights before. Empty: the list.",
     )
     winner_limits: WinnerLimits = Field(WinnerLimits(), title="What the winner may cost")
     epochs: int | None = Field(
@@ -98,6 +105,8 @@ class CompressConfig(Config):
         is_usual = is_demo and checkpoint == SHIPPED and "pruning" not in filled
         start = filled.setdefault("start", SHIPPED_PRUNED if is_usual else UNPRUNED)
         is_small = start != UNPRUNED
+        if "pruning" in filled and filled.get("search") is not None:
+            raise ValueError("got a list of candidates and a search; wanted one of them: empty the other one")
         candidates, batch_only = filled.get("pruning", usual.candidates), usual.batch_only
         if is_small and "pruning" not in filled:
             candidates, batch_only = usual.small_candidates, ()
@@ -123,3 +132,9 @@ class CompressConfig(Config):
         filled.setdefault("benchmark", BenchmarkConfig(wait_s=120, min_reports=1) if is_demo else BenchmarkConfig())
         filled.setdefault("compute", ComputeConfig())
         return filled
+
+    @model_validator(mode="after")
+    def _search_is_scored(self) -> Self:
+        if self.search is not None:
+            require_scored(self.retrain)
+        return self

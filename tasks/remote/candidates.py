@@ -1,12 +1,16 @@
 """Candidates: a stored network with fewer channels, and what retraining makes of it."""
 
+import time
+from collections.abc import Callable
+
 from modnet.checkpoint import to_bytes
 from modnet.configs import PruningConfig, RetrainConfig
 from modnet.configs.shape import orientations, shape_in
+from modnet.errors import ConfigError, HoursOverError
 from modnet.pruning.complexity import complexity
 from modnet.pruning.iteration import IterationStep
 from modnet.pruning.surgery import apply_plan
-from modnet.records import Candidate, RetrainReport
+from modnet.records import Candidate, RetrainReport, RungReport
 from modnet.workloads import settings_named
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.remote.node import Node
@@ -14,7 +18,7 @@ from tasks.remote.training import trained
 from tasks.stored import get_record, once, put_file
 from tasks.stored_dataset import read_dataset
 from tasks.stored_network import candidate_key, root_id, stored_network
-from tasks.training_run import start_of_retraining
+from tasks.training_run import Paused, start_of_retraining
 
 
 def prune_network(
@@ -52,8 +56,56 @@ def prune_network(
     )
 
 
-def retrain_candidate(node: Node, candidate_id: str) -> RetrainReport:
-    """Retrains a pruned candidate on the `fit` split of its data set."""
+def train_to_rung(node: Node, candidate_id: str, epochs: int, within_s: float) -> RungReport:
+    """Retrains a pruned candidate up to an epoch of its training; the state stays for who goes on.
+
+    Args:
+        node: this node.
+        candidate_id: of the candidate.
+        epochs: that its training shall have then, fewer than a whole one has.
+        within_s: longest time that it may take.
+
+    Raises:
+        HoursOverError: that time is over; the state stays as well.
+    """
+    ends_at = time.monotonic() + within_s
+    try:
+        retrain_candidate(node, candidate_id, lambda ended: ended >= epochs or time.monotonic() >= ends_at)
+    except Paused as paused:
+        ended = len(paused.history)
+        if ended < epochs:
+            raise HoursOverError(
+                f"candidate {candidate_id}: the hours are over after {ended} epochs, of {epochs}"
+            ) from None
+        errors = [one.tune_error for one in paused.history[:epochs] if one.tune_error is not None]
+        if not errors:
+            raise ConfigError(
+                f"candidate {candidate_id}: no score after {epochs} epochs; set validate_every to 1"
+            ) from None
+        return RungReport(candidate_id=candidate_id, epochs=epochs, tune_error=errors[-1], seconds=paused.seconds)
+    raise ConfigError(f"candidate {candidate_id}: asked for {epochs} epochs, its whole training has no more")
+
+
+def train_to_end(node: Node, candidate_id: str, within_s: float) -> RetrainReport:
+    """Like `retrain_candidate`, within a time.
+
+    Raises:
+        HoursOverError: that time is over; the state of the training stays.
+    """
+    ends_at = time.monotonic() + within_s
+    try:
+        return retrain_candidate(node, candidate_id, lambda _: time.monotonic() >= ends_at)
+    except Paused as paused:
+        ended = len(paused.history)
+        raise HoursOverError(f"candidate {candidate_id}: the hours are over after {ended} epochs") from None
+
+
+def retrain_candidate(node: Node, candidate_id: str, pauses: Callable[[int], bool] | None = None) -> RetrainReport:
+    """Retrains a pruned candidate on the `fit` split of its data set.
+
+    Raises:
+        Paused: `pauses` has said so, see `run_training`.
+    """
     folder = f"candidates/{candidate_id}"
     candidate = get_record(node.store, candidate_key(candidate_id), Candidate)
     dataset_id, seed = candidate.dataset_id, candidate.seed
@@ -65,7 +117,9 @@ def retrain_candidate(node: Node, candidate_id: str) -> RetrainReport:
     dataset = read_dataset(node.store, dataset_id)
     own = candidate.pruning.input_shape
     shapes = dataset.shapes if own is None else orientations(shape_in(own), turned=dataset.turned)
-    report = trained(node, network, dataset_id, config, seed=seed, folder=folder, teacher=teacher, shapes=shapes)
+    report = trained(
+        node, network, dataset_id, config, seed=seed, folder=folder, teacher=teacher, shapes=shapes, pauses=pauses
+    )
     provenance = {**checkpoint.provenance, "dataset": dataset_id, "retrain": config.model_dump(), "seed": seed}
     file = put_file(node.store, f"{folder}/retrained.safetensors", to_bytes(network, provenance))
     return RetrainReport(candidate_id=candidate_id, checkpoint=file, training=report)

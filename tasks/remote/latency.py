@@ -1,6 +1,7 @@
 """Latencies: candidates beside each other, and a new network beside the one that a target runs."""
 
 import socket
+import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,20 +10,31 @@ from infra.cache import held_folder
 from infra.device.documents.pointer import Pointer
 from infra.device.errors import ContractError, DigestMismatchError, NotStoredError
 from infra.device.releases import fetch_release, manifest_of
-from modnet.configs import ExportConfig
+from modnet.configs import ExportConfig, RetrainConfig
 from modnet.errors import ConfigError, ExportError, LoweringError, ParityError
-from modnet.evaluation.intervals import median_ratio_interval
+from modnet.evaluation.intervals import difference_interval, median_ratio_interval
 from modnet.export.accuracy_control import calibration_inputs
 from modnet.export.export import export_network
 from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
-from modnet.records import Challenge, ExportRecord, HostLatencies, StoredFile, TimedForms
+from modnet.records import (
+    Candidate,
+    Challenge,
+    ExportRecord,
+    HostLatencies,
+    PrunedTiming,
+    Scores,
+    SearchBase,
+    StoredFile,
+    TimedForms,
+)
 from modnet.targets import VARIANTS, Target
 from modnet.workload import LabelledData
 from tasks.host_latency import interleaved_latencies
 from tasks.remote.exports import export_options, uploaded
 from tasks.remote.node import Node
 from tasks.stored import fetch_to, get_record, identify
-from tasks.stored_network import stored_network
+from tasks.stored_network import candidate_key, stored_network
+from tasks.training_run import tune_error
 
 CHALLENGE_ROUNDS = 31
 
@@ -60,6 +72,37 @@ def make_timed_forms(node: Node, network_id: str, config: ExportConfig, key: str
     return TimedForms(network_id=network_id, files=files, refused=report.refused)
 
 
+def time_pruned(node: Node, candidate_id: str, config: ExportConfig, base: TimedForms) -> PrunedTiming:
+    """How fast a candidate is, before it is trained: as FP32 IR in turns with the base's, on the CPUs of this call."""
+    candidate = get_record(node.store, candidate_key(candidate_id), Candidate)
+    network = node.checkpoint(candidate.pruned, candidate.dataset_id).network
+    inputs = calibration_inputs(node.data(candidate.dataset_id), config.shape, config)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "forms"
+        export_network(network, folder, targets=("cpu-fp32",), **export_options(config, inputs))
+        xml = folder / "modnet-cpu-fp32.xml"
+        names = [f"modnet-cpu-fp32.{ending}" for ending in ("xml", "bin")]
+        irs = {"base": _fetched_ir(node, base.files, names), "candidate": xml}
+        samples = interleaved_latencies(irs, node.cpus)
+        size_bytes = xml.with_suffix(".bin").stat().st_size
+    ratio = statistics.median(one / other for one, other in zip(samples["candidate"], samples["base"], strict=True))
+    return PrunedTiming(
+        candidate_id=candidate_id,
+        latency_ratio=ratio,
+        p50_ms=statistics.median(samples["candidate"]),
+        size_bytes=size_bytes,
+    )
+
+
+def base_figures(node: Node, base_id: str, training: RetrainConfig, config: ExportConfig, key: str) -> SearchBase:
+    """What candidates are compared with: the error of the base as trainings score it, and its FP32 IR."""
+    checkpoint, dataset_id = stored_network(node.store, base_id)
+    network, data = node.checkpoint(checkpoint, dataset_id).network, node.data(dataset_id)
+    error = tune_error(network.eval(), data, training, "cpu", config.shapes)
+    config = config.model_copy(update={"targets": ("cpu-fp32",)})
+    return SearchBase(base_id=base_id, tune_error=error, forms=make_timed_forms(node, base_id, config, key))
+
+
 def measure_on_host(node: Node, forms: list[TimedForms], deciding_form: Target) -> HostLatencies:
     """Latencies of every network's forms on this node, all of them in every round."""
     irs = {}
@@ -93,16 +136,21 @@ def challenge_current(
             running = fetch_release(node.store, pointer, Path(temporary))
             if (other := manifest_of(node.store, pointer).workload) != workload:
                 return Challenge(target=target, release_id=current, workload=other, new_workload=workload)
-            current_error = _tune_error(running, data)
+            current_scores = _tune_scores(running, data)
             samples = interleaved_latencies({"current": running, "new": new}, node.cpus, CHALLENGE_ROUNDS)
         except (NotStoredError, ContractError, DigestMismatchError, ExportError, ConfigError) as error:
             return Challenge(target=target, release_id=current, problem=str(error))
-    ratio = median_ratio_interval(samples["new"], samples["current"])
+    ratio, new_scores = median_ratio_interval(samples["new"], samples["current"]), _tune_scores(new, data)
+    # Each reads images in its own shape, so protocols may differ: as each is released is what is compared.
+    as_one = new_scores.model_copy(update={"protocol": current_scores.protocol})
+    difference = difference_interval(as_one, current_scores, next(iter(current_scores.errors)))
     return Challenge(
         target=target,
         release_id=current,
-        current_error=current_error,
-        new_error=_tune_error(new, data),
+        current_error=current_scores.error,
+        new_error=new_scores.error,
+        difference_low=difference.low,
+        difference_high=difference.high,
         latency_ratio=ratio.mean,
         low=ratio.low,
         high=ratio.high,
@@ -118,7 +166,7 @@ def _fetched_ir(node: Node, files: Mapping[str, StoredFile], names: Sequence[str
     return folder / names[0]
 
 
-def _tune_error(xml: Path, data: LabelledData) -> float:
-    """The error on tune of an IR, and of the one beside it of its turned shape, at the sizes that they read."""
+def _tune_scores(xml: Path, data: LabelledData) -> Scores:
+    """Scores on tune of an IR, and of the one beside it of its turned shape, at the sizes that they read."""
     graphs = ShapedGraphs([OpenvinoGraph(one) for one in sorted(xml.parent.glob("*.xml"))])
-    return data.scores(graphs, "tune", graphs.shapes).error
+    return data.scores(graphs, "tune", graphs.shapes)

@@ -13,7 +13,7 @@ from infra.device.stores.object_store import ObjectStore
 from infra.settings import Settings
 from modnet.checkpoint import Checkpoint, read_checkpoint
 from modnet.network import PrunableNetwork
-from modnet.records import Record, StoredFile
+from modnet.records import Record, RungReport, StoredFile
 from modnet.workload import LabelledData, Workload
 from modnet.workloads import workload_named
 from tasks.stored import fetch, once, this_store
@@ -90,6 +90,8 @@ def answered(
     """
     node = this_node(cpus, gpus or 0.0, store_wait_s, batch_parts)
     record = once(node.store, key, kind, lambda: function(node, *args))
-    if gpus is not None:  # until the record is written, nothing else is left of a training
+    if gpus is not None and not isinstance(
+        record, RungReport
+    ):  # until the record is written, nothing else is left of it
         StateOfTraining(node.settings, key.rpartition("/")[0]).forget()
     return record

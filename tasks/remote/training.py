@@ -1,7 +1,7 @@
 """One training on a node: from where an earlier, killed run left off; state and progress stay in the store."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -26,8 +26,13 @@ def trained(
     folder: str,
     teacher: PrunableNetwork | None = None,
     shapes: Sequence[Shape] = (),
+    pauses: Callable[[int], bool] | None = None,
 ) -> TrainingReport:
-    """Trains `network`, and puts history and plots into `folder` of the store."""
+    """Trains `network`, and puts history and plots into `folder` of the store.
+
+    Raises:
+        Paused: `pauses` has said so, see `run_training`.
+    """
     device, store = _training_device(node.gpus), node.store
     state = StateOfTraining(node.settings, folder)
     saved, saved_in = state.read(store) or (None, "")
@@ -46,6 +51,7 @@ def trained(
             parts=node.batch_parts,
             teacher=teacher,
             shapes=shapes,
+            pauses=pauses,
         )
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(f"training on {platform.node()}: its GPU is too small: {error}") from error

@@ -21,10 +21,11 @@ from pydantic import TypeAdapter
 
 import modnet.configs
 from flows.deployments import FILE, written
-from infra.local_stack.automations import COLLECT
+from infra.local_stack.automations import COLLECT, DECIDE
 from infra.local_stack.nightly import MAY_BE_CUT
 from infra.local_stack.services import COMPUTING, ONE_COMPUTES
 from modnet.config import Config
+from modnet.configs.search import SearchConfig
 from modnet.workloads.matting import settings
 from tasks.configs import baseline, compress, sections
 from tasks.configs.compress import CompressConfig
@@ -49,7 +50,7 @@ def test_deployment_names_a_flow_and_parameters_that_it_takes(deployment: dict[s
     missing = {
         name for name, p in signature.parameters.items() if name not in given and p.default is inspect.Parameter.empty
     }
-    assert missing <= {"dataset_id", "base_id", "candidate_ids", "network_id", "release_id", "target"}
+    assert missing <= {"dataset_id", "base_id", "candidate_ids", "network_id", "network_ids", "release_id", "target"}
     for name, value in given.items():
         annotation = inspect.get_annotations(flow.fn, eval_str=True)[name]
         if hasattr(annotation, "model_validate"):
@@ -93,13 +94,26 @@ def test_nightly_runs_at_two_with_the_standard_profile() -> None:
     assert flow_of(nightly).name == "compress"
     assert nightly["schedules"][0]["cron"] == "0 2 * * *"
     assert nightly["schedules"][0]["timezone"]
-    assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig()
+    assert CompressConfig.model_validate(nightly["parameters"]["config"]) == CompressConfig(search=SearchConfig())
 
 
 def test_flows_that_compute_wait_for_each_other_and_no_others_do() -> None:
     """A new flow computes unless `flows/deployments.py` says otherwise."""
     queues = {flow_of(one).name: one["work_pool"].get("work_queue_name", "default") for one in DEPLOYMENTS}
-    never = {"benchmark", "collect", "promote", "renew", "retain", "retire", "roll-back", "rollout", "sweep", "tidy"}
+    never = {
+        "benchmark",
+        "collect",
+        "decide",
+        "history",
+        "promote",
+        "renew",
+        "retain",
+        "retire",
+        "roll-back",
+        "rollout",
+        "sweep",
+        "tidy",
+    }
     assert queues == {name: "default" if name in never else COMPUTING for name in queues}
     assert never < set(queues)
     for one in DEPLOYMENTS:
@@ -111,15 +125,20 @@ def test_flows_that_compute_wait_for_each_other_and_no_others_do() -> None:
 
 def test_rollouts_are_looked_after_every_ten_minutes_by_runs_that_may_be_cut() -> None:
     found = next(one for one in DEPLOYMENTS if flow_of(one).name == "rollout")
-    assert found["schedules"] == [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}]
+    assert found["schedules"] == [{"cron": "3-59/10 * * * *", "timezone": "UTC", "active": True}]
     assert found["tags"] == [MAY_BE_CUT]
 
 
 def test_sweeps_run_every_ten_minutes_and_may_be_cut() -> None:
     found = next(one for one in DEPLOYMENTS if flow_of(one).name == "sweep")
-    assert found["schedules"] == [{"cron": "*/10 * * * *", "timezone": "UTC", "active": True}]
+    assert found["schedules"] == [{"cron": "8-59/10 * * * *", "timezone": "UTC", "active": True}]
     assert found["tags"] == [MAY_BE_CUT]
     assert "concurrency_limit" not in found  # a sweep that was killed must not hold up the next one
+
+
+def test_what_runs_every_ten_minutes_starts_in_minutes_of_its_own() -> None:
+    crons = [one["schedules"][0]["cron"] for one in DEPLOYMENTS if MAY_BE_CUT in one.get("tags", ())]
+    assert len(set(crons)) == len(crons) == 4
 
 
 def test_on_demand_runs_what_make_nightly_runs_by_default() -> None:
@@ -142,7 +161,7 @@ def test_run_form_of_a_stage_refuses_seeds_that_random_generators_do_not_take(na
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one['entrypoint']}-{one['name']}")
 def test_deployment_that_has_a_base_starts_from_the_shipped_one(deployment: dict[str, Any]) -> None:
     flow, ids = flow_of(deployment), {"dataset_id": "d", "base_id": "b", "network_id": "n", "release_id": "r"}
-    ids |= {"candidate_ids": ["c"], "target": "cpu-int8"}
+    ids |= {"candidate_ids": ["c"], "network_ids": ["n"], "target": "cpu-int8"}
     needed = {name: value for name, value in ids.items() if name in inspect.signature(flow.fn).parameters}
     config = flow.validate_parameters(deployment.get("parameters", {}) | needed).get("config")
     base = getattr(config, "base", config)
@@ -184,21 +203,22 @@ def test_run_form_shows_few_fields_and_first_those_that_people_change(name: str)
     value = next(one for one in DEPLOYMENTS if one["name"] == name)["parameters"]["config"]
     schema = CompressConfig.model_json_schema()
     shown = shown_fields(schema, schema["$defs"], value)
-    assert len(shown) <= 22
+    assert len(shown) <= 23
     changed = ["profile", "dataset.source", "base.checkpoint", "pruning", "winner_limits.max_error_ratio", "epochs"]
     assert [field for field in shown if field in changed] == changed
     assert set(shown[: shown.index("epochs") + 1]) - set(changed) <= {
-        *("dataset.sha256", "dataset.synthetic", "dataset.workload", "base.backbone", "base.training"),
+        *("dataset.sha256", "dataset.synthetic", "dataset.workload", "base.backbone", "base.training", "search"),
         *("winner_limits.max_parameters", "winner_limits.max_macs"),
     }
     flow = flow_of(next(one for one in DEPLOYMENTS if one["name"] == name))
     assert flow.validate_parameters({"config": value})["config"] == CompressConfig.model_validate(value)
 
 
-def test_reports_are_collected_every_ten_minutes_one_run_at_a_time() -> None:
-    (one,) = (deployment for deployment in DEPLOYMENTS if flow_of(deployment).name == "collect")
-    assert (flow_of(one).name, one["name"]) == COLLECT  # whose runs the ingest's events start
-    assert [schedule["cron"] for schedule in one["schedules"]] == ["*/10 * * * *"]
+@pytest.mark.parametrize("wanted", [COLLECT, DECIDE], ids=lambda one: one[0])
+def test_what_follows_reports_runs_every_ten_minutes_one_run_at_a_time(wanted: tuple[str, str]) -> None:
+    (one,) = (deployment for deployment in DEPLOYMENTS if flow_of(deployment).name == wanted[0])
+    assert (flow_of(one).name, one["name"]) == wanted  # whose runs the ingest's events start
+    assert [schedule["cron"] for schedule in one["schedules"]] in (["*/10 * * * *"], ["5-59/10 * * * *"])
     assert one["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert one["tags"] == [MAY_BE_CUT]
 

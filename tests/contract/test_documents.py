@@ -16,6 +16,7 @@ from infra.device.documents.file_digest import FileDigest
 from infra.device.documents.latency_report import LatencyReport
 from infra.device.documents.manifest import Manifest, TargetFiles
 from infra.device.documents.pointer import Pointer
+from infra.device.documents.trials import TrialRelease, Trials
 from modnet.checkpoint import to_bytes
 from modnet.pruning.plan import PruningPlan
 from modnet.workloads.matting.network.modnet import MODNet
@@ -85,6 +86,11 @@ def _manifest() -> str:
     return manifest.to_json().decode()
 
 
+def _trials() -> str:
+    releases = (TrialRelease("1" * 12, "0" * 64),)
+    return Trials("cpu-fp32", releases, "0" * 12, "20261129T120000.000000Z").to_json().decode()
+
+
 def _report() -> str:
     report = LatencyReport(
         release_id="0" * 12,
@@ -111,6 +117,7 @@ def _header() -> str:
     [
         ("manifest", _manifest()),
         ("pointer", Pointer(target="cpu-fp32", release_id="0" * 12, manifest_sha256="0" * 64).to_json().decode()),
+        ("trials", _trials()),
         ("report", _report()),
         ("plan", PruningPlan(groups={}).to_json()),
         ("checkpoint-header", _header()),

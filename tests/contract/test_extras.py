@@ -45,7 +45,9 @@ OF_SIGNED_RELEASES = (
     "cli.release_changes",
     "cli.store",
 )  # verbs that need `pipeline`
-BARE = ("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config", "support-bundle")
+BARE = (
+    *("infer", "evaluate", "benchmark", "dataset fetch", "dataset pseudo-label", "config", "history", "support-bundle"),
+)
 
 
 def declared(extra: str | None) -> list[str]:
@@ -167,12 +169,14 @@ def bare_uses(given: Path, out: Path) -> list[list[str]]:
             *("--teacher", ir[1], "--out", str(out / "more")),
         ],
         ["config"],
+        ["history"],
         ["support-bundle", "--out", str(out / "bundle.zip"), "--stack", str(out / "none")],
     ]
 
 
 def test_what_needs_no_extra_works_without_one(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     uses = bare_uses(given, tmp_path)
     assert {" ".join(use[:2]) if use[0] == "dataset" else use[0] for use in uses} == set(BARE)
     program = """
@@ -206,7 +210,7 @@ def test_a_verb_without_its_extra_says_which_one_and_the_command(given: Path, tm
         "infer": [*checkpoint, *image, *out],
         "benchmark": [*ir, "--picture", str(tmp_path / "picture.png")],
     }
-    without = {"dataset fetch", "config", "support-bundle"}
+    without = {"dataset fetch", "config", "history", "support-bundle"}
     others = ("device ", "keys ", "release ", "store ")
     assert set(uses) == {verb for verb in VERBS if not verb.startswith(others)} - without
     uses["train "] = [*uses["train"], "--device", "cuda"]
@@ -254,6 +258,7 @@ def test_a_fresh_installation_without_extras_cuts_out_and_measures(
 ) -> None:
     """In a virtual environment of its own, into which pip puts the wheel and what the wheel asks for."""
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
     source, elsewhere = tmp_path / "source", tmp_path / "elsewhere"  # whose folder holds none of our packages
     source.mkdir()
     elsewhere.mkdir()

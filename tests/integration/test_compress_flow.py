@@ -199,7 +199,7 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
     # A year later: what the runs show is kept, what they do not goes, and still nothing is computed.
     known = {key for unit in units_of(store.written("")).values() for key in unit.written}
     others = {key.split("/")[0] for key in set(store.list("")) - known}
-    assert others == {"awaited", "fleet", "releases", "targets", "tuf"}
+    assert others == {"awaited", "decisions", "fleet", "history", "nights", "releases", "targets", "trials", "tuf"}
     assert others < LEFT_ALONE.keys()
     times = store.written("runs/")
     for key in times:  # a page is its unit's record, so it is written last
@@ -210,11 +210,12 @@ def test_compress_releases_the_next_best_when_the_best_computes_another_matte(
         os.utime(store.folder / key, (0, 0))
     gone = remove(store, fates(publisher_of(store), datetime.now(UTC), TidyConfig()))
     assert [key for fate in gone if not fate.stays for key in fate.keys] == [forgotten]
-    kept = set(store.list(""))
+    kept, nights = set(store.list("")), store.list("nights/")
     with monkeypatch.context() as patched:
         patched.delattr("tasks.on_ray.run_on_ray")
         compress(config)
-    assert set(store.list("")) == kept
+    assert len(store.list("nights/")) == len(nights) + 1
+    assert set(store.list("")) - set(store.list("nights/")) == kept - set(nights)
 
     released = store.list("releases/")
     with pytest.raises(ExportError, match=f"{best} cannot be released: cpu-fp32, cpu-fp16: no target is left"):

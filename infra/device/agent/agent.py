@@ -1,4 +1,4 @@
-"""One round of the agent: look at each target's pointer, measure what is new, send the reports.
+"""One round of the agent: look at each target's pointer, measure what is new, then what is on trial, send the reports.
 
 What it does about each answer, by the error that the answer becomes:
 
@@ -10,6 +10,7 @@ What it does about each answer, by the error that the answer becomes:
     ContractError, DigestMismatchError, NotStoredError report  once for each release, which is looked at again; a
                                                                pointer that is malformed names none, and only says so in
                                                                the log
+    any but StoreUnavailableError at the trials        log     nothing is on trial for this target in this round
 
 About what becomes of the child that measures:
 
@@ -38,7 +39,7 @@ the owner of this machine can mend is looked for before the first round (`check_
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,7 +69,7 @@ from infra.device.errors import (
 from infra.device.files.local_errors import local_errors
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.request import MeasureSettings, Network, Request
-from infra.device.releases import current_for
+from infra.device.releases import current_for, read_trials
 
 if TYPE_CHECKING:
     from infra.device.trust import Trust
@@ -83,7 +84,7 @@ _KILLED = f"tried {MOST_ATTEMPTS} times; at last the agent was killed together w
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one target on one runtime.
+    """What became of one release on one runtime: that of a target, or one on trial.
 
     `measured`, `skipped` (nothing new), `waiting` (the store, the device or the runtime is not there, or a child was
     lost for the first time), or `rejected` (the model cannot be used).
@@ -131,6 +132,8 @@ class Agent:
     def run_once(self, targets: Sequence[str]) -> list[Outcome]:
         """One round over the targets, in order, on each runtime that runs them; reports are sent as they come.
 
+        What is on trial for a target comes after the release that runs here. It never becomes that one.
+
         Raises:
             StoreUnavailableError: the store does not answer; what was measured stays in the spool.
             StoreRefusesError: the store takes no report of this device; they stay in the spool.
@@ -141,16 +144,13 @@ class Agent:
             texts: dict[str, str | InfraError] = {}  # of the runtimes, each asked once a round
             outcomes = []
             for target, runtime in ((one, other) for one in targets for other in self._runtimes if other.runs(one)):
-                try:
-                    outcome = self._run_target(target, runtime, texts)
-                except (SettingsError, UntrustedError, ChildLostError) as error:  # the others may go well
-                    outcome = Outcome(target, WAITING, str(error))
-                outcome = replace(outcome, runtime=runtime.name)
-                outcomes.append(outcome)
-                level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
-                where = f" on {runtime.name}" if len(self._runtimes) > 1 else ""
-                _log.log(level, "%s%s: %s (%s)", target, where, outcome.status, outcome.detail)
-                self._send()
+                for found in self._run_target(target, runtime, texts):
+                    outcome = replace(found, runtime=runtime.name)
+                    outcomes.append(outcome)
+                    level = logging.INFO if outcome.status in (MEASURED, SKIPPED) else logging.ERROR
+                    where = f" on {runtime.name}" if len(self._runtimes) > 1 else ""
+                    _log.log(level, "%s%s: %s (%s)", target, where, outcome.status, outcome.detail)
+                    self._send()
             return outcomes
 
     def _send(self) -> None:
@@ -158,16 +158,45 @@ class Agent:
         with must_move("the reports", ASKED_WITHIN_S, lambda: len(self._spool.pending())):
             self._spool.upload(self._reports)
 
-    def _run_target(self, target: str, runtime: RuntimeSettings, texts: dict[str, str | InfraError]) -> Outcome:
+    def _run_target(
+        self, target: str, runtime: RuntimeSettings, texts: dict[str, str | InfraError]
+    ) -> Iterator[Outcome]:
+        """What becomes of the release that runs here, then of each one on trial, measured in turns with it."""
         try:
             with must_move("what is signed", ASKED_WITHIN_S):
                 self._trust.refresh()
                 pointer = current_for(self._trust, target, self._device)
         except NotStoredError:
-            return Outcome(target, SKIPPED, "no release was promoted for it")
+            yield Outcome(target, SKIPPED, "no release was promoted for it")
         except (ContractError, DigestMismatchError) as error:
-            return Outcome(target, REJECTED, str(error))
-        text = self._runtime_text(runtime, texts)
+            yield Outcome(target, REJECTED, str(error))
+        except (SettingsError, UntrustedError) as error:
+            yield Outcome(target, WAITING, str(error))
+        else:
+            outcome = self._run_release(pointer, runtime, texts)
+            yield outcome
+            if outcome.status != WAITING:  # what it waits for, a trial would wait for as well
+                for trial in self._trials(pointer):
+                    yield self._run_release(trial, runtime, texts)
+
+    def _trials(self, current: Pointer) -> tuple[Pointer, ...]:
+        try:
+            with must_move("what is signed", ASKED_WITHIN_S):
+                return read_trials(self._trust, current.target).beside(current)
+        except NotStoredError:
+            return ()
+        except (ContractError, DigestMismatchError, SettingsError, UntrustedError) as error:
+            _log.warning("%s: what is on trial is left out: %s", current.target, error)
+            return ()
+
+    def _run_release(self, pointer: Pointer, runtime: RuntimeSettings, texts: dict[str, str | InfraError]) -> Outcome:
+        try:
+            return self._look_at(pointer, runtime, self._runtime_text(runtime, texts))
+        except (SettingsError, UntrustedError, ChildLostError) as error:  # the others may go well
+            return Outcome(pointer.target, WAITING, str(error))
+
+    def _look_at(self, pointer: Pointer, runtime: RuntimeSettings, text: str) -> Outcome:
+        target = pointer.target
         question = self._question(pointer.release_id, target, text)
         status = self._seen.status(question)
         if status == MEASURED:

@@ -45,6 +45,7 @@ def artifacts(monkeypatch: pytest.MonkeyPatch) -> Shown:
     monkeypatch.setattr(collect, "create_table_artifact", lambda rows, key, description: shown.update({key: rows}))
     monkeypatch.setattr(collect, "create_link_artifact", lambda link, key, **_: shown.update({key: link}))
     monkeypatch.setattr(collect, "write_metrics", lambda fleet, _: shown.update({"metrics": len(fleet.silent())}))
+    monkeypatch.setattr(collect, "tell_silent_devices", lambda _, silent: shown.update({"told": len(silent)}))
     return shown
 
 
@@ -85,7 +86,7 @@ def test_what_was_reported_stands_on_the_page_and_in_the_artifacts(
     assert "no room" in page
     assert "revoked" not in page
     assert artifacts["fleet"] == address
-    assert artifacts["metrics"] == 1
+    assert artifacts["metrics"] == artifacts["told"] == 1
     (target,) = [row for row in artifacts["fleet-targets"] if row["target"] == "cpu-int8"]
     assert (target["runs"], target["measured"], target["rejected"]) == (release, "1", "1")
     assert [row["device"] for row in artifacts["fleet-silent-devices"]] == ["lost"]
@@ -94,7 +95,7 @@ def test_what_was_reported_stands_on_the_page_and_in_the_artifacts(
     artifacts.clear()
     assert collect.collect_new.fn() == 0
     collect.publish_fleet.fn(0.02, 24.0)
-    assert list(artifacts) == ["metrics", "fleet"]
+    assert list(artifacts) == ["metrics", "told", "fleet"]
 
 
 def test_an_empty_store_has_an_empty_page(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ import pytest
 import torch
 from prefect.logging import disable_run_logger
 
+from infra.device.documents.checks import time_of
 from infra.device.documents.manifest import TargetFiles, TurnedFiles
-from infra.device.errors import ConflictError
-from infra.device.releases import read_current, read_manifest
+from infra.device.errors import ConflictError, NotStoredError
+from infra.device.releases import read_current, read_manifest, read_trials
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.releases import promote
 from infra.publishing.roll_backs import stop
@@ -23,17 +26,17 @@ from infra.publishing.stops import read_stops
 from infra.settings import Settings
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import ComputeConfig, DatasetConfig, ExportConfig, SyntheticConfig
-from modnet.records import ExportRecord, NetworkScores, Promotion, Provenance
+from modnet.records import Challenge, Decision, ExportRecord, NetworkScores, Promotion, Provenance
 from modnet.targets import Target
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tasks import deploy, host_latency
+from tasks import deploy, host_latency, trials
 from tasks.remote import bases, exports, latency
 from tasks.remote import scores as remote_scores
 from tasks.remote.node import answered
 from tasks.stored import get_record
 from tasks.stored_dataset import publish_dataset
-from tasks.stored_network import export_key, scores_key
+from tasks.stored_network import evidence_key, export_key, scores_key
 from tests.signing import keys, publisher_of, trust_of
 
 TARGET: Target = "cpu-fp32"
@@ -41,6 +44,7 @@ CONFIG = ExportConfig(
     targets=(TARGET,), input_shape="256x192", turned=True, calibration_images=2, max_output_difference=0.02
 )
 COMPUTE = ComputeConfig(base_cpus=1)
+LATER = datetime(2099, 12, 1, 6, tzinfo=UTC)
 Deploy = Callable[..., Promotion]
 
 
@@ -228,16 +232,125 @@ def test_a_pointer_that_was_moved_during_the_comparison_is_looked_at_again(
     deploy_network(networks["worse"])
     other = deploy_network(networks["first"], is_forced=True).release_id
     deploy_network(networks["worse"], is_forced=True)
-    challenge = deploy._challenge
+    challenge = deploy.challenged
 
     def outrun(*args: Any) -> Any:
         promote(publisher_of(store), TARGET, other)
         return challenge(*args)
 
-    monkeypatch.setattr(deploy, "_challenge", outrun)
+    monkeypatch.setattr(deploy, "challenged", outrun)
     with pytest.raises(ConflictError, match=f"leads to {other} by now"):
         deploy_network(networks["first"], "of another night")
     assert read_current(trust_of(store), TARGET).release_id == other
+
+
+def decisions(store: FolderStore) -> list[Decision]:
+    return [get_record(store, key, Decision) for key in store.list(f"decisions/{TARGET}/")]
+
+
+def test_what_became_of_a_target_is_kept_once_each_time(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    first = deploy_network(networks["first"]).release_id
+    deploy_network(networks["first"])  # nothing is decided
+    deploy_network(networks["worse"])
+    worse = deploy_network(networks["worse"], is_forced=True).release_id
+    found = decisions(store)
+    assert [(one.kind, one.before, one.after, one.by) for one in found] == [
+        ("first", None, first, "the flow deploy"),
+        ("kept", first, first, "the flow deploy"),
+        ("promoted", first, worse, "the flow deploy"),
+    ]
+    assert found[0].words == f"release {first} takes {TARGET}: it is the first release of this target"
+    assert found[1].words.startswith(f"release {first} stays: the new network errs more: tune error 0.")
+
+
+def on_trial(networks: list[str], reason: str = "the fastest") -> dict[str, Promotion]:
+    """What becomes of networks that are published and put on trial, by their names as they were given."""
+    with disable_run_logger():
+        ids = [deploy.publish.fn(network_id, CONFIG, reason) for network_id in networks]
+        return trials.put_on_trial.fn(TARGET, ids, LATER, CONFIG, COMPUTE)
+
+
+def test_a_target_without_a_release_gets_the_first_at_once_and_the_others_are_on_trial_against_it(
+    store: FolderStore, networks: dict[str, str]
+) -> None:
+    first, worse = on_trial([networks["first"], networks["worse"]]).values()
+    assert (first.is_moved, first.reason) == (True, "it is the first release of this target")
+    assert read_current(trust_of(store), TARGET).release_id == first.release_id
+    signed = read_trials(trust_of(store), TARGET)
+    assert (signed.against, signed.decide_by) == (first.release_id, "20991201T060000.000000Z")
+    (release_id,) = signed.release_ids
+    assert (worse.is_moved, worse.release_id, worse.reason) == (
+        False,
+        first.release_id,
+        f"release {release_id} is on trial until 2099-12-01 06:00 UTC; on the host 1.00 times the latency of "
+        f"{first.release_id} (1.00 to 1.00)",
+    )
+    challenge = get_record(store, evidence_key(TARGET, first.release_id, release_id), Challenge)
+    assert challenge.new_error is not None
+    assert challenge.current_error is not None
+    assert challenge.difference_low is not None
+    assert challenge.difference_high is not None
+    difference = challenge.new_error - challenge.current_error
+    assert challenge.difference_low <= difference <= challenge.difference_high
+    assert difference > 0
+    assert [one.kind for one in decisions(store)] == ["first"]  # nothing is decided of the other yet
+
+
+def test_the_flow_puts_a_release_on_trial_for_so_many_hours(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = deploy_network(networks["first"]).release_id
+    module = importlib.import_module("flows.trial")
+    for task in (deploy.publish, deploy.targets_of, trials.put_on_trial):
+        monkeypatch.setattr(module, task.fn.__name__, task.fn)
+    with disable_run_logger():
+        (made,) = module.trial.fn([networks["worse"]], CONFIG, compute=COMPUTE, hours=2)
+    (promotion,) = made.promotions
+    assert (promotion.is_moved, promotion.release_id) == (False, current)
+    signed = read_trials(trust_of(store), TARGET)
+    assert signed.release_ids == (made.release_id,)
+    assert abs(time_of(signed.decide_by) - datetime.now(UTC) - timedelta(hours=2)) < timedelta(minutes=30)
+
+
+def test_one_call_replaces_what_was_on_trial_before(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    current = deploy_network(networks["first"]).release_id
+    (before,) = on_trial([networks["worse"]])
+    ids = [*on_trial([networks["first"], networks["worse"]], "of another night")]
+    assert before not in ids
+    assert read_trials(trust_of(store), TARGET).release_ids == tuple(ids)
+    (again,) = on_trial([networks["first"]], "the fastest").values()
+    assert (again.is_moved, again.release_id, again.reason) == (True, current, "the target runs it already")
+    assert read_trials(trust_of(store), TARGET).release_ids == tuple(ids)
+
+
+def test_nothing_is_put_on_trial_while_a_rollout_is_under_way(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    deploy_network(networks["worse"])
+    deploy_network(networks["first"], share=0.2)
+    (kept,) = on_trial([networks["first"]], "of another night").values()
+    assert "is on 20 % of the devices since" in kept.reason
+    with pytest.raises(NotStoredError):
+        read_trials(trust_of(store), TARGET)
+
+
+def test_a_release_that_cannot_be_used_gives_way_to_the_first_and_the_others_are_on_trial_against_that(
+    store: FolderStore, networks: dict[str, str], deploy_network: Deploy
+) -> None:
+    rotten = deploy_network(networks["first"]).release_id
+    file = f"releases/{rotten}/modnet-cpu-fp32.bin"
+    store.put(file, store.get(file)[:-1] + b"!")
+    found = on_trial([networks["worse"], networks["first"]], "of another night")
+    taken, other = found
+    assert found[taken].is_moved
+    assert found[taken].reason.startswith(f"release {rotten} cannot be used: modnet-cpu-fp32.bin: got SHA-256")
+    assert read_current(trust_of(store), TARGET).release_id == taken
+    signed = read_trials(trust_of(store), TARGET)
+    assert (signed.against, signed.release_ids) == (taken, (other,))
 
 
 def test_a_comparison_is_measured_on_this_machine(

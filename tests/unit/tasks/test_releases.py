@@ -24,7 +24,9 @@ from infra.publishing.pointers import pin, unpin
 from infra.publishing.releases import published
 from modnet.configs import RolloutConfig
 from modnet.errors import ConfigError
+from modnet.records import Decision
 from tasks import releases
+from tasks.stored import get_record
 from tests.signing import publisher_of, trust_of
 from tests.unit.infra.exported import three_releases
 
@@ -139,6 +141,35 @@ def test_rollouts_are_looked_after_one_by_one(store: FolderStore, made: list[str
     assert "and it waits for devices; 0 trustworthy reports, wanted 1" in other[0]["why"]
     assert [read_current(trust_of(store), one).share for one in ("cpu-fp32", "cpu-int8")] == [0.2, 1.0]
     assert [table[0]["release"] for table in SHOWN] == [made[1]] * 3
+
+
+def test_what_became_of_a_target_is_kept_as_decisions(store: FolderStore, made: list[str], reported: Reported) -> None:
+    releases.promote_release.fn(made[0], ["cpu-int8"], 1.0, False)
+    releases.promote_release.fn(made[1], ["cpu-int8"], 0.2, False)
+    reported(next(in_share(read_current(trust_of(store), "cpu-int8"))), made[1])
+    releases.look_after_rollouts.fn(RolloutConfig(hold_hours=0))
+    releases.promote_release.fn(made[2], ["cpu-int8"], 0.2, False)
+    (device, *_) = in_share(read_current(trust_of(store), "cpu-int8"))
+    reported(device, made[2], "failed")
+    releases.look_after_rollouts.fn(RolloutConfig())
+    releases.promote_release.fn(made[0], ["cpu-int8"], 1.0, False)
+    releases.roll_back_target.fn("cpu-int8", made[0], made[1])
+    found = [get_record(store, key, Decision) for key in store.list("decisions/cpu-int8/")]
+    assert [(one.kind, one.before, one.after) for one in found] == [
+        ("first", None, made[0]),
+        ("promoted", made[0], made[1]),
+        ("promoted", made[0], made[1]),
+        ("promoted", made[1], made[2]),
+        ("stopped", made[2], made[1]),
+        ("promoted", made[1], made[0]),
+        ("rolled back", made[0], made[1]),
+    ]
+    assert [one.by for one in found[1:5]] == ["a person", "the flow rollout", "a person", "the flow rollout"]
+    assert found[2].words.startswith(f"all devices of cpu-int8 get release {made[1]}: 1 trustworthy report")
+    assert found[4].words == (
+        f"all devices of cpu-int8 run release {made[1]} again: device {device} (openvino 2026.4.1) could not run it: "
+        "no such operation"
+    )
 
 
 def test_a_rollout_that_cannot_be_looked_after_fails_the_run_and_stops_no_other(

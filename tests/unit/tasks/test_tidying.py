@@ -12,6 +12,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 import tasks.collect
+import tasks.publish_history
 import tasks.tidy
 from infra.device.documents.pointer import Pointer, pin_path, pointer_path
 from infra.device.errors import ConflictError, NotStoredError
@@ -34,12 +35,15 @@ from modnet.records import (
     StoredFile,
     TimedForms,
 )
+from modnet.records.nights import event_key
 from tasks.configs.tidy import TidyConfig
+from tasks.decisions import record_decision
 from tasks.stored import get_record, put_file, put_record, recall
 from tasks.stored_network import base_key, candidate_key, retrained_key, state_key
 from tasks.tidying import _LAYOUT, LEFT_ALONE, Fate, fates, remove, rows, units_of
 from tests.signing import keys, publisher_of, sign
 from tests.unit.infra.exported import three_releases
+from tests.unit.tasks.demo_history import fill
 from tests.unit.tasks.test_provenance import COST, TRAINING
 
 NOW = datetime.now(UTC)
@@ -431,17 +435,22 @@ def test_every_kind_that_is_written_beside_runs_has_a_rule(
     pin(publisher, "cpu-int8", "desk", second)
     mark_publishing(store, name(4))
     await_reports(store, third, datetime.now(UTC) + timedelta(hours=1))
+    record_decision(store, "pinned", "cpu-int8", before=None, after=second, words="asked", by="a test")
     monkeypatch.setenv("MODNET_STORE", store.url)
     monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
     for module in (tasks.collect, tasks.tidy):
         monkeypatch.setattr(module, "create_table_artifact", lambda *_, **__: None)
-    monkeypatch.setattr(tasks.collect, "create_link_artifact", lambda *_, **__: None)
+    for module in (tasks.collect, tasks.publish_history):
+        monkeypatch.setattr(module, "create_link_artifact", lambda *_, **__: None)
+    fill(store, nights=1)
+    store.put(event_key(name(5), 0), b"{}")
     junk = f"liar/{name(4)}/cpu-20261122T063000.000001Z.json"
     store.put(f"reports/{junk}", b"{}")
     with disable_run_logger():
         tasks.collect.collect_new.fn()
         tasks.collect.publish_fleet.fn(0.02, 24.0)
+        tasks.publish_history.publish_history.fn()
         tasks.tidy.tidy_store.fn(TidyConfig())
     wait_for_store(store, 60)
     known = {key for unit in units_of(store.written("")).values() for key in unit.written}

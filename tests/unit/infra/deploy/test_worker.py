@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -51,8 +52,20 @@ def test_worker_settles_what_was_lost_before_it_takes_anything(monkeypatch: pyte
     monkeypatch.setattr(worker, "settle_begun", lambda api, because: steps.append("settle") or [])
     monkeypatch.setattr(worker, "skip_missed_runs", lambda api: steps.append("skip"))
     monkeypatch.setattr(worker, "run_prefect", lambda arguments, **_: steps.append(arguments[1:]))
-    monkeypatch.setattr(worker, "automate", lambda api: steps.append("automate"))
+    monkeypatch.setattr(worker, "automate", lambda api, webhook: steps.append(("automate", webhook)))
     monkeypatch.setattr(renew, "main", lambda: steps.append("renew"))
-    worker._prepare(server)
+    worker._prepare(server, "https://hooks.example.org/secret")
     assert (server.pools, server.queues) == (["modnet"], {("modnet", "computing"): 1})
-    assert steps == ["settle", "skip", ("deploy", "--all"), "automate", "renew"]
+    assert steps == ["settle", "skip", ("deploy", "--all"), ("automate", "https://hooks.example.org/secret"), "renew"]
+
+
+def test_worker_gives_the_webhook_to_the_server_and_to_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["worker"])
+    monkeypatch.setenv("MODNET_WEBHOOK_URL", "https://hooks.example.org/secret")
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.org/api")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "secret")
+    given: list[str | None] = []
+    monkeypatch.setattr(worker, "_prepare", lambda api, webhook: given.append(webhook))
+    monkeypatch.setattr(worker, "run_together", lambda _: 0 if "MODNET_WEBHOOK_URL" not in os.environ else 1)
+    assert worker.main() == 0
+    assert given == ["https://hooks.example.org/secret"]

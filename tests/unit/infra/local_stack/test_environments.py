@@ -20,6 +20,7 @@ FOREIGN = {
     "PREFECT_API_URL": "https://elsewhere/api",
     "PREFECT_CLIENT_METRICS_ENABLED": "true",  # a port of the worker, for everybody
     "MODNET_STORE": "s3://elsewhere",
+    "MODNET_WEBHOOK_URL": "https://hooks.example.org/secret",  # Prefect's server has it, and no process of ours
     "RAY_ADDRESS": "elsewhere:6379",
     "EDITOR": "ed",
 }
@@ -31,6 +32,7 @@ LOCAL = Device("local", "device-local", "device-secret", "20261129T120000.000000
 
 def test_pipeline_environ_names_this_stack_and_no_other_service(tmp_path: Path) -> None:
     environ = pipeline_environ(FOREIGN, tmp_path, STATE)
+    assert "MODNET_WEBHOOK_URL" not in environ
     assert environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:8333"
     assert environ["AWS_SECRET_ACCESS_KEY"] == "pipeline-secret"
     assert environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"

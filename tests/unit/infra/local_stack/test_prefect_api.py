@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 
 from infra.errors import StackError
 from infra.local_stack import prefect_api
-from infra.local_stack.automations import collect_after_reports
+from infra.local_stack.automations import collect_after_reports, decide_after_reports
 from infra.local_stack.prefect_api import PrefectApi
 
 Answers = dict[str, Callable[[Any], tuple[int, Any]]]
@@ -88,6 +89,29 @@ def test_start_run_asks_a_busy_server_again_for_the_same_run(
     assert api.start_run("compress/on-demand", {}) == "r1"
     assert len({one["idempotency_key"] for one in sent}) == 1
     assert len(sent) == 3
+
+
+def test_start_run_asks_a_silent_server_again_for_the_same_run(
+    api: PrefectApi, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_api, "_RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr(prefect_api, "_TIMEOUT_S", 1.0)
+    sent: list[dict[str, Any]] = []
+
+    def silent_once(body: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        sent.append(body)
+        if len(sent) == 1:
+            time.sleep(2.0)
+        return 201, {"id": "r1"}
+
+    answers["GET /api/deployments/name/compress/on-demand"] = lambda _: (200, {"id": "d1"})
+    answers["POST /api/deployments/d1/create_flow_run"] = silent_once
+    assert api.start_run("compress/on-demand", {}) == "r1"
+    assert len({one["idempotency_key"] for one in sent}) == 1
+    assert len(sent) == 2
+    sent.clear()
+    with pytest.raises(StackError, match="does not answer"):
+        api._call("POST", "/deployments/d1/create_flow_run", {}, patience_s=0.0)
 
 
 def test_state_refuses_when_the_server_stays_busy(api: PrefectApi, answers: Answers) -> None:
@@ -314,6 +338,7 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.timelines([run])
     api.deployment_id("collect", "stage")
     api.keep_automation(collect_after_reports(str(uuid4())))
+    api.keep_automation(decide_after_reports(str(uuid4())))
     api.keep_work_queue("modnet", "computing", 1, "one at a time")
     api.start_again({"id": run, "name": "n", "deployment_id": str(uuid4()), "parameters": {}}, ["again"])
     api.end_task_run(run, "CRASHED", "lost")
@@ -324,7 +349,7 @@ def test_prefect_knows_every_name_in_what_it_is_asked() -> None:
     api.begun_runs("computing")
     api.show_table("sweep", [{"what": "flow run n"}], "what a sweep has done")
     assert not api.was_heard(run, datetime.now(UTC))
-    assert len(api.asked) == 34
+    assert len(api.asked) == 36
     for path, body in api.asked:
         if path.endswith("/filter"):
             for name in body.keys() - {"sort", "limit", "offset"}:

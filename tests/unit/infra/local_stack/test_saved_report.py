@@ -18,7 +18,7 @@ class Objects(BaseHTTPRequestHandler):
     """A store with a page and no picture."""
 
     def do_GET(self) -> None:
-        is_there = self.path == "/report.html?signed"
+        is_there = self.path in ("/report.html?signed", "/history.html?signed")
         self.send_response(200 if is_there else 403)
         self.end_headers()
         self.wfile.write(b"<!doctype html>" if is_there else b"no")
@@ -46,14 +46,16 @@ def test_save_report_writes_what_the_store_has_and_says_what_it_has_not(
         {"key": "report", "type": "markdown", "data": f"[Report of this run]({address}/report.html?signed)"},
         {"key": "pareto", "type": "image", "data": f"{address}/pareto.png"},
         {"key": "sheet", "type": "image", "data": "file:///etc/passwd"},
+        {"key": "history", "type": "markdown", "data": f"[History of nights]({address}/history.html?signed)"},
         {"key": "leaderboard", "type": "table", "data": "[]"},
     ]
-    page, plot, sheet = save_report(artifacts, tmp_path / "reports")
+    page, plot, sheet, history = save_report(artifacts, tmp_path / "reports")
     assert page == f"report: {tmp_path / 'reports' / 'report.html'}"
     assert (tmp_path / "reports" / "report.html").read_bytes() == b"<!doctype html>"
     assert plot == "pareto: not saved, the store says: HTTP Error 403: Forbidden"
     assert sheet == "sheet: not saved, the store says: 'file:///etc/passwd' is no address of a store"
-    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["report.html"]
+    assert history == f"history: {tmp_path / 'reports' / 'history.html'}"
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {"report.html", "history.html"}
 
 
 def test_old_reports_go_but_for_the_newest_and_what_is_no_report(tmp_path: Path) -> None:

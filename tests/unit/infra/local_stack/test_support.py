@@ -39,11 +39,13 @@ ENVIRON = {
     "HTTPS_PROXY": "http://someone:proxy-password@proxy.example:3128",
     "GITHUB_TOKEN": "ghp_of-something-else",
     "MODNET_LOG": "json",
+    "MODNET_WEBHOOK_URL": "https://hooks.example.org/T0/secret-of-the-webhook",
     "EDITOR": "name-of-an-editor",
 }
 SECRETS = [
     *("aws/secret+of/the=caller", "session-token-of-the-caller", PASSWORD),
     *("pnu_key-of-prefect", "db-password", "token-of-a-ray-cluster", "proxy-password", "ghp_of-something-else"),
+    "T0/secret-of-the-webhook",
 ]
 FOREIGN = """
 Authorization: Basic Zm9yZWlnbi1iYXNpYw==

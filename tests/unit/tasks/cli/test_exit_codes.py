@@ -33,6 +33,7 @@ FAILED = {  # the others are of a setting, file or network that cannot be used: 
     "LoweringError",
     "UnsteadyLatencyError",
     "ModnetError",
+    "HoursOverError",
     "NotStoredError",
     "OutOfMemoryError",
     "ParityError",

@@ -50,7 +50,7 @@ print(json.dumps([name for name in sys.modules if "." not in name]))
 """)
     assert HEAVY.union({"pydantic"}).isdisjoint(names)
     assert [name for name, verb in VERBS.items() if verb.flags == "light_verbs"] == [
-        *("evaluate", "infer", "benchmark", "device reports", "support-bundle")
+        *("evaluate", "infer", "benchmark", "device reports", "history", "support-bundle")
     ]
 
 
@@ -58,7 +58,7 @@ print(json.dumps([name for name in sys.modules if "." not in name]))
     ("verbs", "allowed"),
     [
         (["config", "support-bundle"], set()),
-        (["device reports"], {"numpy"}),
+        (["device reports", "history"], {"numpy"}),
         (["release show", "release list", "keys show"], {"numpy", "boto3"}),  # tuf looks for key services of clouds
         (["dataset fetch"], {"numpy", "cv2"}),
         (["benchmark"], {"numpy", "openvino"}),

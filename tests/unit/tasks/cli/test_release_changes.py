@@ -11,7 +11,9 @@ import pytest
 
 from infra.device.stores.folder_store import FolderStore
 from infra.publishing.repository import Publisher
+from modnet.records import Decision
 from tasks.cli import device_pins, main
+from tasks.stored import get_record
 from tests.signing import keys, trust_of
 from tests.unit.infra.exported import three_releases
 
@@ -85,6 +87,22 @@ def test_a_share_of_the_devices_gets_a_release(ran: Ran, releases: list[str]) ->
     code, _, said = ran(*words)
     assert (code, "was stopped at 20" in said) == (1, True)
     assert ran(*words, "--force")[0] == 0
+
+
+def test_what_a_person_has_done_is_kept_as_decisions(ran: Ran, store: FolderStore, releases: list[str]) -> None:
+    first, second, _ = releases
+    ran("release", "promote", first, "--targets", "cpu-int8")
+    ran("release", "promote", second, "--targets", "cpu-int8", "--share", "0.2")
+    ran("release", "roll-back", "cpu-int8")
+    ran("device", "pin", "kitchen", "cpu-int8", second)
+    found = [get_record(store, key, Decision) for key in store.list("decisions/cpu-int8/")]
+    assert [(one.kind, one.before, one.after, one.words) for one in found] == [
+        ("first", None, first, f"cpu-int8 runs release {first}, as was asked, without a comparison"),
+        ("promoted", first, second, f"20 % of cpu-int8 runs release {second}, as was asked, without a comparison"),
+        ("rolled back", second, first, f"cpu-int8 runs release {first} again, instead of {second}, as was asked"),
+        ("pinned", first, first, f"device kitchen runs release {second}, whatever cpu-int8 runs"),
+    ]
+    assert {one.by for one in found} == {"a person"}
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "-0.1", "nan", "half", "20%"])
