@@ -4,8 +4,8 @@
 
 Each is pruned from the base, timed in turns with it (FP32, one thread), and trained for nine epochs of 192 px crops
 with a fixed backbone; *tune* is scored after each. *val* is not looked at. Two processes share the work by `--part 1/2`
-and `--part 2/2`. When one is killed, the same command goes on. What is made lies in
-`benchmarks/results/search/curves/`, a file for each candidate.
+and `--part 2/2`. When one is killed, the same command goes on. What is made lies among
+the results in `search/curves/`, a file for each candidate.
 """
 
 from __future__ import annotations
