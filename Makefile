@@ -24,10 +24,11 @@ legacy-runtimes: install  ## Python 3.9 with OpenVINO 2021.4.2 and 2022.3.2 in .
 agent: install  ## the edge agent as one file: dist/modnet-agent.pyz
 	@$(BIN)/python -m infra.agent_file dist/modnet-agent.pyz
 
-nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= START= PROFILE=demo|standard PRUNING= MAX_MSE_RATIO= LICENCE=)
+nightly: install  ## one whole run, from data set to leaderboard (DATASET= BASE= START= PROFILE=demo|standard PRUNING= SEARCH= MAX_MSE_RATIO= LICENCE=)
 	@mkdir -p .modnet
 	@$(BIN)/modnet config --json $(call given,profile,PROFILE) $(call given,dataset,DATASET) \
-	  $(call given,base,BASE) $(call given,pruning,PRUNING) $(call given,start,START) \
+	  $(call given,base,BASE) $(call given,pruning,PRUNING) $(call given,search,SEARCH) \
+	  $(call given,start,START) \
 	  $(call given,max-mse-ratio,MAX_MSE_RATIO) $(call given,licence,LICENCE) > .modnet/parameters.json
 	@$(BIN)/python -m infra.local_stack nightly --parameters-file .modnet/parameters.json
 

@@ -6,6 +6,7 @@ others, as that of an S3 server elsewhere, nothing is checked.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from infra.ray_folder import ray_folder
 from infra.room import require_room
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
+from modnet.configs.search import SearchConfig
 from modnet.workloads import workload_named
 from tasks.configs.compress import CompressConfig
 
@@ -27,10 +29,17 @@ ADVICE = "remove what nothing needs any more (`modnet store tidy`), free some ot
 _RECORDS_BYTES = 2 << 20  # of one network: records, plan, plots, scores
 _PER_CANDIDATE = 2.0  # times B: pruned and retrained
 _STATE = 5.0  # of a training: weights, their average, the best so far, and two moments of the optimiser
+_TRIED_AN_HOUR = 10  # candidates of a search, on two cores and photographs
 _FORMS = 1.5  # for timing: FP32 and INT8
 _RAY_BYTES = 512 << 20  # its logs, and its objects where /dev/shm is too small for them
 _PIXEL_BYTES = 1.0  # of a rendered image with its matte, 0.4 as measured
 _UNPACKED = 1.5  # times the archive, which holds compressed images
+
+
+def _most_searched(config: SearchConfig) -> int:
+    """So many candidates does a search try in its hours, roughly."""
+    tried = math.ceil(_TRIED_AN_HOUR * config.hours)
+    return tried if config.candidates is None else min(tried, config.candidates)
 
 
 def require_room_for(config: CompressConfig, settings: Settings) -> None:
@@ -45,7 +54,7 @@ def require_room_for(config: CompressConfig, settings: Settings) -> None:
 def needed_room(config: CompressConfig, settings: Settings) -> dict[str, tuple[Path, int]]:
     """Folder and bytes, by what they are for, in words."""
     network, dataset = network_bytes(config.dataset.workload), dataset_bytes(config.dataset)
-    candidates = len(config.pruning)
+    candidates = len(config.pruning) if config.search is None else _most_searched(config.search)
     exported = (1 + len(config.export.targets) * (1 if config.export.turned is False else 2)) * network
     trainings = candidates + (config.base.checkpoint is None)
     stored = (

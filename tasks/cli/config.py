@@ -4,7 +4,8 @@ import os
 from typing import Any
 
 from modnet.configs import ReleaseConfig, WinnerLimits
-from modnet.errors import CheckpointError, DatasetError
+from modnet.configs.search import SearchConfig
+from modnet.errors import CheckpointError, ConfigError, DatasetError
 from modnet.shipped import SHIPPED, SHIPPED_PRUNED
 from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result
@@ -23,6 +24,10 @@ def config(options: Options) -> Result:
         given["dataset"] = {"source": _archive(options.dataset) if is_path else options.dataset}
     if options.pruning is not None:
         given["pruning"] = options.pruning
+    if options.search is not None and options.pruning is not None:
+        raise ConfigError("--search: asks for candidates by itself, got --pruning as well; wanted one of them")
+    if options.search is not None:
+        given["search"] = given_config(SearchConfig, options)
     if options.start is not None:
         given["start"] = _checkpoint("--start", options.start, UNPRUNED, SHIPPED_PRUNED)
     return {"config": CompressConfig.model_validate(given).model_dump(mode="json")}

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from modnet.configs import ExportConfig, IterationConfig, SparsityConfig, WinnerLimits
+from modnet.configs.search import SearchConfig
 from modnet.errors import ConfigError
 from modnet.workloads.matting.settings import DistillationConfig
 from tasks.cli.add_flag import Flags, shown_default
@@ -23,6 +24,7 @@ _FLAG_OF: Mapping[tuple[type[BaseModel], str], str] = {
     (SparsityConfig, "schedule"): "sparsity_schedule",
     (DistillationConfig, "features"): "distill_features",
     (IterationConfig, "steps"): "iterations",
+    (SearchConfig, "hours"): "search",
     (WinnerLimits, "max_error_ratio"): "max_mse_ratio",
     (ExportConfig, "max_relative_error_increase"): "max_relative_mse_increase",
 }

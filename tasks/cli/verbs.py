@@ -24,6 +24,7 @@ from modnet.configs import (
     TrainingConfig,
     WinnerLimits,
 )
+from modnet.configs.search import SearchConfig
 from modnet.shipped import SHIPPED, SHIPPED_PRUNED
 from modnet.targets import VARIANTS
 from modnet.workloads.matting.names import MAX_DOUBT
@@ -219,6 +220,7 @@ def config(verb: ArgumentParser) -> None:
     says = f"The unpruned network: {SHIPPED} (the project's own), {TRAIN} (the run trains one), or a checkpoint's path."
     add_flag(verb, "--base", says, default=SHIPPED)
     add_flag(verb, "--pruning", f"The candidates: {_PRUNINGS}.", type=_prunings, without="those of the profile")
+    add_fields(verb, SearchConfig, "hours", without="no search: the candidates are a list")
     add_flag(
         verb,
         "--start",

@@ -51,7 +51,6 @@ class CompressConfig(Config):
     base: BaselineConfig = Field(BaselineConfig(), title="Unpruned network")
     pruning: tuple[PruningConfig, ...] = Field(
         _BY_PROFILE,
-        min_length=1,
         title="Candidates",
         description="What is pruned and retrained. In words: the most that may be left, as 3.7G (MACs), 1.34M "
         "(parameters) or 3.7G+1.34M, or backbone threshold and ratio, as 0.5/0.5. Behind it may stand height x width "
@@ -105,10 +104,11 @@ class CompressConfig(Config):
         is_usual = is_demo and checkpoint == SHIPPED and "pruning" not in filled
         start = filled.setdefault("start", SHIPPED_PRUNED if is_usual else UNPRUNED)
         is_small = start != UNPRUNED
-        if "pruning" in filled and filled.get("search") is not None:
+        is_searched = filled.get("search") is not None
+        if is_searched and filled.get("pruning"):
             raise ValueError("got a list of candidates and a search; wanted one of them: empty the other one")
-        candidates, batch_only = filled.get("pruning", usual.candidates), usual.batch_only
-        if is_small and "pruning" not in filled:
+        candidates, batch_only = filled.get("pruning", () if is_searched else usual.candidates), usual.batch_only
+        if is_small and "pruning" not in filled and not is_searched:
             candidates, batch_only = usual.small_candidates, ()
         if isinstance(candidates, str):
             candidates = tuple(PruningConfig.from_word(word, batch_only) for word in candidates.split(","))
@@ -134,7 +134,9 @@ class CompressConfig(Config):
         return filled
 
     @model_validator(mode="after")
-    def _search_is_scored(self) -> Self:
+    def _candidates_come_from_somewhere(self) -> Self:
         if self.search is not None:
             require_scored(self.retrain)
+        elif not self.pruning:
+            raise ValueError("pruning: got no candidate, wanted at least one, or a search")
         return self
