@@ -125,13 +125,13 @@ def by_search(curves: Mapping[str, Curve], seed: int, *, is_halved: bool) -> Spe
     epochs = len(next(iter(curves.values())).errors)
     rungs = rung_epochs(epochs, CONFIG.reduction, CONFIG.first_epochs if is_halved else epochs)
     state = SearchState(rungs)
-    state.add(SearchEvent(kind="began", night_id="replay", spent_s=0))
+    state.add(SearchEvent(kind="began", night_id="replay", written_by="replay", spent_s=0))
     config = CONFIG.model_copy(update={"candidates": len(curves)})
     while (step := state.next_step(config, seed)) is not None:
         name = step.candidate_id or _nearest(curves, step.parameters, set(state.parameters))
         assert name is not None
         curve, before = curves[name], rungs[step.rung - 1] if step.rung else 0
-        told = {"night_id": "replay", "spent_s": 0, "candidate_id": name, "rung": step.rung}
+        told = {"night_id": "replay", "written_by": "replay", "spent_s": 0, "candidate_id": name, "rung": step.rung}
         state.add(SearchEvent(kind="started", parameters=None if step.rung else dict(curve.parameters), **told))
         is_whole = rungs[step.rung] == epochs
         error = min(curve.errors) if is_whole else curve.errors[rungs[step.rung] - 1]

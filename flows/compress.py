@@ -103,5 +103,5 @@ def compress(config: CompressConfig) -> str:
         config,
         night.night_id,
     )
-    publish_history(night.night_id, return_state=True)
+    publish_history(night.night_id if config.search is None else None, return_state=True)  # a search has told already
     return address

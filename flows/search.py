@@ -6,9 +6,6 @@ from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 
-from infra.device.shown import shown
-from infra.ray_pool import places
-from infra.settings import Settings
 from modnet.configs import ComputeConfig, ExportConfig, Seed, WinnerLimits
 from modnet.configs.search import SearchConfig, require_scored
 from modnet.records import Found
@@ -18,8 +15,10 @@ from tasks.configs.sections import USUAL, Retraining
 from tasks.nights import name_of_night
 from tasks.prune import put_start
 from tasks.publish_history import publish_history
-from tasks.search import asked_for, figures_of_base, patterns_of, take_step
+from tasks.search import asked_for, count_places, figures_of_base, outcome_of, patterns_of, take_step
 from tasks.search_night import Question, SearchNight, finalists
+
+MOST_LOST = 5  # trainings in a row that were lost to something that may pass; it does not, then
 
 
 @flow(name="search")
@@ -47,27 +46,29 @@ def search(
     base = figures_of_base(question)
     rungs = rung_epochs(retrain.epochs, config.reduction, config.first_epochs)
     night = SearchNight(question, rungs, name_of_night(flow_run.id), flow_run.id)
-    count = places(compute.candidate_cpus, Settings.from_env().ray_address)
+    count = count_places(compute)
     get_run_logger().info("%d candidates at a time, compared after epochs %s", count, ", ".join(map(str, rungs)))
     under_way: dict[PrefectFuture[dict[str, Any]], str] = {}
+    problem: str | None = None
+    lost = 0
     while True:
-        while len(under_way) < count and night.left_s > 0 and (step := night.state.next_step(config, seed)) is not None:
+        while problem is None and len(under_way) < count and (step := night.next_step()) is not None:
             candidate_id, pruning, recipe = asked_for(step, question)
             night.begin(step, candidate_id)
             epochs = rungs[step.rung]
-            future = take_step.submit(candidate_id, pruning, recipe, question, base, epochs, night.left_s)
+            future = take_step.submit(candidate_id, pruning, recipe, question, base, epochs, night.ends_at)
             under_way[future] = candidate_id
         if not under_way:
-            best = finalists(night.close(count), winner_limits, config.finalists)
-            publish_history(night.record.night_id, return_state=True)  # a page; without it, the search has not failed
-            return Found(night=night.record, finalists=tuple(best))
-        night.require_use()
+            break
         future = next(iter(as_completed(list(under_way))))
-        future.wait()  # its state follows a moment later
-        candidate_id = under_way.pop(future)
-        if future.state.is_completed():
-            night.end(candidate_id, future.result())
-        else:
-            reason = shown(future.state.message or future.state.name or "unknown")
-            get_run_logger().error("candidate %s failed: %s", candidate_id, reason)
-            night.end(candidate_id, {"kind": "failed", "reason": reason})
+        outcome = outcome_of(future)
+        night.end(under_way.pop(future), outcome)
+        lost = lost + 1 if outcome["kind"] == "paused" and night.left_s > 0 else 0
+        problem = problem or night.why_no_use()
+        if lost >= MOST_LOST:
+            problem = problem or f"{lost} trainings in a row were lost, at last: {outcome['reason']}"
+    trained = night.close(count)
+    publish_history(night.record.night_id, return_state=True)  # a page; without it, the search has not failed
+    if problem is not None:
+        raise RuntimeError(problem)
+    return Found(night=night.record, finalists=tuple(finalists(trained, winner_limits, config.finalists)))

@@ -4,10 +4,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from prefect import get_run_logger, task
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from infra.device.shown import shown
 from infra.device.stores.object_store import ObjectStore
 from modnet.records import Candidate, FrontPoint, HostLatencies, NetworkScores, Night, RetrainReport, Trial
 from modnet.records.nights import night_key, trial_key
@@ -24,6 +27,17 @@ _COMPARED_IN: Target = "cpu-fp32"
 def name_of_night(flow_run_id: str) -> str:
     """Of a night that begins now; names sort by time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{flow_run_id[:8]}"
+
+
+def is_running(flow_run_id: str) -> bool:
+    """Prefect says that this flow run is under way; False where it does not know it, or does not answer."""
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(flow_run_id)).state
+    except Exception as error:  # Prefect's client fails in many ways; two runs meet at their next event in any case
+        get_run_logger().warning("whether flow run %s is under way is not known: %s", flow_run_id, shown(error))
+        return False
+    return state is not None and state.is_running()
 
 
 def new_night(base_id: str) -> Night:
@@ -96,7 +110,7 @@ def remember_list(
     figures = {one.network_id: one for one in scores}
     for candidate in candidates:
         name = candidate.candidate_id
-        if name in known:
+        if name in known and (known[name].status == "trained" or name not in figures):
             continue
         found: dict[str, Any] = {"status": "failed", "reason": failed.get(name, ""), "epochs": 0, "seconds": 0.0}
         if name in figures:

@@ -1,24 +1,33 @@
 """Tasks of the flow search."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from prefect import get_run_logger, task
+from prefect.futures import PrefectFuture
 
-from modnet.configs import PruningConfig, RetrainConfig
+from infra.device.shown import shown
+from infra.ray_pool import places
+from infra.settings import Settings
+from modnet.configs import ComputeConfig, PruningConfig, RetrainConfig
 from modnet.errors import ConfigError, HoursOverError, PruningError
 from modnet.records import BaseRecord, Candidate, PrunedTiming, RetrainReport, RungReport, SearchBase
 from modnet.workloads import settings_named
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import candidates, latency
-from tasks.retries import RETRIES, is_transient
+from tasks.retries import RETRIES, is_transient, may_pass
 from tasks.search_night import Question
 from tasks.search_proposals import pruning_of
 from tasks.search_state import Step
 from tasks.stored import get_record, identify, recall, this_store
 from tasks.stored_dataset import read_dataset
 from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_key, shaped
+
+
+@task(retry_condition_fn=is_transient, **RETRIES)
+def count_places(compute: ComputeConfig) -> int:
+    """How many candidates train at a time; one where the cluster has no node yet."""
+    return max(1, places(compute.candidate_cpus, Settings.from_env().ray_address))
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -44,13 +53,13 @@ def take_step(
     question: Question,
     base: SearchBase,
     epochs: int,
-    within_s: float,
+    ends_at: float,
 ) -> dict[str, Any]:
     """Brings a candidate to the end of an epoch, and says what it came to, as members of a `SearchEvent`.
 
-    One that is new is pruned and timed first, and not trained where it is over a limit.
+    One that is new is pruned and timed first, and not trained where it is over a limit. Trainings pause at `ends_at`,
+    in seconds since 1970: another try of the same step has no more time.
     """
-    ends_at = time.monotonic() + within_s
     try:
         candidate = _pruned(candidate_id, pruning, retrain, question)
     except PruningError as error:
@@ -62,7 +71,7 @@ def take_step(
         get_run_logger().info("%s (%s) is not trained: %s", candidate_id, candidate.label, reason)
         return found | {"kind": "refused", "reason": f"over a limit: {reason}"}
     try:
-        tune_error, seconds = _trained_to(candidate_id, retrain, question, epochs, ends_at - time.monotonic())
+        tune_error, seconds = _trained_to(candidate_id, retrain, question, epochs, ends_at)
     except HoursOverError as over:
         get_run_logger().info("%s", over)
         return found | {"kind": "paused", "reason": str(over)}
@@ -72,6 +81,18 @@ def take_step(
         *(candidate_id, candidate.label, epochs, ratio, timing.latency_ratio),
     )
     return found | {"kind": "reached", "epochs": epochs, "error_ratio": ratio, "seconds": seconds}
+
+
+def outcome_of(future: PrefectFuture[dict[str, Any]]) -> dict[str, Any]:
+    """What `take_step` has come to, also where it failed; what was lost to something that may pass is only paused."""
+    future.wait()  # its state follows a moment after its end
+    if future.state.is_completed():
+        return future.result()
+    reason = shown(future.state.message or future.state.name or "unknown")
+    error = future.state.result(raise_on_failure=False)
+    is_lost = may_pass(error) or future.state.is_crashed() or future.state.is_cancelled()
+    get_run_logger().error("%s: %s", "lost for now" if is_lost else "failed", reason)
+    return {"kind": "paused" if is_lost else "failed", "reason": reason}
 
 
 def asked_for(step: Step, question: Question) -> tuple[str, PruningConfig, RetrainConfig]:
@@ -118,7 +139,7 @@ def _timed(candidate_id: str, question: Question, base: SearchBase) -> PrunedTim
 
 
 def _trained_to(
-    candidate_id: str, retrain: RetrainConfig, question: Question, epochs: int, within_s: float
+    candidate_id: str, retrain: RetrainConfig, question: Question, epochs: int, ends_at: float
 ) -> tuple[float, float]:
     """Error on tune after these epochs, and the seconds of training in all.
 
@@ -131,7 +152,7 @@ def _trained_to(
     if done is None and epochs < retrain.epochs:
         rung = recalled_or_computed(
             *(f"candidates/{candidate_id}/rung-{epochs}.json", RungReport, candidates.train_to_rung),
-            *(candidate_id, epochs, within_s),
+            *(candidate_id, epochs, ends_at),
             cpus=cpus,
             compute=compute,
             name=f"train {candidate_id} to epoch {epochs}",
@@ -139,7 +160,7 @@ def _trained_to(
         )
         return rung.tune_error, rung.seconds
     report = done or recalled_or_computed(
-        *(retrained_key(candidate_id), RetrainReport, candidates.train_to_end, candidate_id, within_s),
+        *(retrained_key(candidate_id), RetrainReport, candidates.train_to_end, candidate_id, ends_at),
         cpus=cpus,
         compute=compute,
         name=f"retrain {candidate_id}",

@@ -98,22 +98,24 @@ class SearchState:
             self.failed[name] = event.reason
         elif event.error_ratio is not None and event.latency_ratio is not None:
             before = self.reached.get(name, Reached(event.latency_ratio))
-            self.reached[name] = Reached(event.latency_ratio, (*before.errors, event.error_ratio))
+            if len(before.errors) == rung:
+                self.reached[name] = Reached(event.latency_ratio, (*before.errors, event.error_ratio))
 
     def next_step(self, config: SearchConfig, seed: int) -> Step | None:
-        """What a free worker does; None: nothing, as there are candidates enough.
+        """What a free worker does; None: nothing, as there are candidates enough, or the space holds no other.
 
         What was under way comes first, then who goes on, then a new candidate.
         """
         for name, rung in self.paused.items():
             return Step(name, rung, self.parameters[name])
-        goes_on = next_to_go_on(self.reached, len(self.rungs), config.reduction, list(self.under_way))
+        goes_on = next_to_go_on(self._able(), len(self.rungs), config.reduction, list(self.under_way))
         if goes_on is not None:
             return Step(goes_on, len(self.reached[goes_on].errors), self.parameters[goes_on])
         if config.candidates is not None and len(self.parameters) >= config.candidates:
             return None
         known = [*self.learned, *self.known()]
-        return Step(None, 0, propose(config.space, known, seed, len(self.parameters)))
+        proposal = propose(config.space, known, seed, len(self.parameters))
+        return None if proposal in self.parameters.values() else Step(None, 0, proposal)
 
     def known(self) -> list[Known]:
         """The candidates of this search, in the order in which they began, as proposals are made from them."""
@@ -137,10 +139,14 @@ class SearchState:
 
     def why_stopped(self, name: str, reduction: int) -> str:
         """Of a candidate between two rungs why it does not go on, as things are."""
-        rung = len(self.reached[name].errors) - 1
-        among = sum(len(one.errors) > rung for one in self.reached.values())
-        best = len(may_go_on(self.reached, rung, reduction))
+        rung, able = len(self.reached[name].errors) - 1, self._able()
+        among = sum(len(one.errors) > rung for one in able.values())
+        best = len(may_go_on(able, rung, reduction))
         return f"after epoch {self.rungs[rung]} it is none of the best {best} of {among}, which go on"
+
+    def _able(self) -> dict[str, Reached]:
+        """Those that may go on, if they are good enough."""
+        return {name: one for name, one in self.reached.items() if name not in self.failed | self.refused}
 
     def _point(self, name: str) -> tuple[float, float] | None:
         if name in self.refused or name in self.failed:

@@ -70,7 +70,10 @@ class SearchConfig(Config):
         3.0, gt=0, le=168, description="Hours to spend. What is under way then goes on the next night."
     )
     candidates: int | None = Field(
-        None, ge=1, le=100_000, description="New candidates at most. Empty: as many as the hours hold."
+        None,
+        ge=1,
+        le=100_000,
+        description="At most, of all nights together. Empty: as many as the hours hold.",
     )
     space: SearchSpace = Field(SearchSpace(), title="Candidates")
     max_ms: float | None = Field(

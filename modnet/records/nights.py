@@ -107,6 +107,7 @@ class SearchEvent(Record):
 
     kind: Literal["began", "started", "reached", "refused", "failed", "paused", "ended"]
     night_id: str
+    written_by: str = Field(description="by chance, so that no two runs write the same")
     spent_s: float = Field(ge=0, description="of this night, without the time in which it was dead")
     candidate_id: str | None = Field(None, description="None where a night began or ended")
     parameters: dict[str, Any] | None = Field(None, description="of a candidate that starts for the first time")

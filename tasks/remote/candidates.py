@@ -56,21 +56,20 @@ def prune_network(
     )
 
 
-def train_to_rung(node: Node, candidate_id: str, epochs: int, within_s: float) -> RungReport:
+def train_to_rung(node: Node, candidate_id: str, epochs: int, ends_at: float) -> RungReport:
     """Retrains a pruned candidate up to an epoch of its training; the state stays for who goes on.
 
     Args:
         node: this node.
         candidate_id: of the candidate.
         epochs: that its training shall have then, fewer than a whole one has.
-        within_s: longest time that it may take.
+        ends_at: when it must pause, in seconds since 1970.
 
     Raises:
         HoursOverError: that time is over; the state stays as well.
     """
-    ends_at = time.monotonic() + within_s
     try:
-        retrain_candidate(node, candidate_id, lambda ended: ended >= epochs or time.monotonic() >= ends_at)
+        retrain_candidate(node, candidate_id, lambda ended: ended >= epochs or time.time() >= ends_at)
     except Paused as paused:
         ended = len(paused.history)
         if ended < epochs:
@@ -86,15 +85,14 @@ def train_to_rung(node: Node, candidate_id: str, epochs: int, within_s: float) -
     raise ConfigError(f"candidate {candidate_id}: asked for {epochs} epochs, its whole training has no more")
 
 
-def train_to_end(node: Node, candidate_id: str, within_s: float) -> RetrainReport:
-    """Like `retrain_candidate`, within a time.
+def train_to_end(node: Node, candidate_id: str, ends_at: float) -> RetrainReport:
+    """Like `retrain_candidate`, up to a time in seconds since 1970.
 
     Raises:
         HoursOverError: that time is over; the state of the training stays.
     """
-    ends_at = time.monotonic() + within_s
     try:
-        return retrain_candidate(node, candidate_id, lambda _: time.monotonic() >= ends_at)
+        return retrain_candidate(node, candidate_id, lambda _: time.time() >= ends_at)
     except Paused as paused:
         ended = len(paused.history)
         raise HoursOverError(f"candidate {candidate_id}: the hours are over after {ended} epochs") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modnet.configs.search import SearchConfig
+from modnet.configs.search import Range, SearchConfig, SearchSpace
 from modnet.records import Learned, SearchEvent
 from tasks.search_proposals import propose
 from tasks.search_state import SearchState, state_of
@@ -15,7 +15,8 @@ POINT = {"gmacs": 5.0, "input_shape": "", "criterion": "l1", "multiple": 8, "bat
 
 
 def event(kind: str, name: str | None = None, **members: Any) -> SearchEvent:
-    return SearchEvent(night_id="night", spent_s=members.pop("spent_s", 0.0), kind=kind, candidate_id=name, **members)  # type: ignore[arg-type]
+    told = {"night_id": "night", "written_by": "test", "spent_s": 0.0, "kind": kind, "candidate_id": name}
+    return SearchEvent.model_validate(told | members)
 
 
 def started(name: str, gmacs: float = 5.0) -> SearchEvent:
@@ -72,3 +73,36 @@ def test_useless_candidates_in_a_row_are_counted_up_to_one_of_use_and_within_the
 def test_a_candidate_between_rungs_says_why_it_stays_behind() -> None:
     now = state(started("a"), started("b"), reached("a", 1.5), reached("b", 1.2))
     assert now.why_stopped("a", 2) == "after epoch 1 it is none of the best 1 of 2, which go on"
+
+
+def test_who_fails_after_a_rung_is_never_asked_again() -> None:
+    now = state(started("a", 4), started("b", 5), reached("a", 1.5), reached("b", 1.2), event("started", "b", rung=1))
+    now.add(event("failed", "b", reason="loss is nan"))
+    step = now.next_step(CONFIG, seed=0)
+    assert step is not None
+    assert step.candidate_id is None
+    now.add(started("c", 6))
+    now.add(reached("c", 2.0))
+    step = now.next_step(CONFIG, seed=0)
+    assert step is not None
+    assert step.candidate_id == "a"
+
+
+def test_what_was_reached_twice_counts_once() -> None:
+    now = state(started("a"), reached("a", 1.5), reached("a", 1.4))
+    assert now.reached["a"].errors == (1.5,) == state(started("a"), reached("a", 1.5)).reached["a"].errors
+
+
+def test_a_space_that_holds_no_other_candidate_gives_none() -> None:
+    space = SearchSpace(
+        gmacs=Range(least=5, most=5),
+        criteria=("l1",),
+        multiples=(8,),
+        batch_only=(False,),
+        learning_rate=Range(least=1e-3, most=1e-3),
+    )
+    config = SearchConfig(space=space)
+    first = state().next_step(config, seed=0)
+    assert first is not None
+    now = state(event("started", "a", rung=0, parameters=dict(first.parameters)), reached("a", 1.0))
+    assert now.next_step(config, seed=0) is None
