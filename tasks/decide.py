@@ -26,7 +26,7 @@ from modnet.records import Challenge, Contender
 from modnet.report.run_tables import Row
 from tasks.artifacts import create_table_artifact
 from tasks.collect import read_new
-from tasks.decisions import record_decision
+from tasks.decisions import last_decision, record_decision
 from tasks.deploy import first_to, why_not_now
 from tasks.releases import revoked_devices
 from tasks.retries import RETRIES, is_transient
@@ -91,6 +91,8 @@ def _decide(
     except DAMAGED as error:
         words = f"release {current.release_id} stays: what is on trial is damaged: {error}"
         return _end(publisher, signed, "kept", current, current.release_id, words)
+    if current.release_id in trials.release_ids and current.replaces == trials.against:
+        return _end_of_killed(publisher, signed, current, trials.against)
     if current.release_id != trials.against:
         words = f"release {current.release_id} stays: the trials were against {trials.against}, which {target} ran then"
         return _end(publisher, signed, "kept", current, current.release_id, words)
@@ -139,6 +141,21 @@ def _end(
     with suppress(ConflictError):
         end_trials(publisher, before.target, signed)
     return Outcome(kind, words)
+
+
+def _end_of_killed(publisher: Publisher, signed: TargetFile, current: Pointer, before: str) -> Outcome:
+    """Ends trials of which one runs already: whoever promoted it did not end them, and may have said nothing."""
+    target, after = current.target, current.release_id
+    said = last_decision(this_store(), target)
+    if said is None or said.after != after:
+        words = f"release {after} takes {target}: it was chosen of those on trial by a run that was killed then"
+        told = record_decision(
+            *(this_store(), "promoted", target), before=before, after=after, words=words, by="the flow decide"
+        )
+        tell_new_champion(told)
+    with suppress(ConflictError):
+        end_trials(publisher, target, signed)
+    return Outcome("promoted", f"release {after} runs already")
 
 
 def _awaited_words(awaited: Mapping[str, Sequence[str]] | None, trials: Trials) -> str:

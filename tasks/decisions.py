@@ -9,7 +9,7 @@ from infra.device.stores.object_store import ObjectStore
 from infra.publishing.rollouts import percent
 from modnet.records import Contender, Decision
 from modnet.records.nights import decision_key
-from tasks.stored import put_record
+from tasks.stored import put_record, recall
 
 Kind = Literal["first", "promoted", "kept", "stopped", "rolled back", "pinned"]
 A_PERSON = "a person"
@@ -44,6 +44,12 @@ def record_decision(
     )
     put_record(store, decision_key(target, at), decision)
     return decision
+
+
+def last_decision(store: ObjectStore, target: str) -> Decision | None:
+    """What became of a target last; None where nothing has, or it cannot be read."""
+    keys = store.list(f"decisions/{target}/")  # their names sort by time
+    return recall(store, keys[-1], Decision) if keys else None
 
 
 def record_promotion(store: ObjectStore, pointer: Pointer) -> Decision:

@@ -23,6 +23,7 @@ from tasks.signed import this_publisher, this_trust
 from tasks.stored import get_record, this_store
 from tasks.stored_network import challenge_key, export_key, shaped, stored_network
 from tasks.telling import tell_new_champion
+from tasks.timeline import this_stage
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
@@ -133,9 +134,8 @@ def decided(kind: Kind, target: Target, release_id: str, before: str | None, rea
     """The promotion, said in the run's log and kept as a decision; `kept` leaves what ran before."""
     running = before if kind == "kept" and before is not None else release_id
     words = f"release {release_id} takes {target}: {reason}" if running == release_id else reason
-    tell_new_champion(
-        record_decision(this_store(), kind, target, before=before, after=running, words=words, by="the flow deploy")
-    )
+    by = f"the flow {this_stage() or 'deploy'}"
+    tell_new_champion(record_decision(this_store(), kind, target, before=before, after=running, words=words, by=by))
     return told(target, release_id, running, reason)
 
 

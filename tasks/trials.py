@@ -4,8 +4,9 @@ from datetime import datetime
 
 from prefect import task
 
+from infra.device.documents.checks import time_of
 from infra.publishing.releases import manifest_of, promote
-from infra.publishing.trials import publish_trials
+from infra.publishing.trials import end_trials, publish_trials, signed_trials
 from modnet.configs import ComputeConfig, ExportConfig
 from modnet.records import Promotion
 from modnet.targets import Target
@@ -69,7 +70,10 @@ def _put(
         put_record(store, evidence_key(target, current.release_id, release_id), challenge)
         on_trial[release_id] = challenge.latency
     if on_trial:
-        publish_trials(publisher, target, list(on_trial), current.release_id, decide_by)
+        published = publish_trials(publisher, target, list(on_trial), current.release_id, decide_by)
+        decide_by = time_of(published.decide_by)
+    elif (before := signed_trials(publisher).get(target)) is not None:
+        end_trials(publisher, target, before)
     for release_id, latency in on_trial.items():
         reason = f"release {release_id} is on trial until {decide_by:%Y-%m-%d %H:%M} UTC; on the host {latency}"
         became[release_id] = told(target, release_id, current.release_id, reason)

@@ -139,8 +139,8 @@ class CompressConfig(Config):
             require_scored(self.retrain)
             if self.release.share != 1:
                 raise ValueError(
-                    f"release.share: got {self.release.share:g} with a search, wanted 1: the flow decide has a share of its "
-                    "own for the release that it chooses"
+                    f"release.share: got {self.release.share:g} with a search, wanted 1: the flow decide has a share "
+                    "of its own for the release that it chooses"
                 )
         elif not self.pruning:
             raise ValueError("pruning: got no candidate, wanted at least one, or a search")

@@ -171,6 +171,29 @@ def test_it_waits_for_an_awaited_device_and_then_promotes_what_is_faster(
     assert decided() == []
 
 
+@pytest.mark.parametrize("last", ["record_decision", "end_trials"])
+def test_who_was_killed_after_the_promotion_is_finished_by_the_next_run(
+    last: str, store: FolderStore, made: list[str], put: Put, reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(1)
+    reported("kitchen", 0)
+    reported("kitchen", 1, FASTER)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decide, last, killed)
+        with pytest.raises(KeyboardInterrupt):
+            decided()
+    assert (running(store), is_on_trial(store)) == (made[1], True)
+    (row,) = decided()
+    assert row["what happens"] == "promoted"
+    decision = last_decision(store)  # the only one
+    assert (decision.kind, decision.before, decision.after) == ("promoted", made[0], made[1])
+    assert (running(store), is_on_trial(store)) == (made[1], False)
+
+
 def test_the_winner_goes_to_a_share_of_the_devices(
     store: FolderStore, made: list[str], put: Put, reported: Reported
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,13 @@ def test_trials_are_signed_replaced_and_ended(store: FolderStore, made: list[str
     assert signed_trials(publisher) == {}
     with pytest.raises(NotStoredError):
         read_trials(trust_of(store), TARGET)
+
+
+def test_the_same_trials_keep_the_time_by_which_they_are_decided(store: FolderStore, made: list[str]) -> None:
+    before = put(store, made, 1, 0)
+    again = publish_trials(publisher_of(store), TARGET, [made[1], made[0]], made[2], LATER + timedelta(days=1))
+    assert again == before == read_trials(trust_of(store), TARGET)
+    assert publish_trials(publisher_of(store), TARGET, [made[0]], made[2], LATER + timedelta(days=1)) != before
 
 
 def test_trials_are_not_ended_where_somebody_has_published_others(store: FolderStore, made: list[str]) -> None:
