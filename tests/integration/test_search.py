@@ -15,12 +15,14 @@ from flows.prepare_dataset import prepare_dataset
 from flows.search import search
 from flows.train_baseline import train_baseline
 from infra import ray_pool
+from infra.device.errors import ConflictError
 from infra.device.releases import read_current
 from infra.device.stores.folder_store import FolderStore
 from modnet.configs import ExportConfig, WinnerLimits
 from modnet.configs.search import Range, SearchConfig, SearchSpace
-from modnet.records import Decision, Night, SearchEvent, Trial
+from modnet.records import Decision, Night, Record, SearchEvent, Trial
 from modnet.workloads.matting.settings import MattingRetraining
+from tasks.stored import put_record
 from tests.signing import keys, trust_of
 
 pytestmark = pytest.mark.slow
@@ -126,6 +128,35 @@ def test_a_killed_night_goes_on_with_its_hours_and_trains_nobody_twice(store: Fo
     spent = [event.spent_s for event in of_night]
     assert spent == sorted(spent)
     assert {event.candidate_id for event in after.values()} == {event.candidate_id for event in whole.values()}
+
+
+def test_a_night_that_is_under_way_elsewhere_is_left_alone(
+    store: FolderStore, base_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.delete(list(events(store))[-1])  # its end
+    before = events(store)
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.search_night.is_running", lambda _: True)
+        with pytest.raises(ConflictError, match="is under way in flow run"):
+            run(base_id)
+    assert events(store) == before
+    assert run(base_id)
+
+
+def test_an_answer_that_was_lost_is_no_conflict(
+    store: FolderStore, base_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = []
+
+    def put_and_lose(store: FolderStore, key: str, record: Record, **how: bool) -> None:
+        put_record(store, key, record, **how)
+        if key.startswith("searches/"):
+            lost.append(key)
+            raise ConflictError("it is there already")
+
+    monkeypatch.setattr("tasks.search_night.put_record", put_and_lose)
+    assert run(base_id)
+    assert lost
 
 
 def test_a_limit_that_no_candidate_meets_trains_nobody_and_says_why(store: FolderStore, base_id: str) -> None:
