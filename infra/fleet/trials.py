@@ -91,7 +91,8 @@ class _Device:
 def on_devices(rows: Iterable[Collected], target: str, champion: str, challenger: str) -> OnDevices:
     """What devices say of a release against the one that their target runs.
 
-    A device counts by its comparison in turns, else by two trustworthy reports of the same runtime. More than half of
+    A device counts by its comparison in turns, else, where it could compare nothing, by two trustworthy reports of the
+    same runtime. More than half of
     the devices that count must say the same: faster, slower, alike, or that the release does not run right. One that
     fails at the champion as well says nothing.
 
@@ -166,6 +167,9 @@ def _take(device: _Device, row: Collected, before: Collected | None, champion: s
     compared, ratio = row.comparison, None
     if compared is not None and compared.release_id == champion:
         ratio = Ratio(compared.ratio, compared.ratio_low, compared.ratio_high)
+    elif compared is not None:  # of another trial: nights lie between the two reports, and whatever has changed in them
+        device.nothing.append(f"has compared it with release {compared.release_id}, and not with the one that runs")
+        return
     elif row.is_trustworthy and before is not None and before.is_trustworthy:
         ratio = _ratio(row, before)
     if ratio is None:

@@ -76,10 +76,12 @@ def test_a_device_counts_by_two_trustworthy_reports_and_their_furthest_ends() ->
     assert (found.ratio.value, found.ratio.low, found.ratio.high) == pytest.approx((0.8, 7.84 / 10.2, 8.16 / 9.8))
 
 
-def test_a_comparison_with_another_release_is_none() -> None:
-    """As of a device that is pinned."""
-    found = said(both("kitchen", comparison=Comparison(OTHER, 9, 0.5, 0.4, 0.6), doubts=("drift",)))
-    assert (found.ratio, found.left_out) == (None, ("kitchen: not to be trusted: drift",))
+def test_a_comparison_with_another_release_says_nothing_of_the_one_that_runs() -> None:
+    """Also where both reports are to be trusted: they may be weeks apart."""
+    other = Comparison("c" * 12, 20, 0.5, 0.49, 0.51)
+    found = said(both("kitchen", comparison=other, p50_ms=5.0, p50_low=4.9, p50_high=5.1))
+    words = f"kitchen: has compared it with release {'c' * 12}, and not with the one that runs"
+    assert (found.ratio, found.left_out) == (None, (words,))
 
 
 def test_a_device_whose_report_is_not_to_be_trusted_is_named_and_left_out() -> None:
