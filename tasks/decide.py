@@ -13,7 +13,7 @@ from infra.device.documents.pointer import Pointer
 from infra.device.documents.trials import Trials
 from infra.device.errors import ConflictError, InfraError, NotStoredError
 from infra.device.shown import shown
-from infra.fleet.rows import Collected, counted
+from infra.fleet.rows import Collected
 from infra.fleet.trials import OnDevices, Ratio, missing, on_devices
 from infra.publishing.pointers import current_of, pinned_devices
 from infra.publishing.releases import manifest_of, promote
@@ -57,7 +57,7 @@ def decide_trials(config: TrialConfig, share: float) -> list[Row]:
     """
     publisher, rows, problems = this_publisher(), [], []
     found = signed_trials(publisher)
-    reports = counted(read_new().rows) if found else []
+    reports = [row for _, row in sorted(read_new().rows.items()) if row is not None] if found else []
     for target, signed in found.items():
         log = get_run_logger().info
         try:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from infra.device.documents.checks import time_of
 from infra.device.documents.latency_report import FAILED, WRONG
 from infra.device.documents.trials import Trials
+from infra.device.reports import counted_once
 from infra.device.shown import shown
 from infra.fleet.findings import ALIKE, FASTER, SLOWER
 from infra.fleet.rows import Collected
@@ -97,12 +98,12 @@ def on_devices(rows: Iterable[Collected], target: str, champion: str, challenger
     fails at the champion as well says nothing.
 
     Args:
-        rows: of the devices that may count, each (release, target, device, runtime) once.
+        rows: of the devices that may count; of several on one question the one beside the champion counts.
         target: their target.
         champion: the release that it runs.
         challenger: the release on trial.
     """
-    here = [row for row in rows if row.target == target]
+    here = _that_count([row for row in rows if row.target == target], champion)
     before = {(row.device, row.runtime): row for row in here if row.release_id == champion}
     found: dict[str, _Device] = {}
     for row in sorted((row for row in here if row.release_id == challenger), key=lambda one: (one.device, one.runtime)):
@@ -134,7 +135,7 @@ def missing(
     since the trials were published without a report on any of them.
 
     Args:
-        rows: all that count.
+        rows: of all reports.
         trials: of the target.
         left_out: devices that are revoked or pinned.
         now: the time, by the clock of whoever published the trials.
@@ -145,6 +146,9 @@ def missing(
     """
     reported: dict[str, set[str]] = {}
     for row in rows:
+        is_of_before = row.comparison is not None and row.comparison.release_id != trials.against
+        if row.release_id in trials.release_ids and is_of_before:
+            continue  # the device measures it again, beside what runs now
         if row.target == trials.target and row.device not in left_out:
             reported.setdefault(row.device, set()).add(row.release_id)
     is_early = now - time_of(trials.published_at) <= silent_after
@@ -154,6 +158,16 @@ def missing(
         if trials.against in releases and (is_early or not releases.isdisjoint(trials.release_ids))
     }
     return {device: releases for device, releases in awaited.items() if releases} if awaited else None
+
+
+def _that_count(rows: Sequence[Collected], champion: str) -> list[Collected]:
+    """Of the reports on one question the last that compared with the champion, else the one that counts everywhere."""
+    beside = {
+        (row.release_id, row.device, row.runtime): row
+        for row in rows
+        if row.comparison is not None and row.comparison.release_id == champion
+    }
+    return [beside.get((row.release_id, row.device, row.runtime), row) for row in counted_once(rows)]
 
 
 def _take(device: _Device, row: Collected, before: Collected | None, champion: str) -> None:

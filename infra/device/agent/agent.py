@@ -177,7 +177,7 @@ class Agent:
             yield outcome
             if outcome.status != WAITING:  # what it waits for, a trial would wait for as well
                 for trial in self._trials(pointer):
-                    yield self._run_release(trial, runtime, texts)
+                    yield self._run_release(trial, runtime, texts, beside=pointer.release_id)
 
     def _trials(self, current: Pointer) -> tuple[Pointer, ...]:
         try:
@@ -189,17 +189,25 @@ class Agent:
             _log.warning("%s: what is on trial is left out: %s", current.target, error)
             return ()
 
-    def _run_release(self, pointer: Pointer, runtime: RuntimeSettings, texts: dict[str, str | InfraError]) -> Outcome:
+    def _run_release(
+        self, pointer: Pointer, runtime: RuntimeSettings, texts: dict[str, str | InfraError], beside: str | None = None
+    ) -> Outcome:
+        """What becomes of a release; of one on trial, once beside each release that runs here meanwhile."""
         try:
-            return self._look_at(pointer, runtime, self._runtime_text(runtime, texts))
+            text = self._runtime_text(runtime, texts)
+            compared = beside and f"{self._question(pointer.release_id, pointer.target, text)} beside {beside}"
+            outcome = self._look_at(pointer, runtime, text, compared)
+            if compared and outcome.status == MEASURED:
+                self._seen.add(compared, MEASURED)
+            return outcome
         except (SettingsError, UntrustedError, ChildLostError) as error:  # the others may go well
             return Outcome(pointer.target, WAITING, str(error))
 
-    def _look_at(self, pointer: Pointer, runtime: RuntimeSettings, text: str) -> Outcome:
+    def _look_at(self, pointer: Pointer, runtime: RuntimeSettings, text: str, compared: str | None) -> Outcome:
         target = pointer.target
         question = self._question(pointer.release_id, target, text)
         status = self._seen.status(question)
-        if status == MEASURED:
+        if status == MEASURED and (compared is None or self._seen.status(compared) == MEASURED):
             return Outcome(target, SKIPPED, f"release {pointer.release_id} was measured before")
         if status == REFUSED:
             return Outcome(target, REJECTED, f"release {pointer.release_id} was reported before, and is left alone")

@@ -84,6 +84,16 @@ def test_a_comparison_with_another_release_says_nothing_of_the_one_that_runs() -
     assert (found.ratio, found.left_out) == (None, (words,))
 
 
+def test_of_several_reports_the_one_beside_the_release_that_runs_counts() -> None:
+    old, new = both("kitchen", 0.8)
+    before = replace(new, comparison=Comparison("c" * 12, 20, 0.5, 0.49, 0.51), started_at="20261101T120000.000000Z")
+    for rows in ([before, old, new], [old, new, before]):
+        found = said(rows)
+        assert found.ratio is not None
+        assert found.ratio.value == pytest.approx(0.8)
+    assert missing([old, before], TRIALS, (), SOON, DAY) == {"kitchen": [NEW, OTHER]}
+
+
 def test_a_device_whose_report_is_not_to_be_trusted_is_named_and_left_out() -> None:
     found = said(both("kitchen"), apart("desk", 30.0, doubts=("throttled",)))
     assert found.devices == ("kitchen",)

@@ -78,6 +78,20 @@ def test_trials_come_after_what_runs_in_their_order_and_in_turns_with_it_and_are
     assert outcomes(store, tmp_path)[0].detail == f"release {first.release_id} was measured before"
 
 
+def test_a_trial_is_measured_anew_beside_another_release_that_runs_meanwhile(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    trial, second, first = published(store, tmp_path, "a = 1", "a = 2", "a = 3")
+    put_on_trial(store, first, trial)
+    assert [one.status for one in outcomes(store, tmp_path)] == ["measured"] * 2
+    promote(publisher_of(store), TARGET, second.release_id)
+    put_on_trial(store, second, trial)
+    assert [one.status for one in outcomes(store, tmp_path)] == ["measured"] * 2
+    assert [one.status for one in outcomes(store, tmp_path)] == ["skipped"] * 2
+    reports, _ = read_reports(store, trial.release_id)
+    assert [one.comparison and one.comparison.release_id for one in reports] == [first.release_id, second.release_id]
+
+
 def test_a_pinned_device_measures_trials_beside_its_pin(store: FolderStore, tmp_path: Path) -> None:
     pinned, trial, current = published(store, tmp_path, "a = 1", "a = 2", "a = 3")
     pin(publisher_of(store), TARGET, "pi", pinned.release_id)
