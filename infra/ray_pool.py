@@ -200,7 +200,7 @@ def _connected(address: str | None) -> Iterator[None]:
     """
     global _connection, _calls
     with _lock:
-        if _connection is not None and _connection.address is None and not _nodes():
+        if _connection is not None and _is_local(_connection.address) and not _nodes():
             if _calls:
                 raise WorkerLostError("the local Ray has died, and other computations on it are ending")
             _log.warning("the local Ray has died, and is started anew")
@@ -220,6 +220,11 @@ def _connected(address: str | None) -> Iterator[None]:
             _calls -= 1
 
 
+def _is_local(address: str | None) -> bool:
+    """A Ray of this process's own."""
+    return address in (None, "local")
+
+
 def _init(address: str | None) -> None:
     """Starts a local Ray or joins a cluster, and says in our words what Ray refuses."""
     if address is not None and address.startswith("ray://"):
@@ -231,7 +236,7 @@ def _init(address: str | None) -> None:
             raise WorkerLostError(f"Ray at {address!r}: no cluster answers: {error}") from error
     # `local` and not None: with None Ray would join whatever Ray was started last on this machine.
     local: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-    is_local = address in (None, "local")
+    is_local = _is_local(address)
     # Whether ports are on all addresses of this machine or on loopback. Ray offers that on Windows and macOS, and
     # replaces an address of loopback that it is given.
     ray_constants.ENABLE_RAY_CLUSTER = not is_local
@@ -321,13 +326,14 @@ class Room:
 
         Raises:
             ResourcesUnavailableError: no node has that much, and the cluster does not add any.
-            WorkerLostError: those that have it are gone, but for nodes that are left out.
+            WorkerLostError: those that have it are gone, but for nodes that are left out; or all nodes are, and the
+                cluster does not add any.
         """
         nodes = _nodes()
         able = self._able(nodes)
         if able - self.avoided:
             return
-        if able or not nodes:
+        if able or not (nodes or self._scales):
             raise WorkerLostError(f"{self._label}: the nodes that it waited for are gone")
         have = "; ".join(map(_in_words, nodes.values())) or "no node"
         words = f"{self._label}: asked for {_in_words(self._wanted)} on one node, the Ray cluster has {have}"
@@ -431,7 +437,7 @@ def _require_raylet(label: str, address: str | None, node_id: str, pid: int) -> 
     Raises:
         WorkerLostError: it has died.
     """
-    if address is None and node_id not in _nodes():
+    if _is_local(address) and node_id not in _nodes():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         raise WorkerLostError(f"{label}: its Ray worker was lost: the raylet of this process's own Ray has died")

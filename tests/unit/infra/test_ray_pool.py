@@ -33,3 +33,13 @@ def test_a_local_ray_has_as_many_cpus_as_its_process_may_use(
     monkeypatch.setattr(ray_pool, "cpu_quota", lambda: quota)
     monkeypatch.setattr(ray_pool, "memory_limit", lambda: None)
     assert ray_pool._limits() == {"num_cpus": cpus}
+
+
+def test_a_cluster_that_scales_is_waited_for_while_it_has_no_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray_pool, "_nodes", dict)
+    ray_pool.Room("train", 1, 0, 0, scales=True).require()
+    assert "the Ray cluster has no node; waiting for it to add a node" in caplog.text
+    with pytest.raises(WorkerLostError, match="the nodes that it waited for are gone"):
+        ray_pool.Room("train", 1, 0, 0, scales=False).require()
