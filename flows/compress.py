@@ -40,7 +40,8 @@ def compress(config: CompressConfig) -> str:
     6. Write the leaderboard, the plot, a sheet of sample images, a report page and the page of the fleet.
 
     On two cores the demo settings take about ten minutes. The standard settings take a night. A killed run goes on
-    where it was, and a second run of the same question computes nothing.
+    where it was, and a second run of the same question computes nothing. A search that has ended is no such question:
+    another run searches for as many hours again.
     """
     wait_for_store(config.compute.store_wait_s)
     look_for_room(config)

@@ -162,7 +162,7 @@ def run_on_ray(
         )
         stream = task.remote(pickle.dumps((function, args)), _versions(), current_fields())
         started_at = time.monotonic()
-        place, node_id, pid = _next_item(stream, label, math.inf, on_wait=room.require)
+        place, node_id, pid = _next_item(stream, label, math.inf, on_wait=partial(_require_room, room, address))
         _log.info("%s: started on %s after %.1f s", label, place, time.monotonic() - started_at)
         on_start(place)
         try:
@@ -429,6 +429,17 @@ def _next_item(stream: Any, label: str, timeout_s: float, on_wait: Callable[[], 
         raise CancelledError(f"{label}: cancelled in Ray") from error
     except _LOST as error:
         raise WorkerLostError(f"{label}: its Ray worker was lost: {error}") from error
+
+
+def _require_room(room: Room, address: str | None) -> None:
+    """As `Room.require`; no cluster gives a Ray of this process's own another node, whatever the caller hopes.
+
+    Raises:
+        WorkerLostError: that Ray has died, or what `Room.require` says.
+    """
+    if _is_local(address) and not _nodes():
+        raise WorkerLostError("this process's own Ray has died, and its computations with it")
+    room.require()
 
 
 def _require_raylet(label: str, address: str | None, node_id: str, pid: int) -> None:

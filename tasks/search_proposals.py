@@ -6,7 +6,6 @@ each is made from what is known, so that a search that was killed goes on as if 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,7 +47,6 @@ def propose(space: SearchSpace, known: Sequence[Known], seed: int, number: int) 
         number: of this proposal; the same number and the same knowledge give the same proposal.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.captureWarnings(True)
     distributions = _distributions(space)
     sampler = optuna.samplers.TPESampler(
         seed=(seed * 1_000_003 + number) % 2**32, n_startup_trials=_RANDOM_FIRST, multivariate=True, constant_liar=True

@@ -27,7 +27,7 @@ SAVE_STATE_EVERY_S = 30.0  # a killed training loses at most this, or an epoch w
 STATISTICS_IMAGES = 32  # on which a folded backbone's norms are measured
 
 
-class Paused(Exception):  # noqa: N818 - no error
+class Paused(Exception):  # noqa: N818 - like StopIteration: it ends a loop, and nothing is wrong
     """The training has stopped where it was asked to, its state saved."""
 
     def __init__(self, state: TrainingState) -> None:

@@ -7,10 +7,10 @@ that may go on does, and else a new candidate begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from modnet.search.hypervolume import Point
+from modnet.search.hypervolume import Point, front
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,11 @@ def ranked(points: Mapping[str, Point]) -> list[str]:
     order: list[str] = []
     left = dict(points)
     while left:
-        front = {name: point for name, point in left.items() if not _is_beaten(point, left.values())}
-        distances = _crowding_distances(front)
-        order += sorted(front, key=lambda name: (-distances[name], name))
-        left = {name: point for name, point in left.items() if name not in front}
+        best = front(left.values())
+        on_it = {name: point for name, point in left.items() if point in best}
+        distances = _crowding_distances(on_it)
+        order += sorted(on_it, key=lambda name: (-distances[name], name))
+        left = {name: point for name, point in left.items() if name not in on_it}
     return order
 
 
@@ -79,18 +80,14 @@ def next_to_go_on(
     return None
 
 
-def _is_beaten(point: Point, others: Iterable[Point]) -> bool:
-    return any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in others)
-
-
-def _crowding_distances(front: Mapping[str, Point]) -> dict[str, float]:
+def _crowding_distances(points: Mapping[str, Point]) -> dict[str, float]:
     """Of each point how far its neighbours are apart, in shares of the front's extent (NSGA-II, Deb et al. 2002)."""
-    distances = dict.fromkeys(front, 0.0)
+    distances = dict.fromkeys(points, 0.0)
     for axis in (0, 1):
-        names = sorted(front, key=lambda name: (front[name][axis], name))
-        extent = front[names[-1]][axis] - front[names[0]][axis]
+        names = sorted(points, key=lambda name: (points[name][axis], name))
+        extent = points[names[-1]][axis] - points[names[0]][axis]
         distances[names[0]] = distances[names[-1]] = float("inf")
         if extent > 0:
             for before, name, after in zip(names, names[1:], names[2:], strict=False):
-                distances[name] += (front[after][axis] - front[before][axis]) / extent
+                distances[name] += (points[after][axis] - points[before][axis]) / extent
     return distances
