@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from infra.device.stores.object_store import ObjectStore
 from infra.fleet.rows import Collected, collected
 from modnet.records import Decision, Night, Record, Trial
 from modnet.records.nights import decision_key, night_key, trial_key
+from modnet.search.hypervolume import Point, front
 
 _READERS = 8  # S3's client keeps ten connections
 _MAX_BYTES = 1 << 20  # of a record
@@ -108,6 +109,26 @@ def remembered(store: ObjectStore) -> Memory:
         pages=frozenset(key for key in store.list("runs/") if key.endswith(".html")),
         left_out=left_out,
     )
+
+
+def trained(trials: Iterable[Trial]) -> list[Trial]:
+    """Those that are trained to the end."""
+    return [one for one in trials if one.status == "trained" and None not in (one.error_ratio, one.latency_ratio)]
+
+
+def point_of(one: Trial) -> Point:
+    """Error and latency of one that is trained, as multiples of the base's."""
+    assert one.error_ratio is not None
+    assert one.latency_ratio is not None
+    return one.error_ratio, one.latency_ratio
+
+
+def best_of(trials: Iterable[Trial]) -> list[Trial]:
+    """Those that are trained to the end and that no other beats, fastest first; of equal ones the first."""
+    of_place: dict[Point, Trial] = {}
+    for one in trained(trials):
+        of_place.setdefault(point_of(one), one)
+    return [of_place[place] for place in reversed(front(of_place))]
 
 
 def moment(text: str) -> datetime:

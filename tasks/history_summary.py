@@ -14,7 +14,7 @@ from pydantic import Field
 from infra.device.shown import shown
 from modnet.records import Contender, Decision, Night, Record, Trial
 from modnet.search.hypervolume import REFERENCE, front
-from tasks.history import LeftOut, Memory, moment
+from tasks.history import LeftOut, Memory, best_of, moment, point_of
 
 GAINED = 1e-9  # of hypervolume: less is rounding
 _VARYING = re.compile(r"[0-9a-f]{12,}|\d[\d.,]*")  # what differs in reasons that are the same
@@ -158,7 +158,7 @@ def _base_line(memory: Memory, base_id: str, *, is_first: bool) -> BaseLine:
     nights = [night for night in memory.nights if night.base_id == base_id]
     trials = [trial for trial in memory.trials if trial.base_id == base_id]
     pages = {night.night_id: night.page for night in nights if night.page in memory.pages}
-    best = _front(trials)
+    best = best_of(trials)
     gap, lines = _gap(best), _night_lines(nights, trials, pages)
     without_gain = nights_without_gain(nights)
     last = next((line for line in reversed(lines) if line.ended_at is not None), None)
@@ -179,23 +179,13 @@ def _base_line(memory: Memory, base_id: str, *, is_first: bool) -> BaseLine:
     )
 
 
-def _front(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials that were trained to the end and that no other beats, fastest first."""
-    of_place: dict[tuple[float, float], Trial] = {}
-    for trial in trials:
-        if trial.status == "trained" and trial.error_ratio is not None and trial.latency_ratio is not None:
-            of_place.setdefault((trial.latency_ratio, trial.error_ratio), trial)
-    return [of_place[place] for place in front(of_place)]
-
-
 def _front_line(trial: Trial, pages: Mapping[str, str | None]) -> FrontLine:
-    assert trial.error_ratio is not None
-    assert trial.latency_ratio is not None
+    error, latency = point_of(trial)
     return FrontLine(
         candidate_id=trial.candidate_id,
         label=trial.label,
-        error_ratio=trial.error_ratio,
-        latency_ratio=trial.latency_ratio,
+        error_ratio=error,
+        latency_ratio=latency,
         macs=trial.macs,
         parameters=trial.parameters,
         epochs=trial.epochs,

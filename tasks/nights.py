@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger, task
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
 from infra.device.shown import shown
 from infra.device.stores.object_store import ObjectStore
 from modnet.records import Candidate, FrontPoint, HostLatencies, NetworkScores, Night, RetrainReport, Trial
 from modnet.records.nights import night_key, trial_key
-from modnet.search.hypervolume import Point, front, hypervolume
+from modnet.search.hypervolume import hypervolume
 from modnet.targets import Target
-from tasks.history import remembered
+from tasks.history import best_of, point_of, remembered, trained
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record, put_record, recall, this_store
 from tasks.stored_network import retrained_key
@@ -34,7 +36,7 @@ def is_running(flow_run_id: str) -> bool:
     try:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(UUID(flow_run_id)).state
-    except Exception as error:  # Prefect's client fails in many ways; two runs meet at their next event in any case
+    except (httpx.HTTPError, PrefectException, ValueError) as error:  # two runs meet at their next event in any case
         get_run_logger().warning("whether flow run %s is under way is not known: %s", flow_run_id, shown(error))
         return False
     return state is not None and state.is_running()
@@ -65,32 +67,19 @@ def trials_of(store: ObjectStore, base_id: str) -> dict[str, Trial]:
     return {one.candidate_id: one for one in memory.trials if one.base_id == base_id}
 
 
-def trained(trials: Iterable[Trial]) -> list[Trial]:
-    """Those that are trained to the end."""
-    return [one for one in trials if one.status == "trained" and None not in (one.error_ratio, one.latency_ratio)]
-
-
-def point(one: Trial) -> Point:
-    """Error and latency of one that is trained."""
-    assert one.error_ratio is not None
-    assert one.latency_ratio is not None
-    return one.error_ratio, one.latency_ratio
-
-
 def volume(trials: Iterable[Trial]) -> float:
     """Hypervolume of those that are trained."""
-    return hypervolume(map(point, trained(trials)))
+    return hypervolume(map(point_of, trained(trials)))
 
 
 def with_front(night: Night, trials: Sequence[Trial]) -> Night:
     """A night that ends now, and the front of all trials of its base."""
-    best = front(map(point, trained(trials)))
-    on_it = [_front_point(one) for one in trained(trials) if point(one) in best]
-    return night.model_copy(update={"ended_at": now(), "front": tuple(on_it), "hypervolume": hypervolume(best)})
+    on_it = tuple(map(_front_point, best_of(trials)))
+    return night.model_copy(update={"ended_at": now(), "front": on_it, "hypervolume": volume(trials)})
 
 
 def _front_point(one: Trial) -> FrontPoint:
-    error, latency = point(one)
+    error, latency = point_of(one)
     return FrontPoint(candidate_id=one.candidate_id, label=one.label, error_ratio=error, latency_ratio=latency)
 
 

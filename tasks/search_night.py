@@ -17,8 +17,8 @@ from modnet.configs.search import SearchConfig
 from modnet.errors import ConfigError
 from modnet.records import Candidate, Learned, Night, Record, RetrainReport, SearchEvent, Trial
 from modnet.records.nights import event_key, night_key, trial_key
-from modnet.search.hypervolume import front
-from tasks.nights import is_running, now, point, trained, trials_of, volume, with_front
+from tasks.history import best_of, point_of, trained
+from tasks.nights import is_running, now, trials_of, volume, with_front
 from tasks.search_proposals import parameters_of
 from tasks.search_state import SearchState, Step, state_of
 from tasks.stored import STAGE_VERSIONS, identify, put_record, recall, this_store
@@ -275,12 +275,9 @@ def finalists(candidates: Sequence[Trial], limits: WinnerLimits, count: int) -> 
 
     Where none does, those of the whole front that err least.
     """
-    within = [one for one in candidates if point(one)[0] <= limits.max_error_ratio]
-    best = front(point(one) for one in within or candidates)
-    chosen = sorted(
-        (point(one)[1 if within else 0], one.candidate_id) for one in within or candidates if point(one) in best
-    )
-    return [name for _, name in chosen][:count]
+    within = [one for one in candidates if point_of(one)[0] <= limits.max_error_ratio]
+    best = best_of(within or candidates)
+    return [one.candidate_id for one in (best if within else best[::-1])][:count]
 
 
 def _read_state(store: ObjectStore, search_id: str, rungs: tuple[int, ...]) -> SearchState:
