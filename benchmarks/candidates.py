@@ -16,12 +16,11 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.services import PROJECT, whole_stack
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.local_stack.stack import Stack
 from modnet.configs import DatasetConfig, PruningConfig, SyntheticConfig
@@ -30,7 +29,6 @@ from modnet.records import RetrainReport
 from modnet.workloads.matting.settings import MattingRetraining
 from tasks.stored_network import retrained_key
 
-PROJECT = Path(__file__).resolve().parents[1]
 CANDIDATES, LEAST, MOST_OVERHEAD_S, MOST_START_S = 4, 0.95, 2.0, 25.0
 PREPARED = """
 import sys
@@ -96,15 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="What Prefect and Ray cost beside the trainings that they run.")
     parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder) / "stack", PROJECT, os.environ)
-        stack.up()
-        try:
-            bench = _Bench(stack, options.epochs)
-            bare = bench.bare()
-            by_ray = [bench.by_ray(workers) for workers in (2, 1, 4)]  # the one that counts beside the bare one
-        finally:
-            stack.down()
+    with whole_stack() as stack:
+        bench = _Bench(stack, options.epochs)
+        bare = bench.bare()
+        by_ray = [bench.by_ray(workers) for workers in (2, 1, 4)]  # the one that counts beside the bare one
     columns = ("who", "until the first training, s", "from then to the end, s", "a training, s", "overhead each, s")
     print(f"| {' | '.join(columns)} | throughput |\n|---|{'---:|' * len(columns)}")
     for run in (bare, *by_ray):
@@ -119,8 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _Bench:
     def __init__(self, stack: Stack, epochs: int) -> None:
         self._environ = {**os.environ, **stack.pipeline_environ(), "OMP_NUM_THREADS": "1"}
-        for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            os.environ[name] = self._environ[name]
         self._store: ObjectStore = open_store("s3://modnet")
         half = PruningConfig(criterion="random", policy=UniformPolicy(ratio=0.5))
         asked = {

@@ -17,7 +17,6 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.services import whole_stack
 from benchmarks.tiny import tiny_run
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.errors import StackError
@@ -38,7 +38,6 @@ from modnet.records import RetrainReport
 from modnet.workloads.matting.settings import MattingRetraining
 from tasks.tidying import LEFT_ALONE
 
-PROJECT = Path(__file__).resolve().parents[1]
 WITHIN_S = 900.0
 _FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 _SERVICES = {
@@ -58,23 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     kinds = [one for one in _KINDS if not options.only or one in options.only.split(",")]
     chance = random.Random(0)
-    with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder) / "stack", PROJECT, os.environ, TARGETS[:1])
-        stack.up()
-        try:
-            bench = _Bench(stack, Path(folder))
-            bench.undisturbed()  # makes the data
-            bench.forget()
-            usual_s = bench.undisturbed()
-            wanted = bench.answers()
-            bench.forget()
-            print(f"undisturbed: {usual_s:.0f} s", file=sys.stderr)
-            trials = []
-            for kind in kinds * options.times:
-                trials.append(bench.trial(kind, chance.uniform(0.05, 0.6) * usual_s, wanted))
-                print(trials[-1], file=sys.stderr)
-        finally:
-            stack.down()
+    with whole_stack(TARGETS[:1]) as stack:
+        bench = _Bench(stack)
+        bench.undisturbed()  # makes the data
+        bench.forget()
+        usual_s = bench.undisturbed()
+        wanted = bench.answers()
+        bench.forget()
+        print(f"undisturbed: {usual_s:.0f} s", file=sys.stderr)
+        trials = []
+        for kind in kinds * options.times:
+            trials.append(bench.trial(kind, chance.uniform(0.05, 0.6) * usual_s, wanted))
+            print(trials[-1], file=sys.stderr)
     columns = ["killed", "times", "completed by", "s from kill to end, median and most"]
     columns += ["trained again", "differs", "left `Running`", "left behind"]
     print(f"| {' | '.join(columns)} |\n|---|---:|---|{'---:|' * 5}")
@@ -122,18 +116,15 @@ def _row(kind: str, trials: list[Trial]) -> str:
 
 
 class _Bench:
-    def __init__(self, stack: Stack, folder: Path) -> None:
+    def __init__(self, stack: Stack) -> None:
         self._stack = stack
         # The number format, which `auto` chooses by timing, would be another in some run.
         retrain = MattingRetraining(epochs=8, image_size=64, batch_size=2, precision="fp32")
         awaited = BenchmarkConfig(wait_s=300, min_reports=1)
         # No candidate is that good, so the one that errs least wins: by latency, noise would choose between the two.
         by_error = WinnerLimits(max_error_ratio=1e-6)
-        question = tiny_run(folder, retrain=retrain, benchmark=awaited, winner_limits=by_error)
+        question = tiny_run(stack.folder, retrain=retrain, benchmark=awaited, winner_limits=by_error)
         self._parameters = {"config": question.model_dump(mode="json")}
-        for name, value in stack.pipeline_environ().items():
-            if name.startswith("AWS_"):
-                os.environ[name] = value
         self._store: ObjectStore = open_store("s3://modnet")
 
     def undisturbed(self) -> float:

@@ -10,15 +10,12 @@ candidate has no row in the leaderboard, or a flow or task run has not ended.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
-from benchmarks.services import memory_mb
+from benchmarks.services import memory_mb, whole_stack
 from benchmarks.tiny import tiny_run
 from infra.device.stores.object_store import open_store
 from infra.errors import StackError
@@ -26,7 +23,6 @@ from infra.local_stack.prefect_api import ENDED
 from infra.local_stack.stack import Stack
 from modnet.configs import PruningConfig
 
-PROJECT = Path(__file__).resolve().parents[1]
 DEPLOYMENT = "compress/on-demand"
 
 
@@ -34,26 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="What a night of many candidates asks of Prefect and of its process.")
     parser.add_argument("--candidates", type=int, default=200)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder) / "stack", PROJECT, os.environ)
-        stack.up()
-        try:
-            return _measure(stack, Path(folder), options.candidates)
-        finally:
-            stack.down()
+    with whole_stack() as stack:
+        return _measure(stack, options.candidates)
 
 
-def _measure(stack: Stack, folder: Path, candidates: int) -> int:
-    for name, value in stack.pipeline_environ().items():
-        if name.startswith("AWS_"):
-            os.environ[name] = value
+def _measure(stack: Stack, candidates: int) -> int:
     drawn = PruningConfig(criterion="random", channel_multiple=2, min_channels=2)
     pruning = tuple(drawn.model_copy(update={"seed": seed}) for seed in range(candidates))
     api, server = stack.api, stack.status()["prefect"]
     assert server is not None
     before_mb = memory_mb(server.pid, "VmRSS")
     began = time.monotonic()
-    run_id = api.start_run(DEPLOYMENT, {"config": tiny_run(folder, pruning=pruning).model_dump(mode="json")})
+    run_id = api.start_run(DEPLOYMENT, {"config": tiny_run(stack.folder, pruning=pruning).model_dump(mode="json")})
     flow_mb = server_mb = 0.0
     while (state := api.state(run_id))["type"] not in ENDED:
         server_mb = max(server_mb, memory_mb(server.pid, "VmRSS"))

@@ -1,4 +1,4 @@
-"""SeaweedFS and ingest as `make up` starts them, for a benchmark alone: on free ports, in a folder of its own."""
+"""Services as `make up` starts them, for a benchmark alone: on free ports, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from infra.device.documents.checks import utc_now
 from infra.device.documents.latency_report import LatencyReport
@@ -20,10 +21,13 @@ from infra.device.measuring.request import MeasureSettings
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.ingest.devices import IDENTITIES, Device, DeviceRegistry
 from infra.local_stack.ports import LOOPBACK, choose_ports, listens
-from infra.local_stack.services import BUCKET, STORE_LISTENERS, ingest_command, store_command
+from infra.local_stack.services import BUCKET, STORE_LISTENERS, TARGETS, ingest_command, store_command
+from infra.local_stack.stack import Stack
 from infra.local_stack.store_identities import store_identities
 from infra.local_stack.store_security import write_store_security
 from infra.local_stack.wait_for_store import wait_for_store
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,23 @@ def services(folder: Path, device_names: Sequence[str] = ()) -> Iterator[Service
         for process in processes:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def whole_stack(targets: Sequence[str] = TARGETS) -> Iterator[Stack]:
+    """Starts all that `make up` starts, and ends it with the block; this process has the pipeline's key of its store.
+
+    Args:
+        targets: that the agent measures.
+    """
+    with TemporaryDirectory() as folder:
+        stack = Stack(Path(folder) / "stack", PROJECT, os.environ, targets)
+        try:
+            stack.up()
+            os.environ.update({key: one for key, one in stack.pipeline_environ().items() if key.startswith("AWS_")})
+            yield stack
+        finally:
+            stack.down()
 
 
 def environ_of(key_id: str, secret: str, port: int) -> dict[str, str]:
