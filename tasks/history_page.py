@@ -16,8 +16,9 @@ from modnet.search.hypervolume import REFERENCE
 from tasks.fleet_page import MAX_LINES, lines_of, points_of
 from tasks.fleet_plot import Point, latency_svg
 from tasks.history import Memory, moment
+from tasks.history_form import BaseLine, Cause, FrontLine, History, NightLine, Reign, TargetLine
 from tasks.history_plots import Column, Mark, bars_svg, front_svg, line_svg, steps_svg
-from tasks.history_summary import GAINED, BaseLine, Cause, FrontLine, History, NightLine, Reign, TargetLine
+from tasks.history_summary import GAINED
 from tasks.tables import html_document, html_table, linked
 
 MAX_ROWS = 30  # of a table on a terminal, and of what is left out

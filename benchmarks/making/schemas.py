@@ -25,7 +25,7 @@ from modnet.pruning.plan import PruningPlan
 from modnet.records import Provenance, Scores
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tasks.configs.compress import CompressConfig
-from tasks.history_summary import History
+from tasks.history_form import History
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
