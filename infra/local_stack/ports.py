@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, nullcontext
 
 from infra.errors import StackError
 
@@ -30,6 +31,22 @@ def choose_ports(known: Mapping[str, int], fixed: Mapping[str, int]) -> dict[str
             listener = held.enter_context(listener or socket.create_server((LOOPBACK, 0)))
             chosen[name] = int(listener.getsockname()[1])
     return chosen
+
+
+def wait_until_free(ports: Collection[int], within_s: float = 10.0) -> None:
+    """Returns when all these loopback ports are free, or the time is over.
+
+    A process that was killed is gone for its parent before its last thread has let its ports go.
+    """
+    ends_at = time.monotonic() + within_s
+    while time.monotonic() < ends_at:
+        with ExitStack() as held:
+            listeners = [_listen(port) for port in ports]
+            for listener in listeners:
+                held.enter_context(listener or nullcontext())
+        if None not in listeners:
+            return
+        time.sleep(0.1)
 
 
 def fixed_port(environ: Mapping[str, str], variable: str) -> int | None:

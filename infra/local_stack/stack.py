@@ -24,7 +24,7 @@ from infra.ingest.invitations import Invitations
 from infra.local_stack.automations import automate, webhook_of
 from infra.local_stack.deployment import digest_of_project, run_prefect
 from infra.local_stack.environments import MARKER, device_environ, ingest_environ, pipeline_environ, store_environ
-from infra.local_stack.ports import choose_ports, fixed_port, listens
+from infra.local_stack.ports import choose_ports, fixed_port, listens, wait_until_free
 from infra.local_stack.prefect_api import PrefectApi
 from infra.local_stack.processes import Process, ask_to_reload, end_processes, is_running, processes_with, start_process
 from infra.local_stack.services import (
@@ -355,6 +355,7 @@ class Stack:
         """A port for each listener; `variable` of the caller's environment may fix that of the main one."""
         known = {name: self._state.ports.get(name, DEFAULT_PORTS.get(name, 0)) for name in names}
         fixed = fixed_port(self._environ, variable)
+        wait_until_free([self._state.ports[name] for name in names if name in self._state.ports])
         ports = choose_ports(known, {} if fixed is None else {main: fixed})
         self._state.ports.update(ports)
         return ports

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from infra.errors import StackError
-from infra.local_stack.ports import choose_ports, fixed_port
+from infra.local_stack.ports import choose_ports, fixed_port, wait_until_free
 
 
 @pytest.fixture
@@ -45,6 +47,22 @@ def test_choose_ports_prefers_the_fixed_port() -> None:
 def test_choose_ports_refuses_when_the_fixed_port_is_taken(taken_port: int) -> None:
     with pytest.raises(StackError, match=f"port {taken_port} for s3: taken"):
         choose_ports({"s3": 0}, {"s3": taken_port})
+
+
+def test_wait_until_free_waits_for_the_last_thread_of_a_killed_process() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = int(listener.getsockname()[1])
+    closing = threading.Timer(0.3, listener.close)
+    closing.start()
+    wait_until_free([free_port(), port])
+    assert choose_ports({"s3": port}, {}) == {"s3": port}
+    closing.join()
+
+
+def test_wait_until_free_ends_when_another_program_keeps_the_port(taken_port: int) -> None:
+    began = time.monotonic()
+    wait_until_free([taken_port], within_s=0.3)
+    assert time.monotonic() - began >= 0.3
 
 
 def test_fixed_port_reads_the_variable() -> None:
