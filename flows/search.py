@@ -15,7 +15,7 @@ from tasks.configs.sections import USUAL, Retraining
 from tasks.nights import name_of_night
 from tasks.prune import put_start
 from tasks.publish_history import publish_history
-from tasks.search import asked_for, count_places, figures_of_base, outcome_of, patterns_of, take_step
+from tasks.search import asked_for, count_places, figures_of_base, outcome_of, patterns_of, places_now, take_step
 from tasks.search_night import Question, SearchNight, finalists
 
 MOST_LOST = 5  # trainings in a row that were lost to something that may pass; it does not, then
@@ -52,6 +52,7 @@ def search(
     problem: str | None = None
     lost = 0
     while True:
+        count = places_now(compute, count)
         while problem is None and len(under_way) < count and (step := night.next_step()) is not None:
             candidate_id, pruning, recipe = asked_for(step, question)
             night.begin(step, candidate_id)

@@ -6,6 +6,7 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.futures import PrefectFuture
 
+from infra.device.errors import InfraError
 from infra.device.shown import shown
 from infra.ray_pool import places
 from infra.settings import Settings
@@ -28,6 +29,15 @@ from tasks.stored_network import base_key, candidate_key, pruned_id, retrained_k
 def count_places(compute: ComputeConfig) -> int:
     """How many candidates train at a time; one where the cluster has no node yet."""
     return max(1, places(compute.candidate_cpus, Settings.from_env().ray_address))
+
+
+def places_now(compute: ComputeConfig, before: int) -> int:
+    """The same while a night is under way, as nodes come and go; as before, where Ray does not answer just now."""
+    try:
+        return max(1, places(compute.candidate_cpus, Settings.from_env().ray_address))
+    except InfraError as error:
+        get_run_logger().warning("how many candidates train at a time stays %d: %s", before, error)
+        return before
 
 
 @task(retry_condition_fn=is_transient, **RETRIES)
