@@ -5,16 +5,36 @@ A network names its layers by their modules' paths. `modnet.pruning.groups` turn
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from modnet.errors import CheckpointError
 
 AdaptiveRule = Literal["adaptive", "ratio", "keep"]
+
+
+Places = tuple[tuple[int, ...], ...]
+"""For each channel of a group the positions that hold it: one usually, several where a channel is held several times."""
+
+
+class Held(NamedTuple):
+    """Position `positions[i]` holds channel `channels[i]`."""
+
+    positions: Sequence[int]
+    channels: Sequence[int]
+
+
+def _held(places: Places | None, channels: int, offset: int = 0) -> Held:
+    if places is None:
+        return Held(range(offset, offset + channels), range(channels))
+    return Held(
+        [position for one in places for position in one],
+        [channel for channel, one in enumerate(places) for _ in one],
+    )
 
 
 @dataclass(frozen=True)
@@ -26,6 +46,11 @@ class Producer:
 
     module: str
     norm: str | None = None
+    places: Places | None = None  # which outputs; None: output i is channel i
+
+    def held(self, channels: int) -> Held:
+        """Which outputs of the layer hold which of the group's channels."""
+        return _held(self.places, channels)
 
 
 @dataclass(frozen=True)
@@ -34,6 +59,24 @@ class Consumer:
 
     module: str
     offset: int = 0
+    places: Places | None = None  # which inputs, where they are not in a row
+
+    def held(self, channels: int) -> Held:
+        """Which inputs of the layer hold which of the group's channels."""
+        return _held(self.places, channels, self.offset)
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A tensor that has a value for each channel without making or reading it: a norm behind a concatenation."""
+
+    tensor: str  # name in the state dict
+    axis: int
+    places: Places  # none for a channel that it does not hold
+
+    def held(self, channels: int) -> Held:
+        """Which positions of the axis hold which of the group's channels."""
+        return _held(self.places, channels)
 
 
 @dataclass(frozen=True)
@@ -46,6 +89,7 @@ class ChannelGroup:
     # channel: residual partners, expand and depthwise, gates
     producers: tuple[Producer, ...] = ()
     consumers: tuple[Consumer, ...] = ()  # what reads them, after norm, activation and residual add
+    carriers: tuple[Carrier, ...] = ()  # what else must lose values with them
     # what the adaptive policy does: follow its threshold, its ratio, or keep every channel
     adaptive_rule: AdaptiveRule = "adaptive"
     prunable: bool = True  # False for what the outside world decides: an image's channels, a prediction's one
@@ -109,7 +153,9 @@ class PrunableNetwork(nn.Module, ABC):
     spec: NetworkSpec  # its sizes, as final numbers; the network is built from it, and a checkpoint carries it
     workload: ClassVar[str]  # the name of the workload that it belongs to; a checkpoint carries it
     # of the network and of what is deployed of it, in order
-    inputs: ClassVar[tuple[Input, ...]] = (Input("input", channels=3),)
+    inputs: tuple[Input, ...] = (Input("input", channels=3),)
+    # what it is called with, where it does not read images of any size
+    example_inputs: tuple[Tensor, ...] | None = None
 
     @abstractmethod
     def channel_groups(self) -> tuple[ChannelGroup, ...]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from modnet.network import ChannelGroup, Network, PrunableNetwork
 from modnet.pruning.gates import Removed
+from modnet.pruning.groups import held_by_norm
 
 
 def silenced(model: Network, removed: Removed) -> Network:
@@ -22,8 +24,9 @@ def silenced(model: Network, removed: Removed) -> Network:
         for producer in group.producers if group.name in removed else ():
             if producer.norm is not None:
                 scale = silent.get_submodule(producer.norm).get_parameter("weight")
+                held = held_by_norm(silent, producer, group)
                 with torch.no_grad():
-                    scale[removed[group.name][: len(scale)].to(scale.device)] = 0
+                    scale[torch.tensor(held.positions)[removed[group.name][list(held.channels)]].to(scale.device)] = 0
     return silent
 
 
@@ -43,34 +46,41 @@ def compensation_for(model: PrunableNetwork, removed: Removed) -> dict[str, Tens
 
     changes: dict[str, Tensor] = {}
     for name, goes in removed.items():
-        silent_channels = goes & (torch.arange(len(goes)) < _normed_channels(silent, groups[name]))
+        silent_channels = goes & _have_norms(silent, groups[name])
         for consumer in groups[name].consumers:
             layer = silent.get_submodule(consumer.module)
             taken_up = _taken_up(silent, consumer.module, norms.get(consumer.module))
             if taken_up is None:
                 continue
             tensor, length, sign = taken_up
-            own = slice(consumer.offset, consumer.offset + groups[name].channels)
-            values = inputs[consumer.module][:, own].transpose(0, 1).flatten(start_dim=1)  # (channels, all reads)
-            low, high = values.aminmax(dim=1)
+            held = consumer.held(groups[name].channels)
+            own = list(held.positions)
+            values = inputs[consumer.module].movedim(1 if isinstance(layer, _ConvNd) else -1, 0)[own].flatten(start_dim=1)
+            low, high = values.aminmax(dim=1)  # of all reads of each of these inputs
             is_constant = high - low <= 1e-5 * (1 + high.abs())
-            constants = torch.where(silent_channels.to(values.device) & is_constant, high, 0)
-            weight = layer.get_parameter("weight").detach()[:, own]  # (out, channels) and a kernel if it has one
+            constants = torch.where(silent_channels[list(held.channels)].to(values.device) & is_constant, high, 0)
+            weight = layer.get_parameter("weight").detach()[:, own]  # and a kernel
             per_channel = weight.reshape(len(weight), len(constants), -1).sum(dim=2)  # all positions read the constant
             change = sign * (per_channel @ constants)[:length]
             changes[tensor] = changes[tensor] + change if tensor in changes else change
     return changes
 
 
-def _normed_channels(model: nn.Module, group: ChannelGroup) -> int:
-    """How many of a group's first channels have a batch norm behind every producer."""
-    norms = [producer.norm for producer in group.producers]
-    return min(0 if norm is None else len(model.get_submodule(norm).get_parameter("weight")) for norm in norms)
+def _have_norms(model: nn.Module, group: ChannelGroup) -> Tensor:
+    """(channels,), True for those of a group that have a batch norm behind every producer."""
+    have = torch.ones(group.channels, dtype=torch.bool)
+    for producer in group.producers:
+        held = torch.zeros(group.channels, dtype=torch.bool)
+        held[list(held_by_norm(model, producer, group).channels)] = True
+        have &= held
+    return have
 
 
 def _taken_up(model: nn.Module, path: str, norm: str | None) -> tuple[str, int, int] | None:
     """Name and length of the tensor that can shift a layer's output by a constant, and the sign."""
-    parameters = dict(model.get_submodule(path).named_parameters())
+    layer, parameters = model.get_submodule(path), dict(model.get_submodule(path).named_parameters())
+    if isinstance(layer, _ConvNd) and (layer.groups > 1 or layer.transposed):
+        return None  # a constant input does not make a constant output of it
     if "bias" in parameters:
         return f"{path}.bias", len(parameters["bias"]), +1
     if norm is not None:

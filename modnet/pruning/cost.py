@@ -1,14 +1,11 @@
 """The cost model of a network: what its deployed graph costs at any widths of its groups, without building it."""
 
-from itertools import accumulate
 from math import prod
-
-from torch import nn
 
 from modnet.network import PrunableNetwork
 from modnet.policies.cost import CostModel, Term
 from modnet.pruning.complexity import layer_costs
-from modnet.pruning.groups import TensorSlice, tensor_slices
+from modnet.pruning.groups import Layer, TensorSlice, parts_held, tensor_slices
 
 
 def cost_model(model: PrunableNetwork, size: int = 512) -> CostModel:
@@ -28,16 +25,12 @@ def cost_model(model: PrunableNetwork, size: int = 512) -> CostModel:
         for name, tensor in module.named_parameters(recurse=False):
             pieces = slices[f"{path}.{name}"]
             axes = tuple(
-                tuple(part for piece in pieces if piece.axis == axis for part in _parts(piece, full))
+                tuple(part for piece in pieces if piece.axis == axis for part in parts_held(piece, full))
                 for axis in sorted({piece.axis for piece in pieces})
             )
-            rest = tensor.numel() // prod(tensor.shape[axis] for axis in range(len(axes)))
-            multiplies = name == "weight" and isinstance(module, nn.Conv2d | nn.Linear)
+            rest = tensor.numel() // prod(tensor.shape[axis] for axis in {piece.axis for piece in pieces})
+            multiplies = name == "weight" and isinstance(module, Layer)
             positions = macs // tensor.numel() if multiplies else 0
             terms.append(Term(axes, rest, rest * positions))
     return CostModel(full, tuple(terms))
 
-
-def _parts(piece: TensorSlice, full: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:  # (group, index)
-    ends = list(accumulate(full[piece.group]))
-    return [(piece.group, part) for part in range(ends.index(piece.length) + 1)]

@@ -13,6 +13,7 @@ from modnet.configs import PruningConfig
 from modnet.errors import PruningError
 from modnet.network import ChannelGroup, Producer, PrunableNetwork
 from modnet.pruning.gates import Removed, gated
+from modnet.pruning.groups import out_axis
 
 Scores = Mapping[str, Tensor]
 """Group name → float64 (channels,), at least 0; the larger, the more it would cost to remove the channel."""
@@ -81,7 +82,7 @@ def score_groups(model: PrunableNetwork, config: PruningConfig) -> Scores:
     if config.criterion not in CRITERIA:
         raise PruningError(f"criterion {config.criterion!r} looks at images, and none were given")
     score, aggregate = CRITERIA[config.criterion], _AGGREGATES[config.aggregate]
-    return {group.name: aggregate(torch.stack([score(model, one) for one in group.producers])) for group in groups}
+    return {group.name: aggregate(_of_channels(model, group, score)) for group in groups}
 
 
 def taylor(
@@ -129,8 +130,23 @@ def taylor(
     return {name: total / images * is_open[name] for name, total in sums.items()}
 
 
-def _filters(model: nn.Module, producer: Producer) -> Tensor:  # float64 (channels, weights of one)
-    return model.get_submodule(producer.module).get_parameter("weight").detach().double().flatten(start_dim=1)
+def _of_channels(
+    model: nn.Module, group: ChannelGroup, score: Callable[[nn.Module, Producer], Tensor]
+) -> Tensor:  # float64 (everything that makes a channel, channels)
+    rows = []
+    for producer in group.producers:
+        outputs = score(model, producer)
+        if producer.places is None:
+            rows.append(outputs[: group.channels])
+        else:
+            rows += outputs[torch.tensor(producer.places)].T.unbind()
+    return torch.stack(rows)
+
+
+def _filters(model: nn.Module, producer: Producer) -> Tensor:  # float64 (outputs, weights of one)
+    layer = model.get_submodule(producer.module)
+    filters = layer.get_parameter("weight").detach().double().movedim(out_axis(layer), 0).flatten(start_dim=1)
+    return filters.repeat(layer.groups, 1) if out_axis(layer) else filters  # its groups share the axis of outputs
 
 
 def _by_mean(norms: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modnet.network import PrunableNetwork
+from modnet.network import Held, PrunableNetwork
 
 Removed = Mapping[str, Tensor]  # group name → bool (channels,), True for a channel that is gone
 
@@ -24,16 +24,18 @@ def gated(model: PrunableNetwork, factors: Mapping[str, Tensor]) -> Iterator[Non
     with ExitStack() as hooks:
         for name, factor in factors.items():
             for consumer in groups[name].consumers:
-                module = model.get_submodule(consumer.module)
-                hooks.enter_context(module.register_forward_pre_hook(partial(_multiply, factor, consumer.offset)))
+                module, held = model.get_submodule(consumer.module), consumer.held(groups[name].channels)
+                hooks.enter_context(module.register_forward_pre_hook(partial(_multiply, factor, held)))
         yield
 
 
-def _multiply(factor: Tensor, offset: int, _module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
-    x: Tensor = inputs[0]  # (B, C, H, W) or (B, C)
-    end = offset + factor.shape[-1]
-    read = x[:, offset:end] * factor.reshape(*factor.shape, *(1,) * (x.dim() - 2))
-    if read.shape[1] == x.shape[1]:
-        return (read,)
-    before, after = (part.expand(len(read), *part.shape[1:]) for part in (x[:, :offset], x[:, end:]))
-    return (torch.cat((before, read, after), dim=1),)
+def _multiply(factor: Tensor, held: Held, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
+    x: Tensor = inputs[0]  # (B, C, H, W); (B, …, C) of a linear layer
+    axis = x.dim() - 1 if isinstance(module, nn.Linear) else 1
+    factor = factor[..., list(held.channels)] if held.channels != range(factor.shape[-1]) else factor
+    ones = factor.new_ones(*factor.shape[:-1], x.shape[axis])
+    whole = ones.index_copy(-1, torch.tensor(held.positions, device=factor.device), factor)
+    batch = whole.shape[:-1]  # () or (B,)
+    shape = [*batch, *[1] * (x.dim() - len(batch))]
+    shape[axis] = x.shape[axis]
+    return (x * whole.reshape(shape),)

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 from torch import Tensor, nn
 
 from modnet.configs import PruningConfig
@@ -21,6 +21,7 @@ from modnet.policies.policy import AllowedWidths, MeasuredLatency, Prunable, spl
 from modnet.pruning.cost import cost_model
 from modnet.pruning.criteria import Scores, score_groups
 from modnet.pruning.remarks import remarks_on
+from modnet.pruning.traced_network import TracedNetwork
 
 MeasureLatency = Callable[[Sequence[PrunableNetwork]], Sequence[float]]
 """Networks → their median latencies in milliseconds, measured interleaved, in any state of their weights."""
@@ -61,14 +62,27 @@ class GroupPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return tuple(sum(end - part <= channel < end for channel in self.kept) for part, end in ends)
 
 
+class Traced(BaseModel, frozen=True, extra="forbid"):
+    """How the groups of a network that declares none were found.
+
+    Attributes:
+        inputs: shapes of the example inputs.
+        keep_unknown: channels were kept that an operation touches which was not followed.
+    """
+
+    inputs: tuple[tuple[PositiveInt, ...], ...] = Field(min_length=1)
+    keep_unknown: bool
+
+
 class PruningPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Kept channels of every group of one network; replaying it gives the identical smaller network.
 
     Attributes:
         config: what was asked; None for a plan made in another way.
+        traced: how its groups were found; None where the network declares them.
         groups: by name; a group that is not named keeps every channel.
         network_sha256: digest of the weights that the plan was made for (`network_digest`); None fits any weights.
-        parameters, macs: of the deployed graph that is left, for one 512×512 image.
+        parameters, macs: of the deployed graph that is left, for one 512×512 image; for the example inputs if traced.
         latency: where the policy measured.
         remarks: where the plan is not what was asked, and why; for people.
         versions: of what made the plan.
@@ -76,6 +90,7 @@ class PruningPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     groups: dict[str, GroupPlan]
     config: PruningConfig | None = None
+    traced: Traced | None = None
     network_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     parameters: int | None = Field(None, ge=0)
     macs: int | None = Field(None, ge=0)
@@ -178,6 +193,7 @@ def plan_pruning(
     cost = costs.cost({name: group.widths for name, group in groups.items()})
     return PruningPlan(
         config=config,
+        traced=_traced(model),
         groups=groups,
         network_sha256=network_digest(model),
         parameters=cost.parameters,
@@ -186,6 +202,12 @@ def plan_pruning(
         remarks=(*_idle_patterns(prunable, remaining, config), *remarks_on(question, config, decision)),
         versions={"modnet-edge": version("modnet-edge"), "torch": torch.__version__},
     )
+
+
+def _traced(model: PrunableNetwork) -> Traced | None:
+    if not isinstance(model, TracedNetwork):
+        return None
+    return Traced(inputs=tuple(tuple(one.shape) for one in model.example_inputs), keep_unknown=model.keep_unknown)
 
 
 def network_digest(model: nn.Module) -> str:

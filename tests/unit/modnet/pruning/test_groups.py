@@ -120,5 +120,5 @@ def test_tensor_slices_holds_first_channels_of_a_group_when_its_norm_is_narrower
     """IBNorm: the batch norm has the first half, the instance norm after it no tensors."""
     pieces = {piece.tensor: piece for piece in tensor_slices(network, network.channel_groups())}
     norm, conv = pieces["detail.hr4x.0.norm.batch.running_var"], pieces["detail.hr4x.0.conv.bias"]
-    assert (norm.start, norm.length) == (0, 8)
-    assert (conv.start, conv.length) == (0, 16)
+    assert list(norm.positions) == list(norm.channels) == list(range(8))
+    assert list(conv.positions) == list(conv.channels) == list(range(16))
