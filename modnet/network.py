@@ -18,7 +18,7 @@ AdaptiveRule = Literal["adaptive", "ratio", "keep"]
 
 
 Places = tuple[tuple[int, ...], ...]
-"""For each channel of a group the positions that hold it: one usually, several where a channel is held several times."""
+"""For each channel of a group the positions that hold it: one usually, several where it is held several times."""
 
 
 class Held(NamedTuple):

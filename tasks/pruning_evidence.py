@@ -84,7 +84,9 @@ def _taylor_samples(config: PruningConfig, data: LabelledData) -> list[Sample]:
 
 
 def measure_latency(threads: int) -> MeasureLatency:
-    """A measuring function for the latency policy: median milliseconds of each network's FP32 IR, 512×512, one image.
+    """A measuring function for the latency policy: median milliseconds of each network's FP32 IR.
+
+    It computes one image, 512×512, or the network's example inputs.
 
     Every call exports its networks into a folder that is gone afterwards and times them in turns.
     """
@@ -93,6 +95,7 @@ def measure_latency(threads: int) -> MeasureLatency:
     from infra.device.documents.latency_summary import percentile
     from modnet.export.onnx_to_openvino import convert_ir
     from modnet.export.torch_to_onnx import export_onnx
+    from modnet.export.torch_to_openvino import convert_traced
     from tasks.host_latency import interleaved_latencies
 
     def measure(networks: Sequence[PrunableNetwork]) -> list[float]:
@@ -101,6 +104,9 @@ def measure_latency(threads: int) -> MeasureLatency:
             irs = {}
             for number, network in enumerate(progress.passing(networks)):
                 folder = Path(temporary) / str(number)
+                if network.example_inputs is not None:
+                    irs[str(number)] = convert_traced(network, network.example_inputs, folder / "network.xml")
+                    continue
                 onnx = export_onnx(network, folder / "network.onnx")
                 irs[str(number)] = convert_ir(onnx, folder / "ir", targets=("cpu-fp32",))["cpu-fp32"].xml
             samples = interleaved_latencies(irs, threads)

@@ -55,7 +55,9 @@ def compensation_for(model: PrunableNetwork, removed: Removed) -> dict[str, Tens
             tensor, length, sign = taken_up
             held = consumer.held(groups[name].channels)
             own = list(held.positions)
-            values = inputs[consumer.module].movedim(1 if isinstance(layer, _ConvNd) else -1, 0)[own].flatten(start_dim=1)
+            values = (
+                inputs[consumer.module].movedim(1 if isinstance(layer, _ConvNd) else -1, 0)[own].flatten(start_dim=1)
+            )
             low, high = values.aminmax(dim=1)  # of all reads of each of these inputs
             is_constant = high - low <= 1e-5 * (1 + high.abs())
             constants = torch.where(silent_channels[list(held.channels)].to(values.device) & is_constant, high, 0)

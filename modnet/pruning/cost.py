@@ -33,4 +33,3 @@ def cost_model(model: PrunableNetwork, size: int = 512) -> CostModel:
             positions = macs // tensor.numel() if multiplies else 0
             terms.append(Term(axes, rest, rest * positions))
     return CostModel(full, tuple(terms))
-

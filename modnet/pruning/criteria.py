@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from modnet.configs import PruningConfig
 from modnet.errors import PruningError
@@ -146,7 +147,8 @@ def _of_channels(
 def _filters(model: nn.Module, producer: Producer) -> Tensor:  # float64 (outputs, weights of one)
     layer = model.get_submodule(producer.module)
     filters = layer.get_parameter("weight").detach().double().movedim(out_axis(layer), 0).flatten(start_dim=1)
-    return filters.repeat(layer.groups, 1) if out_axis(layer) else filters  # its groups share the axis of outputs
+    # The groups of a transposed convolution share the axis of outputs.
+    return filters.repeat(layer.groups, 1) if isinstance(layer, _ConvTransposeNd) else filters
 
 
 def _by_mean(norms: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from modnet.errors import PruningError
 from modnet.network import Carrier, ChannelGroup, Consumer, Places, Producer
-from modnet.pruning.tracing import ChannelTrace, trace
+from modnet.pruning.channel_trace import ChannelTrace
+from modnet.pruning.tracing import trace
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,14 @@ class Grouping:
     """Groups, and what must follow when they lose channels.
 
     Attributes:
-        groups: in order of running; named after the first layer that makes their channels, or reads an input's.
+        groups: in order of running; named after the first layer that makes their channels.
         sizes: (module, attribute) → the parts (group, index) whose channels it counts, each as often as it counts them.
-        kept: sentences on what was not followed; its channels stay.
+        kept: group whose channels stay → why they do.
     """
 
     groups: tuple[ChannelGroup, ...]
     sizes: Mapping[tuple[str, str], tuple[tuple[str, int], ...]]
-    kept: tuple[str, ...]
+    kept: Mapping[str, str]
 
 
 def groups_of(
@@ -62,13 +63,13 @@ class _Channel:
     read: dict[str, list[int]] = field(default_factory=dict)
     carried: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     counted: dict[int, int] = field(default_factory=dict)  # index of a size → how often
-    fixed: bool = False
+    why_fixed: str | None = None
 
     def group(self) -> object:
         """The same for channels of one group: the same layers make and read them, equally often."""
         made, read = ({name: len(places) for name, places in where.items()} for where in (self.made, self.read))
         alone = frozenset() if made or read else frozenset(self.carried)
-        return (self.fixed, frozenset(made.items()), frozenset(read.items()), alone)
+        return (self.why_fixed is None, frozenset(made.items()), frozenset(read.items()), alone)
 
     def part(self) -> object:
         """The same for channels of one part of a group: the same norms hold them, and no cut lies between."""
@@ -83,13 +84,13 @@ class _Grouper:
 
     def grouping(self) -> Grouping:
         found = self._found
-        for path, labels in found.makes.items():
+        for path, labels in found.made.items():
             for position, channel in self._each(labels):
                 channel.made.setdefault(path, []).append(position)
-        for path, labels in found.reads.items():
+        for path, labels in found.read.items():
             for position, channel in self._each(labels):
                 channel.read.setdefault(path, []).append(position)
-        layers = found.makes.keys() | found.reads.keys()
+        layers = found.made.keys() | found.read.keys()
         for (tensor, axis), labels in found.tensors.items():
             if tensor.rpartition(".")[0] not in layers:
                 for position, channel in self._each(labels):
@@ -98,24 +99,27 @@ class _Grouper:
             for _, channel in self._each(size.labels):
                 channel.counted[index] = channel.counted.get(index, 0) + 1
         for label, channel in self._channels.items():
-            channel.fixed = found.labels.why_fixed(label) is not None
+            channel.why_fixed = found.labels.why_fixed(label)
 
         members: dict[object, list[_Channel]] = defaultdict(list)
         for channel in self._channels.values():
             members[channel.group()].append(channel)
-        groups, sizes, names = [], defaultdict(list), set()
+        groups: list[ChannelGroup] = []
+        kept: dict[str, str] = {}
+        sizes: dict[tuple[str, str], list[tuple[int, tuple[str, int]]]] = defaultdict(list)
         for channels in members.values():
             parts: dict[object, list[_Channel]] = defaultdict(list)
             for channel in channels:
                 parts[channel.part()].append(channel)
-            group = self._group(list(parts.values()), names)
-            names.add(group.name)
+            group = self._group(list(parts.values()), {group.name for group in groups})
             groups.append(group)
+            if channels[0].why_fixed is not None:
+                kept[group.name] = channels[0].why_fixed
             for number, part in enumerate(parts.values()):
                 for index, times in part[0].counted.items():
                     key = found.sizes[index].module, found.sizes[index].attribute
                     sizes[key] += [(index, (group.name, number))] * times
-        return Grouping(tuple(groups), _agreed(sizes), tuple(found.unknown))
+        return Grouping(tuple(groups), _agreed(sizes), kept)
 
     def _each(self, labels: Tensor) -> Iterable[tuple[int, _Channel]]:
         return ((place, self._channels[root]) for place, root in enumerate(self._found.labels.roots(labels).tolist()))
@@ -123,7 +127,7 @@ class _Grouper:
     def _group(self, parts: list[list[_Channel]], names: set[str]) -> ChannelGroup:
         channels = [channel for part in parts for channel in part]
         first, norms = channels[0], self._found.norms
-        path = next(iter(first.made or first.read), None) or next(iter(first.carried))[0]
+        path = next(iter(first.made), "input" if first.read else next(iter(first.carried), ("",))[0])
         name = path
         for number in range(2, 2 + len(names)):
             if name not in names:
@@ -136,9 +140,8 @@ class _Grouper:
         ]
         consumers = []
         for path in first.read:
-            places: Places | None = tuple(tuple(one.read[path]) for one in channels)
-            offset = channels[0].read[path][0]
-            places = _unless_in_row(places, offset)
+            offset = first.read[path][0]
+            places = _unless_in_row(tuple(tuple(one.read[path]) for one in channels), offset)
             consumers.append(Consumer(path, offset if places is None else 0, places))
         carried = dict.fromkeys(key for channel in channels for key in channel.carried)
         carriers = [
@@ -152,7 +155,7 @@ class _Grouper:
             producers=tuple(producers),
             consumers=tuple(consumers),
             carriers=tuple(carriers),
-            prunable=not first.fixed and bool(producers),
+            prunable=first.why_fixed is None and bool(producers),
         )
 
 

@@ -16,7 +16,6 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from modnet.errors import PruningError
 from modnet.network import ChannelGroup, Consumer, Held, Producer
 
-
 Layer = _ConvNd | nn.Linear
 
 
@@ -71,7 +70,7 @@ def held_by_norm(model: nn.Module, producer: Producer, group: ChannelGroup) -> H
     """Which positions of a producer's norm hold which of the group's channels; none where it has no norm."""
     if producer.norm is None:
         return Held((), ())
-    features = model.get_submodule(producer.norm).num_features
+    features = len(model.get_submodule(producer.norm).get_parameter("weight"))
     pairs = zip(*producer.held(group.channels), strict=True)
     within = [(position, channel) for position, channel in pairs if position < features]
     return Held([position for position, _ in within], [channel for _, channel in within])

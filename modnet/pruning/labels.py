@@ -35,7 +35,7 @@ class Labels:
 
     def unite(self, one: Tensor, other: Tensor) -> None:
         """Labels that stand at the same place are one channel from now on; the shapes broadcast."""
-        pairs = torch.stack([narrow.flatten() for narrow in _narrowest(*torch.broadcast_tensors(one, other))])
+        pairs = torch.stack([narrow.flatten() for narrow in _narrowest(*_broadcast(one, other))])
         for first, second in torch.unique(self.roots(pairs), dim=1).T.tolist():
             low, high = sorted((self._root(first), self._root(second)))
             self._parents[high] = low
@@ -68,6 +68,11 @@ class Labels:
         while self._parents[label] != label:
             label = int(self._parents[label])
         return label
+
+
+def _broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    shape = np.broadcast_shapes(one.shape, other.shape)
+    return one.expand(shape), other.expand(shape)
 
 
 def _narrowest(*tensors: Tensor) -> list[Tensor]:

@@ -19,7 +19,9 @@ from modnet.pruning.gates import Removed, gated
 _TOLERANCE = 1e-9  # of the largest value of an output, in float64
 
 
-def require_law(network: PrunableNetwork, removed: Removed, compact: nn.Module, example_inputs: Sequence[Tensor]) -> None:
+def require_law(
+    network: PrunableNetwork, removed: Removed, compact: nn.Module, example_inputs: Sequence[Tensor]
+) -> None:
     """Compares a compact network with the original whose removed channels are multiplied by zero where they are read.
 
     Both compute random inputs of the examples' shapes in float64 and evaluation mode.
@@ -30,20 +32,23 @@ def require_law(network: PrunableNetwork, removed: Removed, compact: nn.Module, 
     """
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(one.shape, dtype=torch.float64, generator=generator) for one in example_inputs]
-    whole, small = (copy.deepcopy(one).cpu().double().eval() for one in (network, compact))
+    whole, small = copy.deepcopy(network).cpu().double().eval(), copy.deepcopy(compact).cpu().double().eval()
     with torch.no_grad():
         with gated(whole, {name: (~gone).double() for name, gone in removed.items()}):
             wanted = tree_leaves(whole(*inputs))
         with _failing_module(small):
             got = tree_leaves(small(*inputs))
     for number, (one, other) in enumerate(zip(got, wanted, strict=True)):
-        worst = float((one - other).abs().max() / other.abs().max().clamp_min(1e-30)) if one.shape == other.shape else None
-        if worst is None or not worst <= _TOLERANCE:
-            shapes = f"{tuple(one.shape)}, wanted {tuple(other.shape)}" if worst is None else f"it differs by {worst:.1e}"
-            raise PruningError(
-                f"output {number} of the pruned network is not that of the masked one: {shapes}. Its code takes channels "
-                "by places that pruning changes; exclude the layers before it"
-            )
+        if one.shape != other.shape:
+            difference = f"got shape {tuple(one.shape)}, wanted {tuple(other.shape)}"
+        elif (worst := float((one - other).abs().max() / other.abs().max().clamp_min(1e-30))) <= _TOLERANCE:
+            continue
+        else:
+            difference = f"it differs by {worst:.1e} of the largest value"
+        raise PruningError(
+            f"output {number} of the pruned network is not that of the masked one: {difference}. Its code takes "
+            "channels by places that pruning changes; exclude the layers before it"
+        )
 
 
 @contextmanager
@@ -61,8 +66,8 @@ def _failing_module(network: nn.Module) -> Iterator[None]:
     except Exception as error:  # the code of any network may raise anything
         reason = str(error).strip().partition("\n")[0]
         raise PruningError(
-            f"the pruned network does not run, at {last[0] or 'its forward'}: {type(error).__name__}: {reason}. Its code "
-            "counts on a number of channels that no attribute of the module says; exclude the layers before it"
+            f"the pruned network does not run, at {last[0] or 'its forward'}: {type(error).__name__}: {reason}. Its "
+            "code counts on a number of channels that no attribute of the module says; exclude the layers before it"
         ) from error
     finally:
         hook.remove()

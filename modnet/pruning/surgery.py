@@ -64,8 +64,9 @@ def _compact(model: Network, plan: PruningPlan, compensate: bool) -> Network:
 
     compact = model.resized({name: group_plan.widths for name, group_plan in plan.groups.items()})
     compact.load_state_dict(state, assign=True)  # keeps dtype and device
-    if model.example_inputs is not None and not compensate:
-        require_law(model, removed, compact, model.example_inputs)
+    if model.example_inputs is not None:
+        plain = _compact(model, plan, compensate=False) if compensate else compact
+        require_law(model, removed, plain, model.example_inputs)
     return compact.train(model.training)
 
 

@@ -23,6 +23,8 @@ class TracedNetwork(PrunableNetwork):
     """
 
     workload = "none"
+    module: nn.Module
+    example_inputs: tuple[Tensor, ...]
 
     def __init__(self, module: nn.Module, example_inputs: Sequence[Tensor], *, keep_unknown: bool = False) -> None:
         """Traces when groups are first asked for.
@@ -66,22 +68,26 @@ class TracedNetwork(PrunableNetwork):
 
     def resized(self, widths: Mapping[str, tuple[int, ...]]) -> Self:
         """A copy in which the named groups have the given channels per part, in tensors without values."""
+        module = copy.deepcopy(self.module)
+        if widths:
+            self._resize(module, widths)
+        return type(self)(module, self.example_inputs, keep_unknown=self.keep_unknown)
+
+    def _resize(self, module: nn.Module, widths: Mapping[str, tuple[int, ...]]) -> None:
+        """Gives a copy of the network other widths: new tensors, and what its layers say of their channels."""
         full = {group.name: group.parts for group in self.channel_groups()}
         now = {**full, **widths}
         lengths: dict[tuple[str, int], int] = {}
         for piece in tensor_slices(self, self.channel_groups()):
             held = sum(now[name][part] for name, part in parts_held(piece, full))
             lengths[piece.tensor, piece.axis] = lengths.get((piece.tensor, piece.axis), 0) + held
-        module = copy.deepcopy(self.module)
         for name, tensor in module.state_dict(keep_vars=True).items():
             shape = [lengths.get((name, axis), side) for axis, side in enumerate(tensor.shape)]
             if shape != list(tensor.shape):
                 path, _, own = name.rpartition(".")
                 empty = torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
                 is_parameter = isinstance(tensor, nn.Parameter)
-                setattr(
-                    module.get_submodule(path), own, nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
-                )
+                value = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+                setattr(module.get_submodule(path), own, value)
         for (path, attribute), parts in self.grouping.sizes.items():
             setattr(module.get_submodule(path), attribute, sum(now[name][part] for name, part in parts))
-        return type(self)(module, self.example_inputs, keep_unknown=self.keep_unknown)

@@ -43,7 +43,12 @@ def _described(network: Inspection, before: Inspection | None) -> Result:
                 "layers": [producer.module for producer in group.producers],
                 "read_by": [consumer.module for consumer in group.consumers],
                 "tensors": [
-                    {"tensor": piece.tensor, "axis": piece.axis, "start": piece.start, "length": piece.length}
+                    {
+                        "tensor": piece.tensor,
+                        "axis": piece.axis,
+                        "start": piece.positions[0],
+                        "length": len(piece.positions),
+                    }
                     for piece in network.tensors[name]
                 ],
             }

@@ -22,6 +22,7 @@ from modnet.workloads.matting.published.modelcompression import (
 from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result, require_free
 from tasks.cli.given import cost, given_data, given_network, given_training
+from tasks.cli.pruning_any import prune_any
 from tasks.cli.pruning_flags import DEFAULT_POLICY, MODELCOMPRESSION, TIMING_THREADS, require_flags_that_fit
 from tasks.pruning_evidence import plan_with_evidence
 from tasks.tables import markdown_table
@@ -30,6 +31,10 @@ from tasks.tables import markdown_table
 def prune(options: Options) -> Result:
     """Removes channels from a network. The channels that stay keep their weights."""
     require_flags_that_fit(options)
+    if options.network is not None:
+        config = None if options.plan is not None else _pruning_config(options)
+        plan = None if options.plan is None else _read_plan(options.plan)
+        return prune_any(options, config, plan, options.threads or TIMING_THREADS)
     if options.policy == MODELCOMPRESSION:
         return _pruned_like_modelcompression(options)
     if options.iterations is not None:

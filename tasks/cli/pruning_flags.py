@@ -108,6 +108,7 @@ def require_flags_that_fit(options: Options) -> None:
         UsageError: says which flag, and what it belongs to.
     """
     given = {name for name, value in vars(options).items() if value is not None and value is not False}
+    _require_one_network(options, given)
     of_policies = {name for names in FLAGS_OF.values() for name in names}
     if options.plan is not None:
         idle = given & ({"policy", "seed", "dataset", *of_policies, *_RETRAINING} - {"compensate"})
@@ -135,6 +136,26 @@ def require_aggregate_that_fits(options: Options) -> None:
     if options.aggregate is not None and options.criterion in ("taylor", "random"):
         why = f"--criterion {options.criterion} has one score for all layers of a group"
         raise UsageError(f"--aggregate would do nothing: {why}")
+
+
+def _require_one_network(options: Options, given: set[str]) -> None:
+    """A checkpoint, or a network of the user's own code with what belongs to it."""
+    if (options.checkpoint is None) == (options.network is None):
+        raise UsageError("say which network: exactly one of --checkpoint and --network")
+    if options.network is None:
+        if idle := given & {"example", "weights", "keep_unknown"}:
+            raise UsageError(f"{typed(*idle)} belongs to --network")
+        return
+    if idle := given & {"prune_info", "dataset", "iterations", "batch_only"}:
+        raise UsageError(f"{typed(*idle)} belongs to --checkpoint: nobody knows the data of --network, nor its norms")
+    if options.criterion == "taylor" or options.policy == MODELCOMPRESSION:
+        raise UsageError(
+            "--network takes no --criterion taylor, which looks at images, and no --policy modelcompression"
+        )
+    if options.plan is None and options.example is None:
+        raise UsageError("--network needs --example: the shapes of its inputs")
+    if options.plan is not None and (idle := given & {"example", "keep_unknown"}):
+        raise UsageError(f"{typed(*idle)} would do nothing: --plan says it")
 
 
 def _policy(word: str) -> str:

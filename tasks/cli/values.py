@@ -71,6 +71,14 @@ def size(text: str) -> Shape:
     return int(found[1]), int(found[2] or found[1])
 
 
+def tensor_shape(text: str) -> tuple[int, ...]:
+    """`1x3x224x224`; ArgumentTypeError where a number is missing, or 0."""
+    sides = text.split("x")
+    if not all(re.fullmatch(r"[1-9]\d{0,6}", side) for side in sides):
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted the shape of an input, as 1x3x224x224")
+    return tuple(map(int, sides))
+
+
 def texts(text: str) -> list[str]:
     """`a,b` as its elements."""
     return [part.strip() for part in text.split(",")]

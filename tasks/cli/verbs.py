@@ -105,8 +105,19 @@ def adapt(verb: ArgumentParser) -> None:
 
 def prune(verb: ArgumentParser) -> None:
     """Of `modnet prune`."""
-    for add in (flags.network, flags.out_folder, flags.device):
+    flags.checkpoint(verb, without="the network of --network")
+    for add in (flags.out_folder, flags.device):
         add(verb)
+    own = verb.add_argument_group("a network of your own code")
+    says = "What makes it, as package.module:factory; the current folder is searched first."
+    add_flag(own, "--network", says, without="the one of --checkpoint")
+    says = "Shapes of its inputs, as 1x3x224x224. Costs are those of such inputs."
+    add_flag(own, "--example", says, type=values.tensor_shape, nargs="+", without="required with --network")
+    add_flag(
+        own, "--weights", "Its state dict, .safetensors or of torch.", type=Path, without="those that it is made with"
+    )
+    says = "Keeps the channels that an operation touches which cannot be followed."
+    add_flag(own, "--keep-unknown", says, action="store_true")
     _add_training_fields(verb, RetrainConfig, "how --iterations retrains")
     add_pruning_flags(verb)
 

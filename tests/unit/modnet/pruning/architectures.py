@@ -127,7 +127,7 @@ class SharedLayer(nn.Module):
 
 
 class SplitNorm(nn.Module):
-    """IBNorm as people write it: the width of the batch norm is an attribute, and there is another of the same value."""
+    """IBNorm as people write it: the width of the batch norm is an attribute, and another has the same value."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -152,6 +152,19 @@ class SplitSizes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide, narrow = self.both(x).split([self.wide, self.narrow], dim=1)
         return self.reads_wide(wide) + self.reads_narrow(narrow)
+
+
+class Unbound(nn.Module):
+    """Two sets of channels as an axis of their own, taken apart again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = conv(8, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.both(x)
+        left, right = x.view(x.shape[0], 2, x.shape[1] // 2, *x.shape[2:]).unbind(1)
+        return left * torch.sigmoid(right)
 
 
 class Selective(nn.Module):
@@ -218,11 +231,19 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "pixel unshuffle": Architecture(
         lambda: nn.Sequential(conv(3, 4), nn.PixelUnshuffle(2), conv(16, 6), nn.Conv2d(6, 3, 1))
     ),
-    "split norm": Architecture(lambda: classifier(nn.Conv2d(3, 12, 3), SplitNorm(12), nn.ReLU(), conv(12, 6), channels=6)),
+    "split norm": Architecture(
+        lambda: classifier(nn.Conv2d(3, 12, 3), SplitNorm(12), nn.ReLU(), conv(12, 6), channels=6)
+    ),
     "unequal split": Architecture(lambda: classifier(conv(3, 8), SplitSizes(), channels=6)),
+    "unbind": Architecture(lambda: classifier(conv(3, 8), Unbound(), conv(6, 4), channels=4)),
+    "instance norm": Architecture(
+        lambda: classifier(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8, affine=True), nn.ReLU(), conv(8, 6), channels=6)
+    ),
     "selective kernels": Architecture(lambda: classifier(conv(3, 8), Selective(8), conv(8, 6), channels=6)),
     "flattened pixels": Architecture(
-        lambda: nn.Sequential(conv(3, 6), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(6 * 4 * 6, 10), nn.ReLU(), nn.Linear(10, 5))
+        lambda: nn.Sequential(
+            conv(3, 6), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(6 * 4 * 6, 10), nn.ReLU(), nn.Linear(10, 5)
+        )
     ),
     "tokens": Architecture(lambda: classifier(conv(3, 8), Tokens(8), conv(8, 6), channels=6)),
     "sequence": Architecture(
