@@ -29,8 +29,9 @@ if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` r
     from modnet.policies.uniform import UniformPolicy
     from modnet.pruning.complexity import complexity
     from modnet.pruning.criteria import taylor
-    from modnet.pruning.plan import plan_pruning
+    from modnet.pruning.plan import PruningPlan, plan_pruning
     from modnet.pruning.surgery import apply_plan
+    from modnet.pruning.traced_network import TracedNetwork
     from modnet.training.retrain import retrain
     from modnet.workloads.matting.checkpoint import load
     from modnet.workloads.matting.data.dataset import MattingDataset
