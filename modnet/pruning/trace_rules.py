@@ -343,8 +343,8 @@ _BY_RULE: Mapping[Rule, str] = {
     _pad: "pad constant_pad_nd",
     _reduce: "mean sum amax amin std var",
     _move: (
-        "permute transpose t numpy_T movedim swapaxes squeeze unsqueeze expand stack flip repeat tile repeat_interleave "
-        "pixel_shuffle pixel_unshuffle"
+        "permute transpose t numpy_T movedim swapaxes squeeze unsqueeze expand stack flip repeat tile "
+        "repeat_interleave pixel_shuffle pixel_unshuffle"
     ),
     _concatenate: "cat concat concatenate",
     _reshape: "view reshape _unsafe_view flatten unflatten",

@@ -104,7 +104,8 @@ def _load(network: nn.Module, path: Path) -> None:
     except SafetensorError as error:
         raise CheckpointError(f"weights {path} are damaged: {error}") from error
     except RuntimeError as error:
-        raise CheckpointError(f"weights {path} do not fit {type(network).__name__}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"weights {path} do not fit {type(network).__name__}: {reason}") from error
     for name, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"weights {path}: {name} holds values that are not finite")

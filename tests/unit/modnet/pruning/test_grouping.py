@@ -15,7 +15,7 @@ from modnet.network import Carrier, ChannelGroup, Consumer, Producer
 from modnet.pruning.grouping import grouping_of, groups_of
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tests.unit.modnet.pruning.architectures import ARCHITECTURES, conv
+from benchmarks.architectures import ARCHITECTURES, conv
 from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 from tests.unit.modnet.pruning.networks import NETWORKS
 

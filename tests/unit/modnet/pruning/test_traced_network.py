@@ -17,7 +17,7 @@ from modnet.pruning.law import require_law
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.pruning.traced_network import TracedNetwork
-from tests.unit.modnet.pruning.architectures import ARCHITECTURES, classifier, conv, random_weights
+from benchmarks.architectures import ARCHITECTURES, classifier, conv, random_weights
 from tests.unit.modnet.pruning.networks import masks, outputs
 
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)

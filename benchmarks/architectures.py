@@ -44,6 +44,33 @@ class Bottleneck(nn.Module):
         return F.relu(out, inplace=True)
 
 
+class Wide(nn.Module):
+    """ResNet-50's bottleneck: its 3×3 convolution has the stride, and the skip has a projection where shapes change."""
+
+    def __init__(self, inputs: int, inner: int, stride: int) -> None:
+        super().__init__()
+        outputs = 4 * inner
+        self.body = nn.Sequential(conv(inputs, inner, 1), conv(inner, inner, stride=stride))
+        self.expand = nn.Sequential(nn.Conv2d(inner, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.skip: nn.Module = nn.Identity()
+        if inputs != outputs:
+            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.expand(self.body(x)) + self.skip(x))
+
+
+def resnet50() -> nn.Module:
+    """ResNet-50 (He et al. 2016, arXiv 1512.03385): 25.6 M parameters, 4.1 GMAC at 224×224 pixels."""
+    blocks: list[nn.Module] = [conv(3, 64, 7, stride=2), nn.MaxPool2d(3, 2, 1)]
+    inputs = 64
+    for inner, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for number in range(count):
+            blocks.append(Wide(inputs, inner, 2 if number == 0 and inner > 64 else 1))
+            inputs = 4 * inner
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
+
+
 class Dense(nn.Module):
     """DenseNet's layer: norm, ReLU, convolution, and the input beside what it makes."""
 
