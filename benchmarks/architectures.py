@@ -107,7 +107,8 @@ class Halves(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         half = x.shape[1] // 2
-        return self.left(x[:, :half]) * torch.sigmoid(self.right(x[:, half:]))
+        out: Tensor = self.left(x[:, :half]) * torch.sigmoid(self.right(x[:, half:]))
+        return out
 
 
 class SqueezeExcite(nn.Module):
@@ -120,7 +121,8 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x)
+        out: Tensor = x * self.gate(x)
+        return out
 
 
 class UNet(nn.Module):
@@ -178,7 +180,8 @@ class SplitSizes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide, narrow = self.both(x).split([self.wide, self.narrow], dim=1)
-        return self.reads_wide(wide) + self.reads_narrow(narrow)
+        out: Tensor = self.reads_wide(wide) + self.reads_narrow(narrow)
+        return out
 
 
 class Unbound(nn.Module):
@@ -216,7 +219,8 @@ class Tokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows = x.flatten(2).transpose(1, 2)  # (B, H·W, C)
         rows = rows + self.scale * self.outer(F.gelu(self.inner(rows)))
-        return rows.transpose(1, 2).reshape(x.shape)
+        out: Tensor = rows.transpose(1, 2).reshape(x.shape)
+        return out
 
 
 def classifier(*body: nn.Module, channels: int) -> nn.Sequential:

@@ -53,10 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (network, example) in _networks().items():
         row = {"network": name}
         for title, prune in (("here", ours), ("Torch-Pruning 1.6.1", torch_pruning)):
-            verdicts, seconds, left = zip(*(_tried(prune, network, example, seed) for seed in range(options.seeds)))
-            row[title] = _summed(verdicts)
-            row[f"s, {title}"] = f"{median(seconds):.2f}"
-            row[f"weights left, {title}"] = "" if None in left else f"{sum(left) / len(left):.0%}"
+            trials = [_tried(prune, network, example, seed) for seed in range(options.seeds)]
+            row[title] = _summed([verdict for verdict, _, _ in trials])
+            row[f"s, {title}"] = f"{median(seconds for _, seconds, _ in trials):.2f}"
+            left = [share for _, _, share in trials if share is not None]
+            row[f"weights left, {title}"] = f"{sum(left) / len(left):.0%}" if left else ""
         rows.append(row)
         print(row, file=sys.stderr)
     print(markdown_table(rows))
@@ -131,7 +132,7 @@ def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
     """The last layer, or of MODNet the heads."""
     if isinstance(network, MODNet):
         return [network.get_submodule(f"{branch}.head") for branch in ("semantic", "detail", "fusion")]
-    return [module for module in network.modules() if isinstance(module, _ConvNd | nn.Linear)][-1:]
+    return list(_layers(network)[-1:])
 
 
 def _tried(prune: Prune, network: nn.Module, example: Tensor, seed: int) -> tuple[str, float, float | None]:
@@ -158,17 +159,16 @@ def _tried(prune: Prune, network: nn.Module, example: Tensor, seed: int) -> tupl
 def _numbered(network: nn.Module) -> nn.Module:
     """A copy in which the weights of every layer say at which input and output they stand."""
     numbered = copy.deepcopy(network)
-    for module in numbered.modules():
-        if isinstance(module, _ConvNd | nn.Linear):
-            weight = module.weight.data
-            weight.copy_(torch.arange(weight.numel(), dtype=weight.dtype).reshape(weight.shape))
+    for layer in _layers(numbered):
+        weight = layer.weight.data
+        weight.copy_(torch.arange(weight.numel(), dtype=weight.dtype).reshape(weight.shape))
     return numbered
 
 
 def _masked(network: nn.Module, numbered: nn.Module) -> nn.Module:
     """A copy of the whole network in which the columns that the smaller one lacks are zero."""
     masked = copy.deepcopy(network)
-    for (name, layer), small in zip(_layers(masked), (layer for _, layer in _layers(numbered)), strict=True):
+    for layer, small in zip(_layers(masked), _layers(numbered), strict=True):
         if is_depthwise(layer):
             continue  # it reads no other channels than it makes
         weight = layer.weight.data.movedim(out_axis(layer), 0)  # (out, in, …)
@@ -179,8 +179,8 @@ def _masked(network: nn.Module, numbered: nn.Module) -> nn.Module:
     return masked
 
 
-def _layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in network.named_modules() if isinstance(module, _ConvNd | nn.Linear)]
+def _layers(network: nn.Module) -> list[_ConvNd | nn.Linear]:
+    return [module for module in network.modules() if isinstance(module, _ConvNd | nn.Linear)]
 
 
 def _count(network: nn.Module) -> int:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.architectures import ARCHITECTURES, conv
 from modnet.errors import PruningError
 from modnet.network import Carrier, ChannelGroup, Consumer, Producer
 from modnet.pruning.grouping import grouping_of, groups_of
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from benchmarks.architectures import ARCHITECTURES, conv
 from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 from tests.unit.modnet.pruning.networks import NETWORKS
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.architectures import ARCHITECTURES, classifier, conv, random_weights
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.errors import PruningError
 from modnet.network import PrunableNetwork
@@ -17,7 +18,6 @@ from modnet.pruning.law import require_law
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.pruning.traced_network import TracedNetwork
-from benchmarks.architectures import ARCHITECTURES, classifier, conv, random_weights
 from tests.unit.modnet.pruning.networks import masks, outputs
 
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
