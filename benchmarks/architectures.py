@@ -285,20 +285,3 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         shape=(2, 4, 20),
     ),
 }  # fmt: skip
-
-
-def random_weights(network: nn.Module, seed: int) -> nn.Module:
-    """The network in float64 with weights, scales, shifts and statistics of which none is 0 or 1."""
-    generator = torch.Generator().manual_seed(seed)
-    network = network.double().eval()
-    for name, tensor in network.state_dict().items():
-        if not tensor.dtype.is_floating_point:
-            continue
-        if tensor.dim() > 1:
-            spread = 2.0 / tensor[0].numel() ** 0.5
-            tensor.copy_(torch.randn(tensor.shape, dtype=tensor.dtype, generator=generator) * spread)
-        else:
-            is_shift = name.endswith(("bias", "running_mean"))
-            values = torch.rand(tensor.shape, dtype=tensor.dtype, generator=generator)
-            tensor.copy_(values - 0.5 if is_shift else values + 0.5)
-    return network

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.architectures import ARCHITECTURES, random_weights, resnet50
+from benchmarks.architectures import ARCHITECTURES, resnet50
 from benchmarks.services import memory_mb
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.pruning.groups import is_depthwise, out_axis
+from modnet.pruning.law import with_random_weights
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.pruning.traced_network import TracedNetwork
@@ -89,10 +90,10 @@ def _large() -> dict[str, str]:
 def _networks() -> Mapping[str, tuple[nn.Module, Tensor]]:
     torch.manual_seed(0)
     networks = {
-        name: (random_weights(build(), 0), torch.randn(shape, dtype=torch.float64))
+        name: (with_random_weights(build()), torch.randn(shape, dtype=torch.float64))
         for name, (build, shape) in ARCHITECTURES.items()
     }
-    modnet = random_weights(MODNet(ModnetSpec.full()), 0)
+    modnet = with_random_weights(MODNet(ModnetSpec.full()))
     return {**networks, "MODNet": (modnet, torch.randn(1, 3, 64, 64, dtype=torch.float64))}
 
 

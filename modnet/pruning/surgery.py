@@ -1,15 +1,16 @@
 """From a plan to a smaller network that computes on the kept channels."""
 
+from collections.abc import Mapping
 from typing import overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modnet.errors import PruningError
 from modnet.network import Network, PrunableNetwork
 from modnet.pruning.compensation import compensation_for
 from modnet.pruning.groups import tensor_slices
-from modnet.pruning.law import require_law
+from modnet.pruning.law import require_law, with_random_weights
 from modnet.pruning.plan import PruningPlan, network_digest
 from modnet.pruning.traced_network import TracedNetwork
 
@@ -30,7 +31,7 @@ def apply_plan(model: nn.Module, plan: PruningPlan, *, compensate: bool = False)
     the scales of its batch norms are zero and their shifts stay (see `compensation_for`).
 
     A network that declares no groups is traced as it was for the plan, and may have other weights by now; that the
-    smaller one equals it is tried on random inputs.
+    smaller one would equal it whatever its weights is tried on random ones.
 
     Raises:
         PruningError: the plan is for another network, the network's groups do not account for all its channels, or the
@@ -47,26 +48,38 @@ def apply_plan(model: nn.Module, plan: PruningPlan, *, compensate: bool = False)
 
 def _compact(model: Network, plan: PruningPlan, compensate: bool) -> Network:
     _require_same_network(model, plan)
-    slices = tensor_slices(model, model.channel_groups())
-    removed = plan.removed()
+    kept = _kept(model, plan)
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    sides = {(name, axis): side for name, tensor in state.items() for axis, side in enumerate(tensor.shape)}
+    if compensate:
+        for name, change in compensation_for(model, plan.removed()).items():
+            state[name] += change
+    if model.example_inputs is not None:
+        twin = with_random_weights(model)
+        require_law(twin, plan.removed(), _sliced(twin, twin.state_dict(), kept, plan), model.example_inputs)
+    return _sliced(model, state, kept, plan)
+
+
+def _kept(model: PrunableNetwork, plan: PruningPlan) -> dict[tuple[str, int], Tensor]:
+    """Tensor and axis → bool, True for the positions that stay."""
+    sides = {(name, axis): side for name, one in model.state_dict().items() for axis, side in enumerate(one.shape)}
     kept = {axis: torch.ones(side, dtype=torch.bool) for axis, side in sides.items()}
-    for piece in slices:
+    removed = plan.removed()
+    for piece in tensor_slices(model, model.channel_groups()):
         if piece.group in removed:
             kept[piece.tensor, piece.axis][list(piece.positions)] = ~removed[piece.group][list(piece.channels)]
-    changes = compensation_for(model, removed) if compensate else {}
-    for name, change in changes.items():
-        state[name] += change
+    return kept
+
+
+def _sliced(
+    model: Network, state: dict[str, Tensor], kept: Mapping[tuple[str, int], Tensor], plan: PruningPlan
+) -> Network:
+    """A network of the plan's widths with what stays of a state."""
+    state = dict(state)
     for (name, axis), keeps in kept.items():
         if not keeps.all():
             state[name] = state[name].index_select(axis, keeps.nonzero().flatten().to(state[name].device))
-
     compact = model.resized({name: group_plan.widths for name, group_plan in plan.groups.items()})
     compact.load_state_dict(state, assign=True)  # keeps dtype and device
-    if model.example_inputs is not None:
-        plain = _compact(model, plan, compensate=False) if compensate else compact
-        require_law(model, removed, plain, model.example_inputs)
     return compact.train(model.training)
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.architectures import ARCHITECTURES, classifier, conv, random_weights
+from benchmarks.architectures import ARCHITECTURES, classifier, conv
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.errors import PruningError
 from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.pruning.gates import gated
-from modnet.pruning.law import require_law
+from modnet.pruning.law import require_law, with_random_weights
 from modnet.pruning.plan import GroupPlan, PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
 from modnet.pruning.traced_network import TracedNetwork
@@ -28,7 +28,7 @@ def traced(name: str, seed: int = 0) -> TracedNetwork:
     build, shape = ARCHITECTURES[name]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return TracedNetwork(random_weights(build(), seed), (torch.randn(shape, dtype=torch.float64),))
+        return TracedNetwork(with_random_weights(build(), seed), (torch.randn(shape, dtype=torch.float64),))
 
 
 def random_plan(network: PrunableNetwork, seed: int, least: int = 1) -> PruningPlan:
@@ -104,7 +104,7 @@ def test_apply_plan_rebuilds_the_network_of_a_factory(name: str) -> None:
 
 
 def test_apply_plan_compensates_traced_networks_for_what_norms_leave_behind() -> None:
-    module = random_weights(classifier(conv(3, 8, 1), conv(8, 6, 1), channels=6), 3)
+    module = with_random_weights(classifier(conv(3, 8, 1), conv(8, 6, 1), channels=6), 3)
     network = TracedNetwork(module, (torch.zeros(2, 3, 16, 24, dtype=torch.float64),))
     plan = PruningPlan(groups={"0.0": GroupPlan(parts=(8,), kept=(0, 1, 2))})
     silent = copy.deepcopy(network)
@@ -141,7 +141,7 @@ class HardCoded(nn.Module):
 
 
 def test_apply_plan_refuses_when_code_counts_on_a_number_of_channels() -> None:
-    network = TracedNetwork(random_weights(HardCoded(), 0), (torch.zeros(1, 3, 8, 8, dtype=torch.float64),))
+    network = TracedNetwork(with_random_weights(HardCoded(), 0), (torch.zeros(1, 3, 8, 8, dtype=torch.float64),))
     with pytest.raises(PruningError, match=r"pruned network does not run.*number of channels that no attribute"):
         apply_plan(network, random_plan(network, 0))
 
@@ -161,11 +161,32 @@ class Ambiguous(nn.Module):
 
 
 def test_apply_plan_refuses_when_channels_would_be_cut_elsewhere() -> None:
-    network = TracedNetwork(random_weights(Ambiguous(), 0), (torch.zeros(1, 3, 8, 8, dtype=torch.float64),))
+    network = TracedNetwork(with_random_weights(Ambiguous(), 0), (torch.zeros(1, 3, 8, 8, dtype=torch.float64),))
     names = [group.name for group in network.channel_groups()]
     assert names[:2] == ["first.0", "first.0:2"]
     plan = PruningPlan(groups={"first.0": GroupPlan(parts=(4,), kept=(0, 1))})
     with pytest.raises(PruningError, match="pruned network"):
+        apply_plan(network, plan)
+
+
+class InnerConstant(nn.Module):
+    """Its code counts in fours: with half of every four gone, two fours of others are taken for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = conv(3, 16), conv(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fours = self.first(x).unflatten(1, (-1, 4))
+        return self.last(fours.flip(2).flatten(1, 2))
+
+
+def test_apply_plan_refuses_also_what_the_weights_of_today_would_hide() -> None:
+    """A branch that starts with scales of zero, as residual ones often do, computes nothing yet."""
+    network = TracedNetwork(InnerConstant().eval(), (torch.zeros(1, 3, 8, 8),))
+    nn.init.zeros_(network.module.last[1].weight)
+    plan = PruningPlan(groups={"first.0": GroupPlan(parts=(4,), kept=(0, 1))})
+    with pytest.raises(PruningError, match="output 0 of the pruned network is not that of the masked one: it differs"):
         apply_plan(network, plan)
 
 
