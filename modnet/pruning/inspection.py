@@ -13,7 +13,7 @@ from modnet.pruning.groups import TensorSlice, tensor_slices
 class Inspection:
     """One network."""
 
-    size: int  # side in pixels of the square image that MACs are counted for
+    size: int | None  # side in pixels of the square image that MACs are counted for; None: the example inputs
     layers: Mapping[str, Cost]  # path → cost of every layer of the deployed graph, in order of running
     groups: Mapping[str, ChannelGroup]
     tensors: Mapping[str, tuple[TensorSlice, ...]]  # what each group holds, by the group's name
@@ -54,7 +54,7 @@ def inspect_network(network: PrunableNetwork, size: int = 512) -> Inspection:
     for piece in tensor_slices(network, groups):
         tensors[piece.group].append(piece)
     return Inspection(
-        size=size,
+        size=size if network.example_inputs is None else None,
         layers=layer_costs(network, size),
         groups={group.name: group for group in groups},
         tensors={name: tuple(pieces) for name, pieces in tensors.items()},

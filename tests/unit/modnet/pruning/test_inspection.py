@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from benchmarks.architectures import conv
 from modnet.errors import ConfigError
 from modnet.pruning.complexity import complexity
 from modnet.pruning.inspection import Inspection, group_changes, inspect_network
+from modnet.pruning.traced_network import TracedNetwork
 from modnet.report.channel_chart import channel_chart
 from modnet.report.inspection_tables import group_rows, layer_rows, tensor_rows, total_rows
 from modnet.workloads.matting.network.modnet import MODNet
@@ -130,3 +136,12 @@ def test_channel_chart_is_a_png(is_comparison: bool, inspected: Inspection, narr
     picture = channel_chart(narrower, inspected if is_comparison else None)
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000
+
+
+def test_channel_chart_draws_a_network_of_many_branches_in_rows() -> None:
+    """Layers of a Sequential are numbered: a panel for each would hold one bar."""
+    network = TracedNetwork(nn.Sequential(*(conv(width, 8) for width in (3, *[8] * 19))), (torch.zeros(1, 3, 16, 16),))
+    inspected = inspect_network(network)
+    assert inspected.size is None
+    picture = cv2.imdecode(np.frombuffer(channel_chart(inspected), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape[0] / picture.shape[1] == pytest.approx((1 + 3 * 3) / 14, abs=0.01)  # three rows
