@@ -109,8 +109,6 @@ class PruningPlan(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     def to_json(self) -> str:
         """JSON that `from_json` reads back to an equal plan; carries its own digest."""
         content = self.model_dump(mode="json")
-        if self.traced is None:  # so that a plan of declared groups has the bytes that it had before tracing
-            del content["traced"]
         return json.dumps({"sha256": _content_digest(content), "plan": content})
 
     @classmethod
