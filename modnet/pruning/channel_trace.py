@@ -102,9 +102,18 @@ class ChannelTrace:
         self.norms.setdefault(maker, norm)
 
     def counts(self, path: str, labels: Tensor, *attributes: str) -> None:
-        """Attributes of a module, of those that it has, say how many channels there are."""
+        """Attributes of a module, of those that have this value, say how many channels there are.
+
+        Channels that one attribute counts in several tensors go together.
+        """
         own = dict(self.numbers_of(path))
-        self.sizes += [Size(path, name, labels) for name in attributes if name in own]
+        for name in attributes:
+            if own.get(name) != len(labels):
+                continue
+            for size in self.sizes:
+                if (size.module, size.attribute) == (path, name):
+                    self.labels.unite(size.labels, labels)
+            self.sizes.append(Size(path, name, labels))
 
     def keeps(self, shape: Sequence[int], why: str) -> Tensor:
         """Labels of what is one channel that stays."""

@@ -167,14 +167,9 @@ def _unless_in_row(places: Places, offset: int) -> Places | None:
 def _agreed(
     sizes: Mapping[tuple[str, str], Sequence[tuple[int, tuple[str, int]]]],
 ) -> dict[tuple[str, str], tuple[tuple[str, int], ...]]:
-    """What each attribute counts, which every use of it must say alike."""
+    """What each attribute counts; every use of it counts the same."""
     agreed = {}
-    for (module, attribute), counted in sizes.items():
-        by_use: dict[int, list[tuple[str, int]]] = defaultdict(list)
-        for index, part in counted:
-            by_use[index].append(part)
-        uses = {tuple(sorted(parts)) for parts in by_use.values()}
-        if len(uses) > 1:
-            raise PruningError(f"{module}.{attribute} says how many channels there are of two different tensors")
-        agreed[module, attribute] = uses.pop()
+    for name, counted in sizes.items():
+        first_use = counted[0][0]
+        agreed[name] = tuple(sorted(part for use, part in counted if use == first_use))
     return agreed

@@ -182,8 +182,9 @@ def _pad(trace: ChannelTrace, node: Node, x: Tensor, pads: Sequence[int], *_: An
 
 def _reduce(trace: ChannelTrace, node: Node, x: Tensor, axes: Any = None, *_: Any) -> Any:
     """Means, sums and extremes: what is brought together is one channel."""
-    axes = [axes] if isinstance(axes, int) else axes or range(x.dim())
-    axes = [axis % x.dim() for axis in axes]
+    if axes is None or axes == [] or isinstance(axes, bool):  # a variance over all says how it is corrected
+        axes = range(x.dim())
+    axes = [axis % x.dim() for axis in ([axes] if isinstance(axes, int) else axes)]
     first = trace.labels.unite_along(x, *axes)
     return map_values(node.meta["val"], lambda value: first if value.dim() == x.dim() else first.squeeze(axes))
 

@@ -128,6 +128,29 @@ def test_grouping_of_says_which_attributes_count_channels() -> None:
     assert sizes["3", "in_features"] == (("0.0", 0),) * 24
 
 
+class OneNumber(nn.Module):
+    """One attribute cuts two tensors, and says nothing of the layer's own `num_features` beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width, self.num_features = 3, 8
+        self.left, self.right = conv(3, 8), conv(3, 8)
+        self.last = conv(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = F.instance_norm(self.left(x)[:, : self.width])
+        return self.last(torch.cat((left, self.right(x)[:, : self.width]), dim=1))
+
+
+def test_grouping_of_couples_channels_that_one_attribute_counts() -> None:
+    grouping = grouping_of(OneNumber(), (torch.zeros(1, 3, 16, 16),))
+    group = grouping.groups[0]
+    assert [one.module for one in group.producers] == ["left.0", "right.0"]
+    assert group.parts == (3,)
+    assert grouping.sizes["", "width"] == (("left.0", 0),)
+    assert ("", "num_features") not in grouping.sizes
+
+
 @pytest.mark.parametrize(
     ("network", "why"),
     [
@@ -151,6 +174,14 @@ def test_grouping_of_keeps_what_would_compute_something_else(network: nn.Module,
     group = grouping.groups[0]
     assert (group.producers[0].module, group.prunable) == ("a.0", False)
     assert why in grouping.kept[group.name]
+
+
+@pytest.mark.parametrize("spread", [lambda x: x.var(), lambda x: x.mean(dim=1, keepdim=True)], ids=["of all", "mean"])
+def test_groups_of_takes_channels_that_are_brought_together_for_one(spread: Callable[[Tensor], Tensor]) -> None:
+    network = Given(lambda n, x: n.b(n.a(x) / spread(n.a(x))), a=conv(3, 4), b=conv(4, 3))
+    group = groups_by_name(network)["a.0"]
+    assert group.channels == 1  # and a group keeps one
+    assert group.producers[0].places == ((0, 1, 2, 3),)
 
 
 def test_groups_of_keeps_a_gate_of_one_channel_and_not_what_it_multiplies() -> None:
