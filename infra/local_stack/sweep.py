@@ -87,10 +87,18 @@ def sweep(api: PrefectApi, folder: str | None, listened_for_s: float) -> list[Ro
             rows += _settled_below(api, parent)
     if folder is not None:
         rows += _ended_processes(api, carriers, folder)
-    for run in api.crashed_runs(datetime.now(UTC) - _AGAIN_WITHIN):
-        if api.was_heard(str(run["id"]), datetime.now(UTC) - _AGAIN_WITHIN) and (started := start_again(api, run)):
+    since = datetime.now(UTC) - _AGAIN_WITHIN
+    for run in api.crashed_runs(since):
+        if _was_lost_of_late(api, run, since) and (started := start_again(api, run)):
             rows.append(_row(f"flow run {run['name']}", "Crashed", "AGAIN", f"flow run {started}"))
     return rows
+
+
+def _was_lost_of_late(api: PrefectApi, run: Run, since: datetime) -> bool:
+    """It was heard since then, or should have begun: one that is killed in its first seconds is never heard."""
+    expected = run["expected_start_time"]
+    is_new = expected is not None and datetime.fromisoformat(expected) >= since
+    return is_new or api.was_heard(str(run["id"]), since)
 
 
 def start_again(api: PrefectApi, run: Run) -> str | None:

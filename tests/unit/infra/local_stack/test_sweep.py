@@ -156,6 +156,13 @@ def test_a_computing_run_starts_again_once_where_it_was_lost_of_late() -> None:
     assert api.again == ["night"]
 
 
+def test_a_run_that_is_killed_before_its_first_heartbeat_starts_again() -> None:
+    api = _FakeApi({"night": "CRASHED", "night-of-last-week": "CRASHED"})
+    api.found["night"]["expected_start_time"] = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+    sweep(api, None, 0.0)
+    assert api.again == ["night"]
+
+
 def test_skip_missed_runs_leaves_what_is_to_come_has_begun_or_somebody_asked_for() -> None:
     api = _FakeApi(dict.fromkeys(["last night", "to come", "of-the-ui"], "SCHEDULED") | {"under way": "RUNNING"})
     skip_missed_runs(api)
