@@ -1,7 +1,7 @@
 """How much room a run needs on the disks of this machine, from its settings: an upper estimate, checked before it.
 
-Counted by the unpruned network of the workload, as no candidate is larger: its 32-bit weights are B bytes. On disks of
-others, as that of an S3 server elsewhere, nothing is checked.
+Counted by the unpruned network, as no candidate is larger: its 32-bit weights are B bytes. It is the workload's, or a
+smaller one that is given. On disks of others, as that of an S3 server elsewhere, nothing is checked.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def require_room_for(config: CompressConfig, settings: Settings) -> None:
 
 def needed_room(config: CompressConfig, settings: Settings) -> dict[str, tuple[Path, int]]:
     """Folder and bytes, by what they are for, in words."""
-    network, dataset = network_bytes(config.dataset.workload), dataset_bytes(config.dataset)
+    network = min([network_bytes(config.dataset.workload), *_given_bytes(config.base.checkpoint)])
+    dataset = dataset_bytes(config.dataset)
     candidates = len(config.pruning) if config.search is None else _most_searched(config.search)
     exported = (1 + len(config.export.targets) * (1 if config.export.turned is False else 2)) * network
     trainings = candidates + (config.base.checkpoint is None)
@@ -89,6 +90,12 @@ def network_bytes(workload: str | None) -> int:
     with torch.device("meta"):
         network = found.network(found.spec.full())
     return 4 * sum(int(tensor.numel()) for tensor in network.state_dict().values())
+
+
+def _given_bytes(checkpoint: str | None) -> list[int]:
+    """Of the 32-bit weights of a given network at most: its file may hold them in 16 bits; none where it is no file."""
+    path = Path(checkpoint or "")
+    return [2 * path.stat().st_size] if path.is_file() else []
 
 
 def dataset_bytes(config: DatasetConfig) -> int:

@@ -13,6 +13,7 @@ from infra.device.stores.folder_store import FolderStore
 from infra.settings import Settings
 from modnet.configs import DatasetConfig
 from modnet.records import DatasetRecord
+from tasks.configs.baseline import BaselineConfig
 from tasks.configs.compress import CompressConfig
 from tasks.needed_room import dataset_bytes, needed_room, network_bytes, require_room_for
 from tasks.stored import put_file, put_record
@@ -46,6 +47,18 @@ def test_more_candidates_and_images_need_more(tmp_path: Path) -> None:
     elsewhere = settings_of(tmp_path, MODNET_STORE="s3://bucket", RAY_ADDRESS="node:6379")
     wanted = needed_room(CompressConfig(profile="demo"), elsewhere)
     assert sorted(wanted) == ["downloaded and unpacked files", "files on their way"]
+
+
+def test_a_small_network_that_is_given_needs_less(tmp_path: Path) -> None:
+    given = tmp_path / "tiny.safetensors"
+    given.write_bytes(b"x" * 50_000)
+    settings = settings_of(tmp_path)
+    usual, small = (
+        needed_room(CompressConfig(profile="demo", base=BaselineConfig(checkpoint=checkpoint)), settings)
+        for checkpoint in ("shipped", str(given))
+    )
+    assert small["files on their way"][1] < usual["files on their way"][1] / 100
+    assert small["the store"][1] < usual["the store"][1]
 
 
 def test_a_stack_has_its_store_on_this_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
