@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from modnet.data.fingerprints import Fingerprint, copies, fingerprint
+from modnet.data.images import Image, read_image
 from modnet.evaluation.data_check import SPLITS, Place, check_data
-from modnet.workloads.matting.data.images import Image, Matte16, read_image, read_matte16
+from modnet.workloads.matting.data.images import Matte16, read_matte16
 from modnet.workloads.matting.matte_faults import ONE, faults_of
 from modnet.workloads.matting.portraits import Portraits
 from tasks.cli.given import given_folder

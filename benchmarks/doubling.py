@@ -37,6 +37,7 @@ from benchmarks.latency.tables import median_of_ratios
 from infra.device.measuring.latency import measure_interleaved
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import load_ir, runtime_text
+from modnet.data.images import read_image
 from modnet.export.graph_file import read_onnx
 from modnet.export.half_size_head import heads_at_half_size, phase_weights
 from modnet.export.merge_norm import merge_norms
@@ -47,7 +48,6 @@ from modnet.export.shrunk_image import shrunk_images_as_convolutions
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.files import write_atomically
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.weights import SHIPPED_BASE, SHIPPED_SMALL
 from tasks.tables import markdown_table

@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks.inputs import extracted, input_parser
+from modnet.data.images import read_image
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.names import ALL_METRICS, FEW_METRICS

@@ -24,8 +24,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.inputs import PROJECT
+from modnet.data.images import write_png
 from modnet.shipped import FRONT, USUAL
-from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.data.synthetic import render_portrait
 from tasks.tables import markdown_table
 
@@ -42,7 +42,7 @@ import cv2, PIL.Image; lap("import OpenCV, Pillow")
 import openvino; lap("import OpenVINO")
 from pathlib import Path
 from infra.settings import Settings
-from modnet.workloads.matting.data.images import read_image, write_png
+from modnet.data.images import read_image, write_png
 from modnet.workloads.matting.predict.composition import cutout
 from modnet.workloads.matting.predict.front_predictor import FrontPredictor
 import tasks.cli.infer, tasks.cli.light_verbs

@@ -42,6 +42,7 @@ from infra.device.measuring.latency import LatencySamples, measure_interleaved
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.configs.shape import shown
+from modnet.data.images import Image, read_image, resize
 from modnet.evaluation.intervals import mean_interval, ratio_interval
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.runtime import core
@@ -51,9 +52,7 @@ from modnet.records import Scores
 from modnet.report.pictures import png
 from modnet.targets import Shape, Target
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import Image, read_image
 from modnet.workloads.matting.data.indexing import DatasetIndex
-from modnet.workloads.matting.data.preprocessing import resize
 from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.portraits import Portraits

@@ -16,13 +16,13 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.inputs import HEADLINE_PLAN, UNPRUNED, extracted, input_parser, networks
 from modnet.configs import ExportConfig
+from modnet.data.images import read_image
 from modnet.export.export import export_network
 from modnet.export.legacy_runtimes import LegacyRuntime, verify_on_legacy
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.graph_function import TorchGraph
 from modnet.targets import LEGACY_RUNTIMES, VARIANTS, Target
-from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.evaluate import Predictor, evaluate
 from modnet.workloads.matting.network.modnet import MODNet

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` r
     from modnet.configs.pruning import PruningConfig
     from modnet.configs.training import RetrainConfig, TrainingConfig
     from modnet.data.archives import extract_archive
+    from modnet.data.images import read_image
     from modnet.errors import ModnetError
     from modnet.export.onnx_to_openvino import convert_ir
     from modnet.export.torch_to_onnx import export_onnx
@@ -35,7 +36,6 @@ if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` r
     from modnet.training.retrain import retrain
     from modnet.workloads.matting.checkpoint import load
     from modnet.workloads.matting.data.dataset import MattingDataset
-    from modnet.workloads.matting.data.images import read_image
     from modnet.workloads.matting.data.indexing import index_dataset
     from modnet.workloads.matting.data.preprocessing import prepare
     from modnet.workloads.matting.data.synthetic import write_synthetic_archive

@@ -22,12 +22,12 @@ from infra.device.measuring.latency import measure, measure_interleaved
 from infra.device.measuring.machine import machine_conditions
 from infra.device.measuring.runtime import load_ir, runtime_text
 from modnet.configs.shape import shown
+from modnet.data.images import read_image
 from modnet.export.legacy_runtimes import LegacyRuntime
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.pruning.complexity import layer_costs
 from modnet.targets import VARIANTS, Shape, Target
-from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.network.modnet import MODNet

@@ -30,6 +30,7 @@ import numpy as np
 from benchmarks.inputs import extracted
 from modnet.checkpoint import to_bytes
 from modnet.data.download import sha256_of_file
+from modnet.data.images import Image
 from modnet.errors import CheckpointError, ConfigError
 from modnet.evaluation.intervals import mean_interval
 from modnet.export.accuracy_control import AccuracyBound
@@ -44,7 +45,7 @@ from modnet.records import Scores
 from modnet.shipped import FRONT, FrontName
 from modnet.targets import Shape, Target
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
-from modnet.workloads.matting.data.images import Alpha, Image, read_pair
+from modnet.workloads.matting.data.images import Alpha, read_pair
 from modnet.workloads.matting.data.preprocessing import prepare
 from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.data.synthetic import render_portrait

@@ -19,10 +19,10 @@ import torch
 from packaging.requirements import Requirement
 
 from infra.local_stack.services import PACKAGES
+from modnet.data.images import write_png
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.extras import EXTRAS
-from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.data.synthetic import render_portrait, write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

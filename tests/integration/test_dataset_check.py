@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import pytest
 
-from modnet.workloads.matting.data.images import write_png
+from modnet.data.images import write_png
 from tasks.cli import main
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -12,8 +12,8 @@ import torch
 
 from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive
+from modnet.data.images import read_image, write_png
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.workloads.matting.data.images import read_image, write_png
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modnet.configs import TrainingConfig
 from modnet.configs.shape import orientations
+from modnet.data.images import Image, normalise, read_image, resize
 from modnet.errors import DatasetError
 from modnet.graph_function import GraphFunction
 from modnet.network import PrunableNetwork
@@ -18,17 +19,9 @@ from modnet.records import Scores
 from modnet.targets import STRIDE, Shape
 from modnet.workload import Looked, Split
 from modnet.workloads.matting.data.dataset import MattingDataset
-from modnet.workloads.matting.data.images import (
-    Alpha,
-    Image,
-    check_same_size,
-    checked_alpha,
-    read_image,
-    read_matte16,
-    read_pair,
-)
+from modnet.workloads.matting.data.images import Alpha, check_same_size, checked_alpha, read_matte16, read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair, index_dataset
-from modnet.workloads.matting.data.preprocessing import SIDE, input_geometry, normalise, prepare, resize
+from modnet.workloads.matting.data.preprocessing import SIDE, input_geometry, prepare
 from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.evaluate import evaluate
 from modnet.workloads.matting.matte_faults import faults_of

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from modnet.data.images import Image, read_image, write_png
 from modnet.errors import ConfigError, DatasetError
 from modnet.files import write_atomically
 from modnet.progress import progress_over
 from modnet.workloads.matting.data.copies import require_no_copies
-from modnet.workloads.matting.data.images import Alpha, Image, read_image, write_png
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.data.indexing import PSEUDO, find_images, index_dataset
 from modnet.workloads.matting.evaluate import Predictor
 

@@ -6,11 +6,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.data.images import resize
 from modnet.records import ImageScore, Scores
 from modnet.report.pictures import SheetRow, sheet
 from modnet.workloads.matting.data.images import read_pair
 from modnet.workloads.matting.data.indexing import DatasetIndex
-from modnet.workloads.matting.data.preprocessing import resize
 from modnet.workloads.matting.evaluate import Predictor
 from modnet.workloads.matting.names import SHEET_IMAGES
 

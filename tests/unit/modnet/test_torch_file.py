@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from modnet.backbones.spec import BlockSpec
 from modnet.checkpoint import save_checkpoint
 from modnet.errors import CheckpointError
 from modnet.workloads.matting.checkpoint import load, read_checkpoint
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import BlockSpec, ModnetSpec, SplitWidth
+from modnet.workloads.matting.network.spec import ModnetSpec, SplitWidth
 from modnet.workloads.matting.published.layout import modelcompression_state
 
 State = dict[str, Tensor]

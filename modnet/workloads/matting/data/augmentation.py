@@ -5,16 +5,17 @@ Every function takes what it changes and a generator, and gives new arrays. An `
 """
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.data.image_changes import blur, compress, recolour
+from modnet.data.images import Image, resize
 from modnet.targets import Shape
 from modnet.workloads.matting.data.foreground import estimate_foreground
-from modnet.workloads.matting.data.images import Alpha, Image, Matte16
-from modnet.workloads.matting.data.preprocessing import resize
+from modnet.workloads.matting.data.images import Alpha, Matte16
 from modnet.workloads.matting.data.synthetic_background import draw_background
 from modnet.workloads.matting.settings import AugmentationConfig
 
@@ -26,9 +27,6 @@ Draw = Callable[[], tuple[Image, Matte16] | None]
 OPAQUE = 65535  # of a matte: all person
 LETTERBOX_GREY = 128  # next to what a device's letterbox is filled with: 0 after normalisation, 127.5 before
 
-BRIGHTNESS, CONTRAST, COLOUR = 0.15, 0.2, 0.08  # largest change at strength 1, as a share
-BLUR_SIGMA = (0.3, 1.2)  # pixels of the sample: no more than a matte's own border is soft
-JPEG_QUALITY = (40, 90)  # both included
 DRAWN_SHARE = 0.5  # of the new backgrounds; the others are cut from photographs
 SMALLEST_CUTTING = 0.125  # side of what is cut, as a share of the sample's; less would be one blur
 
@@ -94,31 +92,6 @@ def _cut(array: NDArray[_Value], first: tuple[int, int], size: Shape, beyond: in
     above, before = max(0, -top), max(0, -left)
     margins = ((above, height - above - inside.shape[0]), (before, width - before - inside.shape[1]))
     return np.pad(inside, margins + ((0, 0),) * (array.ndim - 2), constant_values=beyond)
-
-
-def recolour(image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """(value · gain - mean) · contrast + mean + brightness, per colour, rounded and clipped."""
-    gain = rng.uniform(1 - COLOUR * strength, 1 + COLOUR * strength, size=3)
-    contrast = rng.uniform(1 - CONTRAST * strength, 1 + CONTRAST * strength)
-    brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS) * strength * 255.0
-    mean = image.mean()
-    # Three tables of 256 entries instead of arithmetic on every pixel.
-    values = (np.arange(256.0)[:, None] * gain - mean) * contrast + mean + brightness
-    table = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return cast(Image, cv2.LUT(image, table[None]))
-
-
-def blur(image: Image, rng: np.random.Generator) -> Image:
-    """As from a lens slightly out of focus; the matte stays, as its border is as soft as the blur."""
-    return cast(Image, cv2.GaussianBlur(image, (0, 0), rng.uniform(*BLUR_SIGMA)))
-
-
-def compress(image: Image, rng: np.random.Generator) -> Image:
-    """As read back from a JPEG file of random quality."""
-    quality = int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1))
-    # OpenCV takes its channels as BGR, both ways; told RGB, it would treat red as blue where it saves on colour.
-    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cast(Image, cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
 
 
 def replace_background(image: Image, matte: Matte16, background: Image) -> Image:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modnet.data.fingerprints import Fingerprint, copies, fingerprint
+from modnet.data.images import read_image
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
-from modnet.workloads.matting.data.images import read_image
 
 
 def require_no_copies(unlabelled: Sequence[Path], scored: Sequence[Path]) -> None:

@@ -10,13 +10,13 @@ from torch.utils.data import Dataset
 
 from modnet.configs.shape import shape_of
 from modnet.data.batches import generator_of
+from modnet.data.images import Image, normalise
 from modnet.errors import DatasetError
 from modnet.targets import Shape, Size
 from modnet.workloads.matting.data.augmentation import alpha_of, augment
 from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair
-from modnet.workloads.matting.data.images import Image, Matte16
+from modnet.workloads.matting.data.images import Matte16
 from modnet.workloads.matting.data.indexing import Pair
-from modnet.workloads.matting.data.preprocessing import normalise
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
 from modnet.workloads.matting.settings import AugmentationConfig
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.data.images import Image, read_image, resize
 from modnet.targets import Shape
-from modnet.workloads.matting.data.images import Image, Matte16, check_same_size, read_image, read_matte16
-from modnet.workloads.matting.data.preprocessing import resize
+from modnet.workloads.matting.data.images import Matte16, check_same_size, read_matte16
 
 Decoded = tuple[Image, Matte16]
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.data.images import Image
+from modnet.workloads.matting.data.images import Alpha
 
 WINDOWS = (31, 11, 3)  # sides of the averaged squares in pixels
 _LEAST_WEIGHT = np.float32(1e-4)  # of an average; below it there is none of that colour nearby

@@ -15,8 +15,8 @@ from typing import Literal
 from pydantic import BaseModel, Field, field_validator
 
 from modnet.data.download import path_problem
+from modnet.data.image_files import IMAGE_SUFFIXES, files_in, is_visible
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.image_files import IMAGE_SUFFIXES, files_in, is_visible
 
 logger = logging.getLogger(__name__)
 

@@ -22,18 +22,17 @@ Every way back ends with clipping to [0, 1].
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.data.images import Image, normalise, resize
 from modnet.errors import DatasetError
 from modnet.targets import STRIDE
-from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.data.protocols import Protocol, letterbox_shape
-
-_Value = TypeVar("_Value", bound=np.generic)
 
 SIDE = 512
 MAX_INPUT_PIXELS = 2**24  # 32 times 512 × 1024: beyond it, a sliver was blown up
@@ -91,21 +90,6 @@ def restore(alpha: Alpha, geometry: Geometry) -> Alpha:
             np.float32, copy=False
         )
     return np.clip(restored, 0.0, 1.0)
-
-
-def resize(array: NDArray[_Value], height: int, width: int) -> NDArray[_Value]:
-    """Resizes (H, W) or (H, W, C) of any OpenCV type: averages when no side grows, otherwise bilinear."""
-    shrinks = height <= array.shape[0] and width <= array.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cast(NDArray[_Value], cv2.resize(cast(Any, array), (width, height), interpolation=method))
-
-
-def normalise(image: Image) -> NDArray[np.float32]:
-    """The image, uint8 (H, W, 3), as float32 (3, H, W) in [-1, 1]."""
-    pixels = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
-    pixels /= np.float32(127.5)
-    pixels -= np.float32(1.0)
-    return pixels
 
 
 def _adaptive_average(planes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:  # (C, h, w)

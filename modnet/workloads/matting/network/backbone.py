@@ -1,30 +1,11 @@
-"""MobileNetV2 from its stem to its last 1×1 convolution, and the encoder that MODNet makes of it."""
+"""The encoder that MODNet makes of a MobileNetV2."""
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from modnet.workloads.matting.network.blocks import ConvBN, InvertedResidual
-from modnet.workloads.matting.network.spec import BackboneSpec, ModnetSpec
-
-
-class MobileNetV2Backbone(nn.Module):
-    """Stem, inverted residual blocks, last 1×1 convolution (Sandler et al. 2018, arXiv 1801.04381)."""
-
-    def __init__(self, spec: BackboneSpec) -> None:
-        super().__init__()
-        self.stem = ConvBN(3, spec.stem_channels, 3, stride=2)
-        self.blocks = nn.ModuleList(InvertedResidual(block) for block in spec.blocks)
-        self.last = ConvBN(spec.blocks[-1].out_channels, spec.last_channels, 1)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The output of every block, then that of the last convolution: (B, last, H/32, W/32)."""
-        x = self.stem(image)  # (B, stem, H/2, W/2)
-        at_block = []
-        for block in self.blocks:
-            x = block(x)
-            at_block.append(x)
-        return (*at_block, self.last(x))
+from modnet.backbones.mobilenet_v2 import MobileNetV2Backbone
+from modnet.workloads.matting.network.spec import ModnetSpec
 
 
 class EncoderFeatures(NamedTuple):

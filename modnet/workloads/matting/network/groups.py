@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from modnet.backbones.channels import backbone_groups, backbone_widths
 from modnet.network import AdaptiveRule, ChannelGroup, Consumer, Producer
-from modnet.workloads.matting.network.backbone_channels import backbone_groups, backbone_widths
 from modnet.workloads.matting.network.spec import ModnetSpec, SplitWidth
 
 BRANCH_LAYERS: tuple[tuple[str, str, AdaptiveRule], ...] = (  # spec field, module path, what the adaptive policy does

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.data.images import Image
+from modnet.workloads.matting.data.images import Alpha
 
 _RADII = (90, 6)  # pixels, of the boxes that colours are averaged in: first from afar, then near by
 _TINY = 1e-5  # alpha: keeps from dividing by 0 where a box holds no foreground, or no background

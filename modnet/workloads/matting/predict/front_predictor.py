@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from modnet.data.images import Image
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.runtime import device_here
 from modnet.shipped import FrontName
 from modnet.targets import Shape, Target
-from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.predict.predictors import Predictor, fitting
 from modnet.workloads.matting.weights import front_network

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modnet.data.headers import opened_picture, read_bytes
+from modnet.data.image_files import IMAGE_SUFFIXES, files_in
+from modnet.data.images import read_image, upright, write_png
+from modnet.data.pixel_limit import pixel_limit
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
-from modnet.workloads.matting.data.headers import opened_picture, read_bytes
-from modnet.workloads.matting.data.image_files import IMAGE_SUFFIXES, files_in
-from modnet.workloads.matting.data.images import Alpha, checked_alpha, read_image, upright, write_png
-from modnet.workloads.matting.data.pixel_limit import pixel_limit
+from modnet.workloads.matting.data.images import Alpha, checked_alpha
 from modnet.workloads.matting.predict.results import Render
 
 if TYPE_CHECKING:  # with pydantic, which one image need not wait for

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.data.images import write_png
 from modnet.errors import DatasetError
 from modnet.progress import progress_over
-from modnet.workloads.matting.data.images import checked_alpha, write_png
+from modnet.workloads.matting.data.images import checked_alpha
 from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.infer import refuse_overwriting
 from modnet.workloads.matting.predict.results import Render

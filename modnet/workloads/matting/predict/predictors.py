@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from modnet.data.images import Image
 from modnet.graph_function import GraphFunction, TorchGraph
 from modnet.targets import Shape
-from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.data.preprocessing import prepare, restore
 from modnet.workloads.matting.data.protocols import Protocol, letterbox
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from modnet.data.images import Image, read_image, resize
 from modnet.errors import ConfigError
-from modnet.workloads.matting.data.images import Alpha, Image, read_image
-from modnet.workloads.matting.data.preprocessing import resize
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.composition import composite, cutout
 

@@ -20,8 +20,8 @@ from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import Colorspace
 
+from modnet.data.images import Image
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.images import Image
 
 # What may be opened, whatever a file's name says: a play list, say, would have further files and addresses opened.
 _OPENING = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi", "protocol_whitelist": ""}

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modnet.backbones.spec import MOBILENET_V2_STAGES, BlockSpec
 from modnet.errors import CheckpointError
 from modnet.workloads.matting.network.groups import BRANCH_LAYERS
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import MOBILENET_V2_STAGES, BlockSpec, ModnetSpec, SplitWidth
+from modnet.workloads.matting.network.spec import ModnetSpec, SplitWidth
 from modnet.workloads.matting.published.modelcompression_info import require_agreement
 
 BLOCK_STRIDES = tuple(one for _, _, repeats, first in MOBILENET_V2_STAGES for one in (first, *[1] * (repeats - 1)))

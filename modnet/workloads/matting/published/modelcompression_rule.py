@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from modnet.backbones.spec import BlockSpec
 from modnet.errors import PruningError
 from modnet.workloads.matting.network.modnet import MODNet
-from modnet.workloads.matting.network.spec import BlockSpec, ModnetSpec, SplitWidth, detail_widths
+from modnet.workloads.matting.network.spec import ModnetSpec, SplitWidth, detail_widths
 from modnet.workloads.matting.published.modelcompression_info import UNPRUNED_DETAIL_WIDTH, detail_width
 
 # The fusion branch ends in half the detail width, and an IBNorm needs a channel for each of its halves.

@@ -14,9 +14,9 @@ from benchmarks.inputs import PROTOCOL
 from benchmarks.making import shipped_base
 from modnet.checkpoint import save_checkpoint
 from modnet.data.archives import extract_archive
+from modnet.data.images import read_image
 from modnet.errors import ConfigError, DatasetError
 from modnet.workloads.matting.checkpoint import read_checkpoint
-from modnet.workloads.matting.data.images import read_image
 from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.data.images import write_png
 from modnet.evaluation import data_check
 from modnet.evaluation.data_check import Thumbnail, check_data, check_folder
 from modnet.records import DataFinding, DatasetCheck
-from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.portraits import Portraits
 from tests.unit.modnet.brightness import Drawings

@@ -17,6 +17,7 @@ import torch
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import PruningConfig, SensitivityConfig
 from modnet.data.archives import extract_archive
+from modnet.data.images import write_png
 from modnet.errors import DatasetError, PruningError
 from modnet.evaluation.group_sensitivity import analyse_sensitivity, channel_ranking
 from modnet.pruning.sensitivity import analysed_groups
@@ -25,7 +26,6 @@ from modnet.pruning.sensitivity_results import merge_sensitivities, sensitivity_
 from modnet.records import Sensitivities
 from modnet.report.sensitivity_plot import sensitivity_plot, sensitivity_rows
 from modnet.workloads.matting.checkpoint import load
-from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.data.indexing import DatasetIndex, Pair
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet

@@ -8,12 +8,12 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from modnet.data.images import Image
 from modnet.errors import ConfigError, ExportError
 from modnet.export.onnx_to_openvino import IrFiles, convert_ir
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.export.torch_to_onnx import export_onnx
 from modnet.targets import Target
-from modnet.workloads.matting.data.images import Image
 from modnet.workloads.matting.data.protocols import Protocol
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor, OnnxPredictor

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from modnet.backbones.spec import inverted_residuals
 from modnet.configs import LatencyPolicy, PruningConfig
 from modnet.errors import PruningError, UnsteadyLatencyError
 from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
-from modnet.workloads.matting.network.spec import inverted_residuals
 from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 from tests.unit.modnet.pruning.networks import NETWORKS
 

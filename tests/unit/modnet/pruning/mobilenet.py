@@ -8,15 +8,10 @@ from typing import Self
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from modnet.backbones.channels import backbone_groups, backbone_widths
+from modnet.backbones.mobilenet_v2 import MobileNetV2Backbone
+from modnet.backbones.spec import MOBILENET_V2_STAGES, TINY_STAGES, BackboneSpec, inverted_residuals
 from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
-from modnet.workloads.matting.network.backbone import MobileNetV2Backbone
-from modnet.workloads.matting.network.backbone_channels import backbone_groups, backbone_widths
-from modnet.workloads.matting.network.spec import (
-    MOBILENET_V2_STAGES,
-    TINY_STAGES,
-    BackboneSpec,
-    inverted_residuals,
-)
 
 
 class MobileNetV2Spec(BackboneSpec):

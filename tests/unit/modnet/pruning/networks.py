@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modnet.backbones.mobilenet_v2 import ConvBN
 from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan
-from modnet.workloads.matting.network.blocks import ConvBN, resize
+from modnet.workloads.matting.network.blocks import resize
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec

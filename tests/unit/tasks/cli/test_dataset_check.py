@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from infra.cache import _held, bound
-from modnet.workloads.matting.data.images import write_png
+from modnet.data.images import write_png
 from tasks.cli import main
 from tests.unit.tasks.cli.conftest import Refuse, Run
 

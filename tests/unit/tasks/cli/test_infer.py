@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.data.images import read_image, write_png
 from modnet.export.openvino_graph import OpenvinoGraph
 from modnet.shipped import USUAL
-from modnet.workloads.matting.data.images import read_image, write_png
 from modnet.workloads.matting.data.protocols import letterbox
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.predict.front_predictor import FrontPredictor, target_for

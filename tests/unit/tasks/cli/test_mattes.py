@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modnet.workloads.matting.data.images import read_image, write_png
+from modnet.data.images import read_image, write_png
 from modnet.workloads.matting.metrics import ERROR_NAMES
 from modnet.workloads.matting.names import ALL_METRICS
 from tasks.cli import main

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modnet.data.images import read_image, write_png
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.workloads.matting.data.images import read_image, write_png
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.predict.openvino_predictors import IrPredictor
 from tests.unit.modnet.random_network import random_network

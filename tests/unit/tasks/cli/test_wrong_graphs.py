@@ -13,10 +13,10 @@ import openvino as ov
 import pytest
 from openvino import opset8
 
+from modnet.data.images import write_png
 from modnet.export.onnx_to_openvino import convert_ir
 from modnet.export.runtime import core
 from modnet.export.torch_to_onnx import export_onnx
-from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.data.images import Image, read_image, write_png
 from modnet.errors import ConfigError, DatasetError
-from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_matte, write_png
+from modnet.workloads.matting.data.images import Alpha, read_matte
 from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.pseudo_labels import RECORD, pseudo_label, taught

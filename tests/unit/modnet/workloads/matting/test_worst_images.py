@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from modnet.data.archives import extract_archive
-from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.data.images import Image
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.data.indexing import index_dataset
 from modnet.workloads.matting.data.synthetic import write_synthetic_archive
 from modnet.workloads.matting.evaluate import evaluate

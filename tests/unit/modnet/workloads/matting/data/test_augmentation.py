@@ -8,21 +8,20 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.data.image_changes import blur, compress, recolour
+from modnet.data.images import Image
 from modnet.targets import Shape
 from modnet.workloads.matting.data.augmentation import (
     LETTERBOX_GREY,
     OPAQUE,
     alpha_of,
     augment,
-    blur,
-    compress,
     crop_at_border,
     cut_empty_square,
     random_background,
-    recolour,
     replace_background,
 )
-from modnet.workloads.matting.data.images import Image, Matte16
+from modnet.workloads.matting.data.images import Matte16
 from modnet.workloads.matting.data.synthetic import render_portrait
 from modnet.workloads.matting.settings import AugmentationConfig
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.data.images import Image, write_png
 from modnet.errors import DatasetError
 from modnet.workloads.matting.data.copies import require_no_copies
-from modnet.workloads.matting.data.images import Image, write_png
 from modnet.workloads.matting.data.synthetic import render_portrait
 
 

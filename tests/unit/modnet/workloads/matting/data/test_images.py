@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from modnet.data.images import read_image, write_png
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.images import read_image, read_matte, read_pair, write_png
+from modnet.workloads.matting.data.images import read_matte, read_pair
 
 Array = NDArray[Any]
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
 
+from modnet.data.images import read_image
+from modnet.data.pixel_limit import LEAST_LIMIT, pixel_limit
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.images import read_image, read_matte
-from modnet.workloads.matting.data.pixel_limit import LEAST_LIMIT, pixel_limit
+from modnet.workloads.matting.data.images import read_matte
 from tests.unit.modnet.workloads.matting.data.profiles import ADOBE_RGB, DISPLAY_P3, grey_profile, in_srgb, rgb_profile
 
 FORMATS = ("AVIF", "GIF", "HEIF", "TIFF")
@@ -190,7 +191,7 @@ def test_read_image_names_the_formats_also_where_pillow_heif_was_never_imported(
     (tmp_path / "text.jpg").write_text("no picture")
     program = (
         "import sys\nfor name in ('pillow_heif', 'av'): sys.modules[name] = None\n"
-        "import pathlib, tasks.training_run, modnet.workloads.matting.data.images as images\n"
+        "import pathlib, tasks.training_run, modnet.data.images as images\n"
         "try: images.read_image(pathlib.Path(sys.argv[1]))\n"
         "except images.DatasetError as error: sys.exit(f'refused: {error}')"
     )

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
+from modnet.data.images import normalise, resize
 from modnet.errors import ConfigError, DatasetError
-from modnet.workloads.matting.data.preprocessing import normalise, prepare, resize, restore
+from modnet.workloads.matting.data.preprocessing import prepare, restore
 from modnet.workloads.matting.data.protocols import OPEN_PROTOCOLS, Protocol
 
 Array = NDArray[Any]

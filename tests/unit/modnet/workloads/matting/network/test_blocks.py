@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modnet.workloads.matting.network.blocks import ConvBN, IBNorm, resize
+from modnet.backbones.mobilenet_v2 import ConvBN
+from modnet.workloads.matting.network.blocks import IBNorm, resize
 from modnet.workloads.matting.network.doubling import doubled
 from modnet.workloads.matting.network.ib_norm import ib_norm, ib_norm_evaluated
 from modnet.workloads.matting.network.spec import SplitWidth

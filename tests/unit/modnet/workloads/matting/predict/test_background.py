@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modnet.data.images import write_png
 from modnet.errors import ConfigError, DatasetError
-from modnet.workloads.matting.data.images import write_png
 from modnet.workloads.matting.predict.results import fit_background, read_background
 
 

@@ -10,8 +10,9 @@ import pillow_heif
 import pytest
 from PIL import Image as Picture
 
+from modnet.data.images import Image, read_image, write_png
 from modnet.errors import ConfigError, DatasetError
-from modnet.workloads.matting.data.images import Alpha, Image, read_image, read_matte, write_png
+from modnet.workloads.matting.data.images import Alpha, read_matte
 from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.infer import infer_images
 from modnet.workloads.matting.predict.predictors import Predictor

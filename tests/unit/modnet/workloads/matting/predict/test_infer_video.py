@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.data.images import Image
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.images import Alpha, Image
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.infer_video import infer_video
 from modnet.workloads.matting.predict.results import renderer

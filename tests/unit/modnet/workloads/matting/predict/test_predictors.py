@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from modnet.data.images import Image
 from modnet.graph_function import TorchGraph, image_of, pixels_of
-from modnet.workloads.matting.data.images import Image
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
 from modnet.workloads.matting.predict.predictors import Predictor, TorchPredictor

@@ -7,8 +7,9 @@ import pillow_heif
 import pytest
 from PIL import Image, PngImagePlugin
 
+from modnet.data.images import read_image
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.images import Alpha, read_image
+from modnet.workloads.matting.data.images import Alpha
 from modnet.workloads.matting.predict.composition import cutout
 from modnet.workloads.matting.predict.infer import infer_images, within_opacity
 from modnet.workloads.matting.predict.results import Render, renderer

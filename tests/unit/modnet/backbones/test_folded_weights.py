@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from modnet.backbones.folded_weights import load_folded_backbone, take_statistics
+from modnet.backbones.mobilenet_v2 import MobileNetV2Backbone
 from modnet.errors import CheckpointError
-from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from modnet.workloads.matting.published.folded_backbone import load_folded_backbone, take_statistics
 
-PUBLISHED = Path(__file__).resolve().parents[7] / "shared" / "weights" / "deeplabv3_mnv2_voc_dequant.npz"
+PUBLISHED = Path(__file__).resolve().parents[5] / "shared" / "weights" / "deeplabv3_mnv2_voc_dequant.npz"
 
 
-def full(seed: int) -> MODNet:
+def full(seed: int) -> MobileNetV2Backbone:
     torch.manual_seed(seed)
-    return MODNet(ModnetSpec.full())
+    return MobileNetV2Backbone(ModnetSpec.full())  # of the published widths
 
 
 def images(count: int = 1) -> list[torch.Tensor]:
@@ -27,37 +27,37 @@ def images(count: int = 1) -> list[torch.Tensor]:
 
 
 def test_take_statistics_changes_nothing_in_evaluation_and_little_in_training() -> None:
-    network = full(0).eval().double()
+    backbone = full(0).eval().double()
     inputs = [image.double() for image in images()]
-    before = network.backbone(inputs[0]).enc32x
-    take_statistics(network, inputs)
-    assert not network.training
-    torch.testing.assert_close(network.backbone(inputs[0]).enc32x, before, rtol=1e-8, atol=1e-10)
-    network.train()  # the same images: the batch's own statistics are those that were taken
-    torch.testing.assert_close(network.backbone(inputs[0]).enc32x, before, rtol=1e-4, atol=1e-5)
+    before = backbone(inputs[0])[-1]
+    take_statistics(backbone, inputs)
+    assert not backbone.training
+    torch.testing.assert_close(backbone(inputs[0])[-1], before, rtol=1e-8, atol=1e-10)
+    backbone.train()  # the same images: the batch's own statistics are those that were taken
+    torch.testing.assert_close(backbone(inputs[0])[-1], before, rtol=1e-4, atol=1e-5)
 
 
 def test_load_folded_backbone_computes_convolution_and_bias(tmp_path: Path) -> None:
-    network = full(0)
+    backbone = full(0)
     generator = np.random.default_rng(0)
     arrays = {}
     for name, shape in shapes().items():
         arrays[name] = generator.normal(0, 0.05, shape).astype(np.float32)
     np.savez(tmp_path / "weights.npz", **arrays)
-    assert load_folded_backbone(network, tmp_path / "weights.npz", images()) == ()
+    assert load_folded_backbone(backbone, tmp_path / "weights.npz", images()) == ()
     image = images()[0]
     weight, bias = (torch.from_numpy(arrays[f"features.0.{i}"]) for i in ("0.weight", "1.bias"))
     by_hand = torch.nn.functional.relu6(torch.nn.functional.conv2d(image, weight, bias, stride=2, padding=1))
-    torch.testing.assert_close(network.eval().backbone.stem(image), by_hand, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(backbone.eval().stem(image), by_hand, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="needs ../shared/weights")
 def test_load_folded_backbone_reads_a_segmentation_network_without_its_last_layer() -> None:
-    network = full(0)
-    last = network.backbone.last.conv.weight.clone()
-    assert load_folded_backbone(network, PUBLISHED, images()) == ("features.18.0.weight",)
-    torch.testing.assert_close(network.backbone.last.conv.weight, last)
-    spread = network.backbone.blocks[0].depthwise.norm.weight
+    backbone = full(0)
+    last = backbone.last.conv.weight.clone()
+    assert load_folded_backbone(backbone, PUBLISHED, images()) == ("features.18.0.weight",)
+    torch.testing.assert_close(backbone.last.conv.weight, last)
+    spread = backbone.blocks[0].depthwise.norm.weight
     assert spread.min() >= 0
     assert not torch.equal(spread, torch.ones_like(spread))
 
@@ -81,7 +81,7 @@ def test_load_folded_backbone_reads_a_segmentation_network_without_its_last_laye
             "wanted finite float32",
         ),
     ],
-    ids=["cut off", "missing", "damaged", "one array", "of another network", "other shapes", "not a number"],
+    ids=["cut off", "missing", "damaged", "one array", "of another backbone", "other shapes", "not a number"],
 )
 def test_load_folded_backbone_raises_when_the_file_is_not_one(tmp_path: Path, spoil, message: str) -> None:
     path = tmp_path / "weights.npz"
@@ -104,11 +104,11 @@ def write_one_array(path: Path) -> None:
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    from modnet.workloads.matting.published.folded_backbone import _layers
+    from modnet.backbones.folded_weights import _layers
 
-    network = full(0)
+    backbone = full(0)
     found = {}
-    for layer, weight_name, bias_name in _layers(network):
+    for layer, weight_name, bias_name in _layers(backbone):
         found[weight_name] = tuple(layer.conv.weight.shape)
         found[bias_name] = tuple(layer.norm.bias.shape)
     return found

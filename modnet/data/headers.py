@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
+from modnet.data.pixel_limit import too_many_pixels
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.pixel_limit import too_many_pixels
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

@@ -16,28 +16,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from modnet.backbones.mobilenet_v2 import ConvBN, InvertedResidual, MobileNetV2Backbone
 from modnet.errors import CheckpointError
-from modnet.workloads.matting.network.blocks import ConvBN, InvertedResidual
-from modnet.workloads.matting.network.modnet import MODNet
 
 
-def load_folded_backbone(network: MODNet, path: Path, images: Sequence[Tensor]) -> tuple[str, ...]:
-    """Gives the backbone of an unpruned `network` the weights in `path`, and its norms the statistics of `images`.
+def load_folded_backbone(backbone: MobileNetV2Backbone, path: Path, images: Sequence[Tensor]) -> tuple[str, ...]:
+    """Gives an unpruned backbone the weights in `path`, and its norms the statistics of `images`.
 
     Layers, whose names are given back, keep what they had where `path` has none of their names: a segmentation network
     has no last 1×1 convolution. Names of other parts, such as a classifier, are not looked at.
 
     Args:
-        network: of MobileNetV2's own widths; changed in place.
+        backbone: of MobileNetV2's own widths; changed in place.
         path: `.npz` of float32 arrays.
-        images: some network inputs, (B, 3, H, W) in [-1, 1].
+        images: some of its inputs, (B, 3, H, W) in [-1, 1].
 
     Raises:
-        CheckpointError: unreadable, not a MobileNetV2, or of other shapes; the network may be half filled then.
+        CheckpointError: unreadable, not a MobileNetV2, or of other shapes; the backbone may be half filled then.
     """
     arrays = _read(path)
     missing = []
-    for layer, weight_name, bias_name in _layers(network):
+    for layer, weight_name, bias_name in _layers(backbone):
         if weight_name not in arrays or bias_name not in arrays:
             missing.append(weight_name)
             continue
@@ -49,18 +48,18 @@ def load_folded_backbone(network: MODNet, path: Path, images: Sequence[Tensor]) 
             layer.norm.running_var.fill_(1.0 - layer.norm.eps)  # type: ignore[union-attr]
     if set(missing) - {"features.18.0.weight"}:
         raise CheckpointError(f"{path} is no MobileNetV2 of torchvision's names: it lacks {missing[:3]}")
-    take_statistics(network, images)
+    take_statistics(backbone, images)
     return tuple(missing)
 
 
 @torch.no_grad()
-def take_statistics(network: MODNet, images: Sequence[Tensor]) -> None:
-    """Gives every norm of the backbone the statistics of what it gets, and scale and bias that undo them.
+def take_statistics(backbone: MobileNetV2Backbone, images: Sequence[Tensor]) -> None:
+    """Gives every norm of a backbone the statistics of what it gets, and scale and bias that undo them.
 
-    In evaluation mode the network computes what it did before; in training mode nearly so.
+    In evaluation mode the backbone computes what it did before; in training mode nearly so.
     """
     sums: dict[nn.BatchNorm2d, list[tuple[Tensor, Tensor]]] = {}
-    norms = [module for module in network.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(norm, nn.BatchNorm2d)
@@ -70,10 +69,10 @@ def take_statistics(network: MODNet, images: Sequence[Tensor]) -> None:
     with ExitStack() as at_the_end:
         for norm in norms:
             at_the_end.enter_context(norm.register_forward_pre_hook(measure))
-        at_the_end.callback(network.train, network.training)
-        network.eval()
+        at_the_end.callback(backbone.train, backbone.training)
+        backbone.eval()
         for image in images:
-            network.backbone(image)
+            backbone(image)
     for norm, moments in sums.items():
         mean = torch.stack([one for one, _ in moments]).mean(dim=0)
         variance = (torch.stack([one for _, one in moments]).mean(dim=0) - mean.square()).clamp_min(0)
@@ -100,8 +99,7 @@ def _read(path: Path) -> dict[str, NDArray[np.float32]]:
         raise CheckpointError(f"cannot read the backbone weights {path}: {error}") from error
 
 
-def _layers(network: MODNet) -> Iterator[tuple[ConvBN, str, str]]:
-    backbone = network.backbone
+def _layers(backbone: MobileNetV2Backbone) -> Iterator[tuple[ConvBN, str, str]]:
     yield backbone.stem, "features.0.0.weight", "features.0.1.bias"
     for number, block in enumerate(backbone.blocks, start=1):
         assert isinstance(block, InvertedResidual)

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modnet.backbones.spec import BackboneSpec
 from modnet.network import ChannelGroup, Consumer, Producer
-from modnet.workloads.matting.network.spec import BackboneSpec
 
 BlockReaders = Mapping[int, Consumer]  # index of a block → the layer outside the backbone that reads its output
 
