@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.float32]  # what a network reads, float32 (B, C, H, W) in [-1, 1]; one image unless more are said
 
 GraphFunction = Callable[[Pixels], NDArray[np.float32]]
-"""What a deployed graph computes of pixels, float32 (B, C, H, W)."""
+"""What a deployed graph computes of pixels: float32 (B, …), as (B, 1, H, W) of maps or (B, classes) of logits."""
 
 
 class TorchGraph:

@@ -154,6 +154,8 @@ class PrunableNetwork(nn.Module, ABC):
     workload: ClassVar[str]  # the name of the workload that it belongs to; a checkpoint carries it
     # of the network and of what is deployed of it, in order
     inputs: tuple[Input, ...] = (Input("input", channels=3),)
+    # of its output along axis 1, where these have names, as classes do; exported graphs carry them
+    output_names: tuple[str, ...] = ()
     # what it is called with, where it does not read images of any size
     example_inputs: tuple[Tensor, ...] | None = None
 

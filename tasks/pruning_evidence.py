@@ -65,7 +65,9 @@ def plan_with_evidence(
 def scores_for(
     network: PrunableNetwork, config: PruningConfig, workload: Workload[Any], data: LabelledData
 ) -> Scores | None:
-    """Taylor scores of the workload's error on the first `config.taylor_images` of fit, at a short side of 256 pixels.
+    """Taylor scores of the workload's error on the first `config.taylor_images` of fit.
+
+    Their short side is 256 pixels, or that of the data's own input where this is shorter.
 
     None for every other criterion than `taylor`: `plan_pruning` scores the weights by itself.
 
@@ -80,7 +82,8 @@ def scores_for(
 
 def _taylor_samples(config: PruningConfig, data: LabelledData) -> list[Sample]:
     count = min(config.taylor_images, len(data.names("fit")))
-    return [data.sample("fit", position, TAYLOR_SHORT_SIDE) for position in range(count)]
+    short_side = min(TAYLOR_SHORT_SIDE, *data.input_shapes()[0])
+    return [data.sample("fit", position, short_side) for position in range(count)]
 
 
 def measure_latency(threads: int) -> MeasureLatency:

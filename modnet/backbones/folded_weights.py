@@ -34,7 +34,7 @@ def load_folded_backbone(backbone: MobileNetV2Backbone, path: Path, images: Sequ
     Raises:
         CheckpointError: unreadable, not a MobileNetV2, or of other shapes; the backbone may be half filled then.
     """
-    arrays = _read(path)
+    arrays = _read(path, "features.")
     missing = []
     for layer, weight_name, bias_name in _layers(backbone):
         if weight_name not in arrays or bias_name not in arrays:
@@ -87,14 +87,34 @@ def take_statistics(backbone: MobileNetV2Backbone, images: Sequence[Tensor]) -> 
         old_variance.copy_(variance)
 
 
-def _read(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_folded_classifier(path: Path, classes: int, channels: int) -> tuple[Tensor, Tensor]:
+    """The weight (classes, channels) and bias (classes,) of the classifier in `path`, without TensorFlow's background.
+
+    TensorFlow's networks of ImageNet have one class more than there are, which comes first.
+
+    Raises:
+        CheckpointError: unreadable, without a classifier, or of other shapes.
+    """
+    arrays = _read(path, "classifier.")
+    tensors = []
+    for name, shape in {"classifier.1.weight": (classes, channels), "classifier.1.bias": (classes,)}.items():
+        if name not in arrays:
+            raise CheckpointError(f"{path} has no classifier: it lacks {name}")
+        values = arrays[name].reshape(arrays[name].shape[: len(shape)]) if arrays[name].size else arrays[name]
+        tensor = torch.empty(shape)
+        _fill(tensor, values[1:] if len(values) == classes + 1 else values, f"{path}: {name}")
+        tensors.append(tensor)
+    return tensors[0], tensors[1]
+
+
+def _read(path: Path, start: str) -> dict[str, NDArray[np.float32]]:
     try:
         with path.open("rb") as file:  # numpy leaves one that it opened itself open when it is damaged
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise CheckpointError(f"{path} is one array, wanted an .npz of several")
             with archive:
-                return {name: archive[name] for name in archive.files if name.startswith("features.")}
+                return {name: archive[name] for name in archive.files if name.startswith(start)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"cannot read the backbone weights {path}: {error}") from error
 

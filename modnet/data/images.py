@@ -20,6 +20,7 @@ from modnet.data.headers import OTHER_FORMATS, opened_picture, read_bytes
 from modnet.data.pixel_limit import pixel_limit
 from modnet.errors import DatasetError
 from modnet.files import write_atomically
+from modnet.targets import Shape
 
 Image = NDArray[np.uint8]
 _Value = TypeVar("_Value", bound=np.generic)
@@ -123,3 +124,10 @@ def normalise(image: Image) -> NDArray[np.float32]:
     pixels /= np.float32(127.5)
     pixels -= np.float32(1.0)
     return pixels
+
+
+def shrink(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """(H, W) or (H, W, C), averaged down until it just covers `shape` with its aspect kept; not enlarged."""
+    height, width = array.shape[:2]
+    scale = max(shape[0] / height, shape[1] / width)
+    return resize(array, round(height * scale), round(width * scale)) if scale < 1 else array

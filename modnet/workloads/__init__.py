@@ -31,7 +31,12 @@ WORKLOADS = {
         "modnet.workloads.matting.workload:MATTING",
         "modnet.workloads.matting.settings:SETTINGS",
         "modnet.workloads.matting.data.synthetic:draw",
-    )
+    ),
+    "classification": Home(
+        "modnet.workloads.classification.workload:CLASSIFICATION",
+        "modnet.workloads.classification.settings:SETTINGS",
+        "modnet.workloads.classification.synthetic:draw",
+    ),
 }
 """By name. A new workload is a row here."""
 

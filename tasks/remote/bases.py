@@ -29,9 +29,10 @@ def train_base(
     """
     torch.manual_seed(seed)
     workload = node.workload(dataset_id)
-    network = workload.network(workload.spec.full())
+    data = node.data(dataset_id)
+    network = workload.unpruned(data)
     if backbone is not None:
-        start_from_backbone(network, workload, node.fetched(backbone), node.data(dataset_id), config, seed)
+        start_from_backbone(network, workload, node.fetched(backbone), data, config, seed)
     report = trained(node, network, dataset_id, config, seed=seed, folder=f"bases/{base_id}")
     origin = f"trained in this project on data set {dataset_id}, {config.epochs} epochs"
     made = {"training": config.model_dump(mode="json"), "seed": seed} | (
@@ -57,12 +58,14 @@ def import_base(dataset_id: str, named: str) -> BaseRecord:
 
     Raises:
         CheckpointError: it cannot be read, or is of another workload; names both.
+        ConfigError: it does not fit the data set, as where that has other classes.
     """
     node = this_node(cpus=1)
     workload = node.workload(dataset_id)
     path = workload.shipped.get(named, Path(named))
     checkpoint = read_checkpoint(path, workload)
     network, made = checkpoint.network, dict(checkpoint.provenance)
+    workload.checked(node.data(dataset_id), network)
     origin = SHIPPED_ORIGIN if named in workload.shipped else f"given as {path.name}"
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])

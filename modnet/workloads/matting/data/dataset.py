@@ -10,11 +10,12 @@ from torch.utils.data import Dataset
 
 from modnet.configs.shape import shape_of
 from modnet.data.batches import generator_of
+from modnet.data.decoded_cache import DecodedCache
 from modnet.data.images import Image, normalise
 from modnet.errors import DatasetError
 from modnet.targets import Shape, Size
 from modnet.workloads.matting.data.augmentation import alpha_of, augment
-from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair
+from modnet.workloads.matting.data.decoded import Decoded, read_shrunk_image, read_shrunk_pair
 from modnet.workloads.matting.data.images import Matte16
 from modnet.workloads.matting.data.indexing import Pair
 from modnet.workloads.matting.data.trimap import trimap_from_alpha
@@ -81,7 +82,7 @@ class _Images(Dataset[_Sample], Generic[_Entry, _Sample]):
         self.folder, self.entries, self.shape = folder, tuple(entries), shape_of(size)
         self.seed, self.augment = seed, augment
         self.epoch = 0
-        self._cache = DecodedCache(cache_bytes)
+        self._cache: DecodedCache[Decoded] = DecodedCache(cache_bytes)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch, from 0, whose samples come next."""

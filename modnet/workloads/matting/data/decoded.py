@@ -1,13 +1,10 @@
-"""Decoded images: shrunk to what samples need, and kept as long as there is room."""
+"""Decoded images and mattes, shrunk to what samples need."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from modnet.data.images import Image, read_image, resize
+from modnet.data.images import Image, read_image, shrink
 from modnet.targets import Shape
 from modnet.workloads.matting.data.images import Matte16, check_same_size, read_matte16
 
@@ -38,37 +35,3 @@ def read_shrunk_image(path: Path, shape: Shape) -> Decoded:
     """
     image = shrink(read_image(path), shape)
     return image, np.zeros(image.shape[:2], dtype=np.uint16)
-
-
-def shrink(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    """(H, W) or (H, W, C), averaged down until it just covers `shape` with its aspect kept; not enlarged."""
-    height, width = array.shape[:2]
-    scale = max(shape[0] / height, shape[1] / width)
-    return resize(array, round(height * scale), round(width * scale)) if scale < 1 else array
-
-
-class DecodedCache:
-    """Decoded images by index, up to a number of bytes.
-
-    Nothing is evicted: in a new order every epoch, that would only push out what is needed next. A copy in another
-    process starts empty.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.held_bytes = 0
-        self._kept: dict[int, Decoded] = {}
-
-    def get(self, index: int, read: Callable[[], Decoded]) -> Decoded:
-        """What is kept at `index`, otherwise what `read` gives, kept when there is room."""
-        if index in self._kept:
-            return self._kept[index]
-        decoded = read()
-        size = sum(array.nbytes for array in decoded)
-        if self.held_bytes + size <= self.max_bytes:
-            self.held_bytes += size
-            self._kept[index] = decoded
-        return decoded
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DecodedCache, (self.max_bytes,)

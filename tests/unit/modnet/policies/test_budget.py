@@ -14,9 +14,9 @@ from modnet.pruning.complexity import complexity
 from modnet.pruning.cost import cost_model
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
+from modnet.workloads.classification.network import MobileNetV2, MobileNetV2Spec
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 from tests.unit.modnet.pruning.networks import NETWORKS, EncoderDecoder
 
 

@@ -12,7 +12,7 @@ from modnet.network import PrunableNetwork
 from modnet.pruning.complexity import complexity
 from modnet.pruning.plan import PruningPlan, plan_pruning
 from modnet.pruning.surgery import apply_plan
-from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
+from modnet.workloads.classification.network import MobileNetV2, MobileNetV2Spec, numbered
 from tests.unit.modnet.pruning.networks import NETWORKS
 
 FULL_MS = 100
@@ -23,7 +23,7 @@ def network() -> MobileNetV2:
     """Wide enough for steps of a single channel to be small."""
     stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2), (6, 48, 1, 2), (6, 64, 1, 2))
     blocks = inverted_residuals(16, stages)
-    return MobileNetV2(MobileNetV2Spec(stem_channels=16, blocks=blocks, last_channels=128, classes=10))
+    return MobileNetV2(MobileNetV2Spec(stem_channels=16, blocks=blocks, last_channels=128, classes=numbered(10)))
 
 
 class Machine:

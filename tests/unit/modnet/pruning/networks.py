@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from modnet.backbones.mobilenet_v2 import ConvBN
 from modnet.network import ChannelGroup, Consumer, Producer, PrunableNetwork
 from modnet.pruning.plan import GroupPlan, PruningPlan
+from modnet.workloads.classification.network import MobileNetV2, MobileNetV2Spec
 from modnet.workloads.matting.network.blocks import resize
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 
 
 class EncoderDecoder(PrunableNetwork):

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from modnet.pruning.complexity import complexity
 from modnet.pruning.cost import cost_model
 from modnet.pruning.surgery import apply_plan
+from modnet.workloads.classification.network import MobileNetV2, MobileNetV2Spec
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 from tests.unit.modnet.pruning.networks import NETWORKS, random_network, random_plan
 
 

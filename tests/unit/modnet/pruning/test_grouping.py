@@ -14,9 +14,9 @@ from benchmarks.architectures import ARCHITECTURES, conv
 from modnet.errors import PruningError
 from modnet.network import Carrier, ChannelGroup, Consumer, Producer
 from modnet.pruning.grouping import grouping_of, groups_of
+from modnet.workloads.classification.network import MobileNetV2, MobileNetV2Spec
 from modnet.workloads.matting.network.modnet import MODNet
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 from tests.unit.modnet.pruning.networks import NETWORKS
 
 Forward = Callable[[Any, Tensor], Tensor]

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from modnet.data.decoded_cache import DecodedCache
+from modnet.data.images import shrink
 from modnet.errors import DatasetError
-from modnet.workloads.matting.data.decoded import Decoded, DecodedCache, read_shrunk_image, read_shrunk_pair, shrink
+from modnet.workloads.matting.data.decoded import Decoded, read_shrunk_image, read_shrunk_pair
 from modnet.workloads.matting.data.images import read_matte, read_matte16
 
 

@@ -1,15 +1,19 @@
-"""MODNet's backbone, as the classifier that it was published for: its sizes, and that all its layers lose channels."""
+"""The classifier: its published sizes, that all its layers lose channels, and that its classes stay."""
+
+from pathlib import Path
 
 import pytest
 import torch
 
+from modnet.checkpoint import read_checkpoint, save_checkpoint
 from modnet.configs import PruningConfig, UniformPolicy
 from modnet.pruning.complexity import complexity
 from modnet.pruning.groups import tensor_slices
 from modnet.pruning.plan import plan_pruning
 from modnet.pruning.surgery import apply_plan
+from modnet.workloads.classification.network import MobileNetV2, MobileNetV2Spec, numbered
+from modnet.workloads.classification.workload import CLASSIFICATION
 from modnet.workloads.matting.network.spec import ModnetSpec
-from tests.unit.modnet.pruning.mobilenet import MobileNetV2, MobileNetV2Spec
 
 
 def test_complexity_equals_published_counts_when_network_is_full() -> None:
@@ -28,14 +32,14 @@ def test_full_classifier_has_the_backbone_of_full_modnet() -> None:
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (65, 47)], ids=str)
 def test_forward_gives_one_score_per_class_whatever_the_image_size(size: tuple[int, int]) -> None:
-    network = MobileNetV2(MobileNetV2Spec.tiny(classes=7)).eval()
+    network = MobileNetV2(MobileNetV2Spec.tiny(numbered(7))).eval()
     with torch.no_grad():
-        logits = network(torch.rand(2, 3, *size) * 2 - 1)
+        (logits,) = network(torch.rand(2, 3, *size) * 2 - 1)
     assert logits.shape == (2, 7)
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("spec", [MobileNetV2Spec.tiny(), MobileNetV2Spec.full(3)], ids=["tiny", "full"])
+@pytest.mark.parametrize("spec", [MobileNetV2Spec.tiny(), MobileNetV2Spec.full(numbered(3))], ids=["tiny", "full"])
 def test_channel_groups_cover_every_tensor(spec: MobileNetV2Spec) -> None:
     network = MobileNetV2(spec)
     held = {piece.tensor for piece in tensor_slices(network, network.channel_groups())}
@@ -53,10 +57,23 @@ def test_channel_groups_ties_blocks_that_are_added_together() -> None:
 
 
 def test_pruned_classifier_keeps_its_classes_and_skips() -> None:
-    network = MobileNetV2(MobileNetV2Spec.full(10))
+    network = MobileNetV2(MobileNetV2Spec.full(("cat", "dog")))
     config = PruningConfig(policy=UniformPolicy(ratio=0.5))
     spec = apply_plan(network, plan_pruning(network, config)).spec
-    assert spec.classes == 10
+    assert spec.classes == ("cat", "dog")
     assert spec.last_channels == 640
     assert [block.residual for block in spec.blocks] == [block.residual for block in network.spec.blocks]
     assert spec.blocks[1].hidden_channels == 48
+
+
+def test_classes_outlive_pruning_and_a_checkpoint(tmp_path: Path) -> None:
+    network = MobileNetV2(MobileNetV2Spec.tiny(("cat", "dog")))
+    pruned = apply_plan(network, plan_pruning(network, PruningConfig(policy=UniformPolicy(ratio=0.5))))
+    path = save_checkpoint(pruned, tmp_path / "small.safetensors", {})
+    assert read_checkpoint(path, CLASSIFICATION).network.spec.classes == ("cat", "dog")
+    assert pruned.output_names == ("cat", "dog")
+
+
+def test_classes_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"names of their own, got several of \['cat'\]"):
+        MobileNetV2Spec.tiny(("cat", "dog", "cat"))

@@ -1,0 +1,1 @@
+"""Image classification: one image in, one of some classes out."""
