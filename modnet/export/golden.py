@@ -20,7 +20,7 @@ MAX_BYTES = (64 << 20) - 4096  # of both arrays: devices unpack 64 MiB, headers 
 AT_LEAST = 2.0  # times its own difference
 INT8_FACTOR = 3.0  # a CPU without VNNI rounds the sums of INT8 elsewhere: 1.0 to 1.3 times as far off
 LEAST_IN_HALF = 5e-3  # nobody had a device that computes in half, whose sums may lose more than those of bfloat16
-STEPS = 1 << 14  # of outputs between 0 and 1: the mean error is 1.5e-5, and a file shrinks by two fifths
+STEPS = 1 << 14  # of outputs between whole numbers: the mean error is 1.5e-5, and a file shrinks by two fifths
 
 
 class GoldenImages(NamedTuple):
@@ -28,6 +28,11 @@ class GoldenImages(NamedTuple):
 
     pixels: Pixels
     outputs: NDArray[np.float32]
+
+    @property
+    def scale(self) -> float:
+        """The largest magnitude of the outputs, at least 1: what half precision loses grows with it."""
+        return max(1.0, float(np.abs(self.outputs).max()))
 
 
 def golden_images(pixels: Pixels, reference: GraphFunction) -> GoldenImages:
@@ -44,7 +49,7 @@ def worst_difference(golden: GoldenImages, graph: GraphFunction) -> float:
     return max(float(np.abs(graph(one[None])[0].astype(np.float64) - wanted).mean()) for one, wanted in pairs)
 
 
-def tolerance(variant: Variant, difference: float, in_bfloat16: float) -> float:
+def tolerance(variant: Variant, difference: float, in_bfloat16: float, scale: float = 1.0) -> float:
     """Up to which difference a target's form is right on a device.
 
     What computes in float32 may be off by the geometric middle between its own difference and that of bfloat16: on
@@ -55,10 +60,11 @@ def tolerance(variant: Variant, difference: float, in_bfloat16: float) -> float:
         variant: of the target.
         difference: of its form, in float32 where it was made (`worst_difference`).
         in_bfloat16: of the network with everything rounded to bfloat16 (`rounded_to_bfloat16`).
+        scale: how far the outputs reach (`GoldenImages.scale`).
     """
     difference = max(difference, 1 / (4 * STEPS))  # at the least what rounding the outputs gives
     if variant.device != "CPU":
-        return max(LEAST_IN_HALF, AT_LEAST * difference)
+        return max(LEAST_IN_HALF * scale, AT_LEAST * difference)
     if variant.precision == "int8":
         return INT8_FACTOR * difference
     return max(math.sqrt(difference * in_bfloat16), AT_LEAST * difference)

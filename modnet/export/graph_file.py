@@ -1,7 +1,9 @@
 """ONNX files and IRs, which may come from anywhere: what is read is a network of images, or is refused in our words."""
 
+import json
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import openvino as ov
@@ -10,6 +12,7 @@ from modnet.errors import GraphError
 from modnet.export.runtime import core
 from modnet.targets import Shape
 
+WORKLOAD_KEY, OUTPUTS_KEY = "workload", "outputs"  # in an ONNX file's metadata; OpenVINO takes them over into IRs
 _LONGEST = 300  # characters of the runtime's own words
 _FLOATS = (ov.Type.f16, ov.Type.f32, ov.Type.f64)
 
@@ -47,6 +50,34 @@ def read_ir(xml: Path) -> ov.Model:
     _require_file(xml, xml.with_suffix(".bin"))  # empty where a network has no constants
     _require_own_weights(xml)
     return _read(xml)
+
+
+class Described(NamedTuple):
+    """What a graph says of itself."""
+
+    workload: str | None  # None: it does not say, as graphs whose outputs have no names
+    output_names: tuple[str, ...] = ()  # along axis 1
+
+
+def described(model: ov.Model) -> Described:
+    """What an ONNX file of `export_onnx`, or an IR that was made of one, says of itself.
+
+    Raises:
+        GraphError: the names of its outputs are damaged.
+    """
+    found = {
+        key: model.get_rt_info(["framework", key]).astype(str)
+        for key in (WORKLOAD_KEY, OUTPUTS_KEY)
+        if model.has_rt_info(["framework", key])
+    }
+    text = found.get(OUTPUTS_KEY, "[]")
+    try:
+        names = json.loads(text)
+    except ValueError as error:
+        raise GraphError(f"the graph's names of outputs are damaged: {text[:100]!r}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise GraphError(f"the graph's names of outputs: got {text[:100]!r}, wanted a list of names")
+    return Described(found.get(WORKLOAD_KEY), tuple(names))
 
 
 def pixel_shape(port: ov.Output) -> ov.PartialShape:

@@ -15,7 +15,11 @@ from modnet.targets import Precision
 
 
 class Tolerance(NamedTuple):
-    """Largest acceptable absolute difference of the output: of any pixel, and of the mean over all pixels."""
+    """Largest acceptable absolute difference of the output: of any value, and of the mean over all values.
+
+    It is of outputs in [-1, 1], as mattes and shares are. Where the reference's reach further, as logits do, both grow
+    with its largest magnitude: float numbers lose digits in proportion to their size.
+    """
 
     maximum: float
     mean: float
@@ -34,7 +38,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
 
 
 class ParityReport(Record):
-    """Absolute differences of the output between two forms of one network, over all pixels of all images."""
+    """Absolute differences of the output between two forms of one network, over all values of all images."""
 
     max_difference: float = Field(ge=0)
     mean_difference: float = Field(ge=0)
@@ -51,30 +55,38 @@ def check_parity(
     """Compares two networks, whose names are for messages, on the same pixels, float32 (1, C, H, W) in [-1, 1].
 
     Raises:
-        ParityError: a tolerance is exceeded or a value is not finite; names the worst image and pixel.
+        ParityError: a tolerance is exceeded or a value is not finite; names the worst image and value.
         ExportError: no images, or outputs of different shapes.
     """
-    worst, where, total, pixels, count = 0.0, "nowhere", 0.0, 0, 0
+    worst, where, total, values, count, scale = 0.0, "nowhere", 0.0, 0, 0, 1.0
     for index, image in enumerate(images):
-        difference = _difference(reference(image), candidate(image), names)
+        wanted = reference(image)
+        scale = max(scale, float(np.abs(wanted).max()))
+        difference = _difference(wanted, candidate(image), names)
         largest = int(difference.argmax())  # of NaN if there is one
         if not difference.flat[largest] <= worst:
             worst = float(difference.flat[largest])
-            row, column = np.unravel_index(largest, difference.shape)[-2:]
-            where = f"image {index}, row {row}, column {column}"
+            where = f"image {index}, {_place(largest, difference.shape)}"
         total += float(difference.sum())
-        pixels += difference.size
+        values += difference.size
         count += 1
         if not math.isfinite(worst):
             break
     if not count:
         raise ExportError(f"cannot compare {names[1]} with {names[0]}: no images given")
-    mean = total / pixels
-    if not (math.isfinite(worst) and worst <= tolerance.maximum and mean <= tolerance.mean):
-        at_worst = f"by {worst:.3g} at {where} (accepted {tolerance.maximum:.3g})"
-        average = f"on average by {mean:.3g} (accepted {tolerance.mean:.3g}) over {count} images"
+    mean = total / values
+    allowed = Tolerance(*(scale * one for one in tolerance))
+    if not (math.isfinite(worst) and worst <= allowed.maximum and mean <= allowed.mean):
+        at_worst = f"by {worst:.3g} at {where} (accepted {allowed.maximum:.3g})"
+        average = f"on average by {mean:.3g} (accepted {allowed.mean:.3g}) over {count} images"
         raise ParityError(f"the output of {names[1]} differs from {names[0]} {at_worst} and {average}", worst, mean)
     return ParityReport(max_difference=worst, mean_difference=mean, images=count)
+
+
+def _place(position: int, shape: tuple[int, ...]) -> str:
+    """Where a value of an output is, for people: of a map its pixel, of logits their number."""
+    at = np.unravel_index(position, shape)
+    return f"row {at[-2]}, column {at[-1]}" if len(shape) > 2 else f"output {at[-1]}"
 
 
 def _difference(wanted: NDArray[np.float32], got: NDArray[np.float32], names: tuple[str, str]) -> NDArray[np.float64]:

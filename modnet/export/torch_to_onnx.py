@@ -1,5 +1,6 @@
 """PyTorch → ONNX: the deployed graph, without the two heads that only training uses."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import torch
 
 from modnet.configs.shape import shape_of
 from modnet.errors import ExportError
+from modnet.export.graph_file import OUTPUTS_KEY, WORKLOAD_KEY
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork, folded
 from modnet.targets import Shape, Size
@@ -37,13 +39,15 @@ def export_onnx(network: PrunableNetwork, path: Path, *, size: Size = 512, dynam
     """Writes the deployed graph of `network` as ONNX, opset 11; the file appears whole and checked, or not at all.
 
     Inputs by their names: float32 (1, C, H, W) in [-1, 1]. Output `output`, of MODNet: alpha, float32 (1, 1, H, W) in
-    [0, 1]. The network itself is not touched: a `folded` copy is traced. Equal networks give equal bytes.
+    [0, 1]; of classifiers logits, float32 (1, classes). Where its outputs have names, these and the workload are in the
+    file's metadata, see `described`. The network itself is not touched: a `folded` copy is traced. Equal networks give
+    equal bytes.
 
     Args:
         network: may be in training mode, on any device.
         path: its folder is made when missing.
         size: height and width of the input, or the side of a square, in pixels; multiples of 32.
-        dynamic: batch, height and width stay open (height and width multiples of 32).
+        dynamic: batch, height and width stay open (height and width multiples of 32), of a map as output as well.
 
     Raises:
         ConfigError: a side is no positive multiple of 32.
@@ -52,7 +56,7 @@ def export_onnx(network: PrunableNetwork, path: Path, *, size: Size = 512, dynam
     shape = shape_of(size)
     _require_finite_weights(network)
     try:
-        content = _traced(network, shape, dynamic)
+        content = _described(_traced(network, shape, dynamic), network)
         onnx.checker.check_model(content, full_check=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
@@ -72,25 +76,39 @@ def _require_finite_weights(network: PrunableNetwork) -> None:
 
 def _traced(network: PrunableNetwork, shape: Shape, dynamic: bool) -> bytes:
     model = folded(network)
-    names = [one.name for one in network.inputs]
+    examples = tuple(torch.zeros(1, one.channels, *shape) for one in network.inputs)
     open_axes = {0: "batch", 2: "height", 3: "width"}
+    with torch.inference_mode():
+        of_output = {axis: name for axis, name in open_axes.items() if axis < model(*examples).dim()}
+    names = [one.name for one in network.inputs]
+    dynamic_axes = dict.fromkeys(names, open_axes) | {OUTPUT_NAME: of_output}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "traced.onnx"
         try:
             with _without_expected_warnings():
                 torch.onnx.export(
                     model,
-                    tuple(torch.zeros(1, one.channels, *shape) for one in network.inputs),
+                    examples,
                     path,
                     dynamo=False,
                     opset_version=OPSET,
                     input_names=names,
                     output_names=[OUTPUT_NAME],
-                    dynamic_axes=dict.fromkeys((*names, OUTPUT_NAME), open_axes) if dynamic else None,
+                    dynamic_axes=dynamic_axes if dynamic else None,
                 )
         except RuntimeError as error:  # torch.onnx's own errors are RuntimeErrors
             raise ExportError(f"torch could not export the network at {shape[0]}×{shape[1]}: {error}") from error
         return path.read_bytes()
+
+
+def _described(content: bytes, network: PrunableNetwork) -> bytes:
+    if not network.output_names:
+        return content
+    model = onnx.load_model_from_string(content)
+    onnx.helper.set_model_props(
+        model, {WORKLOAD_KEY: network.workload, OUTPUTS_KEY: json.dumps(network.output_names, ensure_ascii=False)}
+    )
+    return model.SerializeToString(deterministic=True)
 
 
 @contextmanager

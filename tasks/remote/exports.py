@@ -153,7 +153,7 @@ def write_goldens(
         in_bfloat16 = worst_difference(images, rounded_to_bfloat16(network))
         for target in targets:
             difference = worst_difference(images, graphs[target])
-            allowed = tolerance(VARIANTS[target], difference, in_bfloat16)
+            allowed = tolerance(VARIANTS[target], difference, in_bfloat16, images.scale)
             if allowed < 1:
                 files[target] = GoldenFile(name=name, tolerance=allowed, difference=difference)
     return files
