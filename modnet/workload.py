@@ -161,9 +161,9 @@ class Workload(Generic[Network_co]):
     open: Callable[[Path], LabelledData]
     # data → the sizes of the unpruned network that learns from it; None: the full one, whatever the data
     unpruned_for: Callable[[Any], NetworkSpec] | None = None
-    # (spec, data); raises ConfigError where networks of these sizes answer another question than the data asks, as of
-    # other classes. None: all fit
-    require_fit: Callable[[Any, Any], None] | None = None
+    # (names of a network's outputs, data); raises ConfigError where it answers another question than the data asks, as
+    # of other classes. None: all fit
+    require_fit: Callable[[Sequence[str], Any], None] | None = None
     shipped: Mapping[str, Path] = field(default_factory=dict)  # words → checkpoints that the project brings along
     # height and width → a few made-up images as its networks read them, (N, C, H, W) in [-1, 1], the same each time:
     # devices compute them before they measure. None: there are none, and nobody checks what a device computes
@@ -179,14 +179,14 @@ class Workload(Generic[Network_co]):
         """The network that learns from the data, with random weights."""
         return self.network(self.spec.full() if self.unpruned_for is None else self.unpruned_for(data))
 
-    def checked(self, data: LabelledData, network: PrunableNetwork) -> LabelledData:
-        """The data, which the network is sure to fit.
+    def checked(self, data: LabelledData, output_names: Sequence[str]) -> LabelledData:
+        """The data, which a network of these outputs is sure to fit.
 
         Raises:
             ConfigError: it does not, see `require_fit`.
         """
         if self.require_fit is not None:
-            self.require_fit(network.spec, data)
+            self.require_fit(output_names, data)
         return data
 
     @property

@@ -108,7 +108,7 @@ def _described(content: bytes, network: PrunableNetwork) -> bytes:
     onnx.helper.set_model_props(
         model, {WORKLOAD_KEY: network.workload, OUTPUTS_KEY: json.dumps(network.output_names, ensure_ascii=False)}
     )
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ One is picked by the name in a config, a checkpoint, a record or a manifest, and
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modnet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from modnet.graph_function import GraphFunction
+    from modnet.targets import Shape
+
+    Tell = Callable[[Sequence[Path], GraphFunction, Sequence[Shape], Sequence[str]], list[dict[str, str]]]
+
     from modnet.configs import SyntheticConfig, WorkloadSettings
     from modnet.workload import Workload
 
@@ -24,6 +30,9 @@ class Home(NamedTuple):
     # writes the archive of the data set `synthetic`: (path, its config). It does without torch. None: there is no such
     # data set
     draw: str | None = None
+    # what `modnet infer` prints of images where their answers are no pictures: (images, graph, shapes that it reads,
+    # names of its outputs) → a table's rows. It does without torch. None: `infer` is matting's
+    tell: str | None = None
 
 
 WORKLOADS = {
@@ -36,6 +45,7 @@ WORKLOADS = {
         "modnet.workloads.classification.workload:CLASSIFICATION",
         "modnet.workloads.classification.settings:SETTINGS",
         "modnet.workloads.classification.synthetic:draw",
+        "modnet.workloads.classification.predict:classes_of",
     ),
 }
 """By name. A new workload is a row here."""
@@ -76,6 +86,16 @@ def draw_synthetic(name: str | None, path: Path, config: SyntheticConfig) -> Non
     if (draw := _home(name).draw) is None:
         raise ConfigError(f"workload {name!r} renders no data set; wanted another source than synthetic")
     _imported(draw)(path, config)
+
+
+def teller_named(name: str | None) -> Tell | None:
+    """What prints the answers of a workload's networks, see `Home`; None where these are pictures.
+
+    Raises:
+        ConfigError: there is no such workload.
+    """
+    place = _home(name).tell
+    return None if place is None else _imported(place)
 
 
 def _home(name: str | None) -> Home:

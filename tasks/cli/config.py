@@ -15,13 +15,14 @@ from tasks.configs.compress import CompressConfig
 
 def config(options: Options) -> Result:
     """Prints the parameters of a compress run, as the Prefect deployment takes them."""
-    base = _checkpoint("--base", options.base, SHIPPED, TRAIN)
-    given: dict[str, Any] = {"profile": options.profile, "base": {"checkpoint": base}}
+    given: dict[str, Any] = {"profile": options.profile, "base": {}, "dataset": {"workload": options.workload}}
+    if options.base is not None:
+        given["base"] = {"checkpoint": _checkpoint("--base", options.base, SHIPPED, TRAIN)}
     given["winner_limits"] = given_config(WinnerLimits, options)
     given["release"] = given_config(ReleaseConfig, options)
     if options.dataset is not None:
         is_path = options.dataset not in ("synthetic", "ppm-100") and "://" not in options.dataset
-        given["dataset"] = {"source": _archive(options.dataset) if is_path else options.dataset}
+        given["dataset"]["source"] = _archive(options.dataset) if is_path else options.dataset
     if options.pruning is not None:
         given["pruning"] = options.pruning
     if options.search is not None and options.pruning is not None:

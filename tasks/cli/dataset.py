@@ -16,14 +16,11 @@ def fetch_dataset(options: Options) -> Result:
     """Fetches, verifies and indexes a data set."""
     if options.sha256 is not None and (options.source == "synthetic" or Path(options.source).is_dir()):
         raise UsageError(f"--sha256 would do nothing: it is of an archive, and {options.source} is none")
-    folder = given_folder(options.source, options.sha256)
-    index = index_dataset(folder)
-    return {
-        "folder": str(folder),
-        "fit": len(index.split("fit")),
-        "tune": len(index.split("tune")),
-        "val": len(index.val),
-    }
+    from modnet.evaluation.data_check import SPLITS
+
+    folder = given_folder(options.source, options.sha256, options.workload)
+    data = workload_named(options.workload).open(folder)
+    return {"folder": str(folder), **{split: len(data.names(split)) for split in SPLITS}}
 
 
 def check_dataset(options: Options) -> Result:
@@ -37,7 +34,9 @@ def check_dataset(options: Options) -> Result:
     from tasks.data_page import data_page
 
     require_free(options, options.page)
-    check, thumbnails = check_folder(workload_named(None).open, given_folder(options.source))
+    check, thumbnails = check_folder(
+        workload_named(options.workload).open, given_folder(options.source, workload=options.workload)
+    )
     found: Result = {"data": check.summary}
     if options.page is not None:
         write_result(options.page, data_page(f"Data set {options.source}", check, thumbnails))

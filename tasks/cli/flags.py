@@ -8,6 +8,7 @@ from typing import Any
 from modnet.errors import ConfigError
 from modnet.files import write_atomically
 from modnet.shipped import SHIPPED
+from modnet.workloads import USUAL_WORKLOAD, WORKLOADS
 from modnet.workloads.matting.data.protocols import OPEN_PROTOCOLS, Protocol
 from modnet.workloads.matting.weights import checkpoint_path
 from tasks.cli import values
@@ -65,7 +66,13 @@ def protocol(verb: Flags) -> None:
 
 def dataset(verb: Flags) -> None:
     """The data set that a verb reads."""
-    add_flag(verb, "--dataset", f"Portraits with mattes: {DATASET}", required=True)
+    add_flag(verb, "--dataset", f"Labelled images, as portraits with mattes: {DATASET}", required=True)
+
+
+def workload(verb: Flags) -> None:
+    """The family of networks that a verb works for, where no checkpoint says it."""
+    says = "What networks are to do, and so what a data set holds."
+    add_flag(verb, "--workload", says, choices=tuple(WORKLOADS), without=USUAL_WORKLOAD)
 
 
 def device(verb: Flags) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.cache import hold_around
 from infra.settings import Settings
 from modnet.configs import DatasetConfig, SparsityConfig, TrainingConfig
 from modnet.errors import CheckpointError, ConfigError
 from modnet.targets import Shape, Size
-from modnet.workloads import workload_named
+from modnet.workloads import USUAL_WORKLOAD, workload_named
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import OPEN_PROTOCOL, SIZE, Options, Result
@@ -19,6 +20,7 @@ from tasks.stored_dataset import local_archive, unpacked
 
 if TYPE_CHECKING:
     from modnet.checkpoint import Checkpoint
+    from modnet.graph_function import GraphFunction
     from modnet.network import PrunableNetwork
     from modnet.workload import LabelledData, Workload
     from modnet.workloads.matting.predict.predictors import Predictor
@@ -39,9 +41,14 @@ def given_network(path: Path, prune_info: Path | None = None) -> tuple[Workload[
     return workload, read_checkpoint(path, workload, prune_info)
 
 
-def given_data(workload: Workload[Any], source: str) -> LabelledData:
-    """The data set of a workload in a folder, zip, URL or preset."""
-    return workload.open(given_folder(source, workload=workload.name))
+def given_data(workload: Workload[Any], source: str, network: PrunableNetwork | None = None) -> LabelledData:
+    """The data set of a workload in a folder, zip, URL or preset, which the network is sure to fit.
+
+    Raises:
+        ConfigError: the network answers another question than the data asks.
+    """
+    data = workload.open(given_folder(source, workload=workload.name))
+    return data if network is None else workload.checked(data, network.output_names)
 
 
 def given_folder(source: str, sha256: str | None = None, workload: str | None = None) -> Path:
@@ -78,6 +85,69 @@ def given_predictor(options: Options) -> Predictor:
 
     device = torch_device(options.device)
     return TorchPredictor(load(networks[0], options.prune_info), options.protocol or OPEN_PROTOCOL, device)
+
+
+class GivenGraph(NamedTuple):
+    """A network as the flags name it, of any workload."""
+
+    workload: Workload[Any]
+    graph: GraphFunction
+    shapes: tuple[Shape, ...]  # that it reads; none: any
+    output_names: tuple[str, ...]
+    network: PrunableNetwork | None = None  # of a checkpoint
+
+
+def workload_of_options(options: Options) -> str | None:
+    """The name of the workload of --checkpoint, --onnx or --ir; None where the file says none, or none is given.
+
+    Raises:
+        CheckpointError, GraphError: the file is missing or damaged.
+    """
+    if options.checkpoint is not None:
+        from modnet.checkpoint import workload_in
+
+        return workload_in(options.checkpoint)
+    paths = [options.onnx] if options.onnx is not None else _irs(options.ir or [])
+    if not paths:
+        return None
+    from modnet.export.graph_file import described, read_graph
+
+    return described(read_graph(paths[0])).workload
+
+
+def given_graph(options: Options) -> GivenGraph:
+    """The checkpoint, the ONNX file or the IRs as a graph, where their workload is another than the usual one.
+
+    A checkpoint reads images at what its training wrote down.
+
+    Raises:
+        UsageError: none of them or several, or a flag that goes with mattes alone.
+    """
+    if len([path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]) != 1:
+        raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
+    name = workload_of_options(options)
+    if options.prune_info is not None or options.protocol is not None:
+        flag = "--prune-info" if options.prune_info is not None else "--protocol"
+        raise UsageError(f"{flag} goes with workload {USUAL_WORKLOAD!r}, the network is of {name!r}")
+    if options.checkpoint is not None:
+        from modnet.configs.shape import shape_in
+        from modnet.graph_function import TorchGraph
+
+        workload, checkpoint = given_network(options.checkpoint)
+        network, read = checkpoint.network, checkpoint.provenance.get("input_shape")
+        shapes = () if read is None else (shape_in(read),)
+        graph = TorchGraph(network, torch_device(options.device))
+        return GivenGraph(workload, graph, shapes, network.output_names, network)
+    from modnet.export.graph_file import described, read_graph
+    from modnet.export.openvino_graph import OpenvinoGraph, ShapedGraphs
+
+    paths = [options.onnx] if options.onnx is not None else _irs(options.ir)
+    graphs = ShapedGraphs([OpenvinoGraph(path, options.device) for path in paths])
+    return GivenGraph(workload_named(name), graphs, graphs.shapes, described(read_graph(paths[0])).output_names)
+
+
+def _irs(paths: Sequence[Path]) -> list[Path]:
+    return [one for path in paths for one in (sorted(path.glob("*.xml")) if path.is_dir() else [path])]
 
 
 def given_shape(graph: Path, fixed: Shape | None, size: Size | None) -> Shape:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.settings import Settings
+from modnet.data.image_files import files_in
 from modnet.shipped import SHIPPED, USUAL
+from modnet.workloads import teller_named
 from modnet.workloads.matting.names import ResultKind
 from modnet.workloads.matting.predict.infer import infer_images, is_video
 from modnet.workloads.matting.predict.results import read_background, renderer
@@ -14,6 +16,7 @@ from tasks.cli.exit_codes import PartlyDoneError, UsageError
 from tasks.cli.flags import Options, Result, require_free
 
 if TYPE_CHECKING:
+    from modnet.workloads import Tell
     from modnet.workloads.matting.evaluate import Predictor
 
 BESIDE: dict[ResultKind, str] = {"alpha": ".matte.png", "foreground": ".cutout.png", "composite": ".composite.png"}
@@ -23,6 +26,8 @@ BESIDE: dict[ResultKind, str] = {"alpha": ".matte.png", "foreground": ".cutout.p
 def infer(options: Options) -> Result:
     """Cuts people out of a photograph, a folder or a video, at their own size: `modnet infer photo.jpg`."""
     source = _source(options)
+    if (tell := _teller(options)) is not None:
+        return _told(tell, source, options)
     kind: ResultKind = options.result or ("foreground" if options.out is None else "alpha")
     if (options.background is not None) != (kind == "composite"):
         raise UsageError("--background says what a composite is on: it goes with --result composite, and only with it")
@@ -60,10 +65,35 @@ def _source(options: Options) -> Path:
         how = "modnet infer photo.jpg, or --input photos/ --out mattes/"
         raise UsageError(f"say once what to cut people out of: {how}")
     source: Path = options.photo or options.input
-    if options.out is None and (source.is_dir() or is_video(source)):
+    if options.out is None and (source.is_dir() or is_video(source)) and _teller(options) is None:
         what = "a folder" if source.is_dir() else "a video"
         raise UsageError(f"{source} is {what}: say with --out which folder its results go to")
     return source
+
+
+def _teller(options: Options) -> Tell | None:
+    """What prints the answers of the given network; None where these are mattes."""
+    if all(path is None for path in (options.checkpoint, options.onnx, options.ir)):
+        return None
+    from tasks.cli.given import workload_of_options
+
+    return teller_named(workload_of_options(options))
+
+
+def _told(tell: Tell, source: Path, options: Options) -> Result:
+    """What a network says of photographs in words: nothing is written."""
+    from tasks.cli.given import given_graph
+    from tasks.tables import markdown_table
+
+    given = given_graph(options)
+    pictures = {"--out": options.out, "--result": options.result, "--background": options.background}
+    if idle := [flag for flag, value in {**pictures, "--model": options.model}.items() if value is not None]:
+        raise UsageError(f"{idle[0]} goes with networks that cut people out, this one is of {given.workload.name!r}")
+    images = files_in(source)[0] if source.is_dir() else [source]
+    if not images:
+        raise UsageError(f"{source} is a folder without images")
+    rows = tell(images, given.graph, given.shapes, given.output_names)
+    return {"answers": rows} if options.json else {"table": markdown_table(rows)}
 
 
 def _predictor(options: Options) -> Predictor:

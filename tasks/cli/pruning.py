@@ -47,7 +47,7 @@ def prune(options: Options) -> Result:
     if config is None:
         plan = _read_plan(options.plan)
     else:
-        data = None if options.dataset is None else lambda: given_data(workload, options.dataset)
+        data = None if options.dataset is None else lambda: given_data(workload, options.dataset, network)
         plan = plan_with_evidence(network, config, workload, data, threads=options.threads or TIMING_THREADS)
     compact = apply_plan(network, plan, compensate=options.compensate)
     provenance = {
@@ -128,7 +128,7 @@ def _pruned_in_steps(options: Options) -> Result:
         options.checkpoint,
         given.network,
         workload,
-        given_data(workload, options.dataset),
+        given_data(workload, options.dataset, given.network),
         config,
         options.out,
         seed=options.seed or 0,

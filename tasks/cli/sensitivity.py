@@ -33,7 +33,7 @@ def sensitivity(options: Options) -> Result:
     network = checkpoint.network
     file, scores = options.out / "sensitivities.jsonl", None
     if options.dataset is not None:
-        data = given_data(workload, options.dataset)
+        data = given_data(workload, options.dataset, network)
         scores = scores_for(network, pruning, workload, data)
     if options.merge is None:
         measured = analyse_sensitivity(network, config, workload, data, file, scores)

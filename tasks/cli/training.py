@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from modnet.checkpoint import read_checkpoint, save_checkpoint
+from modnet.config import Config
 from modnet.configs import TrainingConfig
-from modnet.configs.shape import shape_of
+from modnet.configs.shape import shape_of, shown
 from modnet.data.download import sha256_of_file
 from modnet.files import write_atomically
 from modnet.network import PrunableNetwork
@@ -18,32 +19,33 @@ from modnet.records import TrainingReport
 from modnet.report.training_plots import gamma_plot, training_plot
 from modnet.targets import Shape
 from modnet.training.slimming import SCALE_BINS, matching_norms, prunable_scales
-from modnet.workload import Workload
+from modnet.workload import LabelledData, Workload
 from modnet.workloads import settings_named, workload_named
 from modnet.workloads.matting.adaptation import adapt as adapt_network
 from modnet.workloads.matting.checkpoint import read_checkpoint as read_matting
 from modnet.workloads.matting.data.dataset import UnlabelledDataset
 from modnet.workloads.matting.data.indexing import find_images
-from modnet.workloads.matting.settings import AdaptationConfig, DistillationConfig
+from modnet.workloads.matting.settings import AdaptationConfig
 from tasks.cli.exit_codes import UsageError
 from tasks.cli.fields import given_config
 from tasks.cli.flags import Options, Result, require_free, warn
 from tasks.cli.given import cost, given_data, given_network, given_training
-from tasks.training_run import run_training, start_from_backbone, start_of_retraining, tune_error
+from tasks.training_run import crop_shape, run_training, start_from_backbone, start_of_retraining, tune_error
 
 
 def train(options: Options) -> Result:
     """Trains an unpruned network from random weights or from a MobileNetV2 backbone."""
+    require_free(options, *_files(options))
+    config = given_training(settings_named(options.workload).training, options)
+    workload = workload_named(options.workload)
+    data = given_data(workload, options.dataset)
     torch.manual_seed(options.seed)
-    config = given_training(settings_named(None).training, options)
-    workload = workload_named(None)
-    network = workload.network(workload.spec.full())
+    network = workload.unpruned(data)
     provenance = {"training": config.model_dump()}
     if options.backbone is not None:
-        data = given_data(workload, options.dataset)
         start_from_backbone(network, workload, options.backbone, data, config, options.seed, _shapes(options))
         provenance["backbone"] = {"file": options.backbone.name, "sha256": sha256_of_file(options.backbone)}
-    return _trained(network, workload, config, options, provenance)
+    return _trained(network, workload, data, config, options, provenance)
 
 
 def adapt(options: Options) -> Result:
@@ -63,35 +65,56 @@ def retrain(options: Options) -> Result:
     """Retrains a pruned network."""
     if options.teacher is None and options.distill_features is not None:
         raise UsageError("--distill-features would do nothing without --teacher")
+    require_free(options, *_files(options))
     workload, checkpoint = given_network(options.checkpoint, options.prune_info)
-    distillation = None if options.teacher is None else given_config(DistillationConfig, options)
+    distillation = None if options.teacher is None else _distillation(workload, options)
     config = given_training(settings_named(workload.name).retraining, options, distillation=distillation)
     network = start_of_retraining(checkpoint.network, workload, config, options.seed)
     teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
     provenance = {**checkpoint.provenance, "retrain": config.model_dump()}
-    return _trained(network, workload, config, options, provenance, teacher)
+    data = given_data(workload, options.dataset, network)
+    return _trained(network, workload, data, config, options, provenance, teacher)
+
+
+def _distillation(workload: Workload[Any], options: Options) -> Config:
+    """How the workload's networks learn from a teacher, by the flags.
+
+    Raises:
+        UsageError: its networks cannot, or not from what a flag says.
+    """
+    kind = settings_named(workload.name).distillation
+    if kind is None:
+        raise UsageError(f"--teacher: networks of workload {workload.name!r} cannot teach")
+    if options.distill_features is not None and "features" not in kind.model_fields:
+        raise UsageError(f"--distill-features: networks of workload {workload.name!r} teach no features")
+    config: Config = given_config(kind, options)
+    return config
+
+
+def _files(options: Options) -> tuple[Path, Path]:
+    """The checkpoint, and the training's figures beside it."""
+    return options.out, options.out.with_suffix(".training.jsonl")
 
 
 def _trained(
     network: PrunableNetwork,
     workload: Workload[Any],
+    data: LabelledData,
     config: TrainingConfig,
     options: Options,
     provenance: Result,
     teacher: PrunableNetwork | None = None,
 ) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
-    out = options.out
-    state, curve = out.with_name(out.name + ".training-state"), out.with_suffix(".training.jsonl")
-    require_free(options, out, curve)
+    out, curve = _files(options)
+    state = out.with_name(out.name + ".training-state")
     norms = _plotted_norms(network, config, options)
-    data = given_data(workload, options.dataset)
     shapes = _shapes(options)
     taught_by = None if teacher is None else tune_error(teacher, data, config, options.device, shapes)
     if taught_by is not None:
         _warn_of_teacher(taught_by, tune_error(network, data, config, options.device, shapes), "at the start")
     out.parent.mkdir(parents=True, exist_ok=True)
-    provenance = {**provenance, "seed": options.seed}
+    provenance = {**provenance, "seed": options.seed, "input_shape": shown(crop_shape(config, data, shapes))}
     report = run_training(
         network,
         workload,

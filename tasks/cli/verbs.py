@@ -53,12 +53,14 @@ DEFAULT_TARGETS = [target for target, variant in VARIANTS.items() if variant.is_
 def fetch_dataset(verb: ArgumentParser) -> None:
     """Of `modnet dataset fetch`."""
     verb.add_argument("source", help="synthetic, ppm-100, a zip or a URL")
+    flags.workload(verb)
     add_fields(verb, DatasetConfig, "sha256", without="any archive is taken")
 
 
 def check_dataset(verb: ArgumentParser) -> None:
     """Of `modnet dataset check`."""
     verb.add_argument("source", help=flags.DATASET.removesuffix("."))
+    flags.workload(verb)
     says = "HTML file to write: what is wrong, with pictures of the first images that have it."
     add_flag(verb, "--page", says, type=values.file_to_write)
     flags.overwrite(verb)
@@ -80,6 +82,7 @@ def train(verb: ArgumentParser) -> None:
     """Of `modnet train`."""
     _add_training(verb)
     _add_training_fields(verb)
+    flags.workload(verb)
     says = "MobileNetV2 to start from, norms folded, .npz."
     add_flag(verb, "--backbone", says, type=Path, without="random weights")
 
@@ -126,7 +129,7 @@ def sensitivity(verb: ArgumentParser) -> None:
     """Of `modnet sensitivity`."""
     for add in (flags.network, flags.out_folder, flags.seed):
         add(verb)
-    says = f"Portraits; errors are measured on their tune split: {flags.DATASET}"
+    says = f"Labelled images; errors are measured on their tune split: {flags.DATASET}"
     add_flag(verb, "--dataset", says, without="none, with --merge alone")
     add_fields(verb, SensitivityConfig, *flag_fields(SensitivityConfig))
     says = "The sensitivities.jsonl of several runs, put together."
@@ -226,10 +229,11 @@ def config(verb: ArgumentParser) -> None:
     """Of `modnet config`."""
     add_fields(verb, CompressConfig, "profile", without="demo")
     verb.set_defaults(profile="demo")
-    says = "Portraits: synthetic, ppm-100, a zip or a URL."
+    flags.workload(verb)
+    says = "Labelled images: synthetic, ppm-100, a zip or a URL."
     add_flag(verb, "--dataset", says, without=DatasetConfig().source)
     says = f"The unpruned network: {SHIPPED} (the project's own), {TRAIN} (the run trains one), or a checkpoint's path."
-    add_flag(verb, "--base", says, default=SHIPPED)
+    add_flag(verb, "--base", says, without=f"{SHIPPED}, or {TRAIN} where a workload ships none")
     add_flag(verb, "--pruning", f"The candidates: {_PRUNINGS}.", type=_prunings, without="those of the profile")
     add_fields(verb, SearchConfig, "hours", without="no search: the candidates are a list")
     add_flag(

@@ -18,9 +18,9 @@ class BaselineConfig(Config):
 
     checkpoint: str | None = Field(
         SHIPPED,
-        description="shipped: the network that the project brings along, trained on photographs. train, or empty: one "
-        "trained in the run. Or the path, on the worker's machine, of a checkpoint of this project, of the official "
-        "MODNet or of MODNet-ModelCompression.",
+        description="shipped: the network that the project brings along, of workloads that have one. train, or empty: "
+        "one trained in the run. Or the path, on the worker's machine, of a checkpoint of this project, of the "
+        "official MODNet or of MODNet-ModelCompression.",
     )
     backbone: str | None = Field(
         None,

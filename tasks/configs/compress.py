@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from modnet.config import Config
 from modnet.configs import (
@@ -14,12 +14,13 @@ from modnet.configs import (
     PruningConfig,
     ReleaseConfig,
     Seed,
+    TrainingConfig,
     WinnerLimits,
 )
 from modnet.configs.form import may_be_empty
 from modnet.configs.search import SearchConfig, require_scored
 from modnet.shipped import SHIPPED, SHIPPED_PRUNED
-from modnet.workloads import settings_named
+from modnet.workloads import USUAL_WORKLOAD, settings_named
 from tasks.configs.baseline import TRAIN, UNPRUNED, BaselineConfig
 from tasks.configs.sections import Retraining
 
@@ -33,6 +34,14 @@ def _in_words_too(schema: dict[str, Any]) -> None:
     """Candidates may be said in words, or left to the profile."""
     may_be_empty(schema)
     schema["anyOf"].insert(1, {"type": "string", "title": "in words", "default": "8G:taylor,5G:taylor"})
+
+
+def _of_kind(kind: type[TrainingConfig], given: Any) -> Any:
+    """Settings of a training by the class of the run's workload: other workloads have fields of the same names."""
+    try:
+        return kind.model_validate(given) if isinstance(given, Mapping) else given
+    except ValidationError:
+        return given  # its field says what is wrong
 
 
 def _stated(candidate: Mapping[str, Any] | PruningConfig) -> dict[str, Any]:  # without an empty shape
@@ -99,7 +108,7 @@ class CompressConfig(Config):
         if not isinstance(base, Mapping | BaselineConfig) or not isinstance(dataset, Mapping | DatasetConfig):
             return given
         usual = settings_named(dict(dataset).get("workload"))
-        checkpoint = dict(base).get("checkpoint", SHIPPED)
+        checkpoint = dict(base).get("checkpoint", SHIPPED if usual.ships else TRAIN)
         is_trained = checkpoint in (None, "", TRAIN)
         is_usual = is_demo and checkpoint == SHIPPED and "pruning" not in filled
         start = filled.setdefault("start", SHIPPED_PRUNED if is_usual else UNPRUNED)
@@ -115,12 +124,14 @@ class CompressConfig(Config):
         if not isinstance(given.get("pruning"), list | tuple):  # how long Taylor looks is the profile's affair
             candidates = tuple(one.model_copy(update=_DEMO_LOOKS if is_demo else {}) for one in candidates)
         filled["pruning"] = candidates
-        if isinstance(base, Mapping) and base.get("training") is None:
-            filled["base"] = {**base, "training": usual.usual_training(is_demo=is_demo)}
+        if isinstance(base, Mapping):
+            training = base.get("training") or usual.usual_training(is_demo=is_demo)
+            filled["base"] = {**base, "checkpoint": checkpoint, "training": _of_kind(usual.training, training)}
         retraining = usual.usual_retraining(is_demo=is_demo, is_trained=is_trained, is_small=is_small)
         retrain = filled.setdefault("retrain", retraining)
         if "epochs" in filled:
-            filled["retrain"] = {**dict(retrain), "epochs": filled["epochs"]}
+            retrain = {**dict(retrain), "epochs": filled["epochs"]}
+        filled["retrain"] = _of_kind(usual.retraining, retrain)
         filled.setdefault(
             "export", ExportConfig(calibration_images=8, max_output_difference=0.02) if is_demo else ExportConfig()
         )
@@ -132,6 +143,20 @@ class CompressConfig(Config):
         filled.setdefault("benchmark", BenchmarkConfig(wait_s=120, min_reports=1) if is_demo else BenchmarkConfig())
         filled.setdefault("compute", ComputeConfig())
         return filled
+
+    @model_validator(mode="after")
+    def _settings_are_of_the_workload(self) -> Self:
+        usual = settings_named(self.dataset.workload)
+        checked: list[tuple[str, TrainingConfig, type[TrainingConfig]]] = [("retrain", self.retrain, usual.retraining)]
+        if self.base.checkpoint is None:
+            checked.append(("base.training", self.base.training, usual.training))
+        for name, given, own in checked:
+            if not isinstance(given, own) and not issubclass(own, type(given)):
+                raise ValueError(
+                    f"{name}: got settings of another workload ({type(given).__name__}), wanted those of workload "
+                    f"{self.dataset.workload or USUAL_WORKLOAD!r} ({own.__name__})"
+                )
+        return self
 
     @model_validator(mode="after")
     def _candidates_come_from_somewhere(self) -> Self:

@@ -1,6 +1,5 @@
 """Class folders on this machine, as the engine asks for labelled data."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,11 +18,12 @@ from modnet.targets import STRIDE, Shape
 from modnet.workload import Looked, Split
 from modnet.workloads.classification.dataset import ClassDataset, ClassSample
 from modnet.workloads.classification.folders import Labelled, index_classes
-from modnet.workloads.classification.preprocessing import logits_of, prepare, ranked, shares
+from modnet.workloads.classification.predict import LARGEST_SIDE
+from modnet.workloads.classification.preprocessing import fitting, logits_of, prepare, ranked, shares
 from modnet.workloads.classification.settings import ClassAugmentation, ClassTraining
 
 SIDE_IMAGES = 32  # that tell the side of a data set's input
-SMALLEST_SIDE, LARGEST_SIDE = 64, 224  # of an input: a network that shrinks 32 times sees little of less
+SMALLEST_SIDE = 64  # of an input, in pixels: a network that shrinks 32 times sees little of less
 TOP = 5  # classes, of which one shall be the true one
 
 
@@ -131,9 +131,7 @@ class ClassFolders:
         self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape]
     ) -> NDArray[np.float32]:
         image = read_image(*self.files(split, position))
-        aspect = math.log(image.shape[0] / image.shape[1])
-        shape = min(shapes, key=lambda one: abs(math.log(one[0] / one[1]) - aspect))
-        return logits_of(graph, prepare(image, shape), len(self.classes))
+        return logits_of(graph, prepare(image, fitting(shapes, image.shape[:2])), len(self.classes))
 
     def _errors(self, graph: GraphFunction, split: Split, position: int, shapes: Sequence[Shape]) -> dict[str, float]:
         label = self._image(split, position).label

@@ -4,6 +4,8 @@ The network reads `pixels`: float32 (1, 3, h, w), RGB, in [-1, 1]. The image gro
 width with its aspect kept, and the centre is cut out: the short side fits, the long one loses both ends.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +31,12 @@ def centred(image: Image, shape: Shape) -> Image:
     covering = resize(image, max(shape[0], round(height * scale)), max(shape[1], round(width * scale)))
     top, left = ((have - want) // 2 for have, want in zip(covering.shape, shape, strict=False))
     return covering[top : top + shape[0], left : left + shape[1]]
+
+
+def fitting(shapes: Sequence[Shape], image_size: tuple[int, ...]) -> Shape:
+    """The shape whose aspect is nearest to that of an image of (height, width); the first of equals."""
+    aspect = math.log(image_size[0] / image_size[1])
+    return min(shapes, key=lambda one: abs(math.log(one[0] / one[1]) - aspect))
 
 
 def prepare(image: Image, shape: Shape) -> Pixels:

@@ -57,6 +57,7 @@ class ClassRetraining(ClassTraining, RetrainConfig):
 class _Classification(WorkloadSettings):
     training = ClassTraining
     retraining = ClassRetraining
+    distillation = ClassDistillation
     candidates = "1.2G:taylor,0.8G:taylor"  # multiply-accumulates at 512×512, where the published network has 1.57G
 
     def usual_training(self, *, is_demo: bool) -> ClassTraining:

@@ -30,17 +30,17 @@ def start_from(network: MobileNetV2, path: Path, images: Sequence[Tensor]) -> No
             network.classifier.bias.copy_(bias)
 
 
-def require_same_classes(spec: MobileNetV2Spec, data: ClassFolders) -> None:
+def require_same_classes(classes: Sequence[str], data: ClassFolders) -> None:
     """Refuses a network of other classes than a data set has.
 
     Raises:
         ConfigError: classes or their order differ; names the first that do.
     """
-    if spec.classes != data.classes:
-        lacks = [name for name in data.classes if name not in spec.classes][:5]
-        more = [name for name in spec.classes if name not in data.classes][:5]
+    if tuple(classes) != data.classes:
+        lacks = [name for name in data.classes if name not in classes][:5]
+        more = [name for name in classes if name not in data.classes][:5]
         raise ConfigError(
-            f"the network knows {len(spec.classes)} classes, data set {data.folder} has {len(data.classes)}; wanted "
+            f"the network knows {len(classes)} classes, data set {data.folder} has {len(data.classes)}; wanted "
             f"the same in one order: the network lacks {lacks or 'none'}, the data set lacks {more or 'none'}"
         )
 

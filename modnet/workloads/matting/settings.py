@@ -88,8 +88,10 @@ class AdaptationConfig(Config):
 
 
 class _Matting(WorkloadSettings):
+    ships = True
     training = MattingTraining
     retraining = MattingRetraining
+    distillation = DistillationConfig
     batch_only = ("fusion.head_features",)
     candidates = "10G:taylor,6.5G:taylor,3.7G+1.34M:taylor"
     small_candidates = "3.7G+1.34M:taylor,3.3G:taylor,2.9G:taylor"
