@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from modnet.data.download import sha256_of_file
-from modnet.workloads import workload_named
+from modnet.workloads import USUAL_WORKLOAD, workload_named
 from modnet.workloads.matting.data.indexing import index_dataset
 from tasks.cli.exit_codes import PartlyDoneError, UsageError
 from tasks.cli.flags import Options, Result, require_free, write_result
@@ -16,11 +16,14 @@ def fetch_dataset(options: Options) -> Result:
     """Fetches, verifies and indexes a data set."""
     if options.sha256 is not None and (options.source == "synthetic" or Path(options.source).is_dir()):
         raise UsageError(f"--sha256 would do nothing: it is of an archive, and {options.source} is none")
-    from modnet.evaluation.data_check import SPLITS
-
     folder = given_folder(options.source, options.sha256, options.workload)
-    data = workload_named(options.workload).open(folder)
-    return {"folder": str(folder), **{split: len(data.names(split)) for split in SPLITS}}
+    if options.workload in (None, USUAL_WORKLOAD):  # without torch
+        index = index_dataset(folder)
+        counts = {"fit": len(index.split("fit")), "tune": len(index.split("tune")), "val": len(index.val)}
+    else:
+        data = workload_named(options.workload).open(folder)
+        counts = {"fit": len(data.names("fit")), "tune": len(data.names("tune")), "val": len(data.names("val"))}
+    return {"folder": str(folder), **counts}
 
 
 def check_dataset(options: Options) -> Result:

@@ -18,7 +18,7 @@ from tasks.tables import markdown_table
 def evaluate(options: Options) -> Result:
     """Scores a checkpoint, an ONNX file or an IR on one split."""
     require_free(options, options.scores, options.sheet)
-    if workload_of_options(options) not in (None, USUAL_WORKLOAD):
+    if workload_of_options(options) != USUAL_WORKLOAD:
         return _evaluated(options)
     if options.sheet is not None:
         from modnet.workloads.matting.worst_images import worst_sheet  # with matplotlib: missed before it scores

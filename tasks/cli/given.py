@@ -67,7 +67,7 @@ def given_predictor(options: Options) -> Predictor:
     Raises:
         UsageError: none of them or several, or a prune info without a checkpoint.
     """
-    networks = [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
+    networks = _networks(options)
     if len(networks) != 1:
         raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
     if options.prune_info is not None and (options.onnx or options.ir) is not None:
@@ -97,38 +97,40 @@ class GivenGraph(NamedTuple):
     network: PrunableNetwork | None = None  # of a checkpoint
 
 
-def workload_of_options(options: Options) -> str | None:
-    """The name of the workload of --checkpoint, --onnx or --ir; None where the file says none, or none is given.
+def workload_of_options(options: Options) -> str:
+    """The name of the workload of the one network among --checkpoint, --onnx and --ir.
+
+    It is the usual one where the file names none, as published ones do, and where flags say that it is: matting's verbs
+    then say what is wrong with them.
 
     Raises:
         CheckpointError, GraphError: the file is missing or damaged.
     """
+    if len(_networks(options)) != 1 or options.prune_info is not None:
+        return USUAL_WORKLOAD
     if options.checkpoint is not None:
         from modnet.checkpoint import workload_in
 
-        return workload_in(options.checkpoint)
-    paths = [options.onnx] if options.onnx is not None else _irs(options.ir or [])
+        return workload_in(options.checkpoint) or USUAL_WORKLOAD
+    paths = [options.onnx] if options.onnx is not None else _irs(options.ir)
     if not paths:
-        return None
+        return USUAL_WORKLOAD
     from modnet.export.graph_file import described, read_graph
 
-    return described(read_graph(paths[0])).workload
+    return described(read_graph(paths[0])).workload or USUAL_WORKLOAD
 
 
 def given_graph(options: Options) -> GivenGraph:
-    """The checkpoint, the ONNX file or the IRs as a graph, where their workload is another than the usual one.
+    """The checkpoint, the ONNX file or the IRs as a graph, where `workload_of_options` is another than the usual one.
 
     A checkpoint reads images at what its training wrote down.
 
     Raises:
-        UsageError: none of them or several, or a flag that goes with mattes alone.
+        UsageError: a flag that goes with mattes alone.
     """
-    if len([path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]) != 1:
-        raise UsageError("say which network: exactly one of --checkpoint, --onnx and --ir")
     name = workload_of_options(options)
-    if options.prune_info is not None or options.protocol is not None:
-        flag = "--prune-info" if options.prune_info is not None else "--protocol"
-        raise UsageError(f"{flag} goes with workload {USUAL_WORKLOAD!r}, the network is of {name!r}")
+    if options.protocol is not None:
+        raise UsageError(f"--protocol goes with workload {USUAL_WORKLOAD!r}, the network is of {name!r}")
     if options.checkpoint is not None:
         from modnet.configs.shape import shape_in
         from modnet.graph_function import TorchGraph
@@ -144,6 +146,10 @@ def given_graph(options: Options) -> GivenGraph:
     paths = [options.onnx] if options.onnx is not None else _irs(options.ir)
     graphs = ShapedGraphs([OpenvinoGraph(path, options.device) for path in paths])
     return GivenGraph(workload_named(name), graphs, graphs.shapes, described(read_graph(paths[0])).output_names)
+
+
+def _networks(options: Options) -> list[Any]:
+    return [path for path in (options.checkpoint, options.onnx, options.ir) if path is not None]
 
 
 def _irs(paths: Sequence[Path]) -> list[Path]:

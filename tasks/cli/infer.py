@@ -73,7 +73,7 @@ def _source(options: Options) -> Path:
 
 def _teller(options: Options) -> Tell | None:
     """What prints the answers of the given network; None where these are mattes."""
-    if all(path is None for path in (options.checkpoint, options.onnx, options.ir)):
+    if options.model is not None or all(path is None for path in (options.checkpoint, options.onnx, options.ir)):
         return None
     from tasks.cli.given import workload_of_options
 
@@ -87,7 +87,7 @@ def _told(tell: Tell, source: Path, options: Options) -> Result:
 
     given = given_graph(options)
     pictures = {"--out": options.out, "--result": options.result, "--background": options.background}
-    if idle := [flag for flag, value in {**pictures, "--model": options.model}.items() if value is not None]:
+    if idle := [flag for flag, value in pictures.items() if value is not None]:
         raise UsageError(f"{idle[0]} goes with networks that cut people out, this one is of {given.workload.name!r}")
     images = files_in(source)[0] if source.is_dir() else [source]
     if not images:

@@ -38,6 +38,7 @@ def train(options: Options) -> Result:
     require_free(options, *_files(options))
     config = given_training(settings_named(options.workload).training, options)
     workload = workload_named(options.workload)
+    norms = _plotted_norms(workload.network(workload.spec.full()), config, options)  # of these names whatever the data
     data = given_data(workload, options.dataset)
     torch.manual_seed(options.seed)
     network = workload.unpruned(data)
@@ -45,7 +46,7 @@ def train(options: Options) -> Result:
     if options.backbone is not None:
         start_from_backbone(network, workload, options.backbone, data, config, options.seed, _shapes(options))
         provenance["backbone"] = {"file": options.backbone.name, "sha256": sha256_of_file(options.backbone)}
-    return _trained(network, workload, data, config, options, provenance)
+    return _trained(network, workload, data, config, options, norms, provenance)
 
 
 def adapt(options: Options) -> Result:
@@ -72,8 +73,9 @@ def retrain(options: Options) -> Result:
     network = start_of_retraining(checkpoint.network, workload, config, options.seed)
     teacher = None if options.teacher is None else read_checkpoint(options.teacher, workload).network
     provenance = {**checkpoint.provenance, "retrain": config.model_dump()}
+    norms = _plotted_norms(network, config, options)
     data = given_data(workload, options.dataset, network)
-    return _trained(network, workload, data, config, options, provenance, teacher)
+    return _trained(network, workload, data, config, options, norms, provenance, teacher)
 
 
 def _distillation(workload: Workload[Any], options: Options) -> Config:
@@ -102,13 +104,13 @@ def _trained(
     data: LabelledData,
     config: TrainingConfig,
     options: Options,
+    norms: Sequence[str],
     provenance: Result,
     teacher: PrunableNetwork | None = None,
 ) -> Result:
     """Trains and saves; a cut run goes on from the state file beside the output."""
     out, curve = _files(options)
     state = out.with_name(out.name + ".training-state")
-    norms = _plotted_norms(network, config, options)
     shapes = _shapes(options)
     taught_by = None if teacher is None else tune_error(teacher, data, config, options.device, shapes)
     if taught_by is not None:

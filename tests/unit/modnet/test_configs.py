@@ -61,7 +61,7 @@ def test_what_is_left_empty_is_chosen_by_the_profile() -> None:
         ({"epochs": 0}, "epochs"),
         ({"start": 3}, "start"),
         ({"dataset": "ppm-100"}, "dataset"),
-        ({"dataset": {"workload": "poetry"}}, "workload: got 'poetry', there is matting"),
+        ({"dataset": {"workload": "poetry"}}, "workload: got 'poetry', there is classification, matting"),
     ],
     ids=str,
 )

@@ -151,7 +151,7 @@ def test_matting_is_a_workload_like_any_other() -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match="workload: got 'poetry', there is matting"):
+    with pytest.raises(ConfigError, match="workload: got 'poetry', there is classification, matting"):
         workload_named("poetry")
 
 

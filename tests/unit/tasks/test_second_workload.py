@@ -202,7 +202,7 @@ def test_groups_of_a_second_workload_are_analysed(store: FolderStore, dataset: D
 
 
 def test_a_data_set_of_an_unknown_workload_is_refused_with_those_that_there_are(store: FolderStore) -> None:
-    with pytest.raises(ConfigError, match="workload: got 'poetry', there is brightness, matting"):
+    with pytest.raises(ConfigError, match="workload: got 'poetry', there is brightness, classification, matting"):
         publish_dataset(DatasetConfig(workload="poetry"), Settings.from_env(), store)
 
 
@@ -251,4 +251,7 @@ def test_a_verb_takes_the_workload_that_the_checkpoint_names_and_names_the_file_
     assert json.loads(capsys.readouterr().out)["spec"] == {"features": 8}
     monkeypatch.delitem(WORKLOADS, "brightness")
     assert main(["inspect", "--checkpoint", str(path)]) == 3
-    assert f"{path} holds a network of no known workload: got 'brightness', there is matting" in capsys.readouterr().err
+    assert (
+        f"{path} holds a network of no known workload: got 'brightness', there is classification, matting"
+        in capsys.readouterr().err
+    )
