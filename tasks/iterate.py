@@ -5,10 +5,13 @@ from prefect import get_run_logger, task
 from modnet.configs import ComputeConfig, IterationConfig
 from modnet.pruning.iteration import IterationStep, iteration_steps
 from modnet.records import BaseRecord, RetrainReport
+from modnet.workloads import settings_named
+from tasks.configs.sections import settings_as
 from tasks.on_ray import recalled_or_computed
 from tasks.remote import candidates
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import get_record, this_store
+from tasks.stored_dataset import read_dataset
 from tasks.stored_network import base_key, pruned_id, retrained_key
 
 
@@ -16,7 +19,9 @@ from tasks.stored_network import base_key, pruned_id, retrained_key
 def plan_steps(base_id: str, config: IterationConfig) -> tuple[IterationStep, ...]:
     """What each step does, which follows from the base's cost."""
     base = get_record(this_store(), base_key(base_id), BaseRecord)
-    return iteration_steps(config, base.complexity)
+    usual = settings_named(read_dataset(this_store(), base.dataset_id).workload)
+    retrain = settings_as(usual.retraining, config.retrain)
+    return iteration_steps(config.model_copy(update={"retrain": retrain}), base.complexity)
 
 
 @task(task_run_name="step {step.number}: {step.pruning.label}", retry_condition_fn=is_transient, **RETRIES)

@@ -6,13 +6,16 @@ from prefect import get_run_logger, task
 
 from modnet.configs import ComputeConfig, PruningConfig, RetrainConfig
 from modnet.records import BaseRecord, Candidate
+from modnet.workloads import settings_named
 from tasks.configs.baseline import UNPRUNED, BaselineConfig
+from tasks.configs.sections import settings_as
 from tasks.on_ray import recalled_or_computed
 from tasks.pruning_evidence import needs_evidence
 from tasks.remote import bases, candidates
 from tasks.remote.node import answered
 from tasks.retries import RETRIES, is_transient
 from tasks.stored import this_store
+from tasks.stored_dataset import read_dataset
 from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
 
 
@@ -23,7 +26,8 @@ def put_base(dataset_id: str, config: BaselineConfig, seed: int, compute: Comput
         record = bases.import_base(dataset_id, config.checkpoint)
     else:
         backbone = None if config.backbone is None else bases.import_backbone(Path(config.backbone))
-        question = (dataset_id, config.training, seed, backbone)
+        usual = settings_named(read_dataset(this_store(), dataset_id).workload)
+        question = (dataset_id, settings_as(usual.training, config.training), seed, backbone)
         base_id = trained_base_id(*question)
         record = recalled_or_computed(
             *(base_key(base_id), BaseRecord, bases.train_base, *question, base_id),
@@ -57,7 +61,8 @@ def prune_base(
     start_id: str | None = None,
 ) -> Candidate:
     """One candidate. Scoring weights takes seconds, so it is done here; what looks at images or measures is Ray's."""
-    question = (start_id or base_id, pruning, retrain, seed)
+    usual = settings_named(read_dataset(this_store(), stored_network(this_store(), base_id)[1]).workload)
+    question = (start_id or base_id, pruning, settings_as(usual.retraining, retrain), seed)
     other_base = None if start_id is None else base_id
     candidate_id = pruned_id(this_store(), *question, other_base)
     key, args = candidate_key(candidate_id), (*question, candidate_id, other_base)

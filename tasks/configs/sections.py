@@ -1,6 +1,6 @@
 """How networks are trained, as run forms show it: the settings of the workloads that there are."""
 
-from typing import Annotated, Union
+from typing import Annotated, TypeVar, Union
 
 from pydantic import Field, GetPydanticSchema
 
@@ -18,6 +18,23 @@ def _of_workloads(name: str) -> GetPydanticSchema:
 
 Training = Annotated[TrainingConfig, _of_workloads("training")]
 Retraining = Annotated[RetrainConfig, _of_workloads("retraining")]
+
+
+Settings = TypeVar("Settings", bound=TrainingConfig)
+
+
+def settings_as(own: type[Settings], given: TrainingConfig) -> TrainingConfig:
+    """Settings by the class of the workload that they are for.
+
+    A form without a data set cannot tell it where workloads have fields of one name. What was set stays, what was not
+    becomes the workload's usual.
+
+    Raises:
+        ValidationError: a field was set that the workload does not have; names it.
+    """
+    if issubclass(own, type(given)) or isinstance(given, own):
+        return given
+    return own.model_validate(given.model_dump(exclude_unset=True))
 
 
 class StepwiseConfig(IterationConfig):

@@ -65,7 +65,8 @@ def import_base(dataset_id: str, named: str) -> BaseRecord:
     path = workload.shipped.get(named, Path(named))
     checkpoint = read_checkpoint(path, workload)
     network, made = checkpoint.network, dict(checkpoint.provenance)
-    workload.checked(node.data(dataset_id), network.output_names)
+    if workload.require_fit is not None:
+        workload.require_fit(network.output_names, node.data(dataset_id))
     origin = SHIPPED_ORIGIN if named in workload.shipped else f"given as {path.name}"
     weights = hashlib.sha256(to_bytes(network, {})).hexdigest()  # not the file's digest: layouts differ, weights do not
     base_id = identify(dataset=dataset_id, weights=weights, version=STAGE_VERSIONS["base"])
