@@ -79,7 +79,7 @@ class GoldenFile(Record):
     """What a device compares before it measures a target: golden images, and how far it may be off."""
 
     name: str = Field(description="of the file, among those of the export")
-    tolerance: float = Field(gt=0, lt=1, description="largest mean absolute difference of an image's output")
+    tolerance: float = Field(gt=0, lt=1e9, description="largest mean absolute difference of an image's output")
     difference: float = Field(ge=0, description="likewise, what it was where the form was made")
 
 

@@ -61,6 +61,10 @@ def infer(options: Options) -> Result:
 
 
 def _source(options: Options) -> Path:
+    if options.photo is None and options.input is None and len(options.ir or ()) > 1:
+        *irs, last = options.ir  # argparse gives --ir all that follows it: `--ir model.xml photo.jpg`
+        if last.suffix != ".xml" and last.is_file():
+            options.photo, options.ir = last, irs
     if (options.photo is None) == (options.input is None):
         how = "modnet infer photo.jpg, or --input photos/ --out mattes/"
         raise UsageError(f"say once what to cut people out of: {how}")

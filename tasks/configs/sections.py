@@ -23,7 +23,7 @@ Retraining = Annotated[RetrainConfig, _of_workloads("retraining")]
 Settings = TypeVar("Settings", bound=TrainingConfig)
 
 
-def settings_as(own: type[Settings], given: TrainingConfig) -> TrainingConfig:
+def settings_as(own: type[Settings], given: Settings) -> Settings:
     """Settings by the class of the workload that they are for.
 
     A form without a data set cannot tell it where workloads have fields of one name. What was set stays, what was not

@@ -13,7 +13,9 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.compress import compress
 from infra import ray_pool
-from infra.device.releases import read_current, read_manifest
+from infra.device.measuring.golden import check_golden
+from infra.device.measuring.runtime import load_ir
+from infra.device.releases import fetch_release, read_current, read_manifest
 from infra.device.stores.folder_store import FolderStore
 from modnet.checkpoint import save_checkpoint
 from modnet.configs import (
@@ -91,6 +93,12 @@ def test_compress_releases_a_pruned_classifier(
     assert manifest.targets.keys() == set(TARGETS)
     assert all(files.golden is not None for files in manifest.targets.values())
     assert manifest.targets["cpu-int8"].input_shape == (1, 3, 64, 64)
+    for target in ("cpu-fp32", "cpu-int8"):  # as a device does before it measures
+        released = fetch_release(store, read_current(trust_of(store), target), tmp_path / "device")
+        golden = manifest.targets[target].golden
+        check = check_golden(load_ir(released, precision="f32"), released.parent / golden.path, golden)
+        assert check.images_count == 4
+        assert check.worst_difference <= check.tolerance
     (key,) = [name for name in store.list("exports/") if name.endswith("export.json")]
     exported = ExportRecord.model_validate_json(store.get(key))
     assert (exported.protocol, exported.refused) == ("centre-64x64", {})

@@ -74,6 +74,13 @@ def test_tolerance_is_by_what_the_target_computes_in(target: str, difference: fl
     assert tolerance(VARIANTS[target], difference, 1e-2) == pytest.approx(wanted)
 
 
+def test_what_half_precision_loses_grows_with_the_outputs() -> None:
+    images = GoldenImages(np.zeros((1, 3, 2, 2), np.float32), np.array([[-8.0, 2.0]], np.float32))
+    assert images.scale == 8
+    assert tolerance(VARIANTS["ncs2-fp16"], 0.0, 1e-2, images.scale) == pytest.approx(8 * 5e-3)
+    assert GoldenImages(images.pixels, np.full((1, 1, 2, 2), 0.5, np.float32)).scale == 1
+
+
 def test_rounded_to_bfloat16_rounds_weights_and_the_output_of_each_layer() -> None:
     torch.manual_seed(0)
     network = BrightnessNetwork(BrightnessSpec.tiny()).eval()

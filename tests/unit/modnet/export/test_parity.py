@@ -61,3 +61,15 @@ def test_check_parity_raises_when_there_are_no_images() -> None:
 def test_check_parity_raises_when_shapes_differ() -> None:
     with pytest.raises(ExportError, match=r"shape \(1, 1, 1, 2\), that of reference \(1, 1, 2, 2\)"):
         check_parity(flat, lambda pixels: pixels[:, :1, :1], IMAGES, Tolerance(1.0, 1.0))
+
+
+def test_tolerances_grow_with_outputs_beyond_1_as_logits_are() -> None:
+    def logits(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array([[-20.0, 3.0, pixels.max()]], dtype=np.float32)
+
+    def other(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return logits(pixels) + np.array([[0, 0.25, 0]], dtype=np.float32)
+
+    assert check_parity(logits, other, IMAGES, Tolerance(0.25 / 20, 0.25 / 60)).max_difference == 0.25
+    with pytest.raises(ParityError, match=r"by 0\.25 at image 0, output 1 \(accepted 0\.248\)"):
+        check_parity(logits, other, IMAGES, Tolerance(0.0124, 1))

@@ -79,7 +79,7 @@ def test_a_classifier_is_pruned_retrained_evaluated_exported_and_told(
     assert same["differences"]["top1"] == {"mean": 0, "low": 0, "high": 0}
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     told = [
-        run("infer", photo, flag, path)["answers"] for flag, path in (("--checkpoint", out), ("--ir", irs["cpu-fp32"]))
+        run("infer", flag, path, photo)["answers"] for flag, path in (("--checkpoint", out), ("--ir", irs["cpu-fp32"]))
     ]
     assert told[0] == told[1]
     assert len(told[0]) == 5
