@@ -85,7 +85,7 @@ class LabelledData(Protocol):
         """
 
     def input_shapes(self) -> tuple[Shape, ...]:
-        """Heights and widths, multiples of 32, that its images fill: the longer side is 512 pixels.
+        """Heights and widths, multiples of 32, that its images fill: the longer side is at most 512 pixels.
 
         One; two where it holds both orientations: that of the commoner one first, then the same turned.
         """

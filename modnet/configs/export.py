@@ -18,7 +18,7 @@ class ExportConfig(Config):
     input_shape: InputShape | None = Field(
         None,
         description="Height x width of the input, in pixels, as 480x320: multiples of 32, at most 4096. Images are put "
-        "into it whole. Empty: 512 pixels long, with the aspect of the data set's images.",
+        "into it as their workload says. Empty: as the data set's images are, at most 512 pixels long.",
     )
     turned: bool | None = Field(
         None,
@@ -33,7 +33,8 @@ class ExportConfig(Config):
         1e-3,
         gt=0,
         le=1,
-        description="FP32 forms may differ from torch by at most this in any pixel of the output. Hardly trained "
+        description="FP32 forms may differ from torch by at most this in any value of the output, times the largest "
+        "where that is above 1. Hardly trained "
         "networks reached 0.005: OpenVINO's instance norm loses digits on large flat areas.",
     )
     verify_on_legacy: bool = Field(
