@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modnet.extras import missing_extra
 
 if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` reads them for Python
-    from modnet.checkpoint import save_checkpoint
+    from modnet.checkpoint import read_checkpoint, save_checkpoint
     from modnet.configs.pruning import PruningConfig
     from modnet.configs.training import RetrainConfig, TrainingConfig
     from modnet.data.archives import extract_archive
@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # said once: type checkers follow these lines, and `_homes` r
     from modnet.pruning.surgery import apply_plan
     from modnet.pruning.traced_network import TracedNetwork
     from modnet.training.retrain import retrain
+    from modnet.workloads.classification.labelled import ClassFolders
+    from modnet.workloads.classification.workload import CLASSIFICATION
     from modnet.workloads.matting.checkpoint import load
     from modnet.workloads.matting.data.dataset import MattingDataset
     from modnet.workloads.matting.data.indexing import index_dataset

@@ -50,7 +50,9 @@ def prune(options: Options) -> Result:
         data = None if options.dataset is None else lambda: given_data(workload, options.dataset, network)
         plan = plan_with_evidence(network, config, workload, data, threads=options.threads or TIMING_THREADS)
     compact = apply_plan(network, plan, compensate=options.compensate)
+    read = given.provenance.get("input_shape")  # what it was trained to read
     provenance = {
+        **({} if read is None else {"input_shape": read}),
         "parent": sha256_of_file(options.checkpoint),
         "parent_spec": network.spec.model_dump(),
         "pruning": None if plan.config is None else plan.config.model_dump(),

@@ -52,6 +52,7 @@ def test_a_classifier_is_pruned_retrained_evaluated_exported_and_told(
     inspected = run("inspect", "--checkpoint", pruned)
     assert inspected["spec"]["classes"] == list(CLASSES)
     assert inspected["parameters"] < inspected["before"]["parameters"]
+    assert read_checkpoint(pruned, CLASSIFICATION).provenance["input_shape"] == "64x64"
 
     out = tmp_path / "retrained.safetensors"
     training = ("--epochs", 1, "--batch-size", 8, "--precision", "fp32", "--image-size", 64)
