@@ -7,7 +7,7 @@ from pathlib import Path
 from modnet.errors import DatasetError
 
 LEAST_LIMIT = 2**26  # pixels, as 9248 × 6936 of a phone: below it, nothing is refused on any machine
-BYTES_PER_PIXEL = 64  # 46 were measured while a person is put on another background, which takes the most
+BYTES_PER_PIXEL = 64  # 46 were measured where an image gets another background, which takes the most
 _CGROUPS = ("memory.max", "memory/memory.limit_in_bytes")  # version 2, version 1
 
 
