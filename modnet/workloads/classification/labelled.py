@@ -1,6 +1,7 @@
 """Class folders on this machine, as the engine asks for labelled data."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,10 @@ class ClassFolders:
 
     def input_shapes(self) -> tuple[Shape, ...]:
         """One square: the median short side of images from all along fit, by 32, from 64 to 224 pixels."""
+        return self._input_shapes
+
+    @cached_property
+    def _input_shapes(self) -> tuple[Shape, ...]:  # asked for with every image
         images = self._splits["fit"]
         sides = []
         for index in range(min(SIDE_IMAGES, len(images))):
