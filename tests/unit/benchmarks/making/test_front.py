@@ -38,6 +38,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_one_command_makes_irs_cards_and_table_and_swaps_one_network(weights: Path, tmp_path: Path) -> None:
     archive = write_synthetic_archive(tmp_path / "photographs.zip", train=8, val=1, size=(96, 64), seed=9)
     common = ["--dataset", str(archive), "--cache", str(tmp_path / "cache")]
