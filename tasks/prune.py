@@ -1,5 +1,6 @@
 """Tasks of the flows train_baseline and prune."""
 
+import threading
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -17,6 +18,9 @@ from tasks.retries import RETRIES, is_transient
 from tasks.stored import this_store
 from tasks.stored_dataset import read_dataset
 from tasks.stored_network import base_key, candidate_key, pruned_id, stored_network, trained_base_id
+
+_PRUNES = threading.Lock()
+"""One at a time in this process, as each holds a network, and Prefect starts all candidates at once."""
 
 
 @task(task_run_name="base", retry_condition_fn=is_transient, **RETRIES)
@@ -74,7 +78,8 @@ def prune_base(
             name=f"prune {pruning.label}",
         )
     else:
-        candidate = answered(key, Candidate, candidates.prune_network, args, cpus=1)
+        with _PRUNES:
+            candidate = answered(key, Candidate, candidates.prune_network, args, cpus=1)
     cost = candidate.complexity
     get_run_logger().info("candidate %s: %d parameters, %d MACs", candidate.candidate_id, cost.parameters, cost.macs)
     for remark in candidate.remarks:

@@ -6,7 +6,7 @@ import hashlib
 import multiprocessing
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,9 +24,17 @@ from infra.device.errors import (
     SettingsError,
     StoreUnavailableError,
 )
+from infra.device.stores import s3_store as s3_store_module
 from infra.device.stores.folder_store import FolderStore
 from infra.device.stores.object_store import ObjectStore, open_store
 from infra.device.stores.s3_store import S3Store
+
+
+@pytest.fixture(autouse=True)
+def own_client() -> Iterator[None]:
+    """What a test registers with the client of this process is gone after it."""
+    yield
+    s3_store_module._client.cache_clear()
 
 
 @pytest.fixture(params=["folder", "s3"])

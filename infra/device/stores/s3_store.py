@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import mimetypes
 import os
+import threading
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +38,7 @@ from infra.device.files.local_errors import local_errors
 from infra.device.stores.checks import check_key, check_prefix, check_size
 
 _SHA256_CHARACTERS = 44  # in base64
+_CLIENT_LASTS_S = 300
 _LINK_LASTS_S = 7 * 24 * 3600  # the longest that S3 signs for
 _NETWORK_ERRORS = (HTTPClientError, BotoConnectionError, IncompleteReadError)
 _NOT_THE_STORE = "what answers is not the store: a portal that wants a login, a proxy, or another server"
@@ -42,6 +47,40 @@ _PASSING_CODES = {
     *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
     *("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),  # cut or damaged on the way
 }
+
+
+_locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)  # by process: a fork may inherit a held one
+
+
+def _shared_client() -> Any:
+    """The client of this process's environment.
+
+    It takes 12 MB, and a tenth of a second to make; threads may share it, and processes not. It is made anew every few
+    minutes, as keys in a file may have changed.
+    """
+    environ = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    process = os.getpid()
+    with _locks[process]:
+        return _client(environ, process, int(time.monotonic() // _CLIENT_LASTS_S))
+
+
+@lru_cache(maxsize=2)
+def _client(environ: tuple[tuple[str, str], ...], _process: int, _since: int) -> Any:
+    config = Config(
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=50,
+        # Callers retry too; more here would multiply their waiting.
+        retries={"total_max_attempts": 3, "mode": "standard"},
+        s3={"addressing_style": "path"},
+        signature_version="s3v4",  # boto3 presigns by the old version 2 otherwise, which servers refuse
+    )
+    core = botocore.session.get_session()
+    # Parsing when objects were written takes most of the time of a long listing, and only `written` asks.
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+    session = boto3.session.Session(botocore_session=core)
+    region = session.region_name or dict(environ).get("AWS_REGION") or "us-east-1"
+    return session.client("s3", region_name=region, config=config)
 
 
 class S3Store:
@@ -57,21 +96,8 @@ class S3Store:
         self._bucket = bucket
         self._prefix = check_key(prefix) + "/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
-        config = Config(
-            connect_timeout=5,
-            read_timeout=60,
-            # Callers retry too; more here would multiply their waiting.
-            retries={"total_max_attempts": 3, "mode": "standard"},
-            s3={"addressing_style": "path"},
-            signature_version="s3v4",  # boto3 presigns by the old version 2 otherwise, which servers refuse
-        )
         try:
-            core = botocore.session.get_session()
-            # Parsing when objects were written takes most of the time of a long listing, and only `written` asks.
-            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-            session = boto3.session.Session(botocore_session=core)
-            region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
-            self._client = session.client("s3", region_name=region, config=config)
+            self._client = _shared_client()
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"S3 client for {self.url}: check the AWS_* variables: {error}") from error
         self.address = f"{self.url} at {self._client.meta.endpoint_url}"

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,7 +22,15 @@ from infra.device.errors import (
     SettingsError,
     StoreUnavailableError,
 )
+from infra.device.stores import s3_store as s3_store_module
 from infra.device.stores.s3_store import S3Store
+
+
+@pytest.fixture(autouse=True)
+def own_client() -> Iterator[None]:
+    """What a test registers with the client of this process is gone after it."""
+    yield
+    s3_store_module._client.cache_clear()
 
 
 class _ScriptedServer(HTTPServer):
@@ -205,3 +214,19 @@ def test_s3_store_signs_for_the_region_that_the_environment_names(
     aws.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     S3Store("bucket").put("a", b"")
     assert f"/{region}/s3/aws4_request" in server.headers["Authorization"]
+
+
+def test_stores_of_one_process_share_a_client_until_its_keys_may_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "first")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    now = 1000.0
+    monkeypatch.setattr(s3_store_module.time, "monotonic", lambda: now)
+    with ThreadPoolExecutor(8) as pool:
+        clients = list(pool.map(lambda _: S3Store("bucket")._client, range(8)))
+    assert len(set(map(id, clients))) == 1
+    now += 301
+    later = S3Store("other-bucket")._client
+    assert later is not clients[0]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "second")
+    assert S3Store("bucket")._client is not later
