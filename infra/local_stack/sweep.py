@@ -8,6 +8,7 @@ A run that was settled and yet lives goes on. Its answers are in the store, and 
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ _LOOK_EVERY_S = 15.0
 _YOUNG = timedelta(minutes=1)  # until then a process may not be there yet, and the last events not either
 _AGAIN_WITHIN = timedelta(hours=3)
 _LEFT_GRACE_S = 5.0
+_RUN_ID = "PREFECT__FLOW_RUN_ID"
 
 Row = dict[str, str]
 Run = Mapping[str, Any]
@@ -48,6 +50,8 @@ def skip_missed_runs(api: PrefectApi) -> None:
 
 def is_computed(run: Run, carriers: Carriers) -> bool:
     """The process of a flow run is still on this machine; what Ray leaves behind of a killed one does not count."""
+    if str(run["id"]) == os.environ.get(_RUN_ID):
+        return True  # by this process, which is none of the carriers
     found = [str(process.pid) for process in carriers.get(str(run["id"]), ())]
     pid = run["infrastructure_pid"]  # the worker says it a moment after the start
     return bool(found) if pid is None else str(pid) in found
@@ -133,7 +137,7 @@ def as_lines(rows: Iterable[Row]) -> list[str]:
 
 
 def _carriers() -> Carriers:
-    return processes_by("PREFECT__FLOW_RUN_ID")
+    return processes_by(_RUN_ID)
 
 
 def _computed_here(api: PrefectApi) -> list[Run]:

@@ -101,6 +101,14 @@ def test_a_run_of_this_machine_is_settled_with_all_below_it_once_its_process_is_
     assert sweep(api, None, 0.0) == []
 
 
+def test_the_run_that_sweeps_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at all processes but its own."""
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "sweep")
+    api = _FakeApi({"sweep": "RUNNING", "gone": "RUNNING"})
+    sweep(api, None, 0.0)
+    assert api.states == {"sweep": "RUNNING", "gone": "CRASHED"}
+
+
 def test_a_run_that_a_worker_has_just_taken_has_no_process_yet() -> None:
     api = _FakeApi({"taken": "PENDING", "stuck": "PENDING"})
     api.found["taken"] = api._run("taken", "PENDING", timedelta(seconds=5))
