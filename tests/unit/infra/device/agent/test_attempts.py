@@ -164,7 +164,7 @@ def test_a_release_is_compared_with_the_one_before_and_measured_whatever_that_do
 ) -> None:
     before = promote_scripted(store, tmp_path / "a", inference=inference)
     assert _round(store, tmp_path).status == "measured"
-    pointer = promote_scripted(store, tmp_path / "b", inference=f"says('first'); {SLOW}; time.sleep(0.004)")
+    pointer = promote_scripted(store, tmp_path / "b", inference=f"says('first'); {SLOW}; time.sleep(0.1)")
     assert _round(store, tmp_path).status == "measured"
     (report,) = _reports(store, pointer)
     if is_compared:
