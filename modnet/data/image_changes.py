@@ -38,3 +38,14 @@ def compress(image: Image, rng: np.random.Generator) -> Image:
     # OpenCV takes its channels as BGR, both ways; told RGB, it would treat red as blue where it saves on colour.
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cast(Image, cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+
+
+def spoilt(image: Image, colour: float, blurred: float, compressed: float, rng: np.random.Generator) -> Image:
+    """Each of these in turn: colours change at a strength from 0, the others happen to shares of images in [0, 1]."""
+    if colour > 0:
+        image = recolour(image, colour, rng)
+    if rng.random() < blurred:
+        image = blur(image, rng)
+    if rng.random() < compressed:
+        image = compress(image, rng)
+    return image

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,15 +11,6 @@ from torch.fx import Node
 
 from modnet.pruning.labels import Labels
 from modnet.pruning.trace_values import State
-
-
-@dataclass(frozen=True)
-class Size:
-    """An attribute of a module that says how many channels there are."""
-
-    module: str
-    attribute: str
-    labels: Tensor  # (count,) of the channels that it counts
 
 
 class ChannelTrace:
@@ -32,7 +22,7 @@ class ChannelTrace:
         tensors: (name in the state dict, axis) → a label for each position.
         wholes: name in the state dict → a label for each element, of tensors that are used as values.
         norms: convolution or linear layer → the batch norm that is all that reads it.
-        sizes: attributes that must follow when channels go.
+        sizes: (module, attribute) that says how many channels there are → (count,) of the channels that it counts.
         unknown: what was not followed, as sentences.
         values: of each operation, labels in place of values.
         layers: of each operation of a layer, the module's path.
@@ -46,7 +36,7 @@ class ChannelTrace:
         self.tensors: dict[tuple[str, int], Tensor] = {}
         self.wholes: dict[str, Tensor] = {}
         self.norms: dict[str, str] = {}
-        self.sizes: list[Size] = []
+        self.sizes: dict[tuple[str, str], Tensor] = {}
         self.unknown: list[str] = []
         self.values: dict[Node, Any] = {}
         self.layers: dict[Node, str] = {}
@@ -108,12 +98,8 @@ class ChannelTrace:
         """
         own = dict(self.numbers_of(path))
         for name in attributes:
-            if own.get(name) != len(labels):
-                continue
-            for size in self.sizes:
-                if (size.module, size.attribute) == (path, name):
-                    self.labels.unite(size.labels, labels)
-            self.sizes.append(Size(path, name, labels))
+            if own.get(name) == len(labels):
+                self._note(self.sizes, (path, name), labels)
 
     def keeps(self, shape: Sequence[int], why: str) -> Tensor:
         """Labels of what is one channel that stays."""
@@ -128,6 +114,6 @@ class ChannelTrace:
             self.unknown.append(why)
 
     def _note(self, where: dict[Any, Tensor], key: Any, labels: Tensor) -> None:
-        if key in where:  # of a layer that has run before
+        if key in where:  # of a layer that has run before, or an attribute that counts in several tensors
             self.labels.unite(where[key], labels)
         where.setdefault(key, labels)

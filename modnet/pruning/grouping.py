@@ -62,7 +62,7 @@ class _Channel:
     made: dict[str, list[int]] = field(default_factory=dict)
     read: dict[str, list[int]] = field(default_factory=dict)
     carried: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-    counted: dict[int, int] = field(default_factory=dict)  # index of a size → how often
+    counted: dict[tuple[str, str], int] = field(default_factory=dict)  # (module, attribute) → how often
     why_fixed: str | None = None
 
     def group(self) -> object:
@@ -95,9 +95,9 @@ class _Grouper:
             if tensor.rpartition(".")[0] not in layers:
                 for position, channel in self._each(labels):
                     channel.carried.setdefault((tensor, axis), []).append(position)
-        for index, size in enumerate(found.sizes):
-            for _, channel in self._each(size.labels):
-                channel.counted[index] = channel.counted.get(index, 0) + 1
+        for attribute, labels in found.sizes.items():
+            for _, channel in self._each(labels):
+                channel.counted[attribute] = channel.counted.get(attribute, 0) + 1
         for label, channel in self._channels.items():
             channel.why_fixed = found.labels.why_fixed(label)
 
@@ -106,7 +106,7 @@ class _Grouper:
             members[channel.group()].append(channel)
         groups: list[ChannelGroup] = []
         kept: dict[str, str] = {}
-        sizes: dict[tuple[str, str], list[tuple[int, tuple[str, int]]]] = defaultdict(list)
+        sizes: dict[tuple[str, str], tuple[tuple[str, int], ...]] = defaultdict(tuple)
         for channels in members.values():
             parts: dict[object, list[_Channel]] = defaultdict(list)
             for channel in channels:
@@ -116,10 +116,9 @@ class _Grouper:
             if channels[0].why_fixed is not None:
                 kept[group.name] = channels[0].why_fixed
             for number, part in enumerate(parts.values()):
-                for index, times in part[0].counted.items():
-                    key = found.sizes[index].module, found.sizes[index].attribute
-                    sizes[key] += [(index, (group.name, number))] * times
-        return Grouping(tuple(groups), _agreed(sizes), kept)
+                for attribute, times in part[0].counted.items():
+                    sizes[attribute] += ((group.name, number),) * times
+        return Grouping(tuple(groups), dict(sizes), kept)
 
     def _each(self, labels: Tensor) -> Iterable[tuple[int, _Channel]]:
         return ((place, self._channels[root]) for place, root in enumerate(self._found.labels.roots(labels).tolist()))
@@ -162,14 +161,3 @@ class _Grouper:
 def _unless_in_row(places: Places, offset: int) -> Places | None:
     """Places, or None where each channel has one and they follow each other from `offset` on."""
     return None if places == tuple((offset + number,) for number in range(len(places))) else places
-
-
-def _agreed(
-    sizes: Mapping[tuple[str, str], Sequence[tuple[int, tuple[str, int]]]],
-) -> dict[tuple[str, str], tuple[tuple[str, int], ...]]:
-    """What each attribute counts; every use of it counts the same."""
-    agreed = {}
-    for name, counted in sizes.items():
-        first_use = counted[0][0]
-        agreed[name] = tuple(sorted(part for use, part in counted if use == first_use))
-    return agreed

@@ -12,7 +12,7 @@ from torch import Tensor
 from modnet.configs.shape import shape_of
 from modnet.data.batches import generator_of
 from modnet.data.decoded_cache import DecodedCache
-from modnet.data.image_changes import blur, compress, recolour
+from modnet.data.image_changes import spoilt
 from modnet.data.images import Image, normalise, read_image, resize, shrink
 from modnet.targets import Shape, Size
 from modnet.workloads.classification.folders import Labelled
@@ -92,13 +92,7 @@ def changed_at_random(image: Image, shape: Shape, config: ClassAugmentation, rng
     image = resize(random_crop(image, shape, config.smallest_crop, rng), *shape)
     if rng.random() < config.flip:
         image = image[:, ::-1]
-    if config.colour > 0:
-        image = recolour(image, config.colour, rng)
-    if rng.random() < config.blur:
-        image = blur(image, rng)
-    if rng.random() < config.jpeg:
-        image = compress(image, rng)
-    return image
+    return spoilt(image, config.colour, config.blur, config.jpeg, rng)
 
 
 def random_crop(image: Image, aspect: Shape, smallest: float, rng: np.random.Generator) -> Image:

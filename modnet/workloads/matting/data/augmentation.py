@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modnet.data.image_changes import blur, compress, recolour
+from modnet.data.image_changes import spoilt
 from modnet.data.images import Image, resize
 from modnet.targets import Shape
 from modnet.workloads.matting.data.foreground import estimate_foreground
@@ -42,13 +42,7 @@ def augment(
         image, matte = image[:, ::-1], matte[:, ::-1]
     if rng.random() < config.background:
         image = replace_background(image, matte, random_background(shape, rng, draw_other))
-    if config.colour > 0:
-        image = recolour(image, config.colour, rng)
-    if rng.random() < config.blur:
-        image = blur(image, rng)
-    if rng.random() < config.jpeg:
-        image = compress(image, rng)
-    return image, matte
+    return spoilt(image, config.colour, config.blur, config.jpeg, rng), matte
 
 
 def alpha_of(matte: Matte16) -> Alpha:
