@@ -50,7 +50,7 @@ from tasks.stored import fetch, put_file, put_record
 from tasks.stored_dataset import publish_dataset
 from tasks.stored_network import candidate_key, pruned_id, retrained_key
 from tasks.tidying import LEFT_ALONE, fates, remove, units_of
-from tests.signing import keys, publisher_of, trust_of
+from tests.signing import publisher_of, trust_of
 from tests.unit.modnet.random_network import make_difference_of_equal_channels
 
 PRUNING = PruningConfig(exclude=("fusion.*",), channel_multiple=2, min_channels=2)
@@ -76,14 +76,11 @@ def make_worst(network: MODNet) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
-    """An empty store that the workers of Ray find by their environment, so they start after this is set."""
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+def store(own_store: FolderStore) -> Iterator[FolderStore]:
+    """An empty store that the workers of Ray find by their environment, so they start after it is set."""
     ray_pool.shutdown()
     with prefect_test_harness(server_startup_timeout=120):
-        yield FolderStore(tmp_path / "store")
+        yield own_store
     ray_pool.shutdown()
 
 

@@ -37,20 +37,17 @@ from modnet.workloads.classification.synthetic import CLASSES, draw_shape
 from tasks.cli import main
 from tasks.configs.baseline import BaselineConfig
 from tasks.configs.compress import CompressConfig
-from tests.signing import keys, trust_of
+from tests.signing import trust_of
 
 TARGETS = ("cpu-fp32", "cpu-int8", "ncs2-fp16", "cpu-fp32-dynamic")
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
-    """An empty store that the workers of Ray find by their environment, so they start after this is set."""
-    monkeypatch.setenv("MODNET_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("MODNET_KEYS", str(keys().folder))
-    monkeypatch.setenv("MODNET_CACHE", str(tmp_path / "cache"))
+def store(own_store: FolderStore) -> Iterator[FolderStore]:
+    """An empty store that the workers of Ray find by their environment, so they start after it is set."""
     ray_pool.shutdown()
     with prefect_test_harness(server_startup_timeout=120):
-        yield FolderStore(tmp_path / "store")
+        yield own_store
     ray_pool.shutdown()
 
 
